@@ -1,0 +1,177 @@
+"""The ledger: what was looked at, what was not, and why.
+
+It tells "no airplanes" from "not looked": every scene that was asked for has one entry, whatever became of it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import dacite
+
+Status = Literal["complete", "incomplete", "failed"]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class PartFailure:
+    """A part of a scene that was planned and could not be read.
+
+    Attributes:
+        resolution_m: ground resolution of the level, metres per pixel.
+        col: left side of the part's window, pixels of that level.
+        row: upper side.
+        width: pixels of that level.
+        height: pixels of that level.
+        error: the cause.
+    """
+
+    resolution_m: float
+    col: int
+    row: int
+    width: int
+    height: int
+    error: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class SceneEntry:
+    """What became of one scene. A scene that could not be opened has None where nothing is known.
+
+    Attributes:
+        scene_uri: where it was read from, as it was given.
+        scene_id: fingerprint, or None.
+        status: "complete" (every part was looked at or is empty), "incomplete" (some part failed) or "failed" (nothing
+            was looked at).
+        error: the cause, one line, or None.
+        width_px: columns, or None.
+        height_px: rows, or None.
+        crs: "EPSG:32631" where there is a code, else the name; or None.
+        resolution_m: ground metres of one pixel along columns and rows at the centre, or None.
+        parts_planned: tiles planned, over every level.
+        parts_done: tiles that the model looked at.
+        parts_empty: tiles without any valid pixel, skipped.
+        parts_failed: tiles that could not be read.
+        km2: ground looked at on the finest level, square kilometres.
+        airplanes: airplanes found.
+        seconds: spent on reading its parts and looking at them.
+        failures: the parts that failed.
+    """
+
+    scene_uri: str
+    scene_id: str | None
+    status: Status
+    error: str | None
+    width_px: int | None
+    height_px: int | None
+    crs: str | None
+    resolution_m: tuple[float, float] | None
+    parts_planned: int
+    parts_done: int
+    parts_empty: int
+    parts_failed: int
+    km2: float
+    airplanes: int
+    seconds: float
+    failures: tuple[PartFailure, ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Totals:
+    """Sums over the scenes; the fields mean what they mean there."""
+
+    scenes: int
+    complete: int
+    incomplete: int
+    failed: int
+    parts_planned: int
+    parts_done: int
+    parts_empty: int
+    parts_failed: int
+    km2: float
+    airplanes: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class RunInfo:
+    """What is known of a run before it starts.
+
+    Attributes:
+        run_id: names the run.
+        command: as it was typed.
+        started_at: RFC 3339 UTC.
+        model: name@first 12 of the weights' sha256.
+        versions: version by package.
+        settings: the whole config as it was used.
+    """
+
+    run_id: str
+    command: str
+    started_at: str
+    model: str
+    versions: dict[str, str]
+    settings: dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Ledger:
+    """The whole run.
+
+    Attributes:
+        run: what was known before it started.
+        seconds: from its start to the writing of the ledger.
+        totals: sums over the scenes.
+        scenes: one entry a scene, by URI.
+    """
+
+    run: RunInfo
+    seconds: float
+    totals: Totals
+    scenes: tuple[SceneEntry, ...]
+
+    @property
+    def complete(self) -> bool:
+        """Whether every scene was looked at in every part."""
+        return self.totals.complete == self.totals.scenes
+
+
+def make_ledger(run: RunInfo, seconds: float, entries: Iterable[SceneEntry]) -> Ledger:
+    """Returns the ledger of a run: the entries by URI, and their sums."""
+    scenes = tuple(sorted(entries, key=lambda entry: entry.scene_uri))
+    return Ledger(run=run, seconds=round(seconds, 2), totals=_totals(scenes), scenes=scenes)
+
+
+def _totals(scenes: tuple[SceneEntry, ...]) -> Totals:
+    def having(status: Status) -> int:
+        return sum(entry.status == status for entry in scenes)
+
+    return Totals(
+        scenes=len(scenes),
+        complete=having("complete"),
+        incomplete=having("incomplete"),
+        failed=having("failed"),
+        parts_planned=sum(entry.parts_planned for entry in scenes),
+        parts_done=sum(entry.parts_done for entry in scenes),
+        parts_empty=sum(entry.parts_empty for entry in scenes),
+        parts_failed=sum(entry.parts_failed for entry in scenes),
+        km2=round(sum(entry.km2 for entry in scenes), 6),
+        airplanes=sum(entry.airplanes for entry in scenes),
+    )
+
+
+def to_json(ledger: Ledger) -> str:
+    """Returns the ledger as JSON text."""
+    return json.dumps(dataclasses.asdict(ledger), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def from_mapping(data: Mapping[str, Any]) -> Ledger:
+    """Returns the ledger that was written as JSON and parsed again."""
+    return dacite.from_dict(Ledger, data, dacite.Config(cast=[tuple], strict=True))
+
+
+def read_ledger(path: Path) -> Ledger:
+    """Reads a ledger that a run has written."""
+    return from_mapping(json.loads(path.read_text(encoding="utf-8")))
