@@ -1,0 +1,1 @@
+"""Rasters, coordinates, tiles and boxes: everything that knows where things are, and nothing that learns."""

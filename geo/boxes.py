@@ -1,0 +1,120 @@
+"""Upright boxes: overlap, and suppression of what was found twice.
+
+Boxes are float64 (N, 4) rows of xmin, ymin, xmax, ymax, in pixels of one frame.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+
+from geo.types import Detections, FloatArray, IndexArray
+
+# (position of a kept box, positions of boxes near it) -> which of those it suppresses.
+_Rule = Callable[[int, IndexArray], NDArray[np.bool_]]
+
+
+def area(boxes: FloatArray) -> FloatArray:
+    """Returns the area of each box, (N,), in square pixels; 0 for a box turned inside out."""
+    sides = np.maximum(boxes[..., 2:] - boxes[..., :2], 0.0)
+    return np.asarray(sides[..., 0] * sides[..., 1])
+
+
+def _intersection(a: FloatArray, b: FloatArray) -> FloatArray:
+    """Returns the shared area of boxes (..., 4) and (..., 4), broadcast."""
+    low = np.maximum(a[..., :2], b[..., :2])
+    high = np.minimum(a[..., 2:], b[..., 2:])
+    return area(np.concatenate([low, high], axis=-1))
+
+
+def _ratio(part: FloatArray, whole: FloatArray) -> FloatArray:
+    """Returns part / whole, and 0 where the whole is 0."""
+    return np.divide(part, whole, out=np.zeros_like(part), where=whole > 0)
+
+
+def iou_matrix(a: FloatArray, b: FloatArray) -> FloatArray:
+    """Returns intersection over union of every pair, (N, M), 0..1."""
+    shared = _intersection(a[:, None], b[None])
+    return _ratio(shared, area(a)[:, None] + area(b)[None] - shared)
+
+
+def iom_matrix(a: FloatArray, b: FloatArray) -> FloatArray:
+    """Returns intersection over the smaller box of every pair, (N, M), 0..1."""
+    shared = _intersection(a[:, None], b[None])
+    return _ratio(shared, np.minimum(area(a)[:, None], area(b)[None]))
+
+
+def score_order(boxes: FloatArray, scores: FloatArray) -> IndexArray:
+    """Returns positions by falling score; equal scores by coordinates, so that the input's order never matters."""
+    return np.lexsort((boxes[:, 3], boxes[:, 2], boxes[:, 1], boxes[:, 0], -scores)).astype(np.int64)
+
+
+def box_tree(boxes: FloatArray) -> shapely.STRtree:
+    """Returns a spatial index of the boxes; its queries give positions of boxes that touch."""
+    return shapely.STRtree(shapely.box(boxes[:, 0], boxes[:, 1], boxes[:, 2], boxes[:, 3]))
+
+
+def _greedy(boxes: FloatArray, scores: FloatArray, suppresses: _Rule) -> IndexArray:
+    """Walks down the scores: each box not yet suppressed is kept and suppresses others by the rule."""
+    tree = box_tree(boxes)
+    pending = np.ones(len(boxes), dtype=bool)
+    kept = []
+    for index in score_order(boxes, scores):
+        if not pending[index]:
+            continue
+        kept.append(index)
+        pending[index] = False
+        near = tree.query(tree.geometries[index])
+        near = near[pending[near]]
+        pending[near[suppresses(int(index), near)]] = False
+    return np.array(kept, dtype=np.int64)
+
+
+def suppress(boxes: FloatArray, scores: FloatArray, iou: float) -> IndexArray:
+    """Greedy suppression: the highest score first, and nothing that overlaps a kept box by more than `iou`.
+
+    Args:
+        boxes: (N, 4).
+        scores: (N,).
+        iou: The largest intersection over union that two kept boxes may have, 0..1.
+
+    Returns:
+        Positions of the kept boxes by falling score; the kept boxes do not depend on the input's order.
+    """
+    return _greedy(boxes, scores, lambda kept, near: iou_matrix(boxes[kept : kept + 1], boxes[near])[0] > iou)
+
+
+def round_detections(detections: Detections) -> Detections:
+    """Rounds boxes to 0.01 pixel and scores to 0.0001, so that noise in the last bits changes nothing after it."""
+    # Adding 0 turns a rounded -0.0 into 0.0, which prints and hashes alike.
+    boxes = np.round(detections.boxes, 2) + 0.0
+    return Detections(boxes, np.round(detections.scores, 4), detections.resolution_m)
+
+
+def merge_levels(detections: Detections, iou: float, containment: float) -> Detections:
+    """Leaves one detection for each airplane out of all tiles and levels of one scene.
+
+    Greedy, the highest score first. A kept box suppresses boxes that overlap it by more than `iou`; and of the finer
+    levels also smaller boxes that lie inside it by at least `containment` of their area: parts of a whole that only
+    the coarser level could see. A small box never suppresses the larger one around it this way.
+
+    Args:
+        detections: In scene pixels.
+        iou: The largest intersection over union that two kept boxes may have, 0..1.
+        containment: Share of the smaller box, 0..1.
+
+    Returns:
+        The kept detections, rounded, by falling score and then by coordinates.
+    """
+    rounded = round_detections(detections)
+    boxes, resolution_m, areas = rounded.boxes, rounded.resolution_m, area(rounded.boxes)
+
+    def suppresses(kept: int, near: IndexArray) -> NDArray[np.bool_]:
+        whole, others = boxes[kept : kept + 1], boxes[near]
+        part = (resolution_m[near] < resolution_m[kept]) & (areas[near] < areas[kept])
+        inside = iom_matrix(whole, others)[0] >= containment
+        same = iou_matrix(whole, others)[0] > iou
+        return np.asarray(same | (part & inside))
+
+    return rounded.take(_greedy(boxes, rounded.scores, suppresses))

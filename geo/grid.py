@@ -1,0 +1,216 @@
+"""Plans a scene: levels of ground resolution, tiles of one size, and which tile owns a point. Pure: no files.
+
+A level is the whole scene resampled to square pixels of about the asked size on the ground. It is never made whole:
+tiles read their windows of it. Level pixels tile the scene exactly, so that one scale per axis leads back to scene
+pixels. Tiles overlap; each point of a level belongs to the core of exactly one tile.
+"""
+
+import itertools
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from geo.errors import ConfigError, ResolutionError
+from geo.types import Detections, FloatArray, Window
+
+
+@dataclass(frozen=True, slots=True)
+class Tiling:
+    """How scenes are cut.
+
+    Args:
+        levels_m: Ground resolutions to look at, metres per pixel, in any order.
+        tile_px: Side of every tile in level pixels, a multiple of `align_px`.
+        halo_px: The least distance of a core from the edges of its tile, except at the scene's own edges.
+        align_px: Tiles start at multiples of this (the detector's coarsest stride).
+        max_upsampling: A level is used if its pixels are at most this many times finer than the scene's.
+        native_tolerance: A level this close to the scene's resolution (a ratio) uses the scene's own pixels.
+
+    Raises:
+        ConfigError: A value is out of its range.
+    """
+
+    levels_m: tuple[float, ...]
+    tile_px: int = 1024
+    halo_px: int = 48
+    align_px: int = 32
+    max_upsampling: float = 2.0
+    native_tolerance: float = 0.1
+
+    def __post_init__(self) -> None:
+        levels = self.levels_m
+        _require(
+            bool(levels) and all(math.isfinite(level) and level > 0 for level in levels),
+            "levels_m",
+            levels,
+            "one or more lengths above 0",
+        )
+        _require(self.align_px >= 1, "align_px", self.align_px, "1 or more")
+        _require(self.halo_px >= 0, "halo_px", self.halo_px, "0 or more")
+        _require(
+            self.tile_px >= 1 and self.tile_px % self.align_px == 0,
+            "tile_px",
+            self.tile_px,
+            f"a multiple of align_px ({self.align_px})",
+        )
+        _require(
+            self.stride_px >= 1,
+            "tile_px",
+            self.tile_px,
+            f"at least 2 * halo_px + align_px ({2 * self.halo_px + self.align_px})",
+        )
+        _require(self.max_upsampling >= 1, "max_upsampling", self.max_upsampling, "1 or more")
+        _require(0 <= self.native_tolerance < 1, "native_tolerance", self.native_tolerance, "0 or more and below 1")
+
+    @property
+    def stride_px(self) -> int:
+        """The distance between neighbouring tiles, a multiple of `align_px`."""
+        return (self.tile_px - 2 * self.halo_px) // self.align_px * self.align_px
+
+
+def _require(holds: bool, name: str, value: object, expected: str) -> None:
+    if not holds:
+        raise ConfigError(f"tiling.{name}: expected {expected}, got {value}: change it in the config")
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """The whole scene at one ground resolution, as a raster of whole pixels.
+
+    Args:
+        resolution_m: Metres on the ground per level pixel: the asked one, or the scene's own where its pixels are used.
+        width: Columns.
+        height: Rows.
+        scale_x: Scene columns per level column, so that scale_x * width is the scene's width.
+        scale_y: Scene rows per level row.
+        coarsest: No level of this scene shows a larger view.
+    """
+
+    resolution_m: float
+    width: int
+    height: int
+    scale_x: float
+    scale_y: float
+    coarsest: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """One view of a level, in level pixels.
+
+    Args:
+        level: The level it is cut from.
+        window: What the detector sees: a square of tile_px, which may reach past the level's right and bottom edges.
+        core: The part of it whose points it owns, inside the level.
+    """
+
+    level: Level
+    window: Window
+    core: Window
+
+
+def plan_levels(width: int, height: int, resolution_m: tuple[float, float], tiling: Tiling) -> tuple[Level, ...]:
+    """Chooses the levels of a scene, finest first.
+
+    Args:
+        width: Columns of the scene.
+        height: Rows of the scene.
+        resolution_m: Metres on the ground per scene pixel, along columns and along rows.
+        tiling: The levels asked for.
+
+    Returns:
+        One level for each asked resolution that the scene can show; levels of the same size once.
+
+    Raises:
+        ResolutionError: The scene is too coarse for every asked level.
+    """
+    scene_m = math.sqrt(resolution_m[0] * resolution_m[1])
+    usable = sorted(r for r in tiling.levels_m if r * tiling.max_upsampling >= scene_m * (1 - 1e-9))
+    if not usable:
+        raise ResolutionError(_too_coarse(scene_m, tiling))
+    chosen: dict[tuple[int, int], float] = {}
+    for asked_m in usable:
+        size = _level_size((width, height), resolution_m, asked_m, tiling.native_tolerance)
+        chosen.setdefault(size, scene_m if size == (width, height) else float(asked_m))
+    return tuple(
+        Level(level_m, *size, width / size[0], height / size[1], coarsest=size == list(chosen)[-1])
+        for size, level_m in chosen.items()
+    )
+
+
+def _too_coarse(scene_m: float, tiling: Tiling) -> str:
+    coarsest_m = max(tiling.levels_m) * tiling.max_upsampling
+    return (
+        f"expected a scene of {coarsest_m:g} m per pixel or finer, got {scene_m:.3g} m: "
+        "take a finer scene, or raise tiling.levels_m or tiling.max_upsampling in the config"
+    )
+
+
+def _level_size(
+    size: tuple[int, int], resolution_m: tuple[float, float], level_m: float, tolerance: float
+) -> tuple[int, int]:
+    mx, my = resolution_m
+    if abs(math.sqrt(mx * my) / level_m - 1) <= tolerance and abs(mx / my - 1) <= tolerance:
+        return size
+    return max(1, round(size[0] * mx / level_m)), max(1, round(size[1] * my / level_m))
+
+
+def plan_tiles(level: Level, tiling: Tiling) -> Iterator[Tile]:
+    """Yields the tiles of a level, row by row; their cores cover every pixel of the level exactly once."""
+    rows = _spans(level.height, tiling)
+    columns = _spans(level.width, tiling)
+    side = tiling.tile_px
+    for row, top, bottom in rows:
+        for col, left, right in columns:
+            core = Window(left, top, right - left, bottom - top)
+            yield Tile(level, Window(col, row, side, side), core)
+
+
+def _spans(length: int, tiling: Tiling) -> list[tuple[int, int, int]]:
+    """Returns (start of the tile, start of its core, end of its core) along one axis of `length` pixels."""
+    side, align = tiling.tile_px, tiling.align_px
+    last = max(0, math.ceil(length / align) * align - side)
+    starts = [*range(0, last, tiling.stride_px), last]
+    # Neighbours share their overlap evenly.
+    seams = [(after + before + side) // 2 for before, after in itertools.pairwise(starts)]
+    return list(zip(starts, [0, *seams], [*seams, length], strict=True))
+
+
+def scene_detections(tile: Tile, boxes: FloatArray, scores: FloatArray, cut_px: float = 2.0) -> Detections:
+    """Moves what a detector found in one tile into the scene, and keeps what the tile owns.
+
+    Kept are boxes whose centre lies in the tile's core. Boxes that end at the tile's edge show a cut airplane and are
+    dropped, except where the scene ends too, and on the coarsest level, where no larger view of it exists.
+
+    Args:
+        tile: The tile looked at.
+        boxes: (N, 4) in tile pixels.
+        scores: (N,).
+        cut_px: A box this near to the tile's edge counts as cut, level pixels.
+
+    Returns:
+        Detections in scene pixels, clipped to the scene.
+    """
+    level, window = tile.level, tile.window
+    placed = np.asarray(boxes, dtype=np.float64).reshape(-1, 4) + np.array(
+        [window.col, window.row] * 2, dtype=np.float64
+    )
+    keep = tile.core.contains_points((placed[:, :2] + placed[:, 2:]) / 2)
+    if not level.coarsest:
+        low, high = _uncut_range(tile, cut_px)
+        keep &= (placed[:, :2] > low).all(axis=1) & (placed[:, 2:] < high).all(axis=1)
+    size = np.array([level.width, level.height] * 2, dtype=np.float64)
+    scale = np.array([level.scale_x, level.scale_y] * 2)
+    inside = np.clip(placed[keep], 0, size) * scale
+    return Detections(inside, np.asarray(scores)[keep], np.full(len(inside), level.resolution_m))
+
+
+def _uncut_range(tile: Tile, cut_px: float) -> tuple[FloatArray, FloatArray]:
+    """Returns the open range (x, y) that a box must stay within to be whole: infinite where the scene ends."""
+    level, window = tile.level, tile.window
+    low = [start + cut_px if start > 0 else -np.inf for start in (window.col, window.row)]
+    ends = ((window.right, level.width), (window.bottom, level.height))
+    high = [end - cut_px if end < length else np.inf for end, length in ends]
+    return np.array(low), np.array(high)
