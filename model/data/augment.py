@@ -1,0 +1,67 @@
+"""Changes to a crop that leave an airplane an airplane: orientation, light, haze, blur, noise, compression."""
+
+import io
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from scipy import ndimage
+
+
+def orient(
+    pixels: NDArray[np.uint8], boxes: NDArray[np.float64], orientation: int
+) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+    """Turns a square picture and its boxes into one of the eight orientations.
+
+    Args:
+        pixels: (side, side, 3).
+        boxes: (N, 4), pixels, corner origin.
+        orientation: 0..7; +4 mirrors left to right, +2 turns upside down, +1 swaps rows and columns, in this order.
+    """
+    side = pixels.shape[0]
+    if orientation & 4:
+        pixels, boxes = pixels[:, ::-1], np.column_stack([side - boxes[:, 2], boxes[:, 1], side - boxes[:, 0], boxes[:, 3]])
+    if orientation & 2:
+        pixels, boxes = pixels[::-1], np.column_stack([boxes[:, 0], side - boxes[:, 3], boxes[:, 2], side - boxes[:, 1]])
+    if orientation & 1:
+        pixels, boxes = pixels.transpose(1, 0, 2), boxes[:, [1, 0, 3, 2]]
+    return np.ascontiguousarray(pixels), boxes
+
+
+def weather(pixels: NDArray[np.uint8], generator: np.random.Generator) -> NDArray[np.uint8]:
+    """Draws another light, another sensor and another file for the same ground.
+
+    Args:
+        pixels: (height, width, 3).
+        generator: the source of every draw.
+    """
+    x = pixels.astype(np.float32) / 255
+    if generator.random() < 0.15:
+        x = np.repeat(x.mean(axis=-1, keepdims=True), 3, axis=-1)
+    if generator.random() < 0.3:
+        sigma = generator.uniform(0.3, 1.1)
+        x = ndimage.gaussian_filter(x, (sigma, sigma, 0))
+    if generator.random() < 0.1:
+        x = _fringed(x, generator)
+    x = x ** generator.uniform(0.7, 1.4)
+    x = x * generator.uniform(0.88, 1.12, 3).astype(np.float32)
+    x = (x - 0.5) * generator.uniform(0.7, 1.25) + 0.5 + generator.uniform(-0.1, 0.1)
+    if generator.random() < 0.15:
+        x += (generator.uniform(0.7, 0.95) - x) * generator.uniform(0.1, 0.5)
+    if generator.random() < 0.5:
+        x += generator.normal(0, generator.uniform(0.004, 0.03), x.shape).astype(np.float32)
+    result = (np.clip(x, 0, 1) * 255 + 0.5).astype(np.uint8)
+    return _compressed(result, int(generator.integers(35, 95))) if generator.random() < 0.3 else result
+
+
+def _fringed(x: NDArray[np.float32], generator: np.random.Generator) -> NDArray[np.float32]:
+    """Shifts one colour by a pixel or so: a sensor that takes its bands one after the other."""
+    band, axis = generator.integers(3), generator.integers(2)
+    x[..., band] = ndimage.shift(x[..., band], np.eye(2)[axis] * generator.uniform(-1.5, 1.5), order=1, mode="nearest")
+    return x
+
+
+def _compressed(pixels: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "JPEG", quality=quality)
+    return np.asarray(Image.open(buffer))

@@ -1,0 +1,71 @@
+"""Photos to training batches, the same ones for the same seed, on any Keras backend."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from model import assignment
+from model.data import augment, crops
+from model.data.crops import CropConfig
+from model.data.sources import Photo
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Source:
+    """Photos of one set, held decoded in memory, and the share of crops that come from it."""
+
+    photos: tuple[Photo, ...]
+    pixels: tuple[NDArray[np.uint8], ...]
+    weight: float
+
+
+def load(photos: Sequence[Photo], weight: float) -> Source:
+    """Decodes the photos of a set (memory: 3 bytes a pixel)."""
+    return Source(tuple(photos), tuple(photo.pixels() for photo in photos), weight)
+
+
+class Crops(keras.utils.PyDataset):  # type: ignore[misc]  # Keras publishes no types
+    """An epoch of batches of augmented crops.
+
+    Every batch is a function of the seed, the epoch and its number alone: a resumed training sees what an unbroken
+    one would have seen.
+    """
+
+    def __init__(
+        self, sources: Sequence[Source], config: CropConfig, batch: int, steps: int, seed: int, epoch: int = 0
+    ) -> None:
+        super().__init__(workers=2, use_multiprocessing=False, max_queue_size=16)
+        self.sources = sources
+        self.config = config
+        self.batch = batch
+        self.steps = steps
+        self.seed = seed
+        self.epoch = epoch
+        weights = np.array([source.weight for source in sources])
+        self.shares = weights / weights.sum()
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __getitem__(self, index: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+        """Pixels (B, side, side, 3) uint8 and targets (B, side / 8, side / 8, 6)."""
+        generator = np.random.default_rng([self.seed, self.epoch, index])
+        pairs = [self._example(generator) for _ in range(self.batch)]
+        return np.stack([pixels for pixels, _ in pairs]), np.stack([target for _, target in pairs])
+
+    def on_epoch_end(self) -> None:
+        """Goes on to the next epoch's crops."""
+        self.epoch += 1
+
+    def _example(self, generator: np.random.Generator) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+        source = self.sources[generator.choice(len(self.sources), p=self.shares)]
+        number = generator.integers(len(source.photos))
+        crop = crops.draw(source.pixels[number], source.photos[number].boxes, self.config, generator)
+        orientation = int(generator.integers(8))
+        pixels, boxes = augment.orient(crop.pixels, crop.boxes, orientation)
+        _, ignored = augment.orient(crop.pixels, crop.ignored, orientation)
+        side = self.config.side_px
+        return augment.weather(pixels, generator), assignment.targets(boxes, ignored, side, side)

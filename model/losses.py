@@ -1,0 +1,62 @@
+"""What training makes small: objectness that knows its overlap, and the generalised IoU of boxes."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from model import assignment, decode
+
+_LEAST_OBJECTNESS = 0.3  # an airplane is one even while its box is still bad
+_NEGATIVE_WEIGHT = 0.75
+_BOX_WEIGHT = 2.0
+
+
+def generalized_iou(a: Any, b: Any) -> tuple[Any, Any]:
+    """Overlap of boxes, pair by pair: (IoU, GIoU) of (..., 4) and (..., 4); GIoU as in arXiv:1902.09630, eq. 1.
+
+    GIoU = IoU - (hull - union) / hull, in -1..1; both 0 / 0-safe.
+    """
+    overlap = _area(ops.maximum(a[..., :2], b[..., :2]), ops.minimum(a[..., 2:], b[..., 2:]))
+    union = _area(a[..., :2], a[..., 2:]) + _area(b[..., :2], b[..., 2:]) - overlap
+    hull = _area(ops.minimum(a[..., :2], b[..., :2]), ops.maximum(a[..., 2:], b[..., 2:]))
+    iou = overlap / ops.maximum(union, 1e-6)
+    return iou, iou - (hull - union) / ops.maximum(hull, 1e-6)
+
+
+def detection_loss(target: Any, cells: Any) -> Any:
+    """The loss of a batch, a number.
+
+    Objectness is learned by binary cross-entropy: positive cells towards the IoU of the box that they give now
+    (as in VarifocalNet, arXiv:2008.13367), so that a score also tells how well the box fits; negative ones towards
+    0, weighted by their own score squared. Boxes by 1 - GIoU. All divided by the number of positive cells.
+
+    Args:
+        target: (B, h, w, 6), see `model.assignment.targets`.
+        cells: raw cells (B, h, w, 5), see `model.detector.build`.
+    """
+    positive = target[..., assignment.POSITIVE]
+    negative = target[..., assignment.COUNTED] * (1 - positive)
+    iou, giou = generalized_iou(decode.boxes(cells), target[..., assignment.BOX])
+    wanted = positive * ops.maximum(ops.stop_gradient(iou), _LEAST_OBJECTNESS)
+    score = ops.stop_gradient(decode.scores(cells))
+    weight = positive + negative * _NEGATIVE_WEIGHT * score**2
+    entropy = ops.binary_crossentropy(wanted, cells[..., 0], from_logits=True)
+    count = ops.maximum(ops.sum(positive), 1.0)
+    return (ops.sum(weight * entropy) + _BOX_WEIGHT * ops.sum(positive * (1 - giou))) / count
+
+
+class DetectionLoss(keras.losses.Loss):  # type: ignore[misc]  # Keras publishes no types
+    """`detection_loss` in the form that `fit` takes."""
+
+    def __init__(self) -> None:
+        super().__init__(name="detection_loss", reduction="none")
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        """See `detection_loss`."""
+        return detection_loss(y_true, y_pred)
+
+
+def _area(low: Any, high: Any) -> Any:
+    sides = ops.maximum(high - low, 0.0)
+    return sides[..., 0] * sides[..., 1]

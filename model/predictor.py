@@ -1,0 +1,86 @@
+"""Pixels to detections: what the pipeline and the evaluation ask of a model, whatever runs it."""
+
+from typing import Protocol
+
+import numpy as np
+
+from geo import boxes as box_ops
+from geo.types import Detections, FloatArray, ImageArray
+
+# Two cells that answer for one airplane overlap by more than this; two airplanes of one tile by less.
+_TILE_IOU = 0.5
+
+
+class Predictor(Protocol):
+    """Finds airplanes in pictures of one size.
+
+    Attributes:
+        name: the model's name and the first 12 characters of its weights' sha256: `name@0123456789ab`.
+        default_min_score: the score from which a detection counts as an airplane.
+    """
+
+    @property
+    def name(self) -> str:
+        """See the class."""
+
+    @property
+    def default_min_score(self) -> float:
+        """See the class."""
+
+    def __call__(self, images: ImageArray) -> list[Detections]:
+        """Finds airplanes.
+
+        Args:
+            images: RGB (B, H, W, 3), H and W multiples of 32.
+
+        Returns:
+            For each picture its detections, in its pixels (not clipped to it), resolution NaN.
+        """
+
+
+def load_predictor(name_or_path: str, batch_size: int, min_score: float) -> Predictor:
+    """Loads a model into a frozen TensorFlow graph.
+
+    Args:
+        name_or_path: name of a packaged model, or a model folder.
+        batch_size: every batch is filled up to this many pictures, so that results do not depend on how many come.
+        min_score: detections below it are left out.
+
+    Raises:
+        WeightsError: no such model, or a damaged one.
+        ConfigError: its config is damaged.
+    """
+    from model.frozen import FrozenPredictor  # brings TensorFlow: only where it is used
+
+    return FrozenPredictor(name_or_path, batch_size, min_score)
+
+
+def tile_detections(boxes: FloatArray, scores: FloatArray) -> Detections:
+    """One detection for each airplane out of all cells of one picture that answer for it.
+
+    Args:
+        boxes: (N, 4) in its pixels.
+        scores: (N,).
+    """
+    kept = box_ops.suppress(boxes, scores, _TILE_IOU)
+    return Detections(boxes[kept], scores[kept], np.full(len(kept), np.nan))
+
+
+class FakePredictor:
+    """A detector for tests: every bright rectangle on a dark ground is an airplane; its red level is its score."""
+
+    name = "fake@000000000000"
+    default_min_score = 0.5
+
+    def __call__(self, images: ImageArray) -> list[Detections]:
+        """See `Predictor`."""
+        return [self._find(image) for image in images]
+
+    def _find(self, image: ImageArray) -> Detections:
+        from scipy import ndimage
+
+        labels, _ = ndimage.label(image[..., 0] >= 128)
+        slices = [found for found in ndimage.find_objects(labels) if found is not None]
+        boxes = np.array([[x.start, y.start, x.stop, y.stop] for y, x in slices], np.float64).reshape(-1, 4)
+        scores = np.array([image[..., 0][found].max() / 255 for found in slices], np.float64)
+        return Detections(boxes, scores, np.full(len(boxes), np.nan))

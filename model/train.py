@@ -1,0 +1,163 @@
+"""Trains the detector: `python -m model.train --config configs/train/default.yaml`.
+
+A run lives in its folder: the newest state to go on from, a log, and after every epoch the weights in the form in
+which a model is packaged. The same command goes on where it was broken off.
+"""
+
+import argparse
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import keras
+
+from geo.errors import ConfigError, FinderError
+from model import config as config_file
+from model import weights_io
+from model.backbones import efficientnet_lite
+from model.data import batches, sources
+from model.data.crops import CropConfig
+from model.detector import DetectorConfig, build
+from model.losses import DetectionLoss
+
+
+@dataclass(frozen=True, slots=True)
+class SourceConfig:
+    """One data set: the folder's name below `data`, and the share of crops that come from it."""
+
+    set: str
+    weight: float
+
+
+@dataclass(frozen=True, slots=True)
+class TrainConfig:
+    """Everything that a training depends on.
+
+    Attributes:
+        name: of the model.
+        data: folder of the data sets.
+        sources: the sets and their weights.
+        run: the run's folder.
+        start: `imagenet`, or the path of a `weights.safetensors` to go on from.
+        frozen_blocks: leading blocks of the backbone that stay as they are.
+        batch, steps_per_epoch, epochs: crops a step, steps between two checkpoints, and checkpoints.
+        learning_rate, warmup_steps, weight_decay: AdamW's, with linear warm-up and cosine decay to a hundredth.
+        seed: of weights and crops.
+        min_score: recorded with the weights until `model.evaluate` chooses one on dev.
+    """
+
+    name: str
+    data: Path
+    sources: tuple[SourceConfig, ...]
+    run: Path
+    detector: DetectorConfig = field(default_factory=DetectorConfig)
+    crops: CropConfig = field(default_factory=CropConfig)
+    start: str = "imagenet"
+    frozen_blocks: int = 3
+    batch: int = 32
+    steps_per_epoch: int = 100
+    epochs: int = 10
+    learning_rate: float = 2e-3
+    warmup_steps: int = 200
+    weight_decay: float = 1e-4
+    seed: int = 1
+    min_score: float = 0.5
+
+
+def train(config: TrainConfig) -> Path:
+    """Trains a detector, or goes on training it, and returns the folder of the finished model.
+
+    Raises:
+        ConfigError: data that is not there.
+        WeightsError: `start` names weights that do not fit.
+    """
+    keras.utils.set_random_seed(config.seed)
+    loaded = [
+        batches.load(sources.read_photos(config.data / source.set, "fit"), source.weight) for source in config.sources
+    ]
+    if not any(source.photos for source in loaded):
+        raise ConfigError(f"{config.data}: expected photos to train on, found none in the sets named")
+    model = _start(config)
+    model.compile(optimizer=_optimizer(config), loss=DetectionLoss())
+    config.run.mkdir(parents=True, exist_ok=True)
+    done = _epochs_done(config.run / "log.csv")
+    crops = batches.Crops(loaded, config.crops, config.batch, config.steps_per_epoch, config.seed, epoch=done)
+    model.fit(
+        crops,
+        epochs=config.epochs,
+        verbose=1 if sys.stdout.isatty() else 2,
+        shuffle=False,
+        callbacks=[
+            keras.callbacks.BackupAndRestore(str(config.run / "state"), delete_checkpoint=False),
+            keras.callbacks.TerminateOnNaN(),
+            keras.callbacks.CSVLogger(str(config.run / "log.csv"), append=done > 0),
+            _Save(config),
+        ],
+    )
+    return config.run / "model"
+
+
+class _Save(keras.callbacks.Callback):  # type: ignore[misc]  # Keras publishes no types
+    """Leaves the model as it stands after every epoch."""
+
+    def __init__(self, config: TrainConfig) -> None:
+        super().__init__()
+        self.config = config
+
+    def on_epoch_end(self, epoch: int, logs: object = None) -> None:
+        c = self.config
+        weights_io.save(c.run / "model", self.model, c.name, c.detector, c.min_score)
+
+
+def _start(config: TrainConfig) -> keras.Model:
+    model = build(config.detector)
+    if config.start == "imagenet":
+        efficientnet_lite.load_imagenet(model)
+    else:
+        weights_io.load_into(model, Path(config.start))
+    efficientnet_lite.freeze(model, config.frozen_blocks)
+    return model
+
+
+def _optimizer(config: TrainConfig) -> keras.optimizers.Optimizer:
+    steps = config.steps_per_epoch * config.epochs
+    schedule = keras.optimizers.schedules.CosineDecay(
+        initial_learning_rate=config.learning_rate / 100,
+        decay_steps=max(steps - config.warmup_steps, 1),
+        alpha=0.01,
+        warmup_target=config.learning_rate,
+        warmup_steps=min(config.warmup_steps, steps),
+    )
+    optimizer = keras.optimizers.AdamW(schedule, weight_decay=config.weight_decay, global_clipnorm=10.0)
+    # Scales and shifts are not to shrink.
+    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    return optimizer
+
+
+def _epochs_done(log: Path) -> int:
+    """How many epochs a broken-off run has behind it."""
+    return max(len(log.read_text().splitlines()) - 1, 0) if log.is_file() else 0
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command; returns its exit status."""
+    parser = argparse.ArgumentParser("model.train", description="Trains the airplane detector, or goes on training it.")
+    parser.add_argument("--config", type=Path, required=True, help="a file of configs/train/")
+    parser.add_argument("--data", help="folder of the data sets")
+    parser.add_argument("--run", help="folder of the run")
+    parser.add_argument("--epochs", type=int)
+    parser.add_argument("--steps-per-epoch", type=int)
+    parser.add_argument("--seed", type=int)
+    options = vars(parser.parse_args(arguments))
+    path = options.pop("config")
+    try:
+        folder = train(config_file.load(TrainConfig, path, options))
+    except FinderError as error:
+        print(f"model.train: {error}", file=sys.stderr)
+        return 2
+    print(f"model: {folder}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,140 @@
+"""A trained detector on disk: `config.yaml` (what it is, and the digest of its weights) and `weights.safetensors`.
+
+Loading runs no code from the files. Kernels are kept in float16, which halves them; the few other numbers in float32.
+"""
+
+import hashlib
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+import safetensors
+import safetensors.numpy
+import yaml
+
+from geo.errors import FinderError
+from model import config as config_file
+from model.detector import DetectorConfig, build
+
+CONFIG_FILE = "config.yaml"
+WEIGHTS_FILE = "weights.safetensors"
+PACKAGED = Path(__file__).parent / "weights"
+DEFAULT = "airplanes-lite0"
+
+
+class WeightsError(FinderError, ValueError):
+    """A model folder that is missing, damaged, or holds another network than its config says."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelConfig:
+    """What is recorded beside the weights.
+
+    Attributes:
+        name: of the model, without its digest.
+        detector: its layers.
+        min_score: default score from which a detection counts as an airplane, chosen on the dev part of train.
+        sha256: of the weights file.
+    """
+
+    name: str
+    detector: DetectorConfig
+    min_score: float
+    sha256: str
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.min_score) and 0 <= self.min_score <= 1):
+            raise ValueError(f"min_score: expected a number from 0 to 1, got {self.min_score}")
+
+    @property
+    def version(self) -> str:
+        """The name with the first 12 characters of the digest, as every detection carries it."""
+        return f"{self.name}@{self.sha256[:12]}"
+
+
+def save(folder: Path, model: keras.Model, name: str, detector: DetectorConfig, min_score: float) -> ModelConfig:
+    """Writes a model folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    arrays = {v.path: _stored(np.asarray(keras.ops.convert_to_numpy(v.value))) for v in model.variables}
+    # In the order of names, so that the same numbers make the same bytes.
+    raw = safetensors.numpy.save(dict(sorted(arrays.items())))
+    config = ModelConfig(name, detector, min_score, hashlib.sha256(raw).hexdigest())
+    (folder / WEIGHTS_FILE).write_bytes(raw)
+    (folder / CONFIG_FILE).write_text(yaml.safe_dump(asdict(config), sort_keys=False), encoding="utf-8")
+    return config
+
+
+def resolve(name_or_folder: str) -> Path:
+    """The folder of a packaged model by its name, or of any model by its path.
+
+    Raises:
+        WeightsError: neither.
+    """
+    for folder in (PACKAGED / name_or_folder, Path(name_or_folder)):
+        if (folder / CONFIG_FILE).is_file():
+            return folder
+    packaged = ", ".join(sorted(path.parent.name for path in PACKAGED.glob(f"*/{CONFIG_FILE}")))
+    raise WeightsError(
+        f"model {name_or_folder}: expected a packaged model ({packaged}) or a folder with a {CONFIG_FILE}, found none"
+    )
+
+
+def read_config(folder: Path) -> ModelConfig:
+    """Reads the config of a model and checks its weights against their digest, without loading them.
+
+    Raises:
+        WeightsError: the weights are missing or not those that the config was written for.
+        ConfigError: the config is damaged.
+    """
+    config = config_file.load(ModelConfig, folder / CONFIG_FILE)
+    file = folder / WEIGHTS_FILE
+    if not file.is_file():
+        raise WeightsError(f"{file}: expected the model's weights, found no such file: restore the model folder")
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    if digest != config.sha256:
+        raise WeightsError(
+            f"{file}: expected the weights with sha256 {config.sha256[:12]}, got {digest[:12]}: "
+            "the file is damaged or of another model, restore it or train anew"
+        )
+    return config
+
+
+def load(folder: Path) -> tuple[keras.Model, ModelConfig]:
+    """Builds the detector of a model folder with its weights.
+
+    Raises:
+        WeightsError: weights that are missing, damaged, or of another network.
+        ConfigError: the config is damaged.
+    """
+    config = read_config(folder)
+    model = build(config.detector)
+    load_into(model, folder / WEIGHTS_FILE)
+    return model, config
+
+
+def load_into(model: keras.Model, file: Path) -> None:
+    """Sets the weights of `model` to those in a safetensors file.
+
+    Raises:
+        WeightsError: no such file, a damaged one, or weights of another network.
+    """
+    try:
+        arrays = safetensors.numpy.load_file(file)
+    except (OSError, safetensors.SafetensorError) as error:
+        raise WeightsError(f"{file}: expected a safetensors file of weights: {error}") from error
+    expected = {v.path: tuple(v.shape) for v in model.variables}
+    found = {name: array.shape for name, array in arrays.items()}
+    if expected != found:
+        wrong = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
+        raise WeightsError(
+            f"{file}: expected the weights of {model.name}, but {len(wrong)} differ, first {wrong[0]}: "
+            f"expected shape {expected.get(wrong[0])}, got {found.get(wrong[0])}; check `detector` in the config"
+        )
+    for variable in model.variables:
+        variable.assign(arrays[variable.path].astype(np.float32))
+
+
+def _stored(array: np.ndarray) -> np.ndarray:
+    return array.astype(np.float16 if array.ndim > 1 else np.float32)
