@@ -4,15 +4,39 @@ Boxes are float64 (N, 4) rows of xmin, ymin, xmax, ymax, in pixels of one frame.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from geo.errors import ConfigError
 from geo.types import Detections, FloatArray, IndexArray
 
 # (position of a kept box, positions of boxes near it) -> which of those it suppresses.
 _Rule = Callable[[int, IndexArray], NDArray[np.bool_]]
+
+
+@dataclass(frozen=True, slots=True)
+class Suppression:
+    """When two boxes of one scene are one airplane.
+
+    Args:
+        iou: The largest intersection over union that two kept boxes may have, 0..1.
+        containment: A smaller box of a finer level is part of a kept one if at least this share of it, 0..1, lies inside.
+
+    Raises:
+        ConfigError: A value is out of its range.
+    """
+
+    iou: float
+    containment: float
+
+    def __post_init__(self) -> None:
+        for name in ("iou", "containment"):
+            value = getattr(self, name)
+            if not 0 <= value <= 1:
+                raise ConfigError(f"suppression.{name}: expected a number from 0 to 1, got {value}: change it in the config")
 
 
 def area(boxes: FloatArray) -> FloatArray:
@@ -92,17 +116,16 @@ def round_detections(detections: Detections) -> Detections:
     return Detections(boxes, np.round(detections.scores, 4), detections.resolution_m)
 
 
-def merge_levels(detections: Detections, iou: float, containment: float) -> Detections:
+def merge_levels(detections: Detections, suppression: Suppression) -> Detections:
     """Leaves one detection for each airplane out of all tiles and levels of one scene.
 
-    Greedy, the highest score first. A kept box suppresses boxes that overlap it by more than `iou`; and of the finer
-    levels also smaller boxes that lie inside it by at least `containment` of their area: parts of a whole that only
-    the coarser level could see. A small box never suppresses the larger one around it this way.
+    Greedy, the highest score first. A kept box suppresses boxes that overlap it by more than `suppression.iou`; and of
+    the finer levels also smaller boxes that lie inside it by at least `suppression.containment` of their area: parts
+    of a whole that only the coarser level could see. A small box never suppresses the larger one around it this way.
 
     Args:
         detections: In scene pixels.
-        iou: The largest intersection over union that two kept boxes may have, 0..1.
-        containment: Share of the smaller box, 0..1.
+        suppression: When two boxes are one airplane.
 
     Returns:
         The kept detections, rounded, by falling score and then by coordinates.
@@ -113,8 +136,8 @@ def merge_levels(detections: Detections, iou: float, containment: float) -> Dete
     def suppresses(kept: int, near: IndexArray) -> NDArray[np.bool_]:
         whole, others = boxes[kept : kept + 1], boxes[near]
         part = (resolution_m[near] < resolution_m[kept]) & (areas[near] < areas[kept])
-        inside = iom_matrix(whole, others)[0] >= containment
-        same = iou_matrix(whole, others)[0] > iou
+        inside = iom_matrix(whole, others)[0] >= suppression.containment
+        same = iou_matrix(whole, others)[0] > suppression.iou
         return np.asarray(same | (part & inside))
 
     return rounded.take(_greedy(boxes, rounded.scores, suppresses))

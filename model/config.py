@@ -24,6 +24,19 @@ def load(cls: type[T], path: Path, overrides: Mapping[str, object] | None = None
     Raises:
         ConfigError: no such file, no YAML, an unknown key, a value of the wrong type or out of range.
     """
+    content = read(path)
+    for name, value in (overrides or {}).items():
+        if value is not None:
+            _set(content, name.split("."), value)
+    return parse(cls, content, str(path))
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Reads a YAML file that holds a mapping; an empty file is an empty one.
+
+    Raises:
+        ConfigError: no such file, no YAML, no mapping.
+    """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
@@ -32,10 +45,7 @@ def load(cls: type[T], path: Path, overrides: Mapping[str, object] | None = None
     content = {} if content is None else content
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: expected a mapping of keys to values, got {type(content).__name__}")
-    for name, value in (overrides or {}).items():
-        if value is not None:
-            _set(content, name.split("."), value)
-    return parse(cls, content, str(path))
+    return content
 
 
 def parse(cls: type[T], content: Mapping[str, Any], name: str) -> T:

@@ -1,50 +1,68 @@
 """A whole scene through a detector, in one process: what the pipeline does, without the pipeline."""
 
-import itertools
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Protocol
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from geo.grid import Tile, scene_detections
+from geo.boxes import Suppression, merge_levels
+from geo.grid import Tile, Tiling, plan_levels, plan_tiles, scene_detections
+from geo.raster import RasterReader, SceneHeader
 from geo.types import Detections, ImageArray
 from model.predictor import Predictor
 
 
-class TileReader(Protocol):
-    """What `geo.raster.RasterReader` offers."""
+@dataclass(frozen=True, slots=True)
+class ScanConfig:
+    """How a scene is looked at: what the pipeline and the evaluation have in common.
 
-    def read_tile(self, tile: Tile) -> ImageArray:
-        """The tile's pixels, (side, side, 3)."""
+    Attributes:
+        tiling: levels, tiles and their overlap.
+        suppression: when two boxes are one airplane.
+    """
+
+    tiling: Tiling
+    suppression: Suppression
 
 
-def detect(predictor: Predictor, tiles: Sequence[Tile], images: ImageArray) -> list[Detections]:
+def detect(predictor: Predictor, tiles: Sequence[Tile], images: Sequence[ImageArray]) -> list[Detections]:
     """What a detector finds in tiles of a scene.
 
     Args:
         predictor: the detector.
         tiles: B tiles of one size.
-        images: their pixels (B, side, side, 3).
+        images: the pixels of each, (side, side, 3).
 
     Returns:
         For each tile the detections that it owns, in scene pixels.
     """
     return [
         scene_detections(tile, found.boxes, found.scores)
-        for tile, found in zip(tiles, predictor(images), strict=True)
+        for tile, found in zip(tiles, predictor(np.stack(images)), strict=True)
     ]
 
 
-def scan(reader: TileReader, tiles: Iterable[Tile], predictor: Predictor, batch: int) -> Detections:
-    """What a detector finds in all tiles of a scene, before suppression across tiles; in scene pixels."""
+def scan(header: SceneHeader, config: ScanConfig, predictor: Predictor, batch: int) -> Detections:
+    """Finds the airplanes of a scene.
+
+    Args:
+        header: the scene.
+        config: how to look at it.
+        predictor: the detector.
+        batch: tiles in one call of it.
+
+    Returns:
+        One detection for each airplane, in scene pixels, by falling score.
+
+    Raises:
+        RasterError: the scene cannot be read.
+        ResolutionError: the scene is too coarse.
+    """
+    levels = plan_levels(header.width, header.height, header.resolution_m, config.tiling)
+    tiles = [tile for level in levels for tile in plan_tiles(level, config.tiling)]
     found: list[Detections] = []
-    for some in _batches(tiles, batch):
-        images = np.stack([reader.read_tile(tile) for tile in some])
-        found.extend(detect(predictor, some, images))
-    return Detections.concatenate(found)
-
-
-def _batches(tiles: Iterable[Tile], size: int) -> Iterator[list[Tile]]:
-    source = iter(tiles)
-    while some := list(itertools.islice(source, size)):
-        yield some
+    with RasterReader(header.uri) as reader:
+        for start in range(0, len(tiles), batch):
+            some = tiles[start : start + batch]
+            found.extend(detect(predictor, some, [reader.read_tile(tile) for tile in some]))
+    return merge_levels(Detections.concatenate(found), config.suppression)

@@ -62,8 +62,13 @@ def save(folder: Path, model: keras.Model, name: str, detector: DetectorConfig, 
     raw = safetensors.numpy.save(dict(sorted(arrays.items())))
     config = ModelConfig(name, detector, min_score, hashlib.sha256(raw).hexdigest())
     (folder / WEIGHTS_FILE).write_bytes(raw)
-    (folder / CONFIG_FILE).write_text(yaml.safe_dump(asdict(config), sort_keys=False), encoding="utf-8")
+    write_config(folder, config)
     return config
+
+
+def write_config(folder: Path, config: ModelConfig) -> None:
+    """Writes the config beside the weights."""
+    (folder / CONFIG_FILE).write_text(yaml.safe_dump(asdict(config), sort_keys=False), encoding="utf-8")
 
 
 def resolve(name_or_folder: str) -> Path:
