@@ -1,0 +1,37 @@
+"""What `from pipeline import detect` runs."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from geo.errors import RasterError
+from model.predictor import Predictor
+from pipeline import config as settings
+from pipeline import local, steps
+from pipeline.engine import Engine, describe_model, load_model
+from pipeline.sinks.frame import to_frame
+
+if TYPE_CHECKING:
+    import geopandas
+
+
+def detect(
+    scene: str | Path, *, config: Path | None, model: str | None, min_score: float | None
+) -> geopandas.GeoDataFrame:
+    """See `pipeline.detect`."""
+    chosen = settings.load_config(config or settings.DEFAULT_CONFIG, {"model": model, "min_score": min_score})
+    engine = describe_model(chosen)
+    opened = steps.open_scene(str(scene), chosen.tiling)
+    result = local.find_in(opened, engine.config, _loaded(engine), engine.identity)
+    if result.entry.error is not None:
+        # A table has no ledger beside it: what is not whole must not look whole.
+        raise RasterError(result.entry.error)
+    return to_frame(result.airplanes)
+
+
+@functools.lru_cache(maxsize=1)
+def _loaded(engine: Engine) -> Predictor:
+    """Kept, since whoever looks at one scene from Python soon looks at the next."""
+    return load_model(engine)

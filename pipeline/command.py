@@ -1,0 +1,135 @@
+"""The command line of the main job, from words to checked values. Opens nothing but the lists of scenes."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from apache_beam.runners.runner import PipelineRunner, create_runner
+
+from pipeline import config as settings
+from pipeline import sources
+from pipeline.config import PipelineConfig
+from pipeline.errors import CommandError, OutputError
+from pipeline.sinks import geojson
+from pipeline.sinks.whole import check_writable
+
+REPORT_FILE = "report.html"
+LEDGER_FILE = "ledger.json"
+
+_DIRECT = {"directrunner", "direct", "fnapirunner"}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Command:
+    """A command that makes sense.
+
+    Attributes:
+        uris: the scenes, each once.
+        output: the file for the airplanes.
+        ledger: the file for the ledger.
+        report: the folder for the report, or None.
+        config: the settings, with what the command line overrides.
+        beam: Beam's options.
+    """
+
+    uris: tuple[str, ...]
+    output: Path
+    ledger: Path
+    report: Path | None
+    config: PipelineConfig
+    beam: PipelineOptions
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, like every other error of the project."""
+
+    def error(self, message: str) -> NoReturn:
+        raise CommandError(f"{message}: see --help")
+
+
+def parse(argv: Sequence[str]) -> Command:
+    """Returns the command that the words make.
+
+    Raises:
+        FinderError: an option, an input, an output or the config is wrong.
+    """
+    options, rest = _parser().parse_known_args(argv)
+    beam = _beam_options(rest)
+    output = _output(options.output)
+    report = options.report
+    ledger = report / LEDGER_FILE if report else output.with_name(f"{output.name}.{LEDGER_FILE}")
+    overrides = {"model": options.model, "min_score": options.min_score}
+    command = Command(
+        uris=sources.scene_uris(options.input),
+        output=output,
+        ledger=ledger,
+        report=report,
+        config=settings.load_config(options.config, overrides),
+        beam=beam,
+    )
+    for path in (output, ledger, *([report / REPORT_FILE] if report else [])):
+        check_writable(path)
+    return command
+
+
+def make_runner(beam: PipelineOptions) -> PipelineRunner:
+    """Returns the runner that was asked for. DirectRunner, and none, mean Beam's in-process Python runner."""
+    name = beam.view_as(StandardOptions).runner
+    return FnApiRunner() if _in_process(name) else create_runner(name)
+
+
+def _in_process(name: str | None) -> bool:
+    # Beam's own DirectRunner first tries Prism, a download.
+    return name is None or name.lower() in _DIRECT
+
+
+def _parser() -> _Parser:
+    parser = _Parser(
+        prog="python -m pipeline.run",
+        description="Finds airplanes in georeferenced imagery and writes them as polygons on the map.",
+        epilog="Every other option goes to Beam: --runner, --project, --region, --temp_location, ...",
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add(
+        "--input",
+        action="append",
+        required=True,
+        metavar="PATTERN",
+        help="raster, folder, glob or .txt list; repeatable",
+    )
+    add("--output", type=Path, required=True, metavar="PATH", help=f"file to write, {geojson.SUFFIX}")
+    add("--config", type=Path, default=settings.DEFAULT_CONFIG, metavar="FILE", help="settings (default: %(default)s)")
+    add("--model", metavar="NAME|PATH", help="packaged model, or a model's folder (default: the one in the settings)")
+    add(
+        "--min-score", type=float, metavar="S", help="leave out airplanes below this score, 0..1 (default: the model's)"
+    )
+    add("--report", type=Path, metavar="DIR", help=f"folder for {REPORT_FILE} and {LEDGER_FILE}")
+    return parser
+
+
+def _output(path: Path) -> Path:
+    if path.suffix.lower() != geojson.SUFFIX:
+        got = f"'{path.suffix}'" if path.suffix else "no suffix"
+        raise OutputError(
+            f"--output {path}: expected the suffix {geojson.SUFFIX}, got {got}: other formats are to come"
+        )
+    return path
+
+
+def _beam_options(words: Sequence[str]) -> PipelineOptions:
+    """Beam drops what it does not know; a mistyped option must not vanish like that."""
+    parser = _Parser(prog="python -m pipeline.run", allow_abbrev=False, add_help=False)
+    for options in PipelineOptions.__subclasses__():
+        options._add_argparse_args(parser)
+    known, unknown = parser.parse_known_args(words)
+    # Other runners have options of their own, which only they can judge.
+    if unknown and _in_process(known.runner):
+        raise CommandError(f"expected options of this command or of Beam, got {' '.join(unknown)}: see --help")
+    return PipelineOptions(list(words))

@@ -1,0 +1,79 @@
+"""The settings of the main job: one YAML file, strict."""
+
+# No postponed annotations here: the loader looks at the fields' types to tell which keys are known where.
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from geo.boxes import Suppression
+from geo.errors import ConfigError
+from geo.grid import Tiling
+from model import config as config_file
+
+DEFAULT_CONFIG = Path(__file__).resolve().parents[1] / "configs" / "pipeline" / "default.yaml"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class PipelineConfig:
+    """Everything that the airplanes found depend on, beside the scenes.
+
+    Attributes:
+        model: name of a packaged model, or folder of another.
+        min_score: airplanes below this score are left out, 0..1; None: the model's own default.
+        batch_size: tiles in one call of the model.
+        block_tiles: tiles that one worker reads one after the other; a multiple of `batch_size` wastes no place in a
+            batch.
+        tiling: levels, tiles and their overlap.
+        suppression: when two boxes are one airplane.
+    """
+
+    model: str
+    min_score: float | None
+    batch_size: int
+    block_tiles: int
+    tiling: Tiling
+    suppression: Suppression
+
+    def __post_init__(self) -> None:
+        if self.min_score is not None:
+            _check_share("min_score", self.min_score)
+        _check_positive("batch_size", self.batch_size)
+        _check_positive("block_tiles", self.block_tiles)
+
+
+def load_config(path: Path = DEFAULT_CONFIG, overrides: Mapping[str, object] | None = None) -> PipelineConfig:
+    """Reads the settings from a YAML file.
+
+    Args:
+        path: the file.
+        overrides: values that go before the file's, by dotted name; None values are left out.
+
+    Raises:
+        ConfigError: no such file, an unknown key, a value of the wrong type or out of range.
+    """
+    return config_file.load(PipelineConfig, path, overrides)
+
+
+def settings_id(config: PipelineConfig) -> str:
+    """Returns a fingerprint of the settings that shape the result, the model's name aside (airplanes carry that).
+
+    `min_score` must be filled in. How tiles are batched and blocked shapes nothing, and is left out.
+    """
+    shaping = {
+        "min_score": config.min_score,
+        "tiling": dataclasses.asdict(config.tiling),
+        "suppression": dataclasses.asdict(config.suppression),
+    }
+    return hashlib.sha256(json.dumps(shaping, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _check_share(name: str, value: float) -> None:
+    if not 0.0 <= value <= 1.0:
+        raise ConfigError(f"{name}: expected a number from 0 to 1, got {value}")
+
+
+def _check_positive(name: str, value: int) -> None:
+    if value < 1:
+        raise ConfigError(f"{name}: expected a whole number from 1 on, got {value}")

@@ -1,0 +1,109 @@
+"""A scene's line in the ledger, from what became of its tiles."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Sequence
+
+from geo.grid import Tiling, plan_tiles
+from geo.raster import SceneHeader
+from pipeline.ledger import PartFailure, SceneEntry, Status
+from pipeline.values import Scene, SceneFailure, TileOutcome, TileStatus
+
+
+def failed_entry(failure: SceneFailure) -> SceneEntry:
+    """Returns the line of a scene that nothing could be done with."""
+    return dataclasses.replace(_blank(failure.scene_uri, failure.header), status="failed", error=failure.error)
+
+
+def scene_entry(
+    scene: Scene, outcomes: Sequence[TileOutcome], tiling: Tiling, airplanes: int, error: str | None
+) -> SceneEntry:
+    """Returns the line of a scene that was looked at.
+
+    Args:
+        scene: the scene as it was planned.
+        outcomes: what became of its tiles, in a fixed order.
+        tiling: what it was planned with.
+        airplanes: how many were found.
+        error: what went wrong after the tiles, or None.
+    """
+    planned = sum(1 for level in scene.levels for _ in plan_tiles(level, tiling))
+    counts = Counter(outcome.status for outcome in outcomes)
+    failures = tuple(_part_failure(outcome) for outcome in outcomes if outcome.status == "failed")
+    error = error or _missing(planned, counts.total()) or _first(failures, planned)
+    return dataclasses.replace(
+        _blank(scene.header.uri, scene.header),
+        status=_status(error, counts),
+        error=error,
+        parts_planned=planned,
+        parts_done=counts["done"],
+        parts_empty=counts["empty"],
+        parts_failed=counts["failed"],
+        km2=round(sum(_km2(scene, outcome) for outcome in outcomes), 6),
+        airplanes=airplanes,
+        seconds=round(sum(outcome.seconds for outcome in outcomes), 3),
+        failures=failures,
+    )
+
+
+def _blank(uri: str, header: SceneHeader | None) -> SceneEntry:
+    """What the header tells, and nothing done."""
+    return SceneEntry(
+        scene_uri=uri,
+        scene_id=header.scene_id if header else None,
+        status="complete",
+        error=None,
+        width_px=header.width if header else None,
+        height_px=header.height if header else None,
+        crs=header.georef.crs.to_string() if header else None,
+        resolution_m=header.resolution_m if header else None,
+        parts_planned=0,
+        parts_done=0,
+        parts_empty=0,
+        parts_failed=0,
+        km2=0.0,
+        airplanes=0,
+        seconds=0.0,
+        failures=(),
+    )
+
+
+def _status(error: str | None, counts: Counter[TileStatus]) -> Status:
+    if error is None:
+        return "complete"
+    return "incomplete" if counts["done"] else "failed"
+
+
+def _missing(planned: int, accounted: int) -> str | None:
+    """The error of a scene whose tiles did not all come back; no known fault does this, but it must not go unseen."""
+    return None if planned == accounted else f"expected {planned} parts, got {accounted} back: run the scene again"
+
+
+def _first(failures: Sequence[PartFailure], planned: int) -> str | None:
+    if not failures:
+        return None
+    return f"{len(failures)} of {planned} parts could not be read; the first: {failures[0].error}"
+
+
+def _part_failure(outcome: TileOutcome) -> PartFailure:
+    window = outcome.tile.window
+    return PartFailure(
+        resolution_m=round(outcome.tile.level.resolution_m, 4),
+        col=window.col,
+        row=window.row,
+        width=window.width,
+        height=window.height,
+        error=outcome.error or "",
+    )
+
+
+def _km2(scene: Scene, outcome: TileOutcome) -> float:
+    """Ground in the core of a tile of the finest level that was looked at, square kilometres."""
+    level, core = outcome.tile.level, outcome.tile.core
+    if outcome.status != "done" or level != scene.levels[0]:
+        return 0.0
+    x, y = (core.col + core.width / 2) * level.scale_x, (core.row + core.height / 2) * level.scale_y
+    mx, my = scene.header.georef.ground_resolution_m(x, y)
+    return core.width * level.scale_x * mx * core.height * level.scale_y * my / 1e6

@@ -1,0 +1,71 @@
+"""The main job as one Beam graph, from scene URIs to files."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from pathlib import Path
+
+import apache_beam as beam
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners.runner import PipelineRunner
+
+from model.predictor import Predictor
+from pipeline.engine import Engine, load_model
+from pipeline.ledger import Ledger, RunInfo, read_ledger
+from pipeline.sinks.transforms import WriteGeoJson, WriteLedger
+from pipeline.transforms import FindAirplanes
+from pipeline.values import SceneResult
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Job:
+    """What to look at, with what, and where to write.
+
+    Attributes:
+        uris: the scenes.
+        engine: the model and the settings.
+        geojson: the file for the airplanes.
+        ledger: the file for the ledger.
+        info: what the ledger says of the run.
+    """
+
+    uris: tuple[str, ...]
+    engine: Engine
+    geojson: Path
+    ledger: Path
+    info: RunInfo
+
+
+def run_job(
+    job: Job, runner: PipelineRunner, options: PipelineOptions, load: Callable[[], Predictor] | None = None
+) -> Ledger:
+    """Runs the job to its end and returns the ledger that it wrote.
+
+    Args:
+        job: what to do.
+        runner: Beam's runner.
+        options: Beam's options.
+        load: makes the model in each process that looks at tiles; None: the job's own.
+    """
+    load = load or functools.partial(load_model, job.engine)
+    with beam.Pipeline(runner=runner, options=options) as pipeline:
+        results = (
+            pipeline
+            | "Scenes" >> beam.Create(job.uris)
+            | "FindAirplanes" >> FindAirplanes(job.engine.config, load, job.engine.identity)
+        )
+        airplanes = results | "Airplanes" >> beam.FlatMap(_airplanes)
+        lines = results | "Lines" >> beam.Map(_line)
+        written = airplanes | "WriteGeoJson" >> WriteGeoJson(job.geojson)
+        _ = (lines, written) | "WriteLedger" >> WriteLedger(job.ledger, job.info)
+    return read_ledger(job.ledger)
+
+
+def _airplanes(result: SceneResult) -> object:
+    return result.airplanes
+
+
+def _line(result: SceneResult) -> object:
+    return result.entry

@@ -1,0 +1,44 @@
+"""The steps in one process, without Beam: the oracle of the Beam graph, and what `pipeline.detect` runs."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator
+
+from model.predictor import Predictor
+from pipeline import entries, steps
+from pipeline.config import PipelineConfig
+from pipeline.readahead import ahead
+from pipeline.values import Identity, Scene, SceneFailure, SceneResult, TileImage, TileOutcome
+
+
+def find(uris: Iterable[str], config: PipelineConfig, predictor: Predictor, identity: Identity) -> list[SceneResult]:
+    """Returns the result of each scene, in the order of the scenes; failed ones have an entry and no airplanes."""
+    return [find_in(steps.describe(uri, config.tiling), config, predictor, identity) for uri in uris]
+
+
+def find_in(
+    scene: Scene | SceneFailure, config: PipelineConfig, predictor: Predictor, identity: Identity
+) -> SceneResult:
+    """Returns the result of one scene that was described."""
+    if isinstance(scene, SceneFailure):
+        return SceneResult(entries.failed_entry(scene), ())
+    outcomes = look(scene, config, predictor)
+    return steps.finish(scene, outcomes, config.tiling, config.suppression, identity)
+
+
+def look(scene: Scene, config: PipelineConfig, predictor: Predictor) -> Iterator[TileOutcome]:
+    """Yields what became of each tile of a scene; the next batch is read while the model looks at one."""
+    blocks = steps.plan(scene, config.tiling, config.block_tiles)
+    tiles = itertools.chain.from_iterable(steps.read(block) for block in blocks)
+    batch: list[TileImage] = []
+    for item in ahead(tiles, config.batch_size):
+        if isinstance(item, TileOutcome):
+            yield item
+            continue
+        batch.append(item)
+        if len(batch) == config.batch_size:
+            yield from steps.detect(predictor, batch)
+            batch = []
+    if batch:
+        yield from steps.detect(predictor, batch)

@@ -1,0 +1,104 @@
+"""How far the job is, on a terminal.
+
+Beam's in-process runner blocks until it is done and tells its metrics only then. The transforms therefore also count
+here, in the process they run in; on a runner with processes of its own the numbers stay there, and nothing is shown.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import threading
+import time
+from collections import Counter
+from types import TracebackType
+from typing import TextIO
+
+PERIOD_S = 0.5
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Counts:
+    """What was counted so far; scenes and parts done include those that failed or were empty.
+
+    Attributes:
+        scenes: scenes opened or failed to open.
+        scenes_done: scenes finished.
+        parts: tiles planned.
+        parts_done: tiles finished.
+        airplanes: boxes found so far, before those of one airplane are brought together.
+        pixels: pixels that the model has looked at.
+    """
+
+    scenes: int = 0
+    scenes_done: int = 0
+    parts: int = 0
+    parts_done: int = 0
+    airplanes: int = 0
+    pixels: int = 0
+
+
+_lock = threading.Lock()
+_counter: Counter[str] = Counter()
+
+
+def add(**amounts: int) -> None:
+    """Adds to the process's counts, by the names of the fields of `Counts`; any thread may call it."""
+    with _lock:
+        _counter.update(amounts)
+
+
+def counts() -> Counts:
+    """Returns the process's counts."""
+    with _lock:
+        return Counts(**_counter)
+
+
+def reset() -> None:
+    """Sets the process's counts to zero."""
+    with _lock:
+        _counter.clear()
+
+
+def line(now: Counts, seconds: float) -> str:
+    """Returns the line that is shown after `seconds` of work."""
+    text = (
+        f"scenes {now.scenes_done}/{now.scenes}  tiles {now.parts_done}/{now.parts}  "
+        f"airplanes {now.airplanes}  {now.pixels / 1e6 / max(seconds, 1e-9):.1f} Mpx/s"
+    )
+    if 0 < now.parts_done < now.parts:
+        left = round(seconds * (now.parts - now.parts_done) / now.parts_done)
+        text += f"  {left // 60}:{left % 60:02d} left"
+    return text
+
+
+class Display:
+    """Shows the progress on a terminal, in a `with` block; on anything else it stays silent."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._stream = stream or sys.stderr
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._show, daemon=True)
+
+    def __enter__(self) -> None:
+        reset()
+        if self._stream.isatty():
+            self._thread.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._thread.is_alive():
+            self._stop.set()
+            self._thread.join()
+            self._write("")
+
+    def _show(self) -> None:
+        started = time.monotonic()
+        while not self._stop.wait(PERIOD_S):
+            self._write(line(counts(), time.monotonic() - started))
+
+    def _write(self, text: str) -> None:
+        # Back to the line's start, the text, and whatever stood behind it erased.
+        self._stream.write(f"\r{text}\x1b[K")
+        self._stream.flush()

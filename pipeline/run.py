@@ -1,0 +1,116 @@
+"""The main job: `python -m pipeline.run --input scene.tif --output airplanes.geojson`.
+
+Exit status: 0 every scene complete; 1 some scene or part failed (the others are written, the ledger names each
+failure); 2 the command itself is wrong, before any work starts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import datetime
+import importlib.metadata
+import platform
+import shlex
+import sys
+import uuid
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from geo.errors import FinderError
+from pipeline import progress, quiet
+from pipeline.ledger import Ledger, RunInfo
+
+if TYPE_CHECKING:
+    from pipeline.command import Command
+    from pipeline.engine import Engine
+
+#: Packages whose version can change a result.
+PACKAGES = (
+    "airplane-finder",
+    "apache-beam",
+    "keras",
+    "numpy",
+    "pyproj",
+    "rasterio",
+    "shapely",
+    "tensorflow",
+    "tensorflow-cpu",
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command and returns its exit status."""
+    quiet.silence()
+    words = sys.argv[1:] if argv is None else list(argv)
+    # What follows brings Beam, Keras and TensorFlow: not before they are told to be quiet.
+    from pipeline import command as command_line
+    from pipeline.engine import describe_model
+
+    try:
+        command = command_line.parse(words)
+        engine = describe_model(command.config)
+    except FinderError as error:
+        return _say(error, 2)
+    try:
+        ledger = _work(command, engine, words)
+    except FinderError as error:
+        return _say(error, 1)
+    _summarize(ledger, command)
+    return 0 if ledger.complete else 1
+
+
+def _work(command: Command, engine: Engine, words: Sequence[str]) -> Ledger:
+    from pipeline.command import make_runner
+    from pipeline.job import Job, run_job
+    from pipeline.report.page import write_report
+    from pipeline.sinks.geojson import read_geojson
+
+    job = Job(command.uris, engine, command.output, command.ledger, run_info(engine, words))
+    with progress.Display():
+        ledger = run_job(job, make_runner(command.beam), command.beam)
+    if command.report:
+        write_report(command.report, read_geojson(command.output), ledger)
+    return ledger
+
+
+def run_info(engine: Engine, words: Sequence[str]) -> RunInfo:
+    """Returns what the ledger says of a run that starts now."""
+    return RunInfo(
+        run_id=uuid.uuid4().hex[:12],
+        command=shlex.join(["python", "-m", "pipeline.run", *words]),
+        started_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds"),
+        model=engine.identity.model,
+        versions=_versions(),
+        settings=dataclasses.asdict(engine.config),
+    )
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        # TensorFlow goes by one of two names.
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found
+
+
+def _summarize(ledger: Ledger, command: Command) -> None:
+    totals = ledger.totals
+    for scene in ledger.scenes:
+        if scene.error:
+            sys.stderr.write(f"{scene.status}: {scene.error}\n")
+    sys.stderr.write(
+        f"{totals.airplanes} airplanes in {totals.scenes} scenes ({totals.complete} complete, "
+        f"{totals.incomplete} incomplete, {totals.failed} failed), {totals.km2:.2f} km2 in {ledger.seconds:.0f} s: "
+        f"{command.output}, {command.ledger}\n"
+    )
+
+
+def _say(error: FinderError, status: int) -> int:
+    sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Where airplanes go: files that appear whole or not at all, and tables in memory."""

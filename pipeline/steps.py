@@ -1,0 +1,164 @@
+"""The steps of the job as plain functions: a scene URI in, airplanes and a line of the ledger out. No Beam.
+
+Pixels are (x, y) = (column, row) with the corner as origin. What fails for one scene or one tile is returned as a
+value, so that nothing stops the others and nothing goes unrecorded.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Iterable, Iterator, Sequence
+
+from geo.boxes import Suppression, merge_levels
+from geo.errors import FinderError
+from geo.grid import Tile, Tiling, plan_levels, plan_tiles
+from geo.polygons import ground_polygon, size_m
+from geo.raster import RasterReader, SceneHeader, read_header
+from geo.types import Detections, FloatArray
+from model import scan
+from model.predictor import Predictor
+from pipeline import entries, records
+from pipeline.records import Airplane
+from pipeline.values import Block, Identity, Scene, SceneFailure, SceneResult, TileImage, TileOutcome
+
+
+def open_scene(uri: str, tiling: Tiling) -> Scene:
+    """Reads the header of a scene and plans its levels.
+
+    Raises:
+        RasterError: no raster, a truncated one, or bands that do not fit.
+        GeoreferenceError: nothing says where it lies.
+        ResolutionError: too coarse to see an airplane.
+    """
+    return _planned(read_header(uri), tiling)
+
+
+def describe(uri: str, tiling: Tiling) -> Scene | SceneFailure:
+    """Returns the planned scene, or why there is none."""
+    header = None
+    try:
+        header = read_header(uri)
+        return _planned(header, tiling)
+    except FinderError as error:
+        return SceneFailure(uri, _naming(uri, error), header)
+
+
+def plan(scene: Scene, tiling: Tiling, block_tiles: int) -> Iterator[Block]:
+    """Yields the work of a scene, as descriptions only: blocks of at most `block_tiles` tiles."""
+    for level in scene.levels:
+        tiles = plan_tiles(level, tiling)
+        while block := tuple(itertools.islice(tiles, block_tiles)):
+            yield Block(scene.header.uri, block)
+
+
+def read(block: Block) -> Iterator[TileImage | TileOutcome]:
+    """Yields the tiles of a block with their pixels; for an empty tile, or one that cannot be read, its outcome.
+
+    The scene is opened once.
+    """
+    try:
+        reader = RasterReader(block.scene_uri)
+    except FinderError as error:
+        # It was there when it was described: it has been moved or overwritten since.
+        yield from (_failed(block.scene_uri, tile, error, 0.0) for tile in block.tiles)
+        return
+    with reader:
+        yield from (_read_tile(reader, block.scene_uri, tile) for tile in block.tiles)
+
+
+def detect(predictor: Predictor, images: Sequence[TileImage]) -> list[TileOutcome]:
+    """Looks at a batch of tiles; each keeps the boxes whose centre lies in its core, in scene pixels."""
+    started = time.perf_counter()
+    found = scan.detect(predictor, [image.tile for image in images], [image.pixels for image in images])
+    seconds = (time.perf_counter() - started) / len(images)
+    return [
+        TileOutcome(image.scene_uri, image.tile, "done", detections, None, image.seconds + seconds)
+        for image, detections in zip(images, found, strict=True)
+    ]
+
+
+def merge(outcomes: Sequence[TileOutcome], suppression: Suppression) -> Detections:
+    """Returns one detection for each airplane of one scene, in scene pixels, the surest first."""
+    found = Detections.concatenate([outcome.detections for outcome in outcomes])
+    return merge_levels(found, suppression)
+
+
+def georeference(header: SceneHeader, detections: Detections, identity: Identity) -> tuple[Airplane, ...]:
+    """Puts detections (scene pixels) on the map, in their order.
+
+    Raises:
+        GeoreferenceError: a box has no place on the Earth.
+    """
+    columns = (detections.boxes, detections.scores, detections.resolution_m)
+    return tuple(
+        _airplane(header, identity, box, float(score), float(resolution_m))
+        for box, score, resolution_m in zip(*columns, strict=True)
+    )
+
+
+def finish(
+    scene: Scene, outcomes: Iterable[TileOutcome], tiling: Tiling, suppression: Suppression, identity: Identity
+) -> SceneResult:
+    """Brings the tiles of a scene together, in whatever order they come: one box an airplane, on the map."""
+    outcomes = sorted(outcomes, key=_place)
+    airplanes: tuple[Airplane, ...] = ()
+    error = None
+    try:
+        airplanes = georeference(scene.header, merge(outcomes, suppression), identity)
+    except FinderError as failure:
+        error = _naming(scene.header.uri, failure)
+    return SceneResult(entries.scene_entry(scene, outcomes, tiling, len(airplanes), error), airplanes)
+
+
+def _planned(header: SceneHeader, tiling: Tiling) -> Scene:
+    return Scene(header, plan_levels(header.width, header.height, header.resolution_m, tiling))
+
+
+def _naming(uri: str, error: FinderError) -> str:
+    """The message of an error, with the scene named where it is not."""
+    text = str(error)
+    return text if uri in text else f"{uri}: {text}"
+
+
+def _read_tile(reader: RasterReader, uri: str, tile: Tile) -> TileImage | TileOutcome:
+    started = time.perf_counter()
+    try:
+        if reader.is_empty(tile):
+            return TileOutcome(uri, tile, "empty", Detections.empty(), None, time.perf_counter() - started)
+        pixels = reader.read_tile(tile)
+    except FinderError as error:
+        return _failed(uri, tile, error, time.perf_counter() - started)
+    return TileImage(uri, tile, pixels, time.perf_counter() - started)
+
+
+def _failed(uri: str, tile: Tile, error: FinderError, seconds: float) -> TileOutcome:
+    return TileOutcome(uri, tile, "failed", Detections.empty(), _naming(uri, error), seconds)
+
+
+def _place(outcome: TileOutcome) -> tuple[float, int, int]:
+    """Where a tile stands in the plan of its scene."""
+    tile = outcome.tile
+    return tile.level.resolution_m, tile.window.row, tile.window.col
+
+
+def _airplane(header: SceneHeader, identity: Identity, box: FloatArray, score: float, resolution_m: float) -> Airplane:
+    xmin, ymin, xmax, ymax = sides = [float(side) for side in box]
+    return Airplane(
+        geometry=ground_polygon(box, header.georef),
+        detection_id=records.detection_id(header.scene_id, identity.model, identity.settings_id, sides),
+        scene_id=header.scene_id,
+        scene_uri=header.uri,
+        acquired_at=None,
+        score=score,
+        xmin_px=xmin,
+        ymin_px=ymin,
+        xmax_px=xmax,
+        ymax_px=ymax,
+        size_m=round(size_m(box, header.georef), 2),
+        length_m=None,
+        wingspan_m=None,
+        heading_deg=None,
+        resolution_m=round(resolution_m, 4),
+        model=identity.model,
+    )

@@ -1,0 +1,198 @@
+"""The steps as Beam transforms: thin, with counters. The logic is in `pipeline.steps`.
+
+Transforms are plain dataclasses, not frozen ones: Beam keeps a transform's resource hints on the transform itself.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.metrics import Metrics
+from apache_beam.ml.inference.base import ModelHandler, RunInference
+
+from geo.grid import Tiling
+from model.predictor import Predictor
+from pipeline import entries, progress, steps
+from pipeline.config import PipelineConfig
+from pipeline.ledger import SceneEntry
+from pipeline.readahead import ahead
+from pipeline.values import Block, Identity, Scene, SceneFailure, SceneResult, TileImage, TileOutcome
+
+NAMESPACE = "airplanes"
+
+_FAILURES = "failures"
+_SETTLED = "settled"
+
+
+def _count(name: str, amount: int = 1) -> None:
+    Metrics.counter(NAMESPACE, name).inc(amount)
+
+
+@dataclasses.dataclass(eq=False)
+class FindAirplanes(beam.PTransform):  # type: ignore[misc]
+    """The job between its sources and its sinks: scene URIs to one `SceneResult` a scene.
+
+    Attributes:
+        config: the settings.
+        load: makes the model; called once in each process that looks at tiles.
+        identity: what goes into the airplanes' ids.
+    """
+
+    config: PipelineConfig
+    load: Callable[[], Predictor]
+    identity: Identity
+
+    def expand(self, uris: beam.PCollection[str]) -> beam.PCollection[SceneResult]:
+        """Builds the graph."""
+        described = uris | Describe(self.config.tiling)
+        outcomes = described.scenes | Look(self.config, self.load)
+        finished = (described.scenes, outcomes) | Finish(self.config, self.identity)
+        failed = described[_FAILURES] | "FailedScenes" >> beam.Map(_failed_result)
+        return (finished, failed) | "Results" >> beam.Flatten()
+
+
+@dataclasses.dataclass(eq=False)
+class Describe(beam.PTransform):  # type: ignore[misc]
+    """Scene URIs to planned scenes (`scenes`), with those that failed beside them (`failures`)."""
+
+    tiling: Tiling
+
+    def expand(self, uris: beam.PCollection[str]) -> Any:
+        """Builds the graph."""
+        return (
+            uris
+            # A long list of scenes is opened by all workers, not by the one that holds the list.
+            | "ShareScenes" >> beam.Reshuffle()
+            | "Describe" >> beam.FlatMap(self._describe).with_outputs(_FAILURES, main="scenes")
+        )
+
+    def _describe(self, uri: str) -> Iterator[Scene | beam.pvalue.TaggedOutput]:
+        described = steps.describe(uri, self.tiling)
+        progress.add(scenes=1)
+        if isinstance(described, Scene):
+            _count("scenes")
+            yield described
+        else:
+            _count("scenes_failed")
+            progress.add(scenes_done=1)
+            yield beam.pvalue.TaggedOutput(_FAILURES, described)
+
+
+@dataclasses.dataclass(eq=False)
+class Look(beam.PTransform):  # type: ignore[misc]
+    """Planned scenes to one `TileOutcome` a tile. Descriptions are shuffled, pixels never: they are read after it."""
+
+    config: PipelineConfig
+    load: Callable[[], Predictor]
+
+    def expand(self, scenes: beam.PCollection[Scene]) -> beam.PCollection[TileOutcome]:
+        """Builds the graph."""
+        read = (
+            scenes
+            | "Plan" >> beam.FlatMap(self._plan)
+            | "ShareBlocks" >> beam.Reshuffle()
+            | "Read" >> beam.FlatMap(self._read).with_outputs(_SETTLED, main="images")
+        )
+        looked = read.images | "Detect" >> RunInference(AirplaneHandler(self.load, self.config.batch_size))
+        return (looked, read[_SETTLED]) | "Outcomes" >> beam.Flatten() | "Count" >> beam.Map(_counted)
+
+    def _plan(self, scene: Scene) -> Iterator[Block]:
+        for block in steps.plan(scene, self.config.tiling, self.config.block_tiles):
+            _count("tiles", len(block.tiles))
+            progress.add(parts=len(block.tiles))
+            yield block
+
+    def _read(self, block: Block) -> Iterator[TileImage | beam.pvalue.TaggedOutput]:
+        # RunInference is fused with this: while the model looks at what was yielded, the thread reads on.
+        for item in ahead(steps.read(block), self.config.batch_size):
+            yield item if isinstance(item, TileImage) else beam.pvalue.TaggedOutput(_SETTLED, item)
+
+
+class AirplaneHandler(ModelHandler[TileImage, TileOutcome, Predictor]):  # type: ignore[misc]
+    """Lets RunInference call our model: tiles of one size in, their outcomes out.
+
+    Args:
+        load: makes the model; RunInference calls it once a process.
+        batch_size: tiles in one call; the last batch of a bundle has fewer.
+    """
+
+    def __init__(self, load: Callable[[], Predictor], batch_size: int) -> None:
+        super().__init__(min_batch_size=batch_size, max_batch_size=batch_size)
+        self._load = load
+
+    def load_model(self) -> Predictor:
+        """Makes the model."""
+        return self._load()
+
+    def run_inference(
+        self, batch: Sequence[TileImage], model: Predictor, inference_args: dict[str, Any] | None = None
+    ) -> Iterable[TileOutcome]:
+        """Looks at a batch of tiles; there are no `inference_args`."""
+        del inference_args
+        progress.add(pixels=sum(image.pixels[..., 0].size for image in batch))
+        return steps.detect(model, batch)
+
+    def get_num_bytes(self, batch: Sequence[TileImage]) -> int:
+        """The pixels' size; Beam's own way would pickle them to know."""
+        return sum(image.pixels.nbytes for image in batch)
+
+    def get_metrics_namespace(self) -> str:
+        """Where RunInference's own counters stand."""
+        return NAMESPACE
+
+
+@dataclasses.dataclass(eq=False)
+class Finish(beam.PTransform):  # type: ignore[misc]
+    """(planned scenes, tile outcomes) to one `SceneResult` a scene.
+
+    Scenes are told apart by their URI: two files with the same content have the same fingerprint.
+    """
+
+    config: PipelineConfig
+    identity: Identity
+
+    def expand(
+        self, inputs: tuple[beam.PCollection[Scene], beam.PCollection[TileOutcome]]
+    ) -> beam.PCollection[SceneResult]:
+        """Builds the graph."""
+        scenes, outcomes = inputs
+        keyed = {
+            "scenes": scenes | "KeyScenes" >> beam.Map(_scene_with_key).with_output_types(tuple[str, Scene]),
+            "outcomes": outcomes | "KeyTiles" >> beam.Map(_tile_with_key).with_output_types(tuple[str, TileOutcome]),
+        }
+        return keyed | "ByScene" >> beam.CoGroupByKey() | "Finish" >> beam.MapTuple(self._finish)
+
+    def _finish(self, uri: str, groups: dict[str, Iterable[Any]]) -> SceneResult:
+        del uri
+        (scene,) = groups["scenes"]
+        config = self.config
+        result = steps.finish(scene, groups["outcomes"], config.tiling, config.suppression, self.identity)
+        _count("airplanes", len(result.airplanes))
+        progress.add(scenes_done=1)
+        return result
+
+
+def _scene_with_key(scene: Scene) -> tuple[str, Scene]:
+    return scene.header.uri, scene
+
+
+def _tile_with_key(outcome: TileOutcome) -> tuple[str, TileOutcome]:
+    return outcome.scene_uri, outcome
+
+
+def _failed_result(failure: SceneFailure) -> SceneResult:
+    return SceneResult(entries.failed_entry(failure), ())
+
+
+def _counted(outcome: TileOutcome) -> TileOutcome:
+    _count(f"tiles_{outcome.status}")
+    progress.add(parts_done=1, airplanes=len(outcome.detections))
+    return outcome
+
+
+def entry_of(result: SceneResult) -> SceneEntry:
+    """Returns the ledger's line of a result."""
+    return result.entry
