@@ -14,9 +14,7 @@ COUNTED: Final = 5
 CHANNELS: Final = 6
 
 
-def targets(
-    boxes: NDArray[np.float64], ignored: NDArray[np.float64], height: int, width: int
-) -> NDArray[np.float32]:
+def targets(boxes: NDArray[np.float64], ignored: NDArray[np.float64], height: int, width: int) -> NDArray[np.float32]:
     """Targets of one picture.
 
     A cell is positive where its centre lies near an airplane's centre: within 0.18 of the box's shorter side,
@@ -25,7 +23,8 @@ def targets(
     Args:
         boxes: airplanes (N, 4), pixels of the picture, corner origin.
         ignored: boxes (M, 4) in which a cell counts neither for nor against (an airplane that is cut, say).
-        height: of the picture in pixels, a multiple of the stride; likewise `width`.
+        height: of the picture in pixels, a multiple of the stride.
+        width: likewise.
 
     Returns:
         (height / 8, width / 8, 6): the box in pixels (0 where there is none), 1 where positive, 1 where counted.

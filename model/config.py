@@ -55,7 +55,9 @@ def parse(cls: type[T], content: Mapping[str, Any], name: str) -> T:
         ConfigError: an unknown key, a value of the wrong type or out of range.
     """
     try:
-        return dacite.from_dict(cls, content, dacite.Config(strict=True, cast=[tuple, Path], type_hooks={float: _float}))
+        return dacite.from_dict(
+            cls, content, dacite.Config(strict=True, cast=[tuple, Path], type_hooks={float: _float})
+        )
     except dacite.UnexpectedDataError as error:
         keys = ", ".join(sorted(map(str, error.keys)))
         raise ConfigError(f"{name}: unknown key {keys}; known here: {_known(cls, error.keys, content)}") from error

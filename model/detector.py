@@ -48,13 +48,17 @@ def build(config: DetectorConfig) -> keras.Model:
     x = _top_down(found, config.channels)
     for number in range(2):
         x = _conv(x, config.channels, 3, f"head_{number}")
-    start = np.array([np.log(_PRIOR / (1 - _PRIOR)), 1.0, 1.0, 1.0, 1.0])
-    cells = layers.Conv2D(5, 1, bias_initializer=lambda shape, dtype=None: keras.ops.cast(start, dtype), name="cells")(x)
+    cells = layers.Conv2D(5, 1, bias_initializer=_first_bias, name="cells")(x)
     return keras.Model(pixels, cells, name="detector")
 
 
+def _first_bias(shape: tuple[int, ...], dtype: str | None = None) -> Any:  # noqa: ARG001  # the form Keras asks for
+    """Rare airplanes, of boxes some five cells wide: what an untrained detector says."""
+    return keras.ops.convert_to_tensor([np.log(_PRIOR / (1 - _PRIOR)), 1.0, 1.0, 1.0, 1.0], dtype)
+
+
 def _top_down(found: dict[int, Any], channels: int) -> Any:
-    """Adds the coarser features, enlarged, to the finer ones (FPN, arXiv:1612.03144, equation-free section 3)."""
+    """Adds the coarser features, enlarged, to the finer ones (FPN, arXiv:1612.03144, section 3)."""
     strides = sorted(found, reverse=True)
     x = _conv(found[strides[0]], channels, 1, f"lateral_{strides[0]}")
     for stride in strides[1:]:

@@ -14,7 +14,6 @@ from typing import Any
 
 from geo.errors import ConfigError, FinderError
 from geo.raster import read_header
-from geo.types import Detections
 from model import config as config_file
 from model import metrics, weights_io
 from model.data import sources

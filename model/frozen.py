@@ -46,9 +46,9 @@ class FrozenPredictor:
 def freeze(model: Any) -> Any:
     """A graph of constants: pixels uint8 (B, H, W, 3) to boxes (B, h, w, 4) and scores (B, h, w), float32."""
 
-    @tf.function(input_signature=[tf.TensorSpec((None, None, None, 3), tf.uint8, "pixels")])
     def detect(pixels: Any) -> tuple[Any, Any]:
         cells = model(tf.cast(pixels, tf.float32), training=False)
         return decode.boxes(cells), decode.scores(cells)
 
-    return convert_variables_to_constants_v2(detect.get_concrete_function())
+    pixels = tf.TensorSpec((None, None, None, 3), tf.uint8, "pixels")
+    return convert_variables_to_constants_v2(tf.function(detect).get_concrete_function(pixels))

@@ -52,7 +52,8 @@ def outcomes(found: Detections, truth: FloatArray, width: int, height: int, iou:
     Args:
         found: detections, in the picture's pixels.
         truth: its airplanes (M, 4).
-        width: of the picture, pixels; likewise `height`.
+        width: of the picture, pixels.
+        height: of the picture, pixels.
         iou: least overlap of a detection with the airplane it has found.
     """
     cut = _touches_edge(truth, width, height)

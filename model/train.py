@@ -104,7 +104,7 @@ class _Save(keras.callbacks.Callback):  # type: ignore[misc]  # Keras publishes 
         super().__init__()
         self.config = config
 
-    def on_epoch_end(self, epoch: int, logs: object = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: object = None) -> None:  # noqa: ARG002  # Keras passes them by name
         c = self.config
         weights_io.save(c.run / "model", self.model, c.name, c.detector, c.min_score)
 

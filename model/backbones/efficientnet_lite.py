@@ -95,7 +95,9 @@ def read_pytorch(path: Path) -> dict[str, NDArray[Any]]:
         kinds = {tensor.storage: tensor.dtype for tensor in tensors.values()}
         storages = {key: _read_storage(file, kinds[key]) for key in _TensorUnpickler(file).load()}
     return {
-        name: as_strided(storage := storages[t.storage][t.offset :], t.shape, [step * storage.itemsize for step in t.strides])
+        name: as_strided(
+            storage := storages[t.storage][t.offset :], t.shape, [step * storage.itemsize for step in t.strides]
+        )
         for name, t in tensors.items()
     }
 

@@ -1,0 +1,1 @@
+"""Annotated photos to training batches."""

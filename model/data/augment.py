@@ -20,9 +20,15 @@ def orient(
     """
     side = pixels.shape[0]
     if orientation & 4:
-        pixels, boxes = pixels[:, ::-1], np.column_stack([side - boxes[:, 2], boxes[:, 1], side - boxes[:, 0], boxes[:, 3]])
+        pixels, boxes = (
+            pixels[:, ::-1],
+            np.column_stack([side - boxes[:, 2], boxes[:, 1], side - boxes[:, 0], boxes[:, 3]]),
+        )
     if orientation & 2:
-        pixels, boxes = pixels[::-1], np.column_stack([boxes[:, 0], side - boxes[:, 3], boxes[:, 2], side - boxes[:, 1]])
+        pixels, boxes = (
+            pixels[::-1],
+            np.column_stack([boxes[:, 0], side - boxes[:, 3], boxes[:, 2], side - boxes[:, 1]]),
+        )
     if orientation & 1:
         pixels, boxes = pixels.transpose(1, 0, 2), boxes[:, [1, 0, 3, 2]]
     return np.ascontiguousarray(pixels), boxes
@@ -35,17 +41,17 @@ def weather(pixels: NDArray[np.uint8], generator: np.random.Generator) -> NDArra
         pixels: (height, width, 3).
         generator: the source of every draw.
     """
-    x = pixels.astype(np.float32) / 255
+    x: NDArray[np.float32] = np.divide(pixels, 255, dtype=np.float32)
     if generator.random() < 0.15:
-        x = np.repeat(x.mean(axis=-1, keepdims=True), 3, axis=-1)
+        x = np.repeat(x.mean(axis=-1, keepdims=True, dtype=np.float32), 3, axis=-1)
     if generator.random() < 0.3:
         sigma = generator.uniform(0.3, 1.1)
         x = ndimage.gaussian_filter(x, (sigma, sigma, 0))
     if generator.random() < 0.1:
         x = _fringed(x, generator)
-    x = x ** generator.uniform(0.7, 1.4)
+    x = np.asarray(x ** generator.uniform(0.7, 1.4), np.float32)
     x = x * generator.uniform(0.88, 1.12, 3).astype(np.float32)
-    x = (x - 0.5) * generator.uniform(0.7, 1.25) + 0.5 + generator.uniform(-0.1, 0.1)
+    x = (x - 0.5) * np.float32(generator.uniform(0.7, 1.25)) + np.float32(0.5 + generator.uniform(-0.1, 0.1))
     if generator.random() < 0.15:
         x += (generator.uniform(0.7, 0.95) - x) * generator.uniform(0.1, 0.5)
     if generator.random() < 0.5:

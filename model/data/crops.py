@@ -90,9 +90,7 @@ def _placed(centre: NDArray[np.float64], side: float, pixels: NDArray[np.uint8])
     return np.clip(centre - side / 2, np.minimum(room, 0), np.maximum(room, 0))
 
 
-def _resampled(
-    pixels: NDArray[np.uint8], corner: NDArray[np.float64], scale: float, side_px: int
-) -> NDArray[np.uint8]:
+def _resampled(pixels: NDArray[np.uint8], corner: NDArray[np.float64], scale: float, side_px: int) -> NDArray[np.uint8]:
     """The crop's pixels; resampled from what lies in the photo, so that the black outside does not bleed in."""
     height, width = pixels.shape[:2]
     result = np.zeros((side_px, side_px, 3), np.uint8)
