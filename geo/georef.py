@@ -1,0 +1,149 @@
+"""Where a raster lies on the Earth: pixels to longitude and latitude and back, and lengths on the ground.
+
+Everything is float64. A georeference is exact for rotated, mirrored and south-up rasters and across the antimeridian.
+"""
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from affine import Affine
+from pyproj import CRS, Geod, Transformer
+from pyproj.exceptions import ProjError
+
+from geo.errors import GeoreferenceError
+from geo.types import FloatArray
+
+_GEOD = Geod(ellps="WGS84")
+# Projections whose x repeats once around the world (EPSG method names).
+_CYLINDRICAL = (
+    "Popular Visualisation Pseudo Mercator",
+    "Mercator (variant A)",
+    "Mercator (variant B)",
+    "Equidistant Cylindrical",
+    "Equidistant Cylindrical (Spherical)",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class GeoReference:
+    """An affine from pixels to map coordinates, and the coordinate system of the map.
+
+    Args:
+        affine: (column, row) with corner origin to (x, y) of the map: easting and northing, or longitude and latitude.
+        crs: A projected or geographic coordinate system; only its horizontal part is kept.
+
+    Raises:
+        GeoreferenceError: The affine maps the raster to a line or a point, or the system does not lie on the Earth.
+    """
+
+    affine: Affine
+    crs: CRS
+
+    def __post_init__(self) -> None:
+        numbers = tuple(self.affine)[:6]
+        if not all(math.isfinite(number) for number in numbers) or self.affine.determinant == 0:
+            raise GeoreferenceError(
+                f"expected an affine that spans an area, got {numbers}: write another, e.g. with gdal_edit.py -a_ullr"
+            )
+        if not (self.crs.is_projected or self.crs.is_geographic):
+            raise GeoreferenceError(
+                f"expected a projected or geographic CRS, got {self.crs.type_name} {self.crs.name!r}: "
+                "write the right one, e.g. with gdal_edit.py -a_srs EPSG:32632"
+            )
+        object.__setattr__(self, "crs", self.crs.to_2d())
+
+    def pixel_to_map(self, xy: FloatArray) -> FloatArray:
+        """Returns map coordinates (N, 2) of pixel coordinates (N, 2), in the units of the CRS."""
+        return _apply(self.affine, xy)
+
+    def pixel_to_lonlat(self, xy: FloatArray) -> FloatArray:
+        """Returns (lon, lat) in degrees on WGS84, (N, 2), of pixel coordinates (N, 2); -180 <= lon <= 180.
+
+        Raises:
+            GeoreferenceError: A pixel lies where the CRS has no place on the Earth.
+        """
+        lon, lat = self._transformer().transform(*self.pixel_to_map(xy).T)
+        if not (np.isfinite(lon).all() and (np.abs(lat) <= 90 + 1e-9).all()):
+            raise GeoreferenceError(
+                f"expected pixels on the Earth, got places outside of the CRS {self.crs.name!r}: "
+                "the affine and the CRS do not belong together; write the right ones, e.g. with gdal_edit.py"
+            )
+        return np.column_stack([_wrap(lon, 360.0), lat])
+
+    def lonlat_to_pixel(self, lonlat: FloatArray, near: tuple[float, float] = (0.0, 0.0)) -> FloatArray:
+        """Returns pixel coordinates (N, 2) of (lon, lat) in degrees on WGS84, (N, 2).
+
+        Args:
+            lonlat: (N, 2); any longitude, 190 and -170 being the same.
+            near: Pixel (x, y) inside the raster. Where the map repeats around the world, the copy of the place that is
+                nearest to this pixel is meant.
+
+        Returns:
+            (N, 2), not finite where the CRS cannot show the place.
+        """
+        transformer = self._transformer()
+        lon, lat = _wrap(lonlat[:, 0], 360.0), lonlat[:, 1]
+        rough = transformer.transform(lon, lat, direction="INVERSE")
+        # The inverse of a datum shift is off by up to centimetres; what it missed by, once more, is not.
+        missed = transformer.transform(*transformer.transform(*rough), direction="INVERSE")
+        mapped = 2 * np.column_stack(rough) - np.column_stack(missed)
+        if self.crs.is_geographic or self._method() in _CYLINDRICAL:
+            centre_x = self.pixel_to_map(np.array([near]))[0, 0]
+            mapped[:, 0] = centre_x + _wrap(mapped[:, 0] - centre_x, self._world_width())
+        return _apply(~self.affine, mapped)
+
+    def ground_distance_m(self, start: FloatArray, end: FloatArray) -> FloatArray:
+        """Returns geodesic metres on the WGS84 ellipsoid, (N,), between pixel coordinates (N, 2) and (N, 2)."""
+        (lon1, lat1), (lon2, lat2) = self.pixel_to_lonlat(start).T, self.pixel_to_lonlat(end).T
+        return np.asarray(_GEOD.inv(lon1, lat1, lon2, lat2)[2], dtype=np.float64)
+
+    def ground_resolution_m(self, x: float, y: float) -> tuple[float, float]:
+        """Returns the metres on the ground of one pixel step along columns and along rows, around pixel (x, y).
+
+        Geodesic, so that a Web Mercator pixel counts what it covers on the ground and degrees count as metres.
+        """
+        steps = np.array([[0.5, 0.0], [0.0, 0.5]])
+        along_columns, along_rows = self.ground_distance_m(np.array([x, y]) - steps, np.array([x, y]) + steps)
+        return float(along_columns), float(along_rows)
+
+    def _transformer(self) -> Transformer:
+        return _single_operation(self.crs.srs, self.affine.c, self.affine.f)
+
+    def _method(self) -> str | None:
+        operation = self.crs.coordinate_operation
+        return None if operation is None else operation.method_name
+
+    def _world_width(self) -> float:
+        """Returns the length of the equator in map units."""
+        x, _ = self._transformer().transform(np.array([0.0, 1, 90, 91]), np.zeros(4), direction="INVERSE")
+        # Wherever the map is cut, at least one of the two pairs lies on one side of the cut.
+        return float(360 * min(abs(x[1] - x[0]), abs(x[3] - x[2])))
+
+
+def _apply(affine: Affine, xy: FloatArray) -> FloatArray:
+    x, y = np.asarray(xy, dtype=np.float64).T
+    a, b, c, d, e, f = tuple(affine)[:6]
+    return np.column_stack([a * x + b * y + c, d * x + e * y + f])
+
+
+def _wrap(values: FloatArray, period: float) -> FloatArray:
+    """Moves values by whole periods into [-period / 2, period / 2]; those already there keep every bit."""
+    values = np.asarray(values, dtype=np.float64)
+    return np.asarray(np.where(np.abs(values) <= period / 2, values, values - period * np.round(values / period)))
+
+
+@lru_cache(maxsize=64)
+def _single_operation(crs: str, x: float, y: float) -> Transformer:
+    """Returns the one operation to WGS84 longitude and latitude that PROJ chooses at the map coordinates (x, y).
+
+    PROJ keeps several for an older datum and chooses anew for each point; within one scene that would tear.
+    """
+    transformer = Transformer.from_crs(crs, "OGC:CRS84", always_xy=True)
+    transformer.transform(x, y)
+    try:
+        chosen = transformer.get_last_used_operation().definition
+    except ProjError:  # there is only one, and it is trivial
+        return transformer
+    return Transformer.from_pipeline(chosen)
