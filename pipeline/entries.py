@@ -57,7 +57,7 @@ def _blank(uri: str, header: SceneHeader | None) -> SceneEntry:
         error=None,
         width_px=header.width if header else None,
         height_px=header.height if header else None,
-        crs=header.georef.crs.to_string() if header else None,
+        crs=_crs_name(header) if header else None,
         resolution_m=header.resolution_m if header else None,
         parts_planned=0,
         parts_done=0,
@@ -68,6 +68,11 @@ def _blank(uri: str, header: SceneHeader | None) -> SceneEntry:
         seconds=0.0,
         failures=(),
     )
+
+
+def _crs_name(header: SceneHeader) -> str:
+    authority: tuple[str, str] | None = header.georef.crs.to_authority()
+    return ":".join(authority) if authority else str(header.georef.crs.name)
 
 
 def _status(error: str | None, counts: Counter[TileStatus]) -> Status:

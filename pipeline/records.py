@@ -12,7 +12,9 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from shapely.geometry import MultiPolygon, Polygon, mapping, shape
+from shapely.geometry import MultiPolygon, Polygon, shape
+
+from geo.polygons import geojson_mapping
 
 ID_LENGTH = 16
 
@@ -76,7 +78,7 @@ def to_feature(airplane: Airplane) -> dict[str, Any]:
     return {
         "type": "Feature",
         "id": airplane.detection_id,
-        "geometry": mapping(airplane.geometry),
+        "geometry": geojson_mapping(airplane.geometry),
         "properties": properties(airplane),
     }
 

@@ -1,0 +1,64 @@
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline import ledger
+from pipeline.ledger import PartFailure, RunInfo, SceneEntry
+
+RUN = RunInfo("r1", "python -m pipeline.run", "2026-11-23T06:00:00.000+00:00", "m@1", {"numpy": "2"}, {"batch_size": 2})
+
+counts = st.integers(0, 10**9)
+entries = st.builds(
+    SceneEntry,
+    scene_uri=st.text(),
+    scene_id=st.none() | st.text(),
+    status=st.sampled_from(["complete", "incomplete", "failed"]),
+    error=st.none() | st.text(),
+    width_px=st.none() | counts,
+    height_px=st.none() | counts,
+    crs=st.none() | st.text(),
+    resolution_m=st.none() | st.tuples(st.floats(0.1, 9), st.floats(0.1, 9)),
+    parts_planned=counts,
+    parts_done=counts,
+    parts_empty=counts,
+    parts_failed=counts,
+    km2=st.floats(0, 1e6),
+    airplanes=counts,
+    seconds=st.floats(0, 1e6),
+    failures=st.lists(st.builds(PartFailure, st.floats(0.1, 9), counts, counts, counts, counts, st.text())).map(tuple),
+)
+
+
+@given(st.lists(entries))
+def test_a_ledger_comes_back_from_json_as_it_was(scenes: list[SceneEntry]) -> None:
+    made = ledger.make_ledger(RUN, 3.5, scenes)
+    assert ledger.from_mapping(json.loads(ledger.to_json(made))) == made
+
+
+@given(st.lists(entries))
+def test_totals_are_the_sums_and_nothing_is_dropped(scenes: list[SceneEntry]) -> None:
+    totals = ledger.make_ledger(RUN, 3.5, scenes).totals
+    assert totals.scenes == len(scenes) == totals.complete + totals.incomplete + totals.failed
+    for name in ("parts_planned", "parts_done", "parts_empty", "parts_failed", "airplanes"):
+        assert getattr(totals, name) == sum(getattr(scene, name) for scene in scenes)
+    assert totals.km2 == pytest.approx(sum(scene.km2 for scene in scenes), abs=1e-6)
+
+
+@given(st.lists(entries))
+def test_complete_means_every_scene(scenes: list[SceneEntry]) -> None:
+    made = ledger.make_ledger(RUN, 3.5, scenes)
+    assert made.complete == all(scene.status == "complete" for scene in scenes)
+
+
+@given(st.lists(entries, unique_by=lambda entry: entry.scene_uri))
+def test_scenes_stand_by_uri(scenes: list[SceneEntry]) -> None:
+    assert ledger.make_ledger(RUN, 0, scenes) == ledger.make_ledger(RUN, 0, scenes[::-1])
+
+
+def test_reads_what_is_on_disk(tmp_path: Path) -> None:
+    made = ledger.make_ledger(RUN, 1, [])
+    (tmp_path / "ledger.json").write_text(ledger.to_json(made), encoding="utf-8")
+    assert ledger.read_ledger(tmp_path / "ledger.json") == made
