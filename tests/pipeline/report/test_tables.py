@@ -1,0 +1,55 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.report.tables import COLUMNS, PARTS_NAMED, ledger_table
+from tests.pipeline.report.made_up import entry, failed, ledger, part
+
+RANK = {"failed": 0, "incomplete": 1, "complete": 2}
+
+
+@given(st.lists(st.sampled_from(sorted(RANK)), max_size=12))
+def test_every_scene_has_a_row_and_the_worst_come_first(statuses: list[str]) -> None:
+    table = ledger_table(ledger(*(entry(f"/in/{index}.tif", status=status) for index, status in enumerate(statuses))))
+    assert len(table.rows) == len(statuses)
+    assert {row.cells[1] for row in table.rows} == {f"/in/{index}.tif" for index in range(len(statuses))}
+    ranks = [RANK[row.cells[0]] for row in table.rows]
+    assert ranks == sorted(ranks)
+    assert all(len(row.cells) == len(COLUMNS) for row in table.rows)
+
+
+def test_cells_say_what_the_entry_says() -> None:
+    one = entry("/in/a.tif", parts_planned=1200, parts_empty=7, airplanes=3, resolution_m=(0.25, 0.5))
+    (row,) = ledger_table(ledger(one)).rows
+    cells = dict(zip((column.title for column in COLUMNS), row.cells, strict=True))
+    assert cells == {
+        "Status": "complete",
+        "Scene": "/in/a.tif",
+        "Size, px": "4000 x 3000",
+        "CRS": "EPSG:32632",
+        "m/px": "0.25 x 0.5",
+        "Tiles": "1,200",
+        "Looked at": "20",
+        "Empty": "7",
+        "Failed": "0",
+        "km²": "3.000",
+        "Airplanes": "3",
+        "Seconds": "1.5",
+    }
+    assert row.complete
+    assert row.cause == ""
+
+
+def test_what_is_not_known_is_a_dash() -> None:
+    (row,) = ledger_table(ledger(failed("/in/a.txt", "no raster"))).rows
+    assert row.cells[2:5] == ("-", "-", "-")
+    assert row.cause == "no raster"
+    assert not row.complete
+
+
+def test_many_failed_parts_are_counted_not_listed() -> None:
+    parts = tuple(part(0, 928 * number, f"block {number}") for number in range(PARTS_NAMED + 3))
+    (row,) = ledger_table(ledger(entry("/in/a.tif", status="incomplete", failures=parts))).rows
+    lines = row.cause.splitlines()
+    assert len(lines) == PARTS_NAMED + 1
+    assert "column 0, row 928 of the 0.5 m level: block 1" in lines[1]
+    assert lines[-1].startswith("and 3 more")
