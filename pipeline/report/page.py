@@ -17,6 +17,7 @@ from pipeline.ledger import Ledger
 from pipeline.records import Airplane
 from pipeline.report.scenes import FIELDS, scene_views
 from pipeline.report.tables import ledger_table
+from pipeline.sinks.whole import check_writable, write_whole
 
 FILE_NAME = "report.html"
 
@@ -36,13 +37,12 @@ def write_report(directory: Path, airplanes: Sequence[Airplane], ledger: Ledger)
         The file: `directory`/report.html. It appears whole or not at all.
 
     Raises:
-        OSError: the directory cannot be made or written.
+        OutputError: the file cannot be written.
     """
-    text = render(airplanes, ledger)
-    directory.mkdir(parents=True, exist_ok=True)
-    unfinished = directory / f".{FILE_NAME}.part"
-    unfinished.write_text(text, encoding="utf-8")
-    return unfinished.replace(directory / FILE_NAME)
+    path = directory / FILE_NAME
+    check_writable(path)
+    write_whole(path, [render(airplanes, ledger)])
+    return path
 
 
 def render(airplanes: Sequence[Airplane], ledger: Ledger) -> str:

@@ -18,12 +18,12 @@ HOSTILE = [
 ]
 
 
-def made() -> tuple[list[object], Page]:
+def made() -> Page:
     airplanes = [airplane("/in/b.tif", number, score=0.5 + number / 100) for number in range(30)]
     text = render(
         airplanes, ledger(entry("/in/a.tif"), entry("/in/b.tif", airplanes=30), failed("/in/c.txt", "no raster"))
     )
-    return list(airplanes), Page(text)
+    return Page(text)
 
 
 def test_the_report_is_written_into_a_directory_it_makes(tmp_path: Path) -> None:
@@ -48,8 +48,14 @@ def test_the_order_of_the_airplanes_does_not_matter() -> None:
     assert render(airplanes, ledger(entry("/in/a.tif"))) == render(shuffled, ledger(entry("/in/a.tif")))
 
 
+def test_the_page_holds_every_airplane() -> None:
+    data = made().data
+    place = data["fields"].index("detection_id")
+    assert {row[place] for scene in data["scenes"] for row in scene["rows"]} == {f"{n:016x}" for n in range(30)}
+
+
 def test_nothing_on_the_page_is_fetched() -> None:
-    _, page = made()
+    page = made()
     for tag, attributes in page.elements:
         assert tag not in {"link", "iframe", "object", "embed", "base", "form"}
         for name in ("src", "href", "srcset", "action", "poster", "data", "background"):
@@ -61,7 +67,7 @@ def test_nothing_on_the_page_is_fetched() -> None:
 
 
 def test_the_policy_forbids_every_request_and_every_script_but_the_pages_own() -> None:
-    _, page = made()
+    page = made()
     (policy,) = [
         attributes["content"]
         for tag, attributes in page.elements
@@ -127,7 +133,7 @@ def test_a_run_of_which_no_scene_opened_still_has_its_ledger() -> None:
 
 
 def test_every_control_has_a_name() -> None:
-    _, page = made()
+    page = made()
     labels = {attributes.get("for") for tag, attributes in page.elements if tag == "label"}
     named = {attributes["id"] for _, attributes in page.elements if "id" in attributes}
     for (tag, attributes), text in zip(page.elements, page.texts, strict=True):
@@ -141,7 +147,7 @@ def test_every_control_has_a_name() -> None:
 
 
 def test_leaflets_licence_is_carried() -> None:
-    (licence,) = [text for text in made()[1].text_of("pre") if "BSD 2-Clause" in text]
+    (licence,) = [text for text in made().text_of("pre") if "BSD 2-Clause" in text]
     assert "Copyright (c) 2010-2022, Volodymyr Agafonkin" in licence
     assert "this list of conditions and the following disclaimer" in " ".join(licence.split())
     assert 'PROVIDED BY THE COPYRIGHT HOLDERS AND CONTRIBUTORS "AS IS"' in licence
