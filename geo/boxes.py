@@ -23,7 +23,7 @@ class Suppression:
 
     Args:
         iou: The largest intersection over union that two kept boxes may have, 0..1.
-        containment: A smaller box of a finer level is part of a kept one if at least this share of it, 0..1, lies inside.
+        containment: A smaller box of a finer level is part of a kept one if this share of it, 0..1, lies inside.
 
     Raises:
         ConfigError: A value is out of its range.
@@ -36,7 +36,9 @@ class Suppression:
         for name in ("iou", "containment"):
             value = getattr(self, name)
             if not 0 <= value <= 1:
-                raise ConfigError(f"suppression.{name}: expected a number from 0 to 1, got {value}: change it in the config")
+                raise ConfigError(
+                    f"suppression.{name}: expected a number from 0 to 1, got {value}: change it in the config"
+                )
 
 
 def area(boxes: FloatArray) -> FloatArray:

@@ -26,7 +26,8 @@ class Tiling:
         halo_px: The least distance of a core from the edges of its tile, except at the scene's own edges.
         align_px: Tiles start at multiples of this (the detector's coarsest stride).
         max_upsampling: A level is used if its pixels are at most this many times finer than the scene's.
-        native_tolerance: A level this close to the scene's resolution (a ratio) uses the scene's own pixels.
+        native_tolerance: A level this close (a ratio) to the scene's resolution, or to 2, 4, 8... times that, is taken
+            there: it then needs no resampling, but copies pixels of the scene or of its overviews.
 
     Raises:
         ConfigError: A value is out of its range.
@@ -80,7 +81,7 @@ class Level:
     """The whole scene at one ground resolution, as a raster of whole pixels.
 
     Args:
-        resolution_m: Metres on the ground per level pixel: the asked one, or the scene's own where its pixels are used.
+        resolution_m: Metres on the ground per level pixel: the asked ones, or 1, 2, 4... times the scene's own.
         width: Columns.
         height: Rows.
         scale_x: Scene columns per level column, so that scale_x * width is the scene's width.
@@ -127,13 +128,13 @@ def plan_levels(width: int, height: int, resolution_m: tuple[float, float], tili
         ResolutionError: The scene is too coarse for every asked level.
     """
     scene_m = math.sqrt(resolution_m[0] * resolution_m[1])
-    usable = sorted(r for r in tiling.levels_m if r * tiling.max_upsampling >= scene_m * (1 - 1e-9))
+    usable = sorted(asked_m for asked_m in tiling.levels_m if asked_m * tiling.max_upsampling >= scene_m * (1 - 1e-9))
     if not usable:
         raise ResolutionError(_too_coarse(scene_m, tiling))
     chosen: dict[tuple[int, int], float] = {}
     for asked_m in usable:
-        size = _level_size((width, height), resolution_m, asked_m, tiling.native_tolerance)
-        chosen.setdefault(size, scene_m if size == (width, height) else float(asked_m))
+        columns, rows, level_m = _level_size((width, height), resolution_m, asked_m, tiling.native_tolerance)
+        chosen.setdefault((columns, rows), level_m)
     return tuple(
         Level(level_m, *size, width / size[0], height / size[1], coarsest=size == list(chosen)[-1])
         for size, level_m in chosen.items()
@@ -149,12 +150,20 @@ def _too_coarse(scene_m: float, tiling: Tiling) -> str:
 
 
 def _level_size(
-    size: tuple[int, int], resolution_m: tuple[float, float], level_m: float, tolerance: float
-) -> tuple[int, int]:
-    mx, my = resolution_m
-    if abs(math.sqrt(mx * my) / level_m - 1) <= tolerance and abs(mx / my - 1) <= tolerance:
-        return size
-    return max(1, round(size[0] * mx / level_m)), max(1, round(size[1] * my / level_m))
+    size: tuple[int, int], resolution_m: tuple[float, float], asked_m: float, tolerance: float
+) -> tuple[int, int, float]:
+    """Returns columns, rows and metres per pixel of the level that stands for the asked resolution."""
+    scene_m = math.sqrt(resolution_m[0] * resolution_m[1])
+    halvings = max(0, round(math.log2(asked_m / scene_m)))
+    halved_m = scene_m * 2**halvings
+    if abs(halved_m / asked_m - 1) <= tolerance and abs(resolution_m[0] / resolution_m[1] - 1) <= tolerance:
+        # Rounded up, as overviews are.
+        columns, rows = (-(-length // 2**halvings) for length in size)
+        return columns, rows, halved_m
+    columns, rows = (
+        max(1, round(length * metres / asked_m)) for length, metres in zip(size, resolution_m, strict=True)
+    )
+    return columns, rows, float(asked_m)
 
 
 def plan_tiles(level: Level, tiling: Tiling) -> Iterator[Tile]:

@@ -1,0 +1,348 @@
+"""The only place that opens rasters: headers, tiles through overviews, small pictures, and the writer of scenes.
+
+No scene is ever read whole. Each read names the overview it uses and its exact, fractional window there: left to
+itself, GDAL may choose an overview coarser than the level asked for, and loses fractions of a pixel on the way.
+"""
+
+import hashlib
+import os
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+# GDAL's block cache in MB, for the whole process; by default it is a share of the machine's memory. An environment
+# variable, because rasterio.Env would reset it at its end.
+os.environ.setdefault("GDAL_CACHEMAX", "256")
+
+import rasterio
+from pyproj import CRS
+from pyproj.exceptions import CRSError
+from rasterio.enums import ColorInterp, MaskFlags, Resampling
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
+
+from geo.errors import GeoreferenceError, RasterError
+from geo.georef import GeoReference
+from geo.grid import Level, Tile
+from geo.types import ImageArray, Window
+
+# A missing georeference is an error of its own here.
+warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
+
+_BLOCK_PX = 512
+# The fingerprint looks at this many patches along each axis, the corners among them.
+_PATCHES, _PATCH_PX = 5, 64
+
+
+@dataclass(frozen=True, slots=True)
+class SceneHeader:
+    """What is known of a scene before it is looked at.
+
+    Args:
+        uri: The file.
+        width: Columns.
+        height: Rows.
+        bands: Bands of the file.
+        dtype: NumPy's name of the pixel type.
+        georef: Where it lies; None for a plain image whose resolution was given.
+        resolution_m: Metres on the ground per pixel at the centre, along columns and along rows.
+        scene_id: 16 hexadecimal digits, the fingerprint of size, header and a fixed sample of pixels.
+    """
+
+    uri: str
+    width: int
+    height: int
+    bands: int
+    dtype: str
+    georef: GeoReference | None
+    resolution_m: tuple[float, float]
+    scene_id: str
+
+
+def read_header(uri: str, resolution_m: float | None = None) -> SceneHeader:
+    """Reads what the plan of a scene needs, and finds most damage before any work starts.
+
+    Args:
+        uri: A raster file.
+        resolution_m: For a plain image, metres on the ground per pixel; a georeference is then not looked for.
+
+    Raises:
+        RasterError: The file is missing, no raster, cut off, or its bands do not fit.
+        GeoreferenceError: It does not say, or not soundly, where on the Earth it lies.
+    """
+    with _opened(uri) as dataset:
+        _check_bands(dataset, uri)
+        if resolution_m is None:
+            georef, metres = _located(dataset, uri)
+        else:
+            georef, metres = None, (resolution_m, resolution_m)
+        return SceneHeader(
+            uri=uri,
+            width=dataset.width,
+            height=dataset.height,
+            bands=dataset.count,
+            dtype=dataset.dtypes[0],
+            georef=georef,
+            resolution_m=metres,
+            scene_id=_fingerprint(dataset, uri),
+        )
+
+
+@contextmanager
+def _opened(uri: str, **options: str) -> Iterator[Any]:
+    """Opens a raster; what GDAL cannot open is a RasterError."""
+    try:
+        dataset = rasterio.open(uri, **options)
+    except RasterioError as error:
+        if not Path(uri).exists():
+            raise RasterError(f"{uri}: expected a raster, got no such file: check the path") from error
+        raise RasterError(
+            f"{uri}: expected a raster such as GeoTIFF, got a file that GDAL cannot open ({_cause(error)}): "
+            "it is no raster or it is cut off; fetch or write it again"
+        ) from error
+    with dataset:
+        yield dataset
+
+
+def _cause(error: BaseException) -> str:
+    """Returns the first line of what GDAL said."""
+    return str(error.__cause__ or error).partition("\n")[0]
+
+
+def _check_bands(dataset: Any, uri: str) -> None:
+    kinds = sorted(set(dataset.dtypes))
+    if kinds != ["uint8"]:
+        raise RasterError(
+            f"{uri}: expected pixels of 8 bits (uint8), got {', '.join(kinds)}: "
+            "convert it, e.g. with gdal_translate -ot Byte -scale"
+        )
+    if dataset.count == 2:
+        raise RasterError(
+            f"{uri}: expected 1 band (grey) or at least 3 (red, green, blue), got 2: "
+            "choose bands, e.g. with gdal_translate -b 1"
+        )
+    if dataset.colorinterp[0] == ColorInterp.palette:
+        raise RasterError(
+            f"{uri}: expected grey or colour values, got the numbers of a palette: "
+            "expand them, e.g. with gdal_translate -expand rgb"
+        )
+
+
+def _located(dataset: Any, uri: str) -> tuple[GeoReference, tuple[float, float]]:
+    """Returns the georeference and the ground resolution at the centre."""
+    if dataset.crs is None or dataset.transform.is_identity:
+        missing = "no CRS" if dataset.crs is None else "no transform"
+        raise GeoreferenceError(
+            f"{uri}: expected a georeference (an affine transform and a CRS), got {missing}: add it, e.g. with "
+            "gdal_edit.py -a_srs EPSG:32632 -a_ullr ...; a scene with ground control points needs gdalwarp"
+        )
+    width, height = dataset.width, dataset.height
+    try:
+        georef = GeoReference(dataset.transform, CRS.from_wkt(dataset.crs.to_wkt()))
+        georef.pixel_to_lonlat(np.array([[0.0, 0.0], [width, 0], [width, height], [0, height]]))
+        return georef, georef.ground_resolution_m(width / 2, height / 2)
+    except CRSError as error:
+        raise GeoreferenceError(
+            f"{uri}: expected a CRS that PROJ knows, got {_cause(error)}: "
+            "write the right one, e.g. with gdal_edit.py -a_srs EPSG:32632"
+        ) from error
+    except GeoreferenceError as error:
+        raise GeoreferenceError(f"{uri}: {error}") from error
+
+
+def _fingerprint(dataset: Any, uri: str) -> str:
+    """Returns 16 hexadecimal digits; reading the sample also finds most files that are cut off."""
+    digest = hashlib.sha256(repr((Path(uri).stat().st_size, dataset.shape, dataset.count, dataset.dtypes)).encode())
+    digest.update(repr((tuple(dataset.transform), dataset.crs and dataset.crs.to_wkt())).encode())
+    columns, rows = (_patches(length) for length in (dataset.width, dataset.height))
+    for row in rows:
+        for col in columns:
+            window = Window(col, row, min(_PATCH_PX, dataset.width), min(_PATCH_PX, dataset.height))
+            with _reading(uri, window):
+                pixels = dataset.read(
+                    window=rasterio.windows.Window(window.col, window.row, window.width, window.height)
+                )
+            digest.update(pixels.tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _patches(length: int) -> list[int]:
+    """Returns where the fingerprint's patches start along one axis."""
+    return [int(start) for start in np.linspace(0, max(0, length - _PATCH_PX), _PATCHES)]
+
+
+@contextmanager
+def _reading(uri: str, window: Window) -> Iterator[None]:
+    """Makes a failed read of scene pixels a RasterError."""
+    try:
+        yield
+    except RasterioError as error:
+        raise RasterError(
+            f"{uri}: expected pixels in columns {window.col} to {window.right}, rows {window.row} to {window.bottom}, "
+            f"got a read error ({_cause(error)}): the file is damaged or cut off; fetch or write it again"
+        ) from error
+
+
+class RasterReader:
+    """Reads tiles of one scene; a context manager, to be used by one thread at a time.
+
+    Args:
+        uri: A raster file that `read_header` accepts.
+
+    Raises:
+        RasterError: On entry, where the file cannot be opened.
+    """
+
+    def __init__(self, uri: str) -> None:
+        self._uri = uri
+        self._stack = ExitStack()
+        self._datasets: dict[str, Any] = {}
+
+    def __enter__(self) -> Self:
+        with _opened(self._uri) as dataset:
+            self._bands = [1, 2, 3] if dataset.count >= 3 else [1]
+            self._valid = all(MaskFlags.all_valid in dataset.mask_flag_enums[band - 1] for band in self._bands)
+            # (decimation as GDAL rounds it, position), coarsest first.
+            self._overviews = sorted(((factor, n) for n, factor in enumerate(dataset.overviews(1))), reverse=True)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._datasets.clear()
+        self._stack.close()
+
+    def read_tile(self, tile: Tile) -> ImageArray:
+        """Returns what the tile's window shows, uint8 (tile_px, tile_px, 3), red, green, blue.
+
+        The level's pixels are area averages of the scene's (or of the coarsest overview that is not coarser than the
+        level), or bilinear where the level is finer. One band is repeated; bands after the third are ignored; beyond
+        the scene everything is 0.
+
+        Raises:
+            RasterError: The file is damaged there.
+        """
+        image = np.zeros((tile.window.height, tile.window.width, 3), dtype=np.uint8)
+        inside = tile.window.intersection(Window(0, 0, tile.level.width, tile.level.height))
+        image[: inside.height, : inside.width] = self.read_window(inside, tile.level)
+        return image
+
+    def read_window(self, window: Window, level: Level) -> ImageArray:
+        """Returns the pixels of a window inside the level, uint8 (height, width, 3); as `read_tile` otherwise."""
+        dataset = self._dataset(level)
+        pixels = self._read(dataset.read, dataset, window, level)
+        return np.broadcast_to(np.moveaxis(pixels, 0, -1), (window.height, window.width, 3))
+
+    def is_empty(self, tile: Tile) -> bool:
+        """Says whether the scene marks everything in the tile's window as missing (nodata, mask or alpha).
+
+        Raises:
+            RasterError: The file is damaged there.
+        """
+        if self._valid:
+            return False
+        inside = tile.window.intersection(Window(0, 0, tile.level.width, tile.level.height))
+        dataset = self._dataset(tile.level)
+        return not self._read(dataset.read_masks, dataset, inside, tile.level).any()
+
+    def _read(self, read: Any, dataset: Any, window: Window, level: Level) -> Any:
+        """Calls `dataset.read` or `dataset.read_masks` for a window of the level: (bands, height, width)."""
+        by_x, by_y = dataset.width / level.width, dataset.height / level.height
+        left, right = _snapped(window.col * by_x), _snapped(window.right * by_x)
+        top, bottom = _snapped(window.row * by_y), _snapped(window.bottom * by_y)
+        with _reading(self._uri, _scene_window(window, level)):
+            return read(
+                self._bands,
+                window=rasterio.windows.Window(left, top, right - left, bottom - top),
+                out_shape=(len(self._bands), window.height, window.width),
+                resampling=Resampling.bilinear if min(by_x, by_y) < 1 else Resampling.average,
+            )
+
+    def _dataset(self, level: Level) -> Any:
+        """Returns the coarsest overview whose pixels are not coarser than the level's, or the scene itself."""
+        for factor, position in self._overviews:
+            if factor < 2 * max(level.scale_x, level.scale_y):
+                overview = self._opened_once(f"{position} only")
+                if overview.width >= level.width and overview.height >= level.height:
+                    return overview
+        return self._opened_once("NONE")
+
+    def _opened_once(self, overview: str) -> Any:
+        """Opens one overview alone, or the scene without any ("NONE"), so that GDAL has nothing to choose from."""
+        if overview not in self._datasets:
+            self._datasets[overview] = self._stack.enter_context(_opened(self._uri, overview_level=overview))
+        return self._datasets[overview]
+
+
+def _snapped(value: float) -> float:
+    """Takes the rounding noise off a pixel edge, so that whole pixels are copied and the last one is not lost."""
+    whole = round(value)
+    return float(whole) if abs(value - whole) < 1e-6 else value
+
+
+def _scene_window(window: Window, level: Level) -> Window:
+    """Returns the scene pixels of a level's window, for messages."""
+    left, top = int(window.col * level.scale_x), int(window.row * level.scale_y)
+    right, bottom = round(window.right * level.scale_x), round(window.bottom * level.scale_y)
+    return Window(left, top, right - left, bottom - top)
+
+
+def read_overview(uri: str, max_px: int) -> ImageArray:
+    """Returns the whole scene as a small picture, uint8 (height, width, 3), its longer side at most `max_px`.
+
+    Raises:
+        RasterError: The file cannot be read.
+    """
+    with _opened(uri) as dataset:
+        size = (dataset.width, dataset.height)
+    shrink = max(1.0, max(size) / max_px)
+    width, height = (max(1, round(length / shrink)) for length in size)
+    level = Level(float("nan"), width, height, size[0] / width, size[1] / height, coarsest=True)
+    with RasterReader(uri) as reader:
+        return reader.read_window(Window(0, 0, width, height), level)
+
+
+def write_scene(
+    path: Path, width: int, height: int, georef: GeoReference, blocks: Iterable[tuple[Window, ImageArray]]
+) -> None:
+    """Writes a scene as a tiled GeoTIFF (deflate, blocks of 512 px) with averaged overviews; whole or not at all.
+
+    Args:
+        path: The file; written beside it and moved into place at the end.
+        width: Columns.
+        height: Rows.
+        georef: Where it lies.
+        blocks: Where in the scene, and its pixels (height, width, 3); together they cover the scene. Blocks that keep
+            to multiples of 512 px are compressed only once.
+
+    Raises:
+        RasterError: The file cannot be written.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        _write_blocks(partial, width, height, georef, blocks)
+        factors = [2**n for n in range(1, 32) if max(width, height) > _BLOCK_PX * 2 ** (n - 1)]
+        with rasterio.open(partial, "r+") as dataset:
+            dataset.build_overviews(factors, Resampling.average)
+        partial.replace(path)
+    except (RasterioError, OSError) as error:
+        raise RasterError(
+            f"{path}: expected a place to write a GeoTIFF, got {_cause(error)}: choose another path or free space"
+        ) from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _write_blocks(
+    path: Path, width: int, height: int, georef: GeoReference, blocks: Iterable[tuple[Window, ImageArray]]
+) -> None:
+    profile = {"driver": "GTiff", "width": width, "height": height, "count": 3, "dtype": "uint8", "photometric": "RGB"}
+    layout = {"tiled": True, "blockxsize": _BLOCK_PX, "blockysize": _BLOCK_PX, "interleave": "pixel"}
+    packing = {"compress": "deflate", "predictor": 2, "bigtiff": "IF_SAFER"}
+    crs = rasterio.crs.CRS.from_wkt(georef.crs.to_wkt())
+    with rasterio.open(path, "w", **profile, **layout, **packing, crs=crs, transform=georef.affine) as dataset:
+        for window, pixels in blocks:
+            place = rasterio.windows.Window(window.col, window.row, window.width, window.height)
+            dataset.write(np.moveaxis(pixels, -1, 0), window=place)
