@@ -16,6 +16,7 @@ from PIL import Image
 
 from geo import raster
 from geo.errors import FinderError
+from geo.grid import Level, Tiling, plan_levels
 from pipeline.ledger import Ledger, PartFailure, SceneEntry
 from pipeline.records import PROPERTIES, Airplane
 
@@ -77,7 +78,7 @@ def _view(entry: SceneEntry, name: str, airplanes: Sequence[Airplane], longest: 
         "note": " ".join(note for note in notes if note),
         "shared": _shared(entry, airplanes, ledger),
         "rows": [_row(airplane) for airplane in sorted(airplanes, key=lambda each: (-each.score, each.detection_id))],
-        "missed": [{"box": _scene_box(entry, part), "error": part.error} for part in entry.failures],
+        "missed": _missed(entry, ledger),
     }
 
 
@@ -101,28 +102,21 @@ def _names(uris: Sequence[str]) -> dict[str, str]:
     return {uri: name if used[name] == 1 else uri for uri, name in last.items()}
 
 
-def _scene_box(entry: SceneEntry, part: PartFailure) -> list[float]:
-    """Returns a part's window as xmin, ymin, xmax, ymax in scene pixels, to draw it."""
-    width, height = entry.width_px or 1, entry.height_px or 1
-    scale_x, scale_y = _scales((width, height), entry.resolution_m or (part.resolution_m,) * 2, part.resolution_m)
-    return [
-        part.col * scale_x,
-        part.row * scale_y,
-        min((part.col + part.width) * scale_x, width),
-        min((part.row + part.height) * scale_y, height),
-    ]
+def _missed(entry: SceneEntry, ledger: Ledger) -> list[dict[str, Any]]:
+    """Returns the parts that were not looked at, to draw them: box in scene pixels, and the cause."""
+    if not (entry.failures and entry.width_px and entry.height_px and entry.resolution_m):
+        return []
+    # The ledger names parts in pixels of their level; the same settings give the same levels again.
+    tiling = Tiling(**ledger.run.settings["tiling"])
+    levels = plan_levels(entry.width_px, entry.height_px, entry.resolution_m, tiling)
+    by_resolution = {round(level.resolution_m, 4): level for level in levels}
+    return [{"box": _scene_box(part, by_resolution[part.resolution_m]), "error": part.error} for part in entry.failures]
 
 
-def _scales(size: tuple[int, int], scene_m: tuple[float, float], level_m: float) -> tuple[float, float]:
-    """Returns scene pixels per level pixel along x and y, found again from the level's resolution as the ledger has it.
-
-    A level of the scene's own resolution is the scene's own pixels, even where these are not quite square. Any other
-    has as many whole pixels of its own as the scene's ground has room for (`geo.grid.plan_levels`).
-    """
-    if math.isclose(level_m, math.sqrt(scene_m[0] * scene_m[1]), rel_tol=5e-4):
-        return 1.0, 1.0
-    columns, rows = (max(1, round(pixels * step / level_m)) for pixels, step in zip(size, scene_m, strict=True))
-    return size[0] / columns, size[1] / rows
+def _scene_box(part: PartFailure, level: Level) -> list[float]:
+    """Returns a part's window, without what lies beyond the scene: xmin, ymin, xmax, ymax in scene pixels."""
+    right, bottom = min(part.col + part.width, level.width), min(part.row + part.height, level.height)
+    return [part.col * level.scale_x, part.row * level.scale_y, right * level.scale_x, bottom * level.scale_y]
 
 
 def _picture(uri: str, longest: int) -> tuple[str | None, str]:

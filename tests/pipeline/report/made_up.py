@@ -7,10 +7,12 @@ from typing import Any
 
 from shapely.geometry import box
 
+from geo.grid import Tiling
 from pipeline.ledger import Ledger, PartFailure, RunInfo, SceneEntry, make_ledger
 from pipeline.records import Airplane
 
 WIDTH, HEIGHT = 4000, 3000
+TILING = Tiling(levels_m=(0.5, 1.0), max_upsampling=4.0)
 MODEL = "airplanes-lite0@0123456789ab"
 
 
@@ -75,7 +77,7 @@ def ledger(*entries: SceneEntry, command: str = "python -m pipeline.run --input 
         started_at="2026-11-23T06:00:00Z",
         model=MODEL,
         versions={"apache-beam": "2.77.0"},
-        settings={"batch_size": 8},
+        settings={"batch_size": 8, "tiling": dataclasses.asdict(TILING)},
     )
     return make_ledger(run, 12.0, entries)
 

@@ -9,12 +9,12 @@ from PIL import Image
 from shapely.geometry import MultiPolygon, Point, box
 
 from geo.errors import RasterError
-from geo.grid import Tiling, plan_levels, plan_tiles
+from geo.grid import plan_levels, plan_tiles
 from pipeline.ledger import PartFailure
 from pipeline.records import PROPERTIES, Airplane
 from pipeline.report.scenes import FIELDS, PICTURES_MPX, SHARED_FIELDS, picture_px, scene_views
 from tests.pipeline.report.conftest import overview
-from tests.pipeline.report.made_up import HEIGHT, MODEL, WIDTH, airplane, entry, failed, ledger
+from tests.pipeline.report.made_up import HEIGHT, MODEL, TILING, WIDTH, airplane, entry, failed, ledger
 
 URIS = ["/in/a.tif", "/in/b.tif", "gs://bucket/c.tif"]
 
@@ -103,9 +103,8 @@ def test_parts_not_looked_at_lie_where_the_plan_says(
     width: int, height: int, across: float, ratio: float, data: st.DataObject
 ) -> None:
     resolution_m = (across, across * ratio)
-    tiling = Tiling(levels_m=(0.5, 1.0), max_upsampling=4.0)
-    level = data.draw(st.sampled_from(plan_levels(width, height, resolution_m, tiling)))
-    tile = data.draw(st.sampled_from(list(plan_tiles(level, tiling))))
+    level = data.draw(st.sampled_from(plan_levels(width, height, resolution_m, TILING)))
+    tile = data.draw(st.sampled_from(list(plan_tiles(level, TILING))))
     window = tile.window
     missed = PartFailure(round(level.resolution_m, 4), window.col, window.row, window.width, window.height, "broken")
     one = entry(
@@ -119,6 +118,5 @@ def test_parts_not_looked_at_lie_where_the_plan_says(
         min(window.right * level.scale_x, width),
         min(window.bottom * level.scale_y, height),
     ]
-    # The ledger rounds the resolution.
-    assert np.allclose(shown["box"], wanted, rtol=5e-4, atol=2 * max(level.scale_x, level.scale_y))
+    assert np.allclose(shown["box"], wanted)
     assert shown["error"] == "broken"
