@@ -132,7 +132,8 @@ def merge_levels(detections: Detections, suppression: Suppression) -> Detections
     Returns:
         The kept detections, rounded, by falling score and then by coordinates.
     """
-    rounded = round_detections(detections)
+    # Finer first, which decides between detections that are equal but for their level.
+    rounded = round_detections(detections.take(np.argsort(detections.resolution_m, kind="stable")))
     boxes, resolution_m, areas = rounded.boxes, rounded.resolution_m, area(rounded.boxes)
 
     def suppresses(kept: int, near: IndexArray) -> NDArray[np.bool_]:

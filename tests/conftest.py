@@ -1,0 +1,7 @@
+"""What all tests share."""
+
+from hypothesis import settings
+
+# The same examples in every run, and no example judged by the clock of a busy machine.
+settings.register_profile("project", derandomize=True, deadline=None)
+settings.load_profile("project")

@@ -1,0 +1,88 @@
+"""Hypothesis strategies, named by the quantity they draw, and slow but plain counterparts to compare with."""
+
+import math
+
+import numpy as np
+from affine import Affine
+from hypothesis import strategies as st
+from hypothesis.strategies import SearchStrategy
+from pyproj import CRS, Transformer
+
+from geo.georef import GeoReference
+from geo.types import Detections, FloatArray
+
+# CRS: longitudes and latitudes (west, south, east, north) at which scenes are drawn; east may lie beyond 180.
+AREAS: dict[str, tuple[float, float, float, float]] = {
+    "EPSG:4326": (-180, -80, 540, 80),  # geographic; also with longitudes counted beyond 180
+    "EPSG:4807": (-3, 43, 8, 50),  # NTF (Paris): another meridian, in grads, with a datum shift
+    "EPSG:3857": (-179.9, -80, 190, 80),  # Web Mercator; also beyond its edge
+    "EPSG:32632": (5, -79, 13, 83),  # UTM
+    "EPSG:32701": (-183, -79, -172, -1),  # UTM across the antimeridian, southern
+    "EPSG:32660": (172, 1, 183, 83),  # UTM across the antimeridian, northern
+    "EPSG:3031": (-180, -88, 180, -60),  # polar
+    "EPSG:3035": (-10, 36, 30, 65),  # Lambert equal area, northing first in its definition
+    "EPSG:2193": (166, -47, 179, -34),  # New Zealand, northing first
+    "EPSG:23030": (-5, 36, -1, 43),  # an older datum with many shifts to choose from
+    "EPSG:5514": (13, 48.6, 22, 51),  # Krovak
+    "EPSG:32632+5773": (6, 10, 12, 60),  # with heights
+}
+WIDTH, HEIGHT = 4000, 2500
+
+
+@st.composite
+def georeferences(draw: st.DrawFn, crs: SearchStrategy[str] | None = None) -> GeoReference:
+    """Georeferences of scenes of WIDTH x HEIGHT pixels: any rotation, mirrored or not, 0.1 to 5 m per pixel."""
+    name = draw(crs or st.sampled_from(sorted(AREAS)))
+    west, south, east, north = AREAS[name]
+    lon, lat = draw(st.floats(west, east)), draw(st.floats(south, north))
+    x, y = map_place(name, lon, lat)
+    step = draw(st.floats(0.1, 5)) * map_units_per_metre(name)
+    turn = Affine.rotation(draw(st.sampled_from([0.0, 90.0, 180.0]) | st.floats(-180, 180)))
+    south_up = draw(st.booleans())
+    shape = Affine.scale(step, step if south_up else -step) @ Affine.translation(-WIDTH / 2, -HEIGHT / 2)
+    return GeoReference(Affine.translation(x, y) @ turn @ shape, CRS(name))
+
+
+def map_place(crs: str, lon: float, lat: float) -> tuple[float, float]:
+    """Map coordinates of a place; where the map repeats, those of the given longitude even beyond 180 degrees."""
+    transformer = Transformer.from_crs("OGC:CRS84", CRS(crs).to_2d(), always_xy=True)
+    wrapped = (lon + 180) % 360 - 180
+    x, y = transformer.transform(wrapped, lat)
+    laps = round((lon - wrapped) / 360)
+    world = {"EPSG:4326": 360.0, "EPSG:3857": 2 * math.pi * 6378137}.get(crs, 0.0)
+    return x + laps * world, y
+
+
+def map_units_per_metre(crs: str) -> float:
+    """Roughly; exact for metres."""
+    return {"EPSG:4326": 1 / 111_000, "EPSG:4807": 1 / 100_000}.get(crs, 1.0)
+
+
+@st.composite
+def boxes(draw: st.DrawFn, side: int = 60, max_size: int = 25) -> FloatArray:
+    """(N, 4) boxes with whole coordinates in a small square, so that many overlap, touch or are equal."""
+    corners = draw(st.lists(st.tuples(*[st.integers(0, side)] * 4), max_size=max_size))
+    array = np.array(corners, dtype=np.float64).reshape(-1, 4)
+    return np.column_stack([np.minimum(array[:, :2], array[:, 2:]), np.maximum(array[:, :2], array[:, 2:]) + 1])
+
+
+@st.composite
+def detections(draw: st.DrawFn) -> Detections:
+    """Boxes with scores of few different values (so that ties are common) and levels of 0.5, 1 and 2 m."""
+    drawn = draw(boxes())
+    count = len(drawn)
+    scores = draw(st.lists(st.integers(1, 8), min_size=count, max_size=count))
+    levels = draw(st.lists(st.sampled_from([0.5, 1.0, 2.0]), min_size=count, max_size=count))
+    return Detections(drawn, np.array(scores) / 8, np.array(levels))
+
+
+def plain_iou(a: FloatArray, b: FloatArray) -> float:
+    """Intersection over union of two boxes with whole coordinates, by counting pixels."""
+    first, second = pixels_of(a), pixels_of(b)
+    return len(first & second) / len(first | second)
+
+
+def pixels_of(box: FloatArray) -> set[tuple[int, int]]:
+    """The whole pixels that a box covers."""
+    xmin, ymin, xmax, ymax = (int(value) for value in box)
+    return {(x, y) for x in range(xmin, xmax) for y in range(ymin, ymax)}

@@ -1,0 +1,139 @@
+from random import Random
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from geo import boxes as module
+from geo.boxes import Suppression, area, iom_matrix, iou_matrix, merge_levels, round_detections, suppress
+from geo.errors import ConfigError
+from geo.types import Detections, FloatArray
+from tests.geo.strategies import boxes, detections, pixels_of, plain_iou
+
+thresholds = st.sampled_from([0.0, 0.2, 0.5, 0.75, 1.0])
+
+
+@given(boxes(side=12, max_size=6), boxes(side=12, max_size=6))
+def test_overlaps_are_those_of_counted_pixels(a: FloatArray, b: FloatArray) -> None:
+    iou, iom = iou_matrix(a, b), iom_matrix(a, b)
+    assert iou.shape == iom.shape == (len(a), len(b))
+    for i, first in enumerate(a):
+        assert area(a)[i] == len(pixels_of(first))
+        for j, second in enumerate(b):
+            shared = len(pixels_of(first) & pixels_of(second))
+            assert iou[i, j] == pytest.approx(plain_iou(first, second))
+            assert iom[i, j] == pytest.approx(shared / min(len(pixels_of(first)), len(pixels_of(second))))
+
+
+def test_boxes_without_area_overlap_nothing() -> None:
+    flat = np.array([[1.0, 1, 1, 5], [3.0, 3, 2, 2]])
+    assert area(flat).tolist() == [0, 0]
+    assert iou_matrix(flat, flat).tolist() == iom_matrix(flat, flat).tolist() == [[0, 0], [0, 0]]
+
+
+def plain_suppress(found: Detections, iou: float, containment: float = 2.0) -> list[int]:
+    """The rule of `merge_levels` word by word; containment above 1: the rule of `suppress`."""
+    order = sorted(range(len(found)), key=lambda i: (-found.scores[i], *found.boxes[i], found.resolution_m[i]))
+    kept: list[int] = []
+    for i in order:
+        for k in kept:
+            whole, part = found.boxes[k], found.boxes[i]
+            shared = len(pixels_of(whole) & pixels_of(part))
+            smaller = len(pixels_of(part)) < len(pixels_of(whole))
+            coarser = found.resolution_m[k] > found.resolution_m[i]
+            if plain_iou(whole, part) > iou:
+                break
+            if smaller and coarser and shared / len(pixels_of(part)) >= containment:
+                break
+        else:
+            kept.append(i)
+    return kept
+
+
+@given(detections(), thresholds)
+def test_suppression_equals_the_plain_rule(found: Detections, iou: float) -> None:
+    kept = suppress(found.boxes, found.scores, iou)
+    assert kept.dtype == np.int64
+    assert found.boxes[kept].tolist() == found.boxes[plain_suppress(found, iou)].tolist()
+    assert (np.diff(found.scores[kept]) <= 0).all()
+
+
+@given(detections(), thresholds, st.sampled_from([0.5, 0.8, 1.0]))
+def test_merging_levels_equals_the_plain_rule(found: Detections, iou: float, containment: float) -> None:
+    merged = merge_levels(found, Suppression(iou, containment))
+    assert _rows(merged) == _rows(found.take(np.array(plain_suppress(found, iou, containment), dtype=int)))
+
+
+@given(detections(), st.randoms(use_true_random=False))
+def test_the_order_of_the_input_never_matters(found: Detections, random: Random) -> None:
+    order = list(range(len(found)))
+    random.shuffle(order)
+    shuffled, rules = found.take(np.array(order, dtype=int)), Suppression(0.3, 0.8)
+    assert _rows(merge_levels(found, rules)) == _rows(merge_levels(shuffled, rules))
+
+
+def _rows(found: Detections) -> list[list[float]]:
+    rows: list[list[float]] = np.column_stack([found.boxes, found.scores, found.resolution_m]).tolist()
+    return rows
+
+
+WHOLE, PART = [10.0, 10, 50, 40], [12.0, 12, 22, 22]
+
+
+@pytest.mark.parametrize(
+    ("case", "scores", "levels", "kept"),
+    [
+        ("a part of a whole that a coarser level saw", (0.9, 0.5), (2, 1), [WHOLE]),
+        ("a small airplane beside a large one, of one level", (0.9, 0.5), (1, 1), [WHOLE, PART]),
+        ("inside a box of a finer level", (0.9, 0.5), (1, 2), [WHOLE, PART]),
+        ("a surer part: the larger box neither suppresses it nor goes", (0.5, 0.9), (2, 1), [PART, WHOLE]),
+        ("the same, the larger one finer", (0.5, 0.9), (1, 2), [PART, WHOLE]),
+    ],
+)
+def test_only_parts_of_a_coarser_whole_are_dropped(
+    case: str, scores: tuple[float, float], levels: tuple[float, float], kept: list[list[float]]
+) -> None:
+    found = Detections(np.array([WHOLE, PART]), np.array(scores), np.array(levels))
+    assert merge_levels(found, Suppression(0.5, 0.8)).boxes.tolist() == kept, case
+
+
+def test_noise_in_the_last_bits_changes_nothing() -> None:
+    rng = np.random.default_rng(1)
+    low = rng.uniform(0, 500, (60, 2))
+    found = Detections(np.column_stack([low, low + rng.uniform(10, 60, (60, 2))]), rng.uniform(0, 1, 60), np.ones(60))
+    noisy = Detections(found.boxes * (1 + 1e-13), found.scores * (1 - 1e-13), found.resolution_m)
+    assert _rows(merge_levels(found, Suppression(0.3, 0.8))) == _rows(merge_levels(noisy, Suppression(0.3, 0.8)))
+
+
+def test_rounding_is_to_a_hundredth_of_a_pixel_without_negative_zeros() -> None:
+    rounded = round_detections(Detections([[-0.001, 1.234, 5.678, 9.016]], [0.98767], [0.5]))  # type: ignore[arg-type]
+    assert _rows(rounded) == [[0.0, 1.23, 5.68, 9.02, 0.9877, 0.5]]
+    assert not np.signbit(rounded.boxes).any()
+
+
+def test_many_boxes_are_suppressed_without_a_matrix_of_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    pairs = 0
+    original = module.iou_matrix
+
+    def counted(a: FloatArray, b: FloatArray) -> FloatArray:
+        nonlocal pairs
+        pairs += len(a) * len(b)
+        return original(a, b)
+
+    monkeypatch.setattr(module, "iou_matrix", counted)
+    count = 5000
+    low = np.column_stack([np.arange(count) % 100, np.arange(count) // 100]) * 30.0
+    spread = np.column_stack([low, low + 40])
+    heap = np.tile(np.array([[9000.0, 9000, 9040, 9040]]), (count, 1)) + np.linspace(0, 1, count)[:, None]
+    kept = suppress(np.concatenate([spread, heap]), np.linspace(0.9, 0.1, 2 * count), 0.5)
+    assert kept.tolist() == list(range(count + 1))
+    assert pairs < 20 * count
+
+
+@pytest.mark.parametrize(
+    ("iou", "containment", "name"), [(-0.1, 0.5, "iou"), (0.5, 1.1, "containment"), (float("nan"), 0.5, "iou")]
+)
+def test_thresholds_out_of_range_are_named(iou: float, containment: float, name: str) -> None:
+    with pytest.raises(ConfigError, match=rf"suppression\.{name}: expected .*, got .*: "):
+        Suppression(iou, containment)

@@ -1,0 +1,236 @@
+import itertools
+import math
+import pickle
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from geo.errors import ConfigError, ResolutionError
+from geo.grid import Level, Tile, Tiling, plan_levels, plan_tiles, scene_detections
+from geo.types import FloatArray, Window
+
+SMALL = Tiling((1.0,), tile_px=64, halo_px=10, align_px=8)
+
+
+def level_of(width: int, height: int, scale: float = 1.0, coarsest: bool = True) -> Level:
+    return Level(1.0, width, height, scale, scale, coarsest)
+
+
+@st.composite
+def tilings(draw: st.DrawFn) -> Tiling:
+    align, halo = draw(st.integers(1, 9)), draw(st.integers(0, 12))
+    least = math.ceil((2 * halo + align) / align)
+    return Tiling(
+        (1.0,), tile_px=align * draw(st.integers(least + 6 // align, least + 6)), halo_px=halo, align_px=align
+    )
+
+
+def owners(tiles: list[Tile], width: int, height: int) -> FloatArray:
+    count = np.zeros((height, width))
+    for tile in tiles:
+        count[tile.core.row : tile.core.bottom, tile.core.col : tile.core.right] += 1
+    return count
+
+
+@given(tilings(), st.integers(1, 120), st.integers(1, 120))
+def test_cores_cover_each_pixel_once_and_keep_their_halo(tiling: Tiling, width: int, height: int) -> None:
+    tiles = list(plan_tiles(level_of(width, height), tiling))
+    assert (owners(tiles, width, height) == 1).all()
+    for tile in tiles:
+        window, core = tile.window, tile.core
+        assert (window.width, window.height) == (tiling.tile_px, tiling.tile_px)
+        assert min(window.col, window.row) >= 0
+        assert window.col % tiling.align_px == window.row % tiling.align_px == 0
+        assert core == core.intersection(Window(0, 0, width, height))
+        assert core.width > 0
+        assert core.height > 0
+        for before, start, end, after, length in (
+            (window.col, core.col, core.right, window.right, width),
+            (window.row, core.row, core.bottom, window.bottom, height),
+        ):
+            assert start - before >= tiling.halo_px or before == 0
+            assert after - end >= tiling.halo_px or after >= length
+
+
+@given(tilings(), st.integers(1, 2000))
+def test_no_tile_is_spent_without_need(tiling: Tiling, length: int) -> None:
+    tiles = list(plan_tiles(level_of(length, 1), tiling))
+    columns = [tile.window.col for tile in tiles]
+    assert columns == sorted(set(columns))
+    assert len(columns) == max(
+        1, math.ceil((math.ceil(length / tiling.align_px) * tiling.align_px - tiling.tile_px) / tiling.stride_px) + 1
+    )
+    # Only the alignment reaches past the level's edge.
+    assert len(columns) == 1 or tiles[-1].window.right - length < tiling.align_px
+
+
+def test_ten_thousand_pixels_take_eleven_tiles_of_the_default_size() -> None:
+    tiles = list(plan_tiles(level_of(10_000, 10_000), Tiling((0.5,))))
+    assert len(tiles) == 11 * 11
+    assert 1.26 < len(tiles) * 1024**2 / 1e8 < 1.28
+
+
+def test_tiles_come_row_by_row_and_can_be_keys() -> None:
+    tiles = list(plan_tiles(level_of(200, 120), SMALL))
+    corners = [(tile.window.row, tile.window.col) for tile in tiles]
+    assert corners == sorted(corners)
+    assert pickle.loads(pickle.dumps(tiles)) == tiles  # noqa: S301
+    assert len(set(tiles)) == len(tiles)
+
+
+resolutions = st.floats(0.05, 40)
+
+
+@given(
+    st.integers(1, 20_000),
+    st.integers(1, 20_000),
+    resolutions,
+    st.floats(0.5, 2),
+    st.lists(resolutions, min_size=1, max_size=5),
+)
+def test_levels_are_square_exact_and_as_asked(
+    width: int, height: int, my: float, skew: float, asked: list[float]
+) -> None:
+    mx, tiling = my * skew, Tiling(tuple(asked))
+    scene_m = math.sqrt(mx * my)
+    usable = [level_m for level_m in asked if level_m >= scene_m / 2]
+    if not usable:
+        with pytest.raises(ResolutionError):
+            plan_levels(width, height, (mx, my), tiling)
+        return
+    levels = plan_levels(width, height, (mx, my), tiling)
+    assert 1 <= len(levels) <= len(usable)
+    assert len({(level.width, level.height) for level in levels}) == len(levels)
+    assert [level.coarsest for level in levels] == [False] * (len(levels) - 1) + [True]
+    assert all(a.resolution_m < b.resolution_m for a, b in itertools.pairwise(levels))
+    for level in levels:
+        assert level.scale_x * level.width == pytest.approx(width, rel=1e-15)
+        assert level.scale_y * level.height == pytest.approx(height, rel=1e-15)
+        assert min(abs(level.resolution_m / level_m - 1) for level_m in usable) <= 0.1001
+        # Square pixels of the stated size on the ground, as far as whole numbers of them and the tolerance allow.
+        for metres, count in ((mx * level.scale_x, level.width), (my * level.scale_y, level.height)):
+            assert metres == pytest.approx(level.resolution_m, rel=0.06 + 1 / count)
+
+
+@pytest.mark.parametrize(
+    ("scene_m", "asked", "factors"),
+    [
+        ((0.5, 0.5), (0.5, 1.0, 2.0), (1, 2, 4)),
+        ((0.5002, 0.4999), (0.5, 1.0, 2.0, 4.0), (1, 2, 4, 8)),  # a UTM scene is never quite 0.5 m on the ground
+        ((0.54, 0.54), (0.5, 1.0), (1, 2)),
+        ((0.5, 0.5), (0.48, 0.5, 0.53), (1,)),
+    ],
+)
+def test_a_level_near_to_the_scene_or_its_overviews_copies_their_pixels(
+    scene_m: tuple[float, float], asked: tuple[float, ...], factors: tuple[int, ...]
+) -> None:
+    levels = plan_levels(1001, 640, scene_m, Tiling(asked))
+    assert [(level.width, level.height) for level in levels] == [(-(-1001 // n), -(-640 // n)) for n in factors]
+    assert [level.resolution_m for level in levels] == pytest.approx(
+        [math.sqrt(scene_m[0] * scene_m[1]) * n for n in factors]
+    )
+    assert (levels[0].scale_x, levels[0].scale_y) == (1.0, 1.0)
+
+
+def test_oblong_pixels_become_square() -> None:
+    (level,) = plan_levels(1000, 1000, (0.4, 0.6), Tiling((0.5,)))
+    assert (level.width, level.height) == (800, 1200)
+    assert (level.scale_x, level.scale_y) == (1.25, 1000 / 1200)
+
+
+def test_a_scene_too_coarse_says_what_would_do() -> None:
+    with pytest.raises(ResolutionError, match=r"expected a scene of 4 m per pixel or finer, got 4\.01 m: .*levels_m"):
+        plan_levels(100, 100, (4.01, 4.01), Tiling((0.5, 2.0)))
+    assert len(plan_levels(100, 100, (4.0, 4.0), Tiling((0.5, 2.0)))) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("levels_m", {"levels_m": ()}),
+        ("levels_m", {"levels_m": (0.5, -1.0)}),
+        ("levels_m", {"levels_m": (float("nan"),)}),
+        ("align_px", {"align_px": 0}),
+        ("halo_px", {"halo_px": -1}),
+        ("tile_px", {"tile_px": 1000}),
+        ("tile_px", {"tile_px": 96}),
+        ("max_upsampling", {"max_upsampling": 0.5}),
+        ("native_tolerance", {"native_tolerance": 1.0}),
+    ],
+)
+def test_settings_out_of_range_are_named(name: str, settings: dict[str, object]) -> None:
+    with pytest.raises(ConfigError, match=rf"tiling\.{name}: expected .*, got .*: "):
+        Tiling(**{"levels_m": (0.5,), **settings})  # type: ignore[arg-type]
+
+
+def perfect_detector(tile: Tile, truth: FloatArray) -> FloatArray:
+    """Returns every box of the level that shows in the tile, cut at the tile's edges, in tile pixels."""
+    placed = truth - [tile.window.col, tile.window.row] * 2
+    seen = np.clip(placed, 0, tile.window.width)
+    return seen[(seen[:, 2] > seen[:, 0]) & (seen[:, 3] > seen[:, 1])]
+
+
+def detect(truth: FloatArray, level: Level, tiling: Tiling) -> FloatArray:
+    found = []
+    for tile in plan_tiles(level, tiling):
+        seen = perfect_detector(tile, truth)
+        found.append(scene_detections(tile, seen, np.ones(len(seen))))
+    assert all((part.resolution_m == level.resolution_m).all() for part in found)
+    return np.concatenate([part.boxes for part in found])
+
+
+@given(
+    st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1), st.floats(1, 15.9), st.floats(1, 15.9)), max_size=30),
+    st.integers(17, 250),
+    st.integers(17, 250),
+    st.sampled_from([0.5, 1.0, 3.0]),
+    st.booleans(),
+)
+def test_every_whole_airplane_is_found_exactly_once(
+    drawn: list[tuple[float, float, float, float]], width: int, height: int, scale: float, coarsest: bool
+) -> None:
+    """Airplanes that fit twice into the halo, less the margin for cuts, need no suppression at all."""
+    level = level_of(width, height, scale, coarsest)
+    places = np.array(drawn).reshape(-1, 4)
+    low = np.round(places[:, :2] * (np.array([width, height]) - places[:, 2:]), 6)
+    truth = np.column_stack([low, low + places[:, 2:]])
+    found = detect(truth, level, SMALL)
+    assert len(found) == len(truth)
+    np.testing.assert_allclose(_sorted(found), _sorted(truth * scale), atol=1e-9)
+
+
+def _sorted(boxes: FloatArray) -> FloatArray:
+    return boxes[np.lexsort(np.round(boxes, 6).T)]
+
+
+def test_cut_airplanes_are_left_to_a_coarser_level_unless_there_is_none() -> None:
+    large = np.array([[20.0, 30.0, 110.0, 40.0]])  # longer than a tile
+    assert len(detect(large, level_of(200, 64, coarsest=False), SMALL)) == 0
+    assert len(detect(large, level_of(200, 64), SMALL)) > 0
+
+
+def test_airplanes_cut_by_the_scene_itself_are_kept_and_clipped() -> None:
+    level = level_of(61, 64, scale=2.0, coarsest=False)
+    (tile,) = plan_tiles(level, SMALL)
+    cut_by_scene = np.array([[-1.0, 5, 12, 9], [50, 20, 64, 30], [5, -3, 9, 4], [5, 60, 9, 64]])
+    found = scene_detections(tile, cut_by_scene, np.ones(4))
+    assert found.boxes.tolist() == [[0, 10, 24, 18], [100, 40, 122, 60], [10, 0, 18, 8], [10, 120, 18, 128]]
+
+
+def test_a_box_near_an_inner_edge_counts_as_cut() -> None:
+    tile = list(plan_tiles(level_of(200, 64, coarsest=False), SMALL))[1]
+    assert tile.window.col > 0
+    width = tile.window.width
+    rows = [(2.0, width - 5.0, 0), (2.1, width - 5.0, 1), (5.0, width - 2.0, 0), (5.0, width - 2.1, 1)]
+    for xmin, xmax, kept in rows:
+        assert len(scene_detections(tile, np.array([[xmin, 20.0, xmax, 30.0]]), np.ones(1))) == kept
+
+
+def test_boxes_that_are_no_numbers_or_lie_in_the_padding_are_dropped() -> None:
+    (tile,) = plan_tiles(level_of(30, 40), SMALL)
+    boxes = np.array([[np.nan, 1, 2, 3], [29.0, 1, 33, 5], [1.0, 45, 5, 50], [1.0, 2, 3, 4]])
+    found = scene_detections(tile, boxes, np.array([0.1, 0.2, 0.3, 0.4]))
+    assert found.scores.tolist() == [0.4]
+    assert len(scene_detections(tile, np.zeros((0, 4)), np.zeros(0))) == 0

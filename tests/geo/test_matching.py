@@ -1,0 +1,39 @@
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from geo.matching import match
+from geo.types import Detections, FloatArray
+from tests.geo.strategies import boxes, detections, plain_iou
+
+
+def plain_match(found: Detections, truth: FloatArray, iou: float) -> list[int]:
+    free = set(range(len(truth)))
+    result = [-1] * len(found)
+    for i in sorted(range(len(found)), key=lambda i: (-found.scores[i], *found.boxes[i])):
+        overlaps = {k: plain_iou(found.boxes[i], truth[k]) for k in sorted(free)}
+        best = max(overlaps, key=lambda k: overlaps[k], default=None)
+        if best is not None and overlaps[best] >= iou:
+            result[i] = best
+            free.remove(best)
+    return result
+
+
+@given(detections(), boxes(max_size=10), st.sampled_from([0.1, 0.3, 0.5, 1.0]))
+def test_pairs_are_those_of_the_plain_rule(found: Detections, truth: FloatArray, iou: float) -> None:
+    pairs = match(found.boxes, found.scores, truth, iou)
+    assert pairs.dtype == np.int64
+    assert pairs.tolist() == plain_match(found, truth, iou)
+
+
+def test_the_surest_detection_takes_what_it_overlaps_most_and_each_once() -> None:
+    truth = np.array([[0.0, 0, 10, 10], [4.0, 0, 14, 10]])
+    found = np.array([[3.0, 0, 13, 10], [4.0, 0, 14, 10], [1.0, 0, 11, 10], [50.0, 50, 60, 60]])
+    assert match(found, np.array([0.9, 0.8, 0.7, 0.6]), truth, 0.3).tolist() == [1, 0, -1, -1]
+
+
+def test_nothing_matches_nothing() -> None:
+    one = np.array([[0.0, 0, 10, 10]])
+    none = np.zeros((0, 4))
+    assert match(none, np.zeros(0), one, 0.5).tolist() == []
+    assert match(one, np.ones(1), none, 0.5).tolist() == [-1]
