@@ -35,6 +35,7 @@ class Command:
         ledger: the file for the ledger.
         report: the folder for the report, or None.
         config: the settings, with what the command line overrides.
+        runner: Beam's runner; DirectRunner, and none, mean Beam's in-process Python runner.
         beam: Beam's options.
     """
 
@@ -43,6 +44,7 @@ class Command:
     ledger: Path
     report: Path | None
     config: PipelineConfig
+    runner: PipelineRunner
     beam: PipelineOptions
 
 
@@ -71,6 +73,7 @@ def parse(argv: Sequence[str]) -> Command:
         ledger=ledger,
         report=report,
         config=settings.load_config(options.config, overrides),
+        runner=_runner(beam.view_as(StandardOptions).runner),
         beam=beam,
     )
     for path in (output, ledger, *([report / REPORT_FILE] if report else [])):
@@ -78,10 +81,14 @@ def parse(argv: Sequence[str]) -> Command:
     return command
 
 
-def make_runner(beam: PipelineOptions) -> PipelineRunner:
-    """Returns the runner that was asked for. DirectRunner, and none, mean Beam's in-process Python runner."""
-    name = beam.view_as(StandardOptions).runner
-    return FnApiRunner() if _in_process(name) else create_runner(name)
+def _runner(name: str | None) -> PipelineRunner:
+    if _in_process(name):
+        return FnApiRunner()
+    try:
+        return create_runner(name)
+    except (ValueError, ImportError, AttributeError) as error:
+        known = ", ".join(StandardOptions.KNOWN_RUNNER_NAMES)
+        raise CommandError(f"--runner {name}: expected one of {known}, got '{error}': choose or install one") from error
 
 
 def _in_process(name: str | None) -> bool:

@@ -6,6 +6,8 @@ import dataclasses
 from collections import Counter
 from collections.abc import Sequence
 
+from pyproj import CRS
+
 from geo.grid import Tiling, plan_tiles
 from geo.raster import SceneHeader
 from pipeline.ledger import PartFailure, SceneEntry, Status
@@ -57,7 +59,7 @@ def _blank(uri: str, header: SceneHeader | None) -> SceneEntry:
         error=None,
         width_px=header.width if header else None,
         height_px=header.height if header else None,
-        crs=_crs_name(header) if header else None,
+        crs=_crs_name(header.georef.crs) if header and header.georef else None,
         resolution_m=header.resolution_m if header else None,
         parts_planned=0,
         parts_done=0,
@@ -70,9 +72,9 @@ def _blank(uri: str, header: SceneHeader | None) -> SceneEntry:
     )
 
 
-def _crs_name(header: SceneHeader) -> str:
-    authority: tuple[str, str] | None = header.georef.crs.to_authority()
-    return ":".join(authority) if authority else str(header.georef.crs.name)
+def _crs_name(crs: CRS) -> str:
+    authority = crs.to_authority()
+    return ":".join(authority) if authority else crs.name
 
 
 def _status(error: str | None, counts: Counter[TileStatus]) -> Status:
@@ -110,5 +112,5 @@ def _km2(scene: Scene, outcome: TileOutcome) -> float:
     if outcome.status != "done" or level != scene.levels[0]:
         return 0.0
     x, y = (core.col + core.width / 2) * level.scale_x, (core.row + core.height / 2) * level.scale_y
-    mx, my = scene.header.georef.ground_resolution_m(x, y)
+    mx, my = scene.georef.ground_resolution_m(x, y)
     return core.width * level.scale_x * mx * core.height * level.scale_y * my / 1e6

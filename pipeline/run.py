@@ -61,14 +61,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _work(command: Command, engine: Engine, words: Sequence[str]) -> Ledger:
-    from pipeline.command import make_runner
     from pipeline.job import Job, run_job
     from pipeline.report.page import write_report
     from pipeline.sinks.geojson import read_geojson
 
     job = Job(command.uris, engine, command.output, command.ledger, run_info(engine, words))
     with progress.Display():
-        ledger = run_job(job, make_runner(command.beam), command.beam)
+        ledger = run_job(job, command.runner, command.beam)
     if command.report:
         write_report(command.report, read_geojson(command.output), ledger)
     return ledger

@@ -6,12 +6,13 @@ value, so that nothing stops the others and nothing goes unrecorded.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import time
 from collections.abc import Iterable, Iterator, Sequence
 
 from geo.boxes import Suppression, merge_levels
-from geo.errors import FinderError
+from geo.errors import FinderError, GeoreferenceError
 from geo.grid import Tile, Tiling, plan_levels, plan_tiles
 from geo.polygons import ground_polygon, size_m
 from geo.raster import RasterReader, SceneHeader, read_header
@@ -57,13 +58,13 @@ def read(block: Block) -> Iterator[TileImage | TileOutcome]:
 
     The scene is opened once.
     """
-    try:
-        reader = RasterReader(block.scene_uri)
-    except FinderError as error:
-        # It was there when it was described: it has been moved or overwritten since.
-        yield from (_failed(block.scene_uri, tile, error, 0.0) for tile in block.tiles)
-        return
-    with reader:
+    with contextlib.ExitStack() as stack:
+        try:
+            reader = stack.enter_context(RasterReader(block.scene_uri))
+        except FinderError as error:
+            # It was there when it was described: it has been moved or overwritten since.
+            yield from (_failed(block.scene_uri, tile, error, 0.0) for tile in block.tiles)
+            return
         yield from (_read_tile(reader, block.scene_uri, tile) for tile in block.tiles)
 
 
@@ -84,7 +85,7 @@ def merge(outcomes: Sequence[TileOutcome], suppression: Suppression) -> Detectio
     return merge_levels(found, suppression)
 
 
-def georeference(header: SceneHeader, detections: Detections, identity: Identity) -> tuple[Airplane, ...]:
+def georeference(scene: Scene, detections: Detections, identity: Identity) -> tuple[Airplane, ...]:
     """Puts detections (scene pixels) on the map, in their order.
 
     Raises:
@@ -92,7 +93,7 @@ def georeference(header: SceneHeader, detections: Detections, identity: Identity
     """
     columns = (detections.boxes, detections.scores, detections.resolution_m)
     return tuple(
-        _airplane(header, identity, box, float(score), float(resolution_m))
+        _airplane(scene, identity, box, float(score), float(resolution_m))
         for box, score, resolution_m in zip(*columns, strict=True)
     )
 
@@ -105,14 +106,16 @@ def finish(
     airplanes: tuple[Airplane, ...] = ()
     error = None
     try:
-        airplanes = georeference(scene.header, merge(outcomes, suppression), identity)
+        airplanes = georeference(scene, merge(outcomes, suppression), identity)
     except FinderError as failure:
         error = _naming(scene.header.uri, failure)
     return SceneResult(entries.scene_entry(scene, outcomes, tiling, len(airplanes), error), airplanes)
 
 
 def _planned(header: SceneHeader, tiling: Tiling) -> Scene:
-    return Scene(header, plan_levels(header.width, header.height, header.resolution_m, tiling))
+    if header.georef is None:
+        raise GeoreferenceError(f"{header.uri}: expected a georeference, got none: write one, e.g. with gdal_edit")
+    return Scene(header, header.georef, plan_levels(header.width, header.height, header.resolution_m, tiling))
 
 
 def _naming(uri: str, error: FinderError) -> str:
@@ -142,20 +145,20 @@ def _place(outcome: TileOutcome) -> tuple[float, int, int]:
     return tile.level.resolution_m, tile.window.row, tile.window.col
 
 
-def _airplane(header: SceneHeader, identity: Identity, box: FloatArray, score: float, resolution_m: float) -> Airplane:
+def _airplane(scene: Scene, identity: Identity, box: FloatArray, score: float, resolution_m: float) -> Airplane:
     xmin, ymin, xmax, ymax = sides = [float(side) for side in box]
     return Airplane(
-        geometry=ground_polygon(box, header.georef),
-        detection_id=records.detection_id(header.scene_id, identity.model, identity.settings_id, sides),
-        scene_id=header.scene_id,
-        scene_uri=header.uri,
+        geometry=ground_polygon(box, scene.georef),
+        detection_id=records.detection_id(scene.header.scene_id, identity.model, identity.settings_id, sides),
+        scene_id=scene.header.scene_id,
+        scene_uri=scene.header.uri,
         acquired_at=None,
         score=score,
         xmin_px=xmin,
         ymin_px=ymin,
         xmax_px=xmax,
         ymax_px=ymax,
-        size_m=round(size_m(box, header.georef), 2),
+        size_m=round(size_m(box, scene.georef), 2),
         length_m=None,
         wingspan_m=None,
         heading_deg=None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Literal
 
+from geo.georef import GeoReference
 from geo.grid import Level, Tile
 from geo.raster import SceneHeader
 from geo.types import Detections, ImageArray
@@ -14,9 +15,10 @@ from pipeline.records import Airplane
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Scene:
-    """A scene that was opened and planned: its header, and its levels, finest first."""
+    """A scene that was opened and planned: its header, where it lies, and its levels, finest first."""
 
     header: SceneHeader
+    georef: GeoReference
     levels: tuple[Level, ...]
 
 

@@ -13,20 +13,17 @@ if TYPE_CHECKING:
     import geopandas
 
 CRS = "OGC:CRS84"
+FIELDS = tuple(field.name for field in dataclasses.fields(Airplane))
 
 
 def to_frame(airplanes: Sequence[Airplane]) -> geopandas.GeoDataFrame:
     """Returns one row an airplane, one column a field, in the fields' order; geometry in lon/lat (OGC:CRS84).
 
-    Text columns are of type object with None where nothing is known; number columns are float64 with NaN there.
-    An empty sequence gives the same columns and types without rows.
+    Text columns are of pandas' type `str`, number columns of type float64; what is not known is missing. An empty
+    sequence gives the same columns and types without rows.
     """
     import geopandas
-    import pandas
 
-    columns = {"geometry": geopandas.GeoSeries([airplane.geometry for airplane in airplanes], crs=CRS)}
-    for name, kind in records.SCHEMA.items():
-        values = [getattr(airplane, name) for airplane in airplanes]
-        columns[name] = pandas.Series(values, dtype="float64" if kind.startswith("float") else "object")
-    names = [field.name for field in dataclasses.fields(Airplane)]
-    return geopandas.GeoDataFrame(columns, columns=names, geometry="geometry", crs=CRS)
+    columns = {name: [getattr(airplane, name) for airplane in airplanes] for name in FIELDS}
+    kinds = {name: "float64" if kind.startswith("float") else "str" for name, kind in records.SCHEMA.items()}
+    return geopandas.GeoDataFrame(columns, geometry="geometry", crs=CRS).astype(kinds)

@@ -60,9 +60,8 @@ def test_an_id_tells_boxes_apart(side: int, step: float) -> None:
 
 
 def test_an_id_tells_scenes_models_and_settings_apart() -> None:
-    names = ["s", "m", "t"]
-    changed = [records.detection_id(*names[:i], "x", *names[i + 1 :], SIDES) for i in range(3)]
-    assert len({records.detection_id(*names, SIDES), *changed}) == 4
+    names = [("s", "m", "t"), ("x", "m", "t"), ("s", "x", "t"), ("s", "m", "x"), ("sm", "", "t")]
+    assert len({records.detection_id(*three, SIDES) for three in names}) == len(names)
 
 
 @given(st.lists(airplanes, max_size=6), st.randoms())

@@ -104,7 +104,7 @@ def test_a_frame_has_the_fields_in_order(drawn: list[Airplane]) -> None:
     assert frame.crs == "OGC:CRS84"
     assert list(frame.geometry) == [one.geometry for one in drawn]
     assert list(frame.score) == [one.score for one in drawn]
-    assert list(frame.acquired_at) == [one.acquired_at for one in drawn]
+    assert [None if text != text else text for text in frame.acquired_at] == [one.acquired_at for one in drawn]
     assert list(frame.length_m.isna()) == [one.length_m is None for one in drawn]
 
 

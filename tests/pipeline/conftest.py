@@ -1,0 +1,36 @@
+import hashlib
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+import yaml
+
+from geo.types import Detections, ImageArray
+from model.predictor import FakePredictor
+from pipeline import engine
+
+
+@pytest.fixture
+def model_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A model that is described as any other, with weights that are whole; what is loaded for it is the fake."""
+    from model.detector import DetectorConfig
+    from model.weights_io import CONFIG_FILE, WEIGHTS_FILE, ModelConfig
+
+    folder = tmp_path / "model"
+    folder.mkdir()
+    weights = b"no numbers, but whole"
+    described = ModelConfig("fake", DetectorConfig(), 0.85, hashlib.sha256(weights).hexdigest())
+    (folder / WEIGHTS_FILE).write_bytes(weights)
+    (folder / CONFIG_FILE).write_text(yaml.safe_dump(asdict(described)), encoding="utf-8")
+    monkeypatch.setattr(engine, "load_predictor", _Fake)
+    return folder
+
+
+class _Fake(FakePredictor):
+    """The fake, with what `load_predictor` takes."""
+
+    def __init__(self, name_or_path: str, batch_size: int, min_score: float) -> None:
+        self.min_score = min_score
+
+    def __call__(self, images: ImageArray) -> list[Detections]:
+        return [found.take(found.scores >= self.min_score) for found in super().__call__(images)]

@@ -1,0 +1,61 @@
+import dataclasses
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import pipeline
+from geo.errors import ConfigError, RasterError
+from pipeline import records
+from pipeline.sinks.geojson import read_geojson
+from tests.pipeline.scenes import AIRPLANES, CONFIG, write_damaged_scene, write_scene
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Path:
+    path = tmp_path / "settings.yaml"
+    path.write_text(json.dumps(dataclasses.asdict(CONFIG)))
+    return path
+
+
+def test_detect_gives_the_fields_of_every_output(tmp_path: Path, settings: Path, model_folder: Path) -> None:
+    frame = pipeline.detect(write_scene(tmp_path / "a.tif"), config=settings, model=str(model_folder))
+    assert list(frame.columns) == ["geometry", *records.PROPERTIES]
+    assert frame.crs == "OGC:CRS84"
+    assert len(frame) == len(AIRPLANES)
+    assert frame.score.is_monotonic_decreasing
+
+
+def test_detect_gives_what_the_command_writes(
+    tmp_path: Path, settings: Path, model_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from pipeline import run
+
+    scene, output = str(write_scene(tmp_path / "a.tif")), tmp_path / "x.geojson"
+    words = ["--input", scene, "--output", str(output), "--config", str(settings), "--model", str(model_folder)]
+    assert run.main(words) == 0
+    frame = pipeline.detect(scene, config=settings, model=str(model_folder))
+    assert list(frame.detection_id) == [one.detection_id for one in read_geojson(output)]
+
+
+def test_min_score_goes_before_the_settings(tmp_path: Path, settings: Path, model_folder: Path) -> None:
+    scene = write_scene(tmp_path / "a.tif")
+    frame = pipeline.detect(scene, config=settings, model=str(model_folder), min_score=0.9)
+    assert len(frame) == 3
+
+
+def test_a_scene_that_is_not_whole_is_an_error(tmp_path: Path, settings: Path, model_folder: Path) -> None:
+    with pytest.raises(RasterError, match=r"parts could not be read.*a\.tif"):
+        pipeline.detect(write_damaged_scene(tmp_path / "a.tif"), config=settings, model=str(model_folder))
+    with pytest.raises(RasterError, match=r"missing\.tif"):
+        pipeline.detect("missing.tif", config=settings, model=str(model_folder))
+    with pytest.raises(ConfigError, match="min_score"):
+        pipeline.detect("missing.tif", config=settings, model=str(model_folder), min_score=7)
+
+
+def test_importing_is_light() -> None:
+    heavy = "{'tensorflow', 'keras', 'apache_beam', 'rasterio', 'geopandas'}"
+    code = f"import sys, pipeline; found = {heavy} & set(sys.modules); sys.exit(str(found) if found else 0)"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,64 @@
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+from geo.errors import ConfigError
+from pipeline.config import load_config, settings_id
+from tests.pipeline.scenes import CONFIG
+
+
+def settings(path: Path, **change: object) -> Path:
+    path.write_text(json.dumps({**dataclasses.asdict(CONFIG), **change}))
+    return path
+
+
+def test_the_default_settings_load() -> None:
+    config = load_config()
+    assert config.min_score is None
+    assert config.block_tiles % config.batch_size == 0
+
+
+def test_the_default_settings_say_how_to_use_them() -> None:
+    from pipeline.config import DEFAULT_CONFIG
+
+    assert "python -m pipeline.run" in DEFAULT_CONFIG.read_text(encoding="utf-8").splitlines()[1]
+
+
+def test_a_file_is_read_as_it_is(tmp_path: Path) -> None:
+    assert load_config(settings(tmp_path / "a.yaml")) == CONFIG
+
+
+def test_overrides_go_before_the_file(tmp_path: Path) -> None:
+    path = settings(tmp_path / "a.yaml")
+    changed = load_config(path, {"min_score": 0.75, "model": None})
+    assert changed == dataclasses.replace(CONFIG, min_score=0.75)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"halo": 3}, "unknown key halo; known here: model, min_score, batch_size, block_tiles, tiling, suppression"),
+        ({"min_score": -0.1}, "min_score: expected a number from 0 to 1, got -0.1"),
+        ({"batch_size": 0}, "batch_size: expected a whole number from 1 on, got 0"),
+        ({"block_tiles": -2}, "block_tiles: expected a whole number from 1 on, got -2"),
+        ({"tiling": {"levels_m": [0.5], "halo": 3}}, "unknown key tiling.halo; known here: levels_m, tile_px"),
+        ({"tiling": {"levels_m": []}}, "levels_m"),
+        ({"suppression": {"iou": 2.0, "containment": 0.5}}, "iou"),
+    ],
+)
+def test_settings_that_do_not_fit_are_refused(tmp_path: Path, change: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=r"a\.yaml: .*" + message):
+        load_config(settings(tmp_path / "a.yaml", **change))
+
+
+def test_the_fingerprint_follows_what_shapes_the_result() -> None:
+    same = [CONFIG, dataclasses.replace(CONFIG, model="other", batch_size=7, block_tiles=9)]
+    other = [
+        dataclasses.replace(CONFIG, min_score=0.6),
+        dataclasses.replace(CONFIG, tiling=dataclasses.replace(CONFIG.tiling, halo_px=32)),
+        dataclasses.replace(CONFIG, suppression=dataclasses.replace(CONFIG.suppression, iou=0.4)),
+    ]
+    assert len({settings_id(config) for config in same}) == 1
+    assert len({settings_id(config) for config in [*same, *other]}) == 1 + len(other)

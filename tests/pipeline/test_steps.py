@@ -1,0 +1,241 @@
+import dataclasses
+import itertools
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from geo.errors import GeoreferenceError, RasterError, ResolutionError
+from geo.grid import plan_levels, plan_tiles
+from geo.types import Detections, ImageArray
+from model.predictor import FakePredictor
+from pipeline import entries, local, steps
+from pipeline.records import Airplane
+from pipeline.values import Scene, SceneFailure, TileImage, TileOutcome
+from tests.pipeline.scenes import AIRPLANES, CONFIG, IDENTITY, SIZE, write_damaged_scene, write_scene
+
+TILING = CONFIG.tiling
+
+
+def opened(path: Path) -> Scene:
+    return steps.open_scene(str(path), TILING)
+
+
+def outcomes(scene: Scene) -> list[TileOutcome]:
+    return list(local.look(scene, CONFIG, FakePredictor()))
+
+
+def boxes(airplanes: tuple[Airplane, ...]) -> list[tuple[float, ...]]:
+    return [(one.xmin_px, one.ymin_px, one.xmax_px, one.ymax_px) for one in airplanes]
+
+
+class Untouched(FakePredictor):
+    def __call__(self, images: ImageArray) -> list[Detections]:
+        raise AssertionError("the model was called")
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Scene:
+    return opened(write_scene(tmp_path / "a.tif"))
+
+
+def test_every_airplane_is_found_once_where_it_is(scene: Scene) -> None:
+    result = local.find_in(scene, CONFIG, FakePredictor(), IDENTITY)
+    assert [one.score for one in result.airplanes] == [round(level / 255, 4) for *_, level in AIRPLANES]
+    assert boxes(result.airplanes) == [tuple(map(float, airplane[:4])) for airplane in AIRPLANES]
+
+
+def test_airplanes_carry_scene_model_and_size(scene: Scene) -> None:
+    first, *_ = local.find_in(scene, CONFIG, FakePredictor(), IDENTITY).airplanes
+    assert (first.scene_uri, first.scene_id) == (scene.header.uri, scene.header.scene_id)
+    assert first.model == FakePredictor.name
+    assert first.resolution_m == pytest.approx(0.5, abs=1e-3)
+    # 20 by 14 pixels of half a metre; UTM shrinks the ground by up to 0.04 %.
+    assert first.size_m == pytest.approx(10.0, abs=0.02)
+
+
+def test_airplanes_lie_on_the_map(scene: Scene) -> None:
+    for one in local.find_in(scene, CONFIG, FakePredictor(), IDENTITY).airplanes:
+        corners = scene.georef.lonlat_to_pixel(np.array(one.geometry.exterior.coords))
+        found = [*corners.min(axis=0), *corners.max(axis=0)]
+        # Seven decimals of a degree are a centimetre.
+        assert found == pytest.approx([one.xmin_px, one.ymin_px, one.xmax_px, one.ymax_px], abs=0.05)
+        assert one.geometry.exterior.is_ccw
+
+
+def test_ids_are_unique_and_the_same_again(scene: Scene) -> None:
+    first, again = (local.find_in(scene, CONFIG, FakePredictor(), IDENTITY).airplanes for _ in range(2))
+    assert first == again
+    assert len({one.detection_id for one in first}) == len(AIRPLANES)
+
+
+def test_the_entry_accounts_for_everything(scene: Scene) -> None:
+    entry = local.find_in(scene, CONFIG, FakePredictor(), IDENTITY).entry
+    planned = sum(len(list(plan_tiles(level, TILING))) for level in scene.levels)
+    assert (entry.status, entry.error, entry.failures) == ("complete", None, ())
+    assert (entry.parts_planned, entry.parts_done, entry.parts_empty, entry.parts_failed) == (planned, planned, 0, 0)
+    assert (entry.width_px, entry.height_px, entry.crs) == (*SIZE, "EPSG:32632")
+    assert entry.resolution_m == pytest.approx((0.5, 0.5), abs=1e-3)
+    assert entry.airplanes == len(AIRPLANES)
+    assert entry.km2 == pytest.approx(SIZE[0] * SIZE[1] * 0.25e-6, rel=2e-3)
+    assert entry.seconds > 0
+
+
+def test_blocks_hold_every_tile_once_in_order(scene: Scene) -> None:
+    for size in (1, 3, 1000):
+        blocks = list(steps.plan(scene, TILING, size))
+        tiles = [tile for block in blocks for tile in block.tiles]
+        assert tiles == [tile for level in scene.levels for tile in plan_tiles(level, TILING)]
+        assert all(0 < len(block.tiles) <= size and block.scene_uri == scene.header.uri for block in blocks)
+
+
+def test_a_plan_is_made_as_it_is_asked_for(scene: Scene) -> None:
+    level = plan_levels(10**6, 10**6, (0.5, 0.5), TILING)[0]
+    huge = dataclasses.replace(scene, levels=(level,))
+    assert len(list(itertools.islice(steps.plan(huge, TILING, 4), 3))) == 3
+
+
+def test_the_result_does_not_depend_on_the_order_of_arrival(tmp_path: Path) -> None:
+    scene = opened(write_damaged_scene(tmp_path / "a.tif"))
+    found = outcomes(scene)
+    first = steps.finish(scene, found, TILING, CONFIG.suppression, IDENTITY)
+    assert first.entry.parts_failed > 1
+    for seed in range(5):
+        random.Random(seed).shuffle(found)  # noqa: S311
+        assert steps.finish(scene, found, TILING, CONFIG.suppression, IDENTITY) == first
+
+
+def test_a_tile_without_data_is_skipped_and_counted(tmp_path: Path) -> None:
+    whole = opened(write_scene(tmp_path / "a.tif"))
+    part = opened(write_scene(tmp_path / "b.tif", AIRPLANES[:3], nodata_right_of=215))
+    entry = local.find_in(part, CONFIG, FakePredictor(), IDENTITY).entry
+    empty = [one for one in outcomes(part) if one.status == "empty"]
+    assert entry.status == "complete"
+    assert entry.parts_empty == len(empty) > 0
+    assert all(one.tile.window.col * one.tile.level.scale_x >= 215 and not len(one.detections) for one in empty)
+    assert entry.parts_done + entry.parts_empty == entry.parts_planned
+    assert entry.km2 < local.find_in(whole, CONFIG, FakePredictor(), IDENTITY).entry.km2
+    assert entry.airplanes == 3
+
+
+def test_the_model_never_sees_an_empty_tile(tmp_path: Path) -> None:
+    scene = opened(write_scene(tmp_path / "a.tif", [], nodata_right_of=0))
+    result = local.find_in(scene, CONFIG, Untouched(), IDENTITY)
+    assert (result.entry.status, result.entry.parts_done, result.entry.km2) == ("complete", 0, 0.0)
+
+
+def test_a_damaged_part_is_recorded_and_the_others_go_on(tmp_path: Path) -> None:
+    path = write_damaged_scene(tmp_path / "a.tif")
+    result = local.find_in(opened(path), CONFIG, FakePredictor(), IDENTITY)
+    entry = result.entry
+    assert entry.status == "incomplete"
+    assert entry.parts_failed == len(entry.failures) > 0
+    assert entry.parts_done + entry.parts_failed == entry.parts_planned
+    assert entry.error is not None
+    assert f"{entry.parts_failed} of {entry.parts_planned} parts" in entry.error
+    assert str(path) in entry.error
+    for failure in entry.failures:
+        # Block (3, 1) covers columns 192 to 256 and rows 64 to 128 of the scene.
+        scale = failure.resolution_m / 0.5
+        assert failure.col * scale < 256 + 2 * scale
+        assert (failure.col + failure.width) * scale > 192 - 2 * scale
+        assert str(path) in failure.error
+    # The second airplane lies on the damaged block; the fourth is cut on the finest level, and seen whole only by a
+    # tile of the next that the block is in.
+    assert boxes(result.airplanes) == [tuple(map(float, AIRPLANES[i][:4])) for i in (0, 2, 4)]
+
+
+def test_a_scene_with_no_part_that_can_be_read_has_failed(scene: Scene) -> None:
+    found = [
+        dataclasses.replace(one, status="failed", error="gone", detections=Detections.empty())
+        for one in outcomes(scene)
+    ]
+    entry = steps.finish(scene, found, TILING, CONFIG.suppression, IDENTITY).entry
+    assert (entry.status, entry.parts_done, entry.km2, entry.airplanes) == ("failed", 0, 0.0, 0)
+
+
+def test_a_scene_that_is_gone_since_it_was_described_is_recorded(scene: Scene) -> None:
+    Path(scene.header.uri).unlink()
+    entry = local.find_in(scene, CONFIG, Untouched(), IDENTITY).entry
+    assert entry.status == "failed"
+    assert entry.parts_failed == entry.parts_planned == len(entry.failures)
+    assert entry.error is not None
+    assert scene.header.uri in entry.error
+
+
+def test_parts_that_are_lost_do_not_pass_for_looked_at(scene: Scene) -> None:
+    found = outcomes(scene)
+    entry = steps.finish(scene, found[1:], TILING, CONFIG.suppression, IDENTITY).entry
+    assert entry.status == "incomplete"
+    assert entry.error == f"expected {len(found)} parts, got {len(found) - 1} back: run the scene again"
+
+
+def test_a_box_that_is_nowhere_on_the_earth_is_a_failure_of_its_scene(scene: Scene) -> None:
+    found = outcomes(scene)
+    far = Detections(np.array([[1e9, 1e9, 1.1e9, 1.1e9]]), np.array([0.9]), np.array([0.5]))
+    found[0] = dataclasses.replace(found[0], detections=far)
+    result = steps.finish(scene, found, TILING, CONFIG.suppression, IDENTITY)
+    assert (result.entry.status, result.entry.airplanes, result.airplanes) == ("incomplete", 0, ())
+    assert result.entry.error is not None
+    assert scene.header.uri in result.entry.error
+
+
+def test_tiles_of_a_batch_keep_their_own_boxes(scene: Scene) -> None:
+    images = [
+        item for block in steps.plan(scene, TILING, 9) for item in steps.read(block) if isinstance(item, TileImage)
+    ]
+    together = steps.detect(FakePredictor(), images)
+    alone = [steps.detect(FakePredictor(), [image])[0] for image in images]
+    assert sum(len(one.detections) for one in together) >= len(AIRPLANES)
+    for one, other in zip(together, alone, strict=True):
+        assert one.tile == other.tile
+        np.testing.assert_array_equal(one.detections.boxes, other.detections.boxes)
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+@pytest.mark.parametrize(
+    ("profile", "error", "text"),
+    [
+        ({"crs": None, "transform": None}, GeoreferenceError, "georeference|CRS"),
+        ({"crs": None}, GeoreferenceError, "CRS"),
+        ({"bands": 2}, RasterError, "band"),
+        ({"dtype": "float32"}, RasterError, "float32"),
+        ({"resolution": 30.0}, ResolutionError, "30"),
+    ],
+)
+def test_a_scene_that_cannot_be_used_is_a_value_that_names_it(
+    tmp_path: Path, profile: dict[str, object], error: type[Exception], text: str
+) -> None:
+    path = write_scene(tmp_path / "a.tif", **profile)  # type: ignore[arg-type]
+    with pytest.raises(error, match=text):
+        opened(path)
+    failure = steps.describe(str(path), TILING)
+    assert isinstance(failure, SceneFailure)
+    assert str(path) in failure.error
+    assert failure.error.count(str(path)) == 1
+    entry = local.find_in(failure, CONFIG, Untouched(), IDENTITY).entry
+    assert entry == entries.failed_entry(failure)
+    assert (entry.status, entry.scene_uri, entry.error) == ("failed", str(path), failure.error)
+
+
+def test_what_is_known_of_a_too_coarse_scene_is_recorded(tmp_path: Path) -> None:
+    failure = steps.describe(str(write_scene(tmp_path / "a.tif", resolution=30.0)), TILING)
+    assert isinstance(failure, SceneFailure)
+    entry = entries.failed_entry(failure)
+    assert (entry.width_px, entry.height_px, entry.crs) == (*SIZE, "EPSG:32632")
+    assert entry.resolution_m == pytest.approx((30, 30), rel=1e-3)
+
+
+def test_a_rotated_scene_gives_the_same_boxes(tmp_path: Path) -> None:
+    path = write_scene(tmp_path / "a.tif", rotation=33.0)
+    result = local.find_in(opened(path), CONFIG, FakePredictor(), IDENTITY)
+    assert boxes(result.airplanes) == [tuple(map(float, airplane[:4])) for airplane in AIRPLANES]
+    assert all(one.geometry.exterior.is_ccw for one in result.airplanes)
+
+
+def test_a_coarser_scene_is_seen_on_the_levels_it_can_show(tmp_path: Path) -> None:
+    for resolution, levels in ((0.8, [0.5, 1.0]), (1.5, [1.0])):
+        scene = opened(write_scene(tmp_path / "a.tif", resolution=resolution))
+        assert [level.resolution_m for level in scene.levels] == levels
+        assert len(local.find_in(scene, CONFIG, FakePredictor(), IDENTITY).airplanes) == len(AIRPLANES)
