@@ -1,16 +1,18 @@
 """Config files: YAML into frozen dataclasses, strictly."""
 
 import dataclasses
+import itertools
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
-import dacite
 import yaml
 
 from geo.errors import ConfigError
 
 T = TypeVar("T")
+
+_WORDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false", Path: "a path"}
 
 
 def load(cls: type[T], path: Path, overrides: Mapping[str, object] | None = None) -> T:
@@ -55,34 +57,66 @@ def parse(cls: type[T], content: Mapping[str, Any], name: str) -> T:
         ConfigError: an unknown key, a value of the wrong type or out of range.
     """
     try:
-        return dacite.from_dict(
-            cls, content, dacite.Config(strict=True, cast=[tuple, Path], type_hooks={float: _float})
-        )
-    except dacite.UnexpectedDataError as error:
-        keys = ", ".join(sorted(map(str, error.keys)))
-        raise ConfigError(f"{name}: unknown key {keys}; known here: {_known(cls, error.keys, content)}") from error
-    except (dacite.DaciteError, TypeError, ValueError) as error:
+        return cast(T, _dataclass(cls, content, ""))
+    except ValueError as error:
         raise ConfigError(f"{name}: {error}") from error
 
 
-def _float(value: object) -> object:
-    """YAML's 1 is a float where one is asked for (and its true is not)."""
-    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
-
-
-def _set(content: dict[str, Any], names: list[str], value: object) -> None:
+def _set(content: Any, names: list[str], value: object) -> None:
     for name in names[:-1]:
         content = content.setdefault(name, {})
+        if not isinstance(content, dict):
+            return  # `parse` says what is wrong with it
     content[names[-1]] = value
 
 
-def _known(cls: Any, unknown: set[str], content: Mapping[str, Any]) -> str:
-    """The fields of the (nested) dataclass at which an unknown key stands."""
-    fields = dataclasses.fields(cls)
-    if unknown & (content.keys() - {field.name for field in fields}):
-        return ", ".join(field.name for field in fields)
-    for field in fields:
-        inner = content.get(field.name)
-        if dataclasses.is_dataclass(field.type) and isinstance(inner, Mapping) and unknown & inner.keys():
-            return _known(field.type, unknown, inner)
-    return ", ".join(field.name for field in fields)
+def _dataclass(cls: Any, content: object, key: str) -> object:
+    """A dataclass of a mapping; `key` is the dotted name at which the mapping stands, empty for the whole file."""
+    if not isinstance(content, Mapping):
+        raise _unfit(key, "a mapping of keys to values", content)
+    fields, kinds = dataclasses.fields(cls), get_type_hints(cls)
+    prefix = f"{key}." if key else ""
+    unknown = sorted(prefix + str(name) for name in content.keys() - kinds.keys())
+    if unknown:
+        known = ", ".join(field.name for field in fields)
+        raise ConfigError(f"unknown key {', '.join(unknown)}; known here: {known}")
+    missing = [prefix + field.name for field in fields if _needed(field) and field.name not in content]
+    if missing:
+        raise ConfigError(f"missing key {', '.join(missing)}")
+    values = {name: _value(kinds[name], value, prefix + name) for name, value in content.items()}
+    return cls(**values)
+
+
+def _needed(field: dataclasses.Field[Any]) -> bool:
+    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+
+
+def _value(kind: Any, value: object, key: str) -> object:
+    """A value of the type `kind`: a plain one of `_WORDS`, a dataclass, a tuple of such, or one of these or None."""
+    inner = get_args(kind)
+    if type(None) in inner:
+        return None if value is None else _value(inner[0], value, key)
+    if get_origin(kind) is tuple:
+        return _tuple(inner, value, key)
+    if dataclasses.is_dataclass(kind):
+        return _dataclass(kind, value, key)
+    if kind is Path and isinstance(value, str):
+        return Path(value)
+    if kind is float and type(value) is int:
+        return float(value)
+    # Python takes True for the number 1; a config should not.
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        raise _unfit(key, _WORDS[kind], value)
+    return value
+
+
+def _tuple(kinds: tuple[Any, ...], value: object, key: str) -> tuple[object, ...]:
+    any_length = kinds[-1] is Ellipsis
+    if not isinstance(value, list | tuple) or not (any_length or len(value) == len(kinds)):
+        raise _unfit(key, "a list" if any_length else f"a list of {len(kinds)}", value)
+    each = itertools.repeat(kinds[0], len(value)) if any_length else kinds
+    return tuple(_value(kind, item, f"{key}[{i}]") for i, (kind, item) in enumerate(zip(each, value, strict=True)))
+
+
+def _unfit(key: str, expected: str, value: object) -> ConfigError:
+    return ConfigError(f"{key}: expected {expected}, got {value!r}")
