@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from geo.boxes import iom_matrix
 from geo.matching import match
-from geo.types import Detections, FloatArray
+from geo.types import Detections, FloatArray, IndexArray
 
 # A box that ends within this many pixels of the picture's edge is taken as cut by it.
 _EDGE_PX = 1.0
@@ -76,13 +76,8 @@ def average_precision(of: Outcomes) -> float:
 
 def curve(of: Outcomes) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Precision, recall and score (N,) after each detection, by falling score; equal scores count as one step."""
-    order = np.argsort(-of.scores, kind="stable")
-    scores = of.scores[order]
-    right = np.cumsum(of.correct[order])
-    last = np.append(scores[1:] != scores[:-1], True)[: len(scores)]
-    precision = right / np.arange(1, len(scores) + 1)
-    recall = right / max(of.truths, 1)
-    return precision[last], recall[last], scores[last]
+    right, found, scores = _counts(of)
+    return right / found, right / max(of.truths, 1), scores
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,10 +121,18 @@ def best_f1(of: Outcomes) -> AtThreshold:
     """
     if not len(of.scores):
         raise ValueError("a threshold is chosen among the scores of detections, and there are none")
-    precision, recall, scores = curve(of)
-    total = precision + recall
-    f1 = np.divide(2 * precision * recall, total, out=np.zeros_like(total), where=total > 0)
+    right, found, scores = _counts(of)
+    # The harmonic mean of precision and recall in whole numbers, so that equal ones are equal to the last bit.
+    f1 = 2 * right / (found + of.truths)
     return at_threshold(of, float(scores[f1.argmax()]))
+
+
+def _counts(of: Outcomes) -> tuple[IndexArray, IndexArray, FloatArray]:
+    """Right detections, all detections and score (N,) after each step down the scores."""
+    order = np.argsort(-of.scores, kind="stable")
+    scores = of.scores[order]
+    last = np.append(scores[1:] != scores[:-1], True)[: len(scores)]
+    return np.cumsum(of.correct[order])[last], np.flatnonzero(last) + 1, scores[last]
 
 
 def _touches_edge(boxes: FloatArray, width: int, height: int) -> NDArray[np.bool_]:
