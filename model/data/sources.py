@@ -49,27 +49,17 @@ def read_photos(folder: Path, split: str) -> list[Photo]:
         split: `val`, `train`, or one of the two parts of train that share no group: `fit` and `dev`.
 
     Raises:
-        ConfigError: no such folder, split or annotations.
+        ConfigError: no such folder, split or annotations, or damaged ones.
     """
     if split not in ("train", "val", "fit", "dev"):
         raise ConfigError(f"split: expected train, val, fit or dev, got {split!r}")
     file = folder / "annotations.json"
     if not file.is_file():
         raise ConfigError(f"{folder}: expected a data set with an annotations.json, found none: check the path")
-    content = json.loads(file.read_text())
-    resolution = content.get("gsd_m") or content["assumed_gsd_m"]
-    dev = dev_groups([image["group"] for image in content["images"] if image["split"] == "train"])
-    return [
-        Photo(
-            path=folder / image["image"],
-            group=f"{content['name']}/{image['group']}",
-            boxes=np.array(image["boxes"], np.float64).reshape(-1, 4),
-            resolution_m=resolution,
-            resolution_known=content.get("gsd_m") is not None,
-        )
-        for image in content["images"]
-        if split in _splits(image, dev)
-    ]
+    try:
+        return _photos(folder, json.loads(file.read_text(encoding="utf-8")), split)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ConfigError(f"{file}: expected annotations of photos, these are damaged: {error!r}") from error
 
 
 def total_airplanes(photos: Iterable[Photo]) -> int:
@@ -91,6 +81,22 @@ def dev_groups(groups: list[str]) -> set[str]:
             chosen.add(group)
             room -= sizes[group]
     return chosen
+
+
+def _photos(folder: Path, content: dict[str, Any], split: str) -> list[Photo]:
+    resolution = float(content.get("gsd_m") or content["assumed_gsd_m"])
+    dev = dev_groups([image["group"] for image in content["images"] if image["split"] == "train"])
+    return [
+        Photo(
+            path=folder / image["image"],
+            group=f"{content['name']}/{image['group']}",
+            boxes=np.array(image["boxes"], np.float64).reshape(-1, 4),
+            resolution_m=resolution,
+            resolution_known=content.get("gsd_m") is not None,
+        )
+        for image in content["images"]
+        if split in _splits(image, dev)
+    ]
 
 
 def _splits(image: dict[str, Any], dev: set[str]) -> tuple[str, ...]:
