@@ -94,9 +94,9 @@ def _resampled(pixels: NDArray[np.uint8], corner: NDArray[np.float64], scale: fl
     """The crop's pixels; resampled from what lies in the photo, so that the black outside does not bleed in."""
     height, width = pixels.shape[:2]
     result = np.zeros((side_px, side_px, 3), np.uint8)
-    # Whole crop pixels that lie in the photo.
-    first = np.ceil(np.maximum(-corner * scale, 0)).astype(int)
-    last = np.floor(np.minimum((np.array([width, height]) - corner) * scale, side_px)).astype(int)
+    # Whole crop pixels that lie in the photo, with room for a rounded corner of a crop that ends where the photo does.
+    first = np.ceil(np.maximum(-corner * scale, 0) - 1e-6).astype(int)
+    last = np.floor(np.minimum((np.array([width, height]) - corner) * scale, side_px) + 1e-6).astype(int)
     if (last <= first).any():
         return result
     box = (*np.maximum(corner + first / scale, 0), *np.minimum(corner + last / scale, [width, height]))
