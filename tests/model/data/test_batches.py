@@ -1,0 +1,133 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+from scipy import ndimage
+
+from model import assignment
+from model.data import augment, batches
+from model.data.batches import Crops, Source
+from model.data.crops import CropConfig
+from model.data.sources import Photo
+
+SIDE = 64
+CONFIG = CropConfig(side_px=SIDE, size_px=(16.0, 40.0))
+GROUND, AIRPLANE = 60, 220
+
+
+def source(seed: int, level: int = AIRPLANE, weight: float = 1.0) -> Source:
+    """Two photos with bright rectangles far from one another."""
+    generator = np.random.default_rng(seed)
+    photos, pictures = [], []
+    for _ in range(2):
+        pixels = np.full((240, 300, 3), GROUND, np.uint8)
+        boxes = []
+        for left, top in [(20, 30), (160, 40), (90, 150)]:
+            width, height = generator.integers(18, 50, 2)
+            pixels[top : top + height, left : left + width] = level
+            boxes.append([left, top, left + width, top + height])
+        photos.append(Photo(Path("unread.png"), "set/a", np.array(boxes, np.float64), 1.0, False))
+        pictures.append(pixels)
+    return Source(tuple(photos), tuple(pictures), weight)
+
+
+def crops(seed: int = 3, epoch: int = 0, batch: int = 8) -> Crops:
+    return Crops([source(1), source(2)], CONFIG, batch, 4, seed, epoch)
+
+
+@pytest.fixture
+def clear(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Takes the weather away, so that brightness tells airplane from ground."""
+    monkeypatch.setattr(augment, "weather", lambda pixels, _: pixels)
+
+
+def test_a_batch_has_its_shapes_and_types() -> None:
+    pixels, target = crops()[0]
+    assert pixels.shape == (8, SIDE, SIDE, 3)
+    assert pixels.dtype == np.uint8
+    assert target.shape == (8, SIDE // 8, SIDE // 8, assignment.CHANNELS)
+    assert target.dtype == np.float32
+    assert len(crops()) == 4
+
+
+def test_a_batch_depends_on_seed_epoch_and_index_alone() -> None:
+    used = crops()
+    for index in (3, 0, 1):
+        used[index]
+    for mine, same in zip(used[2], crops()[2], strict=True):
+        np.testing.assert_array_equal(mine, same)
+    others = [crops()[1], crops(seed=4)[2], crops(epoch=1)[2]]
+    assert all((used[2][0] != pixels).any() for pixels, _ in others)
+
+
+def test_the_next_epoch_is_the_one_that_a_resumed_training_starts_with() -> None:
+    used = crops()
+    used.on_epoch_end()
+    np.testing.assert_array_equal(used[0][0], crops(epoch=1)[0][0])
+
+
+def test_crops_of_one_batch_differ() -> None:
+    assert len({picture.tobytes() for picture in crops()[0][0]}) == 8
+
+
+@pytest.mark.usefixtures("clear")
+def test_targets_cover_what_is_seen() -> None:
+    airplanes = 0
+    for index in range(4):
+        for picture, target in zip(*crops(batch=12)[index], strict=True):
+            areas = bright(picture)
+            positive = target[..., assignment.POSITIVE] == 1
+            boxes = np.unique(target[positive][:, assignment.BOX], axis=0)
+            airplanes += len(boxes)
+            for box in boxes:
+                assert np.abs(areas - box).max(axis=1).min() <= 1.0
+            for area in areas:
+                answered = np.abs(boxes - area).max(axis=1).min(initial=np.inf) <= 1.0
+                # What is cut too far to learn from counts for nothing.
+                assert answered or not counted(target, area).any()
+    assert airplanes > 20
+
+
+def bright(picture: NDArray[np.uint8]) -> NDArray[np.float64]:
+    found = ndimage.find_objects(ndimage.label(picture[..., 0] > (GROUND + AIRPLANE) / 2)[0])
+    return np.array([[x.start, y.start, x.stop, y.stop] for y, x in found], np.float64).reshape(-1, 4)
+
+
+def counted(target: NDArray[np.float32], area: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Whether each cell well inside an area counts."""
+    y, x = (np.indices(target.shape[:2]) + 0.5) * 8
+    inside = (x > area[0] + 1) & (x < area[2] - 1) & (y > area[1] + 1) & (y < area[3] - 1)
+    return np.asarray(target[inside][:, assignment.COUNTED])
+
+
+@pytest.mark.usefixtures("clear")
+def test_every_orientation_comes() -> None:
+    # One photo whose quarters differ, shown whole: each picture tells how it was turned.
+    whole = np.full((SIDE, SIDE, 3), 10, np.uint8)
+    whole[: SIDE // 2], whole[: SIDE // 2, : SIDE // 2] = 60, 110
+    photo = Photo(Path("unread.png"), "set/a", np.zeros((0, 4)), 1.0, False)
+    config = CropConfig(side_px=SIDE, scale=(1.0, 1.0))
+    shown = Crops([Source((photo,), (whole,), 1.0)], config, 100, 1, seed=1)[0][0]
+    assert len({picture.tobytes() for picture in shown}) == 8
+
+
+@pytest.mark.usefixtures("clear")
+def test_crops_come_from_sources_by_their_weights() -> None:
+    config = CropConfig(side_px=SIDE, near_airplane=1.0, size_px=(30.0, 30.0))
+    mixed = Crops(
+        [source(1, 250, weight=3.0), source(2, 180, weight=1.0), source(3, 130, weight=0.0)], config, 200, 1, 5
+    )
+    brightest = mixed[0][0].max(axis=(1, 2, 3))
+    assert not (brightest == 130).any()
+    assert 0.65 < (brightest == 250).sum() / (brightest >= 180).sum() < 0.85
+
+
+def test_photos_are_decoded_once_and_kept(tmp_path: Path) -> None:
+    pixels = np.full((20, 30, 3), 7, np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    loaded = batches.load([Photo(tmp_path / "a.png", "set/a", np.zeros((0, 4)), 1.0, False)], 0.3)
+    (tmp_path / "a.png").unlink()
+    np.testing.assert_array_equal(loaded.pixels[0], pixels)
+    assert loaded.weight == 0.3

@@ -1,0 +1,119 @@
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from geo.errors import ConfigError
+from model.data import sources
+
+GROUPS = st.lists(st.sampled_from([f"airport {number}" for number in range(30)]), max_size=120)
+
+
+def annotated(folder: Path, images: list[dict[str, Any]], **more: object) -> Path:
+    """Writes the annotations of a set; its pictures are not needed to read them."""
+    folder.mkdir(exist_ok=True)
+    plain = {"image": "x.png", "width": 9, "height": 9, "boxes": [], "split": "train", "group": "a"}
+    content = {
+        "name": "tiny",
+        "gsd_m": None,
+        "assumed_gsd_m": 0.7,
+        "images": [plain | image for image in images],
+        **more,
+    }
+    (folder / "annotations.json").write_text(json.dumps(content), encoding="utf-8")
+    return folder
+
+
+@given(GROUPS)
+def test_the_dev_part_is_whole_groups_and_at_most_a_tenth(groups: list[str]) -> None:
+    chosen = sources.dev_groups(groups)
+    sizes = Counter(groups)
+    assert chosen <= sizes.keys()
+    taken = sum(sizes[group] for group in chosen)
+    assert taken * 10 <= len(groups)
+    # No group that is left out would still have fitted.
+    assert all((taken + sizes[group]) * 10 > len(groups) for group in sizes.keys() - chosen)
+
+
+@given(GROUPS, st.randoms(use_true_random=False))
+def test_the_dev_part_does_not_depend_on_the_order(groups: list[str], random: Any) -> None:
+    mixed = list(groups)
+    random.shuffle(mixed)
+    assert sources.dev_groups(mixed) == sources.dev_groups(groups)
+
+
+def test_splits_share_no_group_and_lose_no_photo(tmp_path: Path) -> None:
+    generator = np.random.default_rng(5)
+    images: list[dict[str, Any]] = []
+    for number in range(200):
+        group = int(generator.integers(40))
+        split = "val" if group % 5 == 0 else "train"
+        images.append({"image": f"{number}.png", "group": str(group), "split": split})
+    parts = {split: sources.read_photos(annotated(tmp_path, images), split) for split in ("fit", "dev", "val", "train")}
+    groups = {split: {photo.group for photo in photos} for split, photos in parts.items()}
+    assert not groups["fit"] & groups["dev"]
+    assert not groups["train"] & groups["val"]
+    paths = {split: {photo.path for photo in photos} for split, photos in parts.items()}
+    assert paths["fit"] | paths["dev"] == paths["train"]
+    assert paths["train"] | paths["val"] == {tmp_path / f"{number}.png" for number in range(200)}
+    assert 0 < len(paths["dev"]) <= 0.1 * len(paths["train"])
+
+
+def test_a_photo_says_what_the_annotations_say(tmp_path: Path) -> None:
+    pixels = np.arange(4 * 6 * 3, dtype=np.uint8).reshape(4, 6, 3)
+    Image.fromarray(pixels).save(tmp_path / "one.png")
+    Image.fromarray(pixels[..., 0]).save(tmp_path / "grey.png")
+    images: list[dict[str, Any]] = [
+        {"image": "one.png", "boxes": [[0, 1, 2.5, 3]], "group": "north"},
+        {"image": "grey.png"},
+    ]
+    one, grey = sources.read_photos(annotated(tmp_path, images), "train")
+    assert one.group == "tiny/north"
+    assert one.boxes.tolist() == [[0.0, 1.0, 2.5, 3.0]]
+    assert (one.resolution_m, one.resolution_known) == (0.7, False)
+    np.testing.assert_array_equal(one.pixels(), pixels)
+    assert grey.boxes.shape == (0, 4)
+    np.testing.assert_array_equal(grey.pixels(), np.repeat(pixels[..., :1], 3, axis=2))
+    assert sources.total_airplanes([one, grey]) == 1
+
+
+def test_a_measured_resolution_is_taken_before_a_typical_one(tmp_path: Path) -> None:
+    (photo,) = sources.read_photos(annotated(tmp_path, [{}], gsd_m=0.5), "train")
+    assert (photo.resolution_m, photo.resolution_known) == (0.5, True)
+
+
+def test_a_split_that_is_none_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="train, val, fit or dev, got 'test'"):
+        sources.read_photos(annotated(tmp_path, [{}]), "test")
+
+
+def test_a_folder_without_annotations_is_refused(tmp_path: Path) -> None:
+    for folder in (tmp_path, tmp_path / "nowhere"):
+        with pytest.raises(ConfigError, match=f"{folder}: .*annotations.json"):
+            sources.read_photos(folder, "train")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{",
+        "[]",
+        "3",
+        "{}",
+        '{"name": "x", "assumed_gsd_m": 1, "images": [{"image": "a.png"}]}',
+        '{"name": "x", "gsd_m": null, "assumed_gsd_m": null, "images": []}',
+        '{"name": "x", "gsd_m": 1, "images": [{"image": "a", "group": "b", "split": "val", "boxes": [[1]]}]}',
+    ],
+)
+def test_damaged_annotations_are_refused_by_name(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "annotations.json"
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError, match=str(file)) as caught:
+        sources.read_photos(tmp_path, "val")
+    assert "\n" not in str(caught.value)

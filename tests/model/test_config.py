@@ -1,0 +1,174 @@
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from geo.errors import ConfigError
+from model import config
+
+
+@dataclass(frozen=True, slots=True)
+class Wing:
+    span_m: float
+    engines: int = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Tail:
+    height_m: float = 1.0
+    range_m: tuple[float, float] = (1.0, 2.0)
+
+    def __post_init__(self) -> None:
+        if self.height_m <= 0:
+            raise ValueError(f"height_m: expected a positive number, got {self.height_m}")
+
+
+@dataclass(frozen=True, slots=True)
+class Plane:
+    name: str
+    file: Path
+    wing: Wing
+    tail: Tail = field(default_factory=Tail)
+    spares: tuple[Wing, ...] = ()
+    seats: float | None = None
+    colours: tuple[str, ...] = ()
+
+
+GOOD = """
+name: glider
+file: some/where
+wing: {span_m: 15}
+tail: {height_m: 2.5, range_m: [1, 3]}
+spares: [{span_m: 14.5, engines: 0}, {span_m: 18}]
+seats: 1
+colours: [white, red]
+"""
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "plane.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def refusal(folder: Path, text: str, overrides: dict[str, object] | None = None) -> str:
+    """What is said of a bad file, which is one line and names the file."""
+    path = written(folder, text)
+    with pytest.raises(ConfigError) as caught:
+        config.load(Plane, path, overrides)
+    message = str(caught.value)
+    assert message.startswith(f"{path}: ")
+    assert "\n" not in message
+    return message.removeprefix(f"{path}: ")
+
+
+def test_a_file_becomes_a_value(tmp_path: Path) -> None:
+    plane = config.load(Plane, written(tmp_path, GOOD))
+    assert plane == Plane(
+        "glider",
+        Path("some/where"),
+        Wing(15.0),
+        Tail(2.5, (1.0, 3.0)),
+        (Wing(14.5, 0), Wing(18.0)),
+        1.0,
+        ("white", "red"),
+    )
+    assert isinstance(plane.wing.span_m, float)
+    assert isinstance(plane.tail.range_m[1], float)
+    assert isinstance(plane.seats, float)
+
+
+def test_overrides_go_before_the_file_and_none_leaves_it(tmp_path: Path) -> None:
+    overrides = {"name": "tug", "wing.engines": 1, "tail.height_m": 4, "seats": None, "colours": ["blue"]}
+    plane = config.load(Plane, written(tmp_path, GOOD), overrides)
+    assert (plane.name, plane.wing, plane.tail.height_m) == ("tug", Wing(15.0, 1), 4.0)
+    assert (plane.seats, plane.colours) == (1.0, ("blue",))
+
+
+def test_an_override_fills_what_the_file_leaves_out(tmp_path: Path) -> None:
+    plane = config.load(Plane, written(tmp_path, "name: kite\nfile: x"), {"wing.span_m": 2.0})
+    assert plane.wing == Wing(2.0)
+
+
+@pytest.mark.parametrize(
+    ("line", "key", "known"),
+    [
+        ("colour: red", "colour", "name, file, wing, tail, spares, seats, colours"),
+        ("wing: {span_m: 1, span: 3}", "wing.span", "span_m, engines"),
+        ("tail: {height: 3}", "tail.height", "height_m, range_m"),
+        # A key that is known, and stands, elsewhere.
+        ("tail: {span_m: 3}", "tail.span_m", "height_m, range_m"),
+        ("spares: [{span_m: 1}, {span_m: 1, spam: 3}]", "spares[1].spam", "span_m, engines"),
+    ],
+)
+def test_an_unknown_key_is_named_with_the_known_ones(tmp_path: Path, line: str, key: str, known: str) -> None:
+    name = line.split(":")[0]
+    kept = [old for old in GOOD.splitlines() if not old.startswith(f"{name}:")]
+    assert refusal(tmp_path, "\n".join([*kept, line])) == f"unknown key {key}; known here: {known}"
+
+
+def test_an_unknown_override_is_named(tmp_path: Path) -> None:
+    assert refusal(tmp_path, GOOD, {"wing.flaps": 2}) == "unknown key wing.flaps; known here: span_m, engines"
+
+
+@pytest.mark.parametrize(
+    ("line", "named"),
+    [
+        ("name: 3", "name"),
+        ("name:", "name"),
+        ("wing: 3", "wing"),
+        ("wing: {span_m: wide}", "wing.span_m"),
+        ("wing: {span_m: true}", "wing.span_m"),
+        ("wing: {engines: 1}", "wing.span_m"),
+        ("wing: {span_m: 1, engines: 1.5}", "wing.engines"),
+        ("wing: {span_m: 1, engines: true}", "wing.engines"),
+        ("tail: {height_m: -1}", "height_m"),
+        ("tail: {range_m: [1, two]}", "tail.range_m[1]"),
+        ("tail: {range_m: [1, 2, 3]}", "tail.range_m"),
+        ("tail: {range_m: 1}", "tail.range_m"),
+        ("seats: many", "seats"),
+        ("colours: white", "colours"),
+        ("colours: [1]", "colours[0]"),
+        ("colours: 1", "colours"),
+        ("file: 3", "file"),
+        ("spares: [{span_m: x}]", "spares[0].span_m"),
+        ("spares: 3", "spares"),
+    ],
+)
+def test_a_wrong_value_is_named(tmp_path: Path, line: str, named: str) -> None:
+    name = line.split(":")[0]
+    kept = [old for old in GOOD.splitlines() if not old.startswith(f"{name}:")]
+    assert named in refusal(tmp_path, "\n".join([*kept, line]))
+
+
+def test_a_missing_key_is_named(tmp_path: Path) -> None:
+    assert "wing" in refusal(tmp_path, "name: kite\nfile: x")
+
+
+@pytest.mark.parametrize("text", ["[1, 2]", "just words", "3", "{", "a: b: c", "name: \x00"])
+def test_what_is_no_mapping_is_refused(tmp_path: Path, text: str) -> None:
+    assert "expected" in refusal(tmp_path, text)
+
+
+@pytest.mark.parametrize("text", [GOOD.replace("{span_m: 15}", "3"), GOOD.replace("{span_m: 15}", "")])
+def test_an_override_inside_what_is_no_mapping_is_refused(tmp_path: Path, text: str) -> None:
+    assert "wing" in refusal(tmp_path, text, {"wing.span_m": 2.0})
+
+
+def test_no_text_no_file_and_a_folder_are_refused(tmp_path: Path) -> None:
+    binary = tmp_path / "binary.yaml"
+    binary.write_bytes(b"\xff\xfe\x00\x80")
+    for path in (binary, tmp_path / "none.yaml", tmp_path):
+        with pytest.raises(ConfigError, match=str(path)):
+            config.load(Plane, path)
+
+
+def test_an_empty_file_is_an_empty_mapping(tmp_path: Path) -> None:
+    assert config.read(written(tmp_path, "# nothing yet")) == {}
+    assert config.load(Tail, written(tmp_path, "")) == Tail()
+
+
+def test_what_was_written_comes_back() -> None:
+    content: dict[str, Any] = {"span_m": 3.5, "engines": 4}
+    assert config.parse(Wing, content, "here") == Wing(3.5, 4)

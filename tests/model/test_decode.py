@@ -1,0 +1,46 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from keras import ops
+from numpy.typing import NDArray
+
+from model import decode
+from model.detector import OUTPUT_STRIDE
+
+
+def encoded(box: NDArray[np.float64], row: int, col: int) -> NDArray[np.float64]:
+    """The four numbers by which a cell says a box, written from the words of `model.detector.build`."""
+    x, y = (col + 0.5) * OUTPUT_STRIDE, (row + 0.5) * OUTPUT_STRIDE
+    xmin, ymin, xmax, ymax = box
+    return np.log(np.array([x - xmin, y - ymin, xmax - x, ymax - y]) / OUTPUT_STRIDE)
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_decoding_is_the_inverse_of_encoding(seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    rows, cols = 3, 5
+    cells = generator.normal(size=(2, rows, cols, 5))
+    wanted = np.empty((2, rows, cols, 4))
+    for picture, row, col in np.ndindex(2, rows, cols):
+        centre = (np.array([col, row] * 2) + 0.5) * OUTPUT_STRIDE
+        box = centre + generator.uniform(0.5, 200, 4) * [-1, -1, 1, 1]
+        wanted[picture, row, col] = box
+        cells[picture, row, col, 1:] = encoded(box, row, col)
+    found = ops.convert_to_numpy(decode.boxes(ops.convert_to_tensor(cells, "float32")))
+    np.testing.assert_allclose(found, wanted, atol=1e-3)
+
+
+def test_scores_are_the_logistic_function_of_the_first_channel() -> None:
+    cells = np.zeros((1, 1, 4, 5), np.float32)
+    cells[0, 0, :, 0] = [-30, 0, np.log(3), 30]
+    scores = ops.convert_to_numpy(decode.scores(cells))
+    np.testing.assert_allclose(scores[0, 0], [0, 0.5, 0.75, 1], atol=1e-6)
+
+
+@pytest.mark.parametrize("value", [1e3, 1e30, -1e30])
+def test_wild_numbers_make_finite_boxes(value: float) -> None:
+    cells = np.full((1, 2, 2, 5), value, np.float32)
+    boxes = ops.convert_to_numpy(decode.boxes(cells))
+    assert np.isfinite(boxes).all()
+    assert (boxes[..., 2:] >= boxes[..., :2]).all()

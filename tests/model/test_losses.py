@@ -1,0 +1,127 @@
+import math
+
+import numpy as np
+import pytest
+import shapely
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from keras import ops
+from numpy.typing import NDArray
+
+from model import assignment, decode
+from model.losses import DetectionLoss, detection_loss, generalized_iou
+
+SIDE = 64
+TRUTH = np.array([[6.0, 10, 30, 50], [34, 8, 60, 22]])
+HIDDEN = np.array([[36.0, 36, 64, 64]])
+Array = NDArray[np.float64]
+
+
+def target(boxes: Array = TRUTH) -> NDArray[np.float32]:
+    return assignment.targets(boxes, HIDDEN, SIDE, SIDE)[None]
+
+
+def drawn_cells(seed: int) -> NDArray[np.float32]:
+    return np.random.default_rng(seed).normal(size=(1, 8, 8, 5)).astype(np.float32)
+
+
+def perfect_cells(logit: float = 12.0) -> NDArray[np.float32]:
+    """Cells that say the truth: sure of every positive cell and of its box."""
+    wanted = target()
+    cells = np.zeros((1, 8, 8, 5), np.float32)
+    cells[..., 0] = np.where(wanted[..., assignment.POSITIVE] == 1, logit, -logit)
+    for row, col in np.argwhere(wanted[0, ..., assignment.POSITIVE] == 1):
+        x, y = 8 * (col + 0.5), 8 * (row + 0.5)
+        xmin, ymin, xmax, ymax = wanted[0, row, col, assignment.BOX]
+        cells[0, row, col, 1:] = np.log(np.maximum([x - xmin, y - ymin, xmax - x, ymax - y], 1e-3) / 8)
+    return cells
+
+
+def loss_of(wanted: NDArray[np.float32], cells: NDArray[np.float32]) -> float:
+    return float(detection_loss(ops.convert_to_tensor(wanted), ops.convert_to_tensor(cells)))
+
+
+def overlaps(a: NDArray[np.floating], b: NDArray[np.floating]) -> tuple[float, float]:
+    """IoU and GIoU by polygons."""
+    one, other = shapely.box(*a), shapely.box(*b)
+    union, hull = one.union(other).area, one.union(other).envelope.area
+    iou = one.intersection(other).area / union
+    return iou, iou - (hull - union) / hull
+
+
+def by_hand(wanted: NDArray[np.float32], cells: NDArray[np.float32]) -> float:
+    """The loss cell by cell, from the words of `detection_loss`."""
+    boxes = ops.convert_to_numpy(decode.boxes(cells))
+    entropy = distance = 0.0
+    positives = 0
+    for index in np.ndindex(wanted.shape[:3]):
+        score = 1 / (1 + math.exp(-cells[index][0]))
+        if wanted[index][assignment.POSITIVE]:
+            iou, giou = overlaps(boxes[index], wanted[index][assignment.BOX])
+            aim = max(iou, 0.3)
+            entropy -= aim * math.log(score) + (1 - aim) * math.log(1 - score)
+            distance += 1 - giou
+            positives += 1
+        elif wanted[index][assignment.COUNTED]:
+            entropy -= 0.75 * score**2 * math.log(1 - score)
+    return (entropy + 2 * distance) / max(positives, 1)
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_overlaps_are_those_of_polygons(seed: int) -> None:
+    corners = np.random.default_rng(seed).uniform(0, 100, (5, 2, 2, 2))
+    boxes = np.sort(corners, axis=2).reshape(5, 2, 4)
+    found = generalized_iou(boxes[:, 0].astype(np.float32), boxes[:, 1].astype(np.float32))
+    wanted = np.array([overlaps(a, b) for a, b in boxes])
+    np.testing.assert_allclose(np.stack([ops.convert_to_numpy(x) for x in found], axis=1), wanted, atol=2e-4)
+
+
+def test_a_box_overlaps_itself_wholly_and_nothing_is_divided_by_nothing() -> None:
+    boxes = np.array([[1, 2, 8, 4], [5, 5, 5, 5]], np.float32)
+    iou, giou = (ops.convert_to_numpy(x) for x in generalized_iou(boxes, boxes))
+    assert iou.tolist() == [1, 0]
+    assert giou.tolist() == [1, 0]
+
+
+@settings(max_examples=25)
+@given(st.integers(0, 2**32 - 1))
+def test_the_loss_follows_its_words(seed: int) -> None:
+    cells = drawn_cells(seed)
+    assert loss_of(target(), cells) == pytest.approx(by_hand(target(), cells), rel=1e-3)
+
+
+def test_saying_the_truth_costs_nothing() -> None:
+    assert loss_of(target(), perfect_cells()) == pytest.approx(0, abs=1e-2)
+    assert loss_of(target(), perfect_cells(logit=-12.0)) > 10
+
+
+def test_ignored_cells_teach_nothing() -> None:
+    cells, wanted = drawn_cells(3), target()
+    other = cells.copy()
+    hidden = wanted[..., assignment.COUNTED] == 0
+    assert hidden.any()
+    other[hidden] += 5
+    assert loss_of(wanted, cells) == loss_of(wanted, other)
+
+
+def test_gradients_move_what_should_move() -> None:
+    wanted = target()
+    cells = tf.Variable(drawn_cells(4))
+    with tf.GradientTape() as tape:
+        loss = detection_loss(wanted, cells)
+    gradient = tape.gradient(loss, cells).numpy()
+    positive = wanted[..., assignment.POSITIVE] == 1
+    assert (gradient[~positive][:, 1:] == 0).all()  # no airplane, no box to learn
+    assert (gradient[wanted[..., assignment.COUNTED] == 0] == 0).all()
+    assert (gradient[positive] != 0).any(axis=1).all()
+    assert (gradient[~positive & (wanted[..., assignment.COUNTED] == 1)][:, 0] > 0).all()
+
+
+def test_a_picture_without_airplanes_has_a_finite_loss_and_gradient() -> None:
+    wanted = target(np.zeros((0, 4)))
+    cells = tf.Variable(drawn_cells(5) * 50)
+    with tf.GradientTape() as tape:
+        loss = DetectionLoss()(wanted, cells)
+    assert np.isfinite(float(loss))
+    assert np.isfinite(tape.gradient(loss, cells).numpy()).all()
