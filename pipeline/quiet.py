@@ -1,9 +1,14 @@
-"""Keeps the noise of TensorFlow and GDAL out of the commands' output. Call before anything imports them."""
+"""Keeps the noise of TensorFlow, GDAL and Beam out of the commands' output. Call before anything imports them."""
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import logging
 import os
+import sys
+import tempfile
+from collections.abc import Iterator
 
 
 def silence() -> None:
@@ -12,6 +17,30 @@ def silence() -> None:
     os.environ.setdefault("CPL_LOG_ERRORS", "OFF")
     # Beam cannot measure the model's memory where another of its parts is not installed, and says so on every run.
     logging.getLogger().addFilter(_worth_saying)
+
+
+def import_tensorflow() -> None:
+    """Imports what runs the model; some of what TensorFlow says on the way heeds no setting."""
+    with stderr_aside():
+        importlib.import_module("model.frozen")
+
+
+@contextlib.contextmanager
+def stderr_aside() -> Iterator[None]:
+    """Keeps back what native code writes to stderr in the block; an error brings it out."""
+    sys.stderr.flush()
+    before = os.dup(2)
+    with tempfile.TemporaryFile() as kept:
+        os.dup2(kept.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            kept.seek(0)
+            os.write(before, kept.read())
+            raise
+        finally:
+            os.dup2(before, 2)
+            os.close(before)
 
 
 def _worth_saying(record: logging.LogRecord) -> bool:

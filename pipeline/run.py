@@ -49,6 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     try:
         command = command_line.parse(words)
+        quiet.import_tensorflow()
         engine = describe_model(command.config)
     except FinderError as error:
         return _say(error, 2)

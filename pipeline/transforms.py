@@ -17,7 +17,6 @@ from geo.grid import Tiling
 from model.predictor import Predictor
 from pipeline import entries, progress, steps
 from pipeline.config import PipelineConfig
-from pipeline.ledger import SceneEntry
 from pipeline.readahead import ahead
 from pipeline.values import Block, Identity, Scene, SceneFailure, SceneResult, TileImage, TileOutcome
 
@@ -96,8 +95,10 @@ class Look(beam.PTransform):  # type: ignore[misc]
             | "ShareBlocks" >> beam.Reshuffle()
             | "Read" >> beam.FlatMap(self._read).with_outputs(_SETTLED, main="images")
         )
-        looked = read.images | "Detect" >> RunInference(AirplaneHandler(self.load, self.config.batch_size))
-        return (looked, read[_SETTLED]) | "Outcomes" >> beam.Flatten() | "Count" >> beam.Map(_counted)
+        handler = AirplaneHandler(self.load, self.config.batch_size)
+        # Counted before they are brought together: that ends a stage, and would be too late for the progress.
+        looked = read.images | "Detect" >> RunInference(handler) | "Count" >> beam.Map(_counted)
+        return (looked, read[_SETTLED]) | "Outcomes" >> beam.Flatten()
 
     def _plan(self, scene: Scene) -> Iterator[Block]:
         for block in steps.plan(scene, self.config.tiling, self.config.block_tiles):
@@ -108,7 +109,7 @@ class Look(beam.PTransform):  # type: ignore[misc]
     def _read(self, block: Block) -> Iterator[TileImage | beam.pvalue.TaggedOutput]:
         # RunInference is fused with this: while the model looks at what was yielded, the thread reads on.
         for item in ahead(steps.read(block), self.config.batch_size):
-            yield item if isinstance(item, TileImage) else beam.pvalue.TaggedOutput(_SETTLED, item)
+            yield item if isinstance(item, TileImage) else beam.pvalue.TaggedOutput(_SETTLED, _counted(item))
 
 
 class AirplaneHandler(ModelHandler[TileImage, TileOutcome, Predictor]):  # type: ignore[misc]
@@ -191,8 +192,3 @@ def _counted(outcome: TileOutcome) -> TileOutcome:
     _count(f"tiles_{outcome.status}")
     progress.add(parts_done=1, airplanes=len(outcome.detections))
     return outcome
-
-
-def entry_of(result: SceneResult) -> SceneEntry:
-    """Returns the ledger's line of a result."""
-    return result.entry

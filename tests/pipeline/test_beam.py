@@ -17,7 +17,7 @@ from geo import raster
 from geo.grid import Tile
 from geo.types import Detections, ImageArray
 from model.predictor import FakePredictor, Predictor
-from pipeline import local, records, steps, transforms
+from pipeline import local, progress, records, steps, transforms
 from pipeline.engine import Engine
 from pipeline.errors import OutputError
 from pipeline.job import Job, run_job
@@ -93,6 +93,7 @@ class Watched(FakePredictor):
     batches: ClassVar[list[int]] = []
     reads_before: ClassVar[list[int]] = []
     reads: ClassVar[list[Tile]] = []
+    done_before: ClassVar[list[int]] = []
 
     def __init__(self) -> None:
         self.loads.append(1)
@@ -100,12 +101,14 @@ class Watched(FakePredictor):
     def __call__(self, images: ImageArray) -> list[Detections]:
         self.batches.append(len(images))
         self.reads_before.append(len(self.reads))
+        self.done_before.append(progress.counts().parts_done)
         return super().__call__(images)
 
 
 @pytest.fixture
 def watched(monkeypatch: pytest.MonkeyPatch) -> type[Watched]:
-    for notes in (Watched.loads, Watched.batches, Watched.reads_before, Watched.reads):
+    progress.reset()
+    for notes in (Watched.loads, Watched.batches, Watched.reads_before, Watched.reads, Watched.done_before):
         notes.clear()
     read_tile = raster.RasterReader.read_tile
 
@@ -115,6 +118,13 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> type[Watched]:
 
     monkeypatch.setattr(raster.RasterReader, "read_tile", noted)
     return Watched
+
+
+def test_progress_goes_on_while_the_model_works(uris: tuple[str, ...], watched: type[Watched]) -> None:
+    run_beam(uris, lambda _: None, watched)
+    # The tiles of a batch are counted before the model is called with the next.
+    assert watched.done_before == sorted(watched.done_before)
+    assert len(set(watched.done_before)) == len(watched.batches)
 
 
 def test_one_model_sees_every_tile_once_in_full_batches(tmp_path: Path, watched: type[Watched]) -> None:
