@@ -134,16 +134,22 @@ def _wrap(values: FloatArray, period: float) -> FloatArray:
     return np.asarray(np.where(np.abs(values) <= period / 2, values, values - period * np.round(values / period)))
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=256)
 def _single_operation(crs: str, x: float, y: float) -> Transformer:
     """Returns the one operation to WGS84 longitude and latitude that PROJ chooses at the map coordinates (x, y).
 
     PROJ keeps several for an older datum and chooses anew for each point; within one scene that would tear.
     """
-    transformer = Transformer.from_crs(crs, "OGC:CRS84", always_xy=True)
-    transformer.transform(x, y)
+    operations = _operations(crs)
+    operations.transform(x, y)
     try:
-        chosen = transformer.get_last_used_operation().definition
+        chosen = operations.get_last_used_operation().definition
     except ProjError:  # there is only one, and it is trivial
-        return transformer
+        return operations
     return Transformer.from_pipeline(chosen)
+
+
+@lru_cache(maxsize=64)
+def _operations(crs: str) -> Transformer:
+    # Up to a second where a datum has many shifts.
+    return Transformer.from_crs(crs, "OGC:CRS84", always_xy=True)

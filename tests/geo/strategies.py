@@ -1,6 +1,7 @@
 """Hypothesis strategies, named by the quantity they draw, and slow but plain counterparts to compare with."""
 
 import math
+from functools import cache
 
 import numpy as np
 from affine import Affine
@@ -26,13 +27,14 @@ AREAS: dict[str, tuple[float, float, float, float]] = {
     "EPSG:5514": (13, 48.6, 22, 51),  # Krovak
     "EPSG:32632+5773": (6, 10, 12, 60),  # with heights
 }
+NAMES = st.sampled_from(sorted(AREAS))
 WIDTH, HEIGHT = 4000, 2500
 
 
 @st.composite
-def georeferences(draw: st.DrawFn, crs: SearchStrategy[str] | None = None) -> GeoReference:
+def georeferences(draw: st.DrawFn, crs: SearchStrategy[str] = NAMES) -> GeoReference:
     """Georeferences of scenes of WIDTH x HEIGHT pixels: any rotation, mirrored or not, 0.1 to 5 m per pixel."""
-    name = draw(crs or st.sampled_from(sorted(AREAS)))
+    name = draw(crs)
     west, south, east, north = AREAS[name]
     lon, lat = draw(st.floats(west, east)), draw(st.floats(south, north))
     x, y = map_place(name, lon, lat)
@@ -45,12 +47,17 @@ def georeferences(draw: st.DrawFn, crs: SearchStrategy[str] | None = None) -> Ge
 
 def map_place(crs: str, lon: float, lat: float) -> tuple[float, float]:
     """Map coordinates of a place; where the map repeats, those of the given longitude even beyond 180 degrees."""
-    transformer = Transformer.from_crs("OGC:CRS84", CRS(crs).to_2d(), always_xy=True)
     wrapped = (lon + 180) % 360 - 180
-    x, y = transformer.transform(wrapped, lat)
+    x, y = to_lonlat(crs).transform(wrapped, lat, direction="INVERSE")
     laps = round((lon - wrapped) / 360)
     world = {"EPSG:4326": 360.0, "EPSG:3857": 2 * math.pi * 6378137}.get(crs, 0.0)
     return x + laps * world, y
+
+
+@cache
+def to_lonlat(crs: str) -> Transformer:
+    """The way of pyproj itself to longitude and latitude."""
+    return Transformer.from_crs(CRS(crs).to_2d(), "OGC:CRS84", always_xy=True)
 
 
 def map_units_per_metre(crs: str) -> float:

@@ -1,0 +1,158 @@
+"""Files that cannot be used: each error names the file and the remedy."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+from PIL import Image
+
+from geo.errors import FinderError, GeoreferenceError, RasterError
+from geo.grid import Level, Tile
+from geo.raster import RasterReader, read_header, read_overview
+from geo.types import Window
+from tests.geo.scenes import AFFINE, noise, write_tiff
+
+pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+
+
+def _missing(path: Path) -> None:
+    pass
+
+
+def _folder(path: Path) -> None:
+    path.mkdir()
+
+
+def _text(path: Path) -> None:
+    path.write_text("not a raster\n")
+
+
+def _empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def _cut_to(share: float) -> Callable[[Path], None]:
+    def write(path: Path) -> None:
+        write_tiff(path, noise(300, 200), compress="deflate")
+        content = path.read_bytes()
+        path.write_bytes(content[: int(len(content) * share)])
+
+    return write
+
+
+def _cut_photo(path: Path) -> None:
+    Image.fromarray(noise(300, 200)).save(path, format="JPEG")
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+
+
+def _bands(count: int) -> Callable[[Path], None]:
+    return lambda path: _ignore(write_tiff(path, noise(80, 70, bands=count)))
+
+
+def _of_type(dtype: str) -> Callable[[Path], None]:
+    return lambda path: _ignore(write_tiff(path, noise(80, 70).astype(dtype)))
+
+
+def _palette(path: Path) -> None:
+    write_tiff(path, noise(80, 70, bands=1), photometric="palette")
+    with rasterio.open(path, "r+") as dataset:
+        dataset.write_colormap(1, {value: (value, 0, 255 - value, 255) for value in range(256)})
+
+
+def _placed(crs: str | None, affine: Affine | None) -> Callable[[Path], None]:
+    return lambda path: _ignore(write_tiff(path, noise(80, 70), crs=crs, affine=affine))
+
+
+def _ignore(_: object) -> None:
+    pass
+
+
+ENGINEERING = 'LOCAL_CS["site grid",UNIT["metre",1],AXIS["Easting",EAST],AXIS["Northing",NORTH]]'
+CASES = [
+    ("missing", _missing, RasterError, "expected a raster, got no such file: check the path"),
+    ("a folder", _folder, RasterError, "GDAL cannot open .*: .*fetch or write it again"),
+    ("text", _text, RasterError, "GDAL cannot open .*: .*fetch or write it again"),
+    ("empty", _empty, RasterError, "GDAL cannot open .*: .*fetch or write it again"),
+    ("header cut", _cut_to(0.0005), RasterError, "GDAL cannot open .*: .*cut off; fetch or write it again"),
+    ("data cut", _cut_to(0.5), RasterError, "expected pixels in columns .*: .*cut off; fetch or write it again"),
+    ("end cut", _cut_to(0.97), RasterError, "expected pixels in columns .*: .*cut off; fetch or write it again"),
+    ("2 bands", _bands(2), RasterError, "expected 1 band .* got 2: .*gdal_translate"),
+    ("float", _of_type("float32"), RasterError, "expected pixels of 8 bits .* got float32: .*gdal_translate"),
+    ("16 bits", _of_type("uint16"), RasterError, "expected pixels of 8 bits .* got uint16: .*gdal_translate"),
+    ("palette", _palette, RasterError, "got the numbers of a palette: .*gdal_translate -expand rgb"),
+    ("no georeference", _placed(None, None), GeoreferenceError, "expected a georeference .* got no CRS: .*gdal_edit"),
+    ("no CRS", _placed(None, AFFINE), GeoreferenceError, "expected a georeference .* got no CRS: .*gdal_edit"),
+    ("no transform", _placed("EPSG:32632", None), GeoreferenceError, "got no transform: .*gdal_edit.*gdalwarp"),
+    (
+        "engineering CRS",
+        _placed(ENGINEERING, AFFINE),
+        GeoreferenceError,
+        "expected a projected or geographic CRS, got .*site",
+    ),
+    ("other CRS", _placed("EPSG:4326", AFFINE), GeoreferenceError, "expected pixels on the Earth, .*gdal_edit"),
+]
+
+
+@pytest.mark.parametrize(("write", "kind", "message"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
+def test_what_cannot_be_used_is_said_with_its_remedy(
+    tmp_path: Path, write: Callable[[Path], None], kind: type[FinderError], message: str
+) -> None:
+    path = tmp_path / "scene.tif"
+    write(path)
+    with pytest.raises(kind, match="^" + re.escape(f"{path}: ") + ".*" + message) as caught:
+        read_header(str(path))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_photo_that_is_cut_off_is_found(tmp_path: Path) -> None:
+    _cut_photo(tmp_path / "photo.jpg")
+    with pytest.raises(RasterError, match=r"photo\.jpg: expected pixels .*: the file is damaged or cut off"):
+        read_header(str(tmp_path / "photo.jpg"), resolution_m=0.5)
+
+
+def test_a_damaged_block_fails_the_tiles_that_need_it_and_no_other(tmp_path: Path) -> None:
+    path = tmp_path / "scene.tif"
+    uri = write_tiff(path, noise(1024, 512), compress="deflate")
+    # The block of columns 320 to 384 and rows 32 to 64: none that the header's sample touches.
+    with rasterio.open(uri) as dataset:
+        offset = int(dataset.get_tag_item("BLOCK_OFFSET_5_1", "TIFF", bidx=1))
+        size = int(dataset.get_tag_item("BLOCK_SIZE_5_1", "TIFF", bidx=1))
+    content = bytearray(path.read_bytes())
+    content[offset : offset + size] = bytes(size)
+    path.write_bytes(content)
+    level = Level(1.0, 1024, 512, 1.0, 1.0, coarsest=True)
+
+    def tile(col: int, row: int) -> Tile:
+        window = Window(col, row, 64, 64)
+        return Tile(level, window, window)
+
+    assert read_header(uri).width == 1024
+    with RasterReader(uri) as reader:
+        assert reader.read_tile(tile(384, 0)).any()
+        with pytest.raises(
+            RasterError, match=r"scene\.tif: expected pixels in columns 320 to 384, rows 0 to 64, got a read error"
+        ):
+            reader.read_tile(tile(320, 0))
+        assert reader.read_tile(tile(256, 64)).any()
+    with pytest.raises(RasterError, match=r"scene\.tif: expected pixels in columns 0 to 1024, rows 0 to 512"):
+        read_overview(uri, 100)
+
+
+def test_a_file_cut_anywhere_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "scene.tif"
+    write_tiff(path, noise(120, 100), compress="deflate")
+    content = path.read_bytes()
+    outcomes = []
+    for length in np.linspace(0, len(content), 40).astype(int):
+        path.write_bytes(content[:length])
+        try:
+            read_header(str(path))
+            outcomes.append("read")
+        except RasterError:
+            outcomes.append("refused")
+    assert outcomes == ["refused"] * 39 + ["read"]

@@ -1,0 +1,167 @@
+"""Who may import whom: geo <- model <- pipeline, and the order inside geo and pipeline."""
+
+import ast
+import itertools
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+ROOMS = ("geo", "model", "pipeline")
+FILES = sorted(path.relative_to(ROOT) for room in ROOMS for path in (ROOT / room).rglob("*.py"))
+# Each may import from those before it, and from its own rank.
+PIPELINE_RANKS = (("config", "records"), ("steps",), ("local", "transforms"), ("run", "serve", "monitor"))
+
+
+def name_of(path: Path) -> str:
+    return ".".join(path.with_suffix("").parts).removesuffix(".__init__")
+
+
+def imports_of(path: Path) -> set[str]:
+    """Full names of what a file imports, wherever in the file: modules, and names taken from modules."""
+    package = name_of(path).split(".") if path.name == "__init__.py" else name_of(path).split(".")[:-1]
+    found: set[str] = set()
+    for node in ast.walk(ast.parse((ROOT / path).read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            source = ".".join([*base, *([node.module] if node.module else [])])
+            found |= {source} | {f"{source}.{alias.name}" for alias in node.names}
+    return found
+
+
+def is_within(name: str, module: str) -> bool:
+    return name == module or name.startswith(f"{module}.")
+
+
+def breaches(path: Path, imported: set[str]) -> list[str]:
+    """Says what a file imports against the rules."""
+    own = name_of(path)
+    return [f"{own} imports {name}" for name in sorted(imported) if any(rule(own, name) for rule in RULES)]
+
+
+def _room_against_the_stream(own: str, name: str) -> bool:
+    room, other = own.split(".")[0], name.split(".")[0]
+    return other in ROOMS and ROOMS.index(other) > ROOMS.index(room)
+
+
+def _tests_from_the_product(own: str, name: str) -> bool:
+    return is_within(name, "tests")
+
+
+def _rasterio_outside_of_its_module(own: str, name: str) -> bool:
+    return is_within(name, "rasterio") and own != "geo.raster"
+
+
+def _learning_or_beam_in_geo(own: str, name: str) -> bool:
+    return is_within(own, "geo") and name.split(".")[0] in ("tensorflow", "keras", "apache_beam")
+
+
+def _beam_in_model(own: str, name: str) -> bool:
+    return is_within(own, "model") and not is_within(own, "model.datagen") and is_within(name, "apache_beam")
+
+
+def _renderer_in_the_core(own: str, name: str) -> bool:
+    return is_within(own, "geo") and not is_within(own, "geo.render") and is_within(name, "geo.render")
+
+
+def _pipeline_rank(name: str) -> int | None:
+    for rank, modules in enumerate(PIPELINE_RANKS):
+        if any(is_within(name, f"pipeline.{module}") for module in modules):
+            return rank
+    return None
+
+
+def _pipeline_against_the_stream(own: str, name: str) -> bool:
+    rank, other = _pipeline_rank(own), _pipeline_rank(name)
+    return rank is not None and other is not None and other > rank
+
+
+RULES = (
+    _room_against_the_stream,
+    _tests_from_the_product,
+    _rasterio_outside_of_its_module,
+    _learning_or_beam_in_geo,
+    _beam_in_model,
+    _renderer_in_the_core,
+    _pipeline_against_the_stream,
+)
+
+
+@pytest.mark.parametrize("path", FILES, ids=str)
+def test_imports_follow_the_stream(path: Path) -> None:
+    assert breaches(path, imports_of(path)) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "imported"),
+    [
+        ("geo/grid.py", "model.predictor"),
+        ("geo/grid.py", "pipeline"),
+        ("model/scan.py", "pipeline.records"),
+        ("model/scan.py", "tests.geo"),
+        ("geo/grid.py", "rasterio.windows"),
+        ("pipeline/steps.py", "rasterio"),
+        ("geo/render/scene.py", "rasterio"),
+        ("geo/boxes.py", "tensorflow"),
+        ("geo/boxes.py", "keras.ops"),
+        ("geo/boxes.py", "apache_beam"),
+        ("model/train.py", "apache_beam"),
+        ("geo/raster.py", "geo.render.scene"),
+        ("pipeline/records.py", "pipeline.steps"),
+        ("pipeline/steps.py", "pipeline.transforms"),
+        ("pipeline/local.py", "pipeline.run"),
+        ("pipeline/transforms.py", "pipeline.serve.app"),
+    ],
+)
+def test_the_rules_catch_what_they_are_for(path: str, imported: str) -> None:
+    assert len(breaches(Path(path), {imported})) == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "imported"),
+    [
+        ("model/scan.py", "geo.grid"),
+        ("geo/raster.py", "rasterio.enums"),
+        ("geo/render/scene.py", "geo.raster"),
+        ("model/datagen.py", "apache_beam"),
+        ("pipeline/steps.py", "pipeline.records"),
+        ("pipeline/run.py", "pipeline.local"),
+        ("geo/grid.py", "rasterization"),
+    ],
+)
+def test_the_rules_allow_what_is_meant(path: str, imported: str) -> None:
+    assert breaches(Path(path), {imported}) == []
+
+
+def test_every_way_to_import_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "geo").mkdir()
+    (tmp_path / "geo" / "some.py").write_text(
+        "import a.b as c\nfrom d import e\nfrom . import f\nfrom .g import h\ndef late():\n    import i\n"
+    )
+    monkeypatch.setattr(sys.modules[__name__], "ROOT", tmp_path)
+    assert imports_of(Path("geo/some.py")) == {"a.b", "d", "d.e", "geo", "geo.f", "geo.g", "geo.g.h", "i"}
+
+
+def test_no_two_modules_of_geo_import_each_other() -> None:
+    core = [path for path in FILES if path.parts[0] == "geo" and "render" not in path.parts]
+    needs = {name_of(path): imports_of(path) for path in core}
+    reached = {own: {other for other in needs if other != own and other in names} for own, names in needs.items()}
+    for _ in needs:
+        reached = {own: others.union(*(reached[other] for other in others)) for own, others in reached.items()}
+    circles = [(a, b) for a, b in itertools.combinations(reached, 2) if a in reached[b] and b in reached[a]]
+    assert circles == []
+
+
+def test_geo_works_without_tensorflow_and_beam() -> None:
+    modules = [name_of(path) for path in FILES if path.parts[0] == "geo" and path.name != "__main__.py"]
+    program = (
+        "import importlib, sys\n"
+        "for name in ('tensorflow', 'keras', 'apache_beam'): sys.modules[name] = None\n"
+        f"for name in {modules!r}: importlib.import_module(name)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
