@@ -1,0 +1,195 @@
+"""Speed and memory of the main job: `make bench`, or `python -m tests.benchmarks.bench --size 3000` for a quick look.
+
+On one sample scene: the rate at which the model alone looks at pixels that lie in memory, before and after the job, and
+the rate of the whole job (reading, model's loading, suppression and writing included), in processes of their own. The
+table goes to the terminal, and with everything else to out/bench.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from pipeline import quiet
+
+SEED = 7
+RESOLUTION_M = 0.5
+BARE_SECONDS = 15.0
+SAMPLE_S = 0.05
+
+# What is promised of the 10,000 pixel scene.
+LEAST_SHARE = 0.75
+MOST_FINEST = 1.5
+MOST_MEMORY_GB = 3.0
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--size", type=int, default=10_000, metavar="PX", help="side of the scene (default: %(default)s)"
+    )
+    parser.add_argument("--model", metavar="NAME|PATH", help="packaged model, or a model's folder")
+    parser.add_argument("--output", type=Path, default=Path("out/bench.json"), metavar="FILE")
+    parser.add_argument("--bare", type=Path, metavar="SCENE", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.bare:
+        sys.stdout.write(json.dumps(bare_rate(str(options.bare), options.model)))
+        return 0
+    options.output.parent.mkdir(parents=True, exist_ok=True)
+    figures = measure(options.size, options.model, options.output.parent / "bench")
+    options.output.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    sys.stdout.write(table(figures))
+    return 0
+
+
+def measure(size: int, model: str | None, folder: Path) -> dict[str, Any]:
+    """Returns every figure of one scene of `size` by `size` pixels."""
+    scene = rendered(size, folder)
+    before = run_bare(scene, model)
+    job = run_job(scene, model, folder)
+    after = run_bare(scene, model)
+    bare = statistics.mean([before, after])
+    return {
+        "machine": {"processor": platform.machine(), "cores": os.cpu_count(), "python": platform.python_version()},
+        "scene": {"pixels": size * size, "bytes": scene.stat().st_size},
+        "bare": {"mpx_per_s": bare, "before": before, "after": after},
+        "job": job,
+        "share_of_bare": job["mpx_per_s"] / bare,
+    }
+
+
+def rendered(size: int, folder: Path) -> Path:
+    """Returns the sample scene; draws it where it is absent."""
+    scene = folder / f"scene-{size}.tif"
+    if not scene.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        words = ["--size", size, "--seed", SEED, "--resolution", RESOLUTION_M, "--output", scene]
+        subprocess.run([sys.executable, "-m", "geo.render", *map(str, words)], check=True)
+    return scene
+
+
+def run_bare(scene: Path, model: str | None) -> float:
+    """Returns the bare model's rate, Mpx/s, measured in a process of its own."""
+    words = [sys.executable, "-m", "tests.benchmarks.bench", "--bare", str(scene), *_model(model)]
+    done = subprocess.run(words, check=True, capture_output=True, text=True)
+    return float(json.loads(done.stdout))
+
+
+def bare_rate(uri: str, model: str | None) -> float:
+    """Returns the rate, Mpx/s, at which the model looks at tiles of the scene's middle that lie in memory."""
+    quiet.silence()
+    quiet.import_tensorflow()
+    from pipeline import steps
+    from pipeline.config import load_config
+    from pipeline.engine import describe_model, load_model
+    from pipeline.values import TileImage
+
+    engine = describe_model(load_config(overrides={"model": model}))
+    config = engine.config
+    blocks = list(steps.plan(steps.open_scene(uri, config.tiling), config.tiling, config.batch_size))
+    middle = blocks[len(blocks) // 3 : len(blocks) // 3 + 8]
+    batches = [[item for item in steps.read(block) if isinstance(item, TileImage)] for block in middle]
+    batches = [batch for batch in batches if len(batch) == config.batch_size] or batches
+    predictor = load_model(engine)
+    steps.detect(predictor, batches[0])
+    looked = 0
+    started = time.perf_counter()
+    while (seconds := time.perf_counter() - started) < BARE_SECONDS:
+        for batch in batches:
+            steps.detect(predictor, batch)
+            looked += len(batch)
+    return looked * config.tiling.tile_px**2 / 1e6 / seconds
+
+
+def run_job(scene: Path, model: str | None, folder: Path) -> dict[str, Any]:
+    """Runs the job in a process of its own and returns its figures."""
+    from pipeline.ledger import read_ledger
+
+    output = folder / "airplanes.geojson"
+    words = ["-m", "pipeline.run", "--input", str(scene), "--output", str(output), *_model(model)]
+    started = time.perf_counter()
+    process = psutil.Popen([sys.executable, *words])
+    peak = peak_memory(process)
+    if status := process.wait():
+        raise SystemExit(f"expected the job to end with status 0, got {status}: {' '.join(words)}")
+    ledger = read_ledger(output.with_name(f"{output.name}.ledger.json"))
+    tile_mpx = ledger.run.settings["tiling"]["tile_px"] ** 2 / 1e6
+    return {
+        "mpx_per_s": ledger.totals.parts_done * tile_mpx / ledger.seconds,
+        "seconds": ledger.seconds,
+        "command_seconds": time.perf_counter() - started,
+        "tiles": ledger.totals.parts_done,
+        "airplanes": ledger.totals.airplanes,
+        "finest_pixels_per_scene_pixel": finest_share(scene),
+        "peak_memory_gb": peak / 1e9,
+        "model": ledger.run.model,
+    }
+
+
+def peak_memory(process: psutil.Popen) -> int:
+    """Returns the largest resident size, bytes, of a process and its children while it runs."""
+    peak = 0
+    while process.poll() is None:
+        try:
+            family = [process, *process.children(recursive=True)]
+            peak = max(peak, sum(one.memory_info().rss for one in family))
+        except psutil.NoSuchProcess:
+            continue
+        time.sleep(SAMPLE_S)
+    return peak
+
+
+def finest_share(scene: Path) -> float:
+    """Returns how many pixels the finest level's tiles hold for each pixel of the scene."""
+    from geo.grid import plan_tiles
+    from pipeline import steps
+    from pipeline.config import load_config
+
+    tiling = load_config().tiling
+    opened = steps.open_scene(str(scene), tiling)
+    tiles = len(list(plan_tiles(opened.levels[0], tiling)))
+    return tiles * tiling.tile_px**2 / (opened.header.width * opened.header.height)
+
+
+def table(figures: dict[str, Any]) -> str:
+    """Returns the figures for people."""
+    job, share = figures["job"], figures["share_of_bare"]
+    rows = [
+        ("bare model", f"{figures['bare']['mpx_per_s']:.2f} Mpx/s", ""),
+        ("whole job", f"{job['mpx_per_s']:.2f} Mpx/s", f"{job['seconds']:.0f} s, {job['tiles']} tiles"),
+        ("share of the bare model's rate", f"{share:.2f}", _goal(share >= LEAST_SHARE, f"at least {LEAST_SHARE}")),
+        (
+            "pixels of the finest level / scene",
+            f"{job['finest_pixels_per_scene_pixel']:.2f}",
+            _goal(job["finest_pixels_per_scene_pixel"] <= MOST_FINEST, f"at most {MOST_FINEST}"),
+        ),
+        (
+            "peak memory",
+            f"{job['peak_memory_gb']:.2f} GB",
+            _goal(job["peak_memory_gb"] < MOST_MEMORY_GB, f"under {MOST_MEMORY_GB}"),
+        ),
+        ("airplanes", str(job["airplanes"]), ""),
+    ]
+    return "".join(f"{name:36}{value:>14}  {note}\n" for name, value, note in rows)
+
+
+def _goal(reached: bool, goal: str) -> str:
+    return f"{'ok' if reached else 'MISSED'}, {goal}"
+
+
+def _model(model: str | None) -> list[str]:
+    return ["--model", model] if model else []
+
+
+if __name__ == "__main__":
+    sys.exit(main())
