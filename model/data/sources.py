@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from geo.errors import ConfigError
+from geo.errors import ConfigError, RasterError
 
 # The part of a set's train photos, at most, on which thresholds and the like are chosen.
 _DEV_SHARE = 0.1
@@ -36,9 +36,16 @@ class Photo:
     resolution_known: bool
 
     def pixels(self) -> NDArray[np.uint8]:
-        """The picture as RGB, (height, width, 3)."""
-        with Image.open(self.path) as image:
-            return np.asarray(image.convert("RGB"))
+        """The picture as RGB, (height, width, 3).
+
+        Raises:
+            RasterError: no such file, or no picture.
+        """
+        try:
+            with Image.open(self.path) as image:
+                return np.asarray(image.convert("RGB"))
+        except OSError as error:
+            raise RasterError(f"{self.path}: expected a picture of the data set: {error}") from error
 
 
 def read_photos(folder: Path, split: str) -> list[Photo]:

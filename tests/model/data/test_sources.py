@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from geo.errors import ConfigError
+from geo.errors import ConfigError, RasterError
 from model.data import sources
 
 GROUPS = st.lists(st.sampled_from([f"airport {number}" for number in range(30)]), max_size=120)
@@ -117,3 +117,13 @@ def test_damaged_annotations_are_refused_by_name(tmp_path: Path, text: str) -> N
     with pytest.raises(ConfigError, match=str(file)) as caught:
         sources.read_photos(tmp_path, "val")
     assert "\n" not in str(caught.value)
+
+
+def test_a_picture_that_is_missing_or_none_is_refused_by_name(tmp_path: Path) -> None:
+    (tmp_path / "words.png").write_text("no picture")
+    Image.fromarray(np.zeros((64, 64, 3), np.uint8)).save(tmp_path / "half.png")
+    (tmp_path / "half.png").write_bytes((tmp_path / "half.png").read_bytes()[:60])
+    images: list[dict[str, Any]] = [{"image": name} for name in ("gone.png", "words.png", "half.png")]
+    for photo in sources.read_photos(annotated(tmp_path, images), "train"):
+        with pytest.raises(RasterError, match=str(photo.path)):
+            photo.pixels()
