@@ -1,0 +1,35 @@
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from model import detector, weights_io
+from model.backbones import efficientnet_lite
+from model.detector import DetectorConfig
+
+
+@pytest.fixture(scope="session")
+def network() -> Any:
+    """The detector with the ImageNet backbone and a random head, built once: leave it as it is."""
+    keras.utils.set_random_seed(1)
+    model = detector.build(DetectorConfig())
+    efficientnet_lite.load_imagenet(model)
+    # Statistics as after some training, so that what comes out is neither all alike nor without bounds.
+    generator = np.random.default_rng(1)
+    pictures = generator.integers(0, 256, (2, 64, 64, 3)).astype(np.float32)
+    for layer in model.layers:
+        if layer.name.startswith(("lateral", "head")) and layer.name.endswith("_bn"):
+            below = keras.Model(model.input, layer.input)(pictures, training=False)
+            layer.moving_mean.assign(keras.ops.mean(below, axis=(0, 1, 2)))
+            layer.moving_variance.assign(keras.ops.var(below, axis=(0, 1, 2)))
+    return model
+
+
+@pytest.fixture(scope="session")
+def model_folder(network: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """That detector as a model folder: copy it before you change a file."""
+    folder = tmp_path_factory.mktemp("model")
+    weights_io.save(folder, network, "tiny", DetectorConfig(), 0.25)
+    return folder

@@ -1,0 +1,71 @@
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from model import decode
+from model.detector import INPUT_MULTIPLE, OUTPUT_STRIDE, DetectorConfig, build
+
+
+@pytest.mark.parametrize(("height", "width"), [(32, 32), (64, 96)])
+def test_a_cell_for_every_eight_pixels(network: Any, height: int, width: int) -> None:
+    cells = network(np.zeros((2, height, width, 3), np.float32), training=False)
+    assert tuple(cells.shape) == (2, height // OUTPUT_STRIDE, width // OUTPUT_STRIDE, 5)
+    assert height % INPUT_MULTIPLE == width % INPUT_MULTIPLE == 0
+
+
+def test_the_number_of_parameters_is_known(network: Any) -> None:
+    # Any change of the layers makes weights on disk useless: it should not come unseen.
+    assert network.count_params() == 3_103_845
+
+
+def test_pixels_are_scaled_as_the_backbone_was_trained(network: Any) -> None:
+    pixels = np.array([0, 127, 255], np.float32).reshape(1, 1, 1, 3)
+    scaled = ops.convert_to_numpy(network.get_layer("scaled")(pixels))
+    np.testing.assert_allclose(scaled.ravel(), [-127 / 128, 0, 1])
+
+
+def test_an_untrained_detector_says_rarely_and_of_middling_size() -> None:
+    model = build(DetectorConfig(channels=8))
+    layer = model.get_layer("cells")
+    cells = ops.reshape(layer.bias, (1, 1, 1, 5))
+    assert float(decode.scores(cells)[0, 0, 0]) == pytest.approx(0.01)
+    xmin, ymin, xmax, ymax = ops.convert_to_numpy(decode.boxes(cells))[0, 0, 0]
+    assert xmax - xmin == pytest.approx(2 * np.e * OUTPUT_STRIDE, rel=1e-5)
+    assert ymax - ymin == pytest.approx(2 * np.e * OUTPUT_STRIDE, rel=1e-5)
+
+
+def test_pictures_of_a_batch_do_not_see_each_other(network: Any) -> None:
+    pictures = np.random.default_rng(1).integers(0, 256, (2, 32, 64, 3)).astype(np.float32)
+    together = ops.convert_to_numpy(network(pictures, training=False))
+    alone = ops.convert_to_numpy(network(pictures[1:], training=False))
+    np.testing.assert_allclose(together[1:], alone, rtol=1e-4, atol=1e-5)
+
+
+def test_every_part_of_the_picture_is_seen(network: Any) -> None:
+    picture = np.full((1, 64, 64, 3), 100, np.float32)
+    plain = ops.convert_to_numpy(network(picture, training=False))
+    for row, col in [(0, 0), (0, 63), (63, 0), (63, 63), (31, 40)]:
+        spotted = picture.copy()
+        spotted[0, row, col] = 255
+        assert np.abs(ops.convert_to_numpy(network(spotted, training=False)) - plain).max() > 1e-4
+
+
+def test_names_and_shapes_of_weights_do_not_depend_on_what_was_built_before() -> None:
+    one, other = build(DetectorConfig(channels=8)), build(DetectorConfig(channels=8))
+    assert [(v.path, v.shape) for v in one.variables] == [(v.path, v.shape) for v in other.variables]
+    assert len({v.path for v in one.variables}) == len(one.variables)
+
+
+def test_the_width_is_that_of_the_config() -> None:
+    model = build(DetectorConfig(channels=8))
+    assert model.get_layer("head_1_conv").kernel.shape == (3, 3, 8, 8)
+    assert isinstance(model, keras.Model)
+
+
+@pytest.mark.parametrize(("backbone", "channels"), [("resnet50", 64), ("efficientnet_lite0", 0)])
+def test_a_network_that_cannot_be_built_is_refused(backbone: str, channels: int) -> None:
+    with pytest.raises(ValueError, match="expected"):
+        DetectorConfig(backbone, channels)
