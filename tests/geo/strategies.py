@@ -36,7 +36,9 @@ def georeferences(draw: st.DrawFn, crs: SearchStrategy[str] = NAMES) -> GeoRefer
     """Georeferences of scenes of WIDTH x HEIGHT pixels: any rotation, mirrored or not, 0.1 to 5 m per pixel."""
     name = draw(crs)
     west, south, east, north = AREAS[name]
-    lon, lat = draw(st.floats(west, east)), draw(st.floats(south, north))
+    # Whole numbers are drawn more evenly than floats.
+    lon = west + (east - west) * draw(st.integers(0, 1000)) / 1000
+    lat = south + (north - south) * draw(st.integers(0, 1000)) / 1000
     x, y = map_place(name, lon, lat)
     step = draw(st.floats(0.1, 5)) * map_units_per_metre(name)
     turn = Affine.rotation(draw(st.sampled_from([0.0, 90.0, 180.0]) | st.floats(-180, 180)))

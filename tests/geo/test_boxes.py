@@ -98,6 +98,12 @@ def test_only_parts_of_a_coarser_whole_are_dropped(
     assert merge_levels(found, Suppression(0.5, 0.8)).boxes.tolist() == kept, case
 
 
+@pytest.mark.parametrize(("xmin", "kept"), [(42.0, 1), (42.1, 2), (48.0, 2)])
+def test_a_part_must_lie_inside_by_the_share_that_is_asked(xmin: float, kept: int) -> None:
+    found = Detections(np.array([WHOLE, [xmin, 12.0, xmin + 10, 22.0]]), np.array([0.9, 0.5]), np.array([2.0, 1.0]))
+    assert len(merge_levels(found, Suppression(0.5, 0.8))) == kept
+
+
 def test_noise_in_the_last_bits_changes_nothing() -> None:
     rng = np.random.default_rng(1)
     low = rng.uniform(0, 500, (60, 2))

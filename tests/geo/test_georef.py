@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 from affine import Affine
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyproj import CRS, Geod
 
@@ -28,8 +28,11 @@ def reference_lonlat(georef: GeoReference, xy: FloatArray) -> list[tuple[float, 
     return [to_lonlat(georef.crs.srs).transform(*(georef.affine @ (x, y))) for x, y in xy.tolist()]
 
 
-@given(georeferences(st.sampled_from(PLAIN)), pixels)
-def test_longitudes_and_latitudes_are_those_of_pyproj(georef: GeoReference, xy: FloatArray) -> None:
+@pytest.mark.parametrize("crs", PLAIN)
+@settings(max_examples=20)
+@given(st.data())
+def test_longitudes_and_latitudes_are_those_of_pyproj(crs: str, data: st.DataObject) -> None:
+    georef, xy = data.draw(georeferences(st.just(crs))), data.draw(pixels)
     for (lon, lat), (expected_lon, expected_lat) in zip(
         georef.pixel_to_lonlat(xy).tolist(), reference_lonlat(georef, xy), strict=True
     ):
@@ -38,8 +41,11 @@ def test_longitudes_and_latitudes_are_those_of_pyproj(georef: GeoReference, xy: 
         assert lat == pytest.approx(expected_lat, abs=1e-11)
 
 
-@given(georeferences(), pixels)
-def test_there_and_back_is_the_same_pixel(georef: GeoReference, xy: FloatArray) -> None:
+@pytest.mark.parametrize("crs", sorted(AREAS))
+@settings(max_examples=20)
+@given(st.data())
+def test_there_and_back_is_the_same_pixel(crs: str, data: st.DataObject) -> None:
+    georef, xy = data.draw(georeferences(st.just(crs))), data.draw(pixels)
     back = georef.lonlat_to_pixel(georef.pixel_to_lonlat(xy), near=CENTRE)
     assert np.abs(back - xy).max() < 0.001
 
@@ -56,6 +62,12 @@ def test_the_corner_of_the_first_pixel_is_the_origin() -> None:
         [500_000.5, 5_399_999],
     ]
     assert UTM.pixel_to_lonlat(np.array([[0.0, 0.0]]))[0, 0] == pytest.approx(9, abs=1e-12)
+
+
+@pytest.mark.parametrize(("origin", "lon"), [(190.0, -170.0), (359.5, -0.5), (-181.0, 179.0), (180.0, 180.0)])
+def test_longitudes_end_at_the_antimeridian(origin: float, lon: float) -> None:
+    georef = GeoReference(Affine(1e-5, 0, origin, 0, -1e-5, 10), CRS("EPSG:4326"))
+    assert georef.pixel_to_lonlat(np.array([[0.0, 0.0]])).tolist() == [[lon, 10.0]]
 
 
 @pytest.mark.parametrize("pixel_x", [1.0, 20_000_000.0, 71_999_999.0])

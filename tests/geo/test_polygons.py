@@ -79,6 +79,14 @@ def test_a_known_box_gives_a_known_ring() -> None:
     }
 
 
+def test_zero_has_no_sign() -> None:
+    georef = GeoReference(Affine(1e-5, 0, -2e-5, 0, -1e-5, 2e-5), CRS("EPSG:4326"))
+    text = json.dumps(geojson_mapping(ground_polygon(np.array([0.0, 0.0, 2 - 1e-3, 2 + 1e-3]), georef)))
+    assert " 0.0" in text
+    assert "-0.0," not in text
+    assert "-0.0]" not in text
+
+
 @pytest.mark.parametrize(
     ("crs", "affine"),
     [

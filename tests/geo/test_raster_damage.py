@@ -94,6 +94,12 @@ CASES = [
         GeoreferenceError,
         "expected a projected or geographic CRS, got .*site",
     ),
+    (
+        "a corner beyond the pole",
+        _placed("EPSG:4326", Affine(1e-3, 0, 9, 0, -1e-3, 90.01)),
+        GeoreferenceError,
+        "expected pixels on the Earth, .*gdal_edit",
+    ),
     ("other CRS", _placed("EPSG:4326", AFFINE), GeoreferenceError, "expected pixels on the Earth, .*gdal_edit"),
 ]
 
