@@ -6,6 +6,7 @@ Every photo is looked at whole, through the same levels, tiles and suppression a
 import argparse
 import json
 import math
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
@@ -51,6 +52,14 @@ class EvaluateConfig:
     min_score: float | None
     batch_size: int
     output: Path
+
+    def __post_init__(self) -> None:
+        if not self.sets:
+            raise ValueError("sets: expected one data set or more, got none")
+        if self.min_score is not None and not 0 <= self.min_score <= 1:
+            raise ValueError(f"min_score: expected a number from 0 to 1, got {self.min_score}")
+        if self.batch_size < 1:
+            raise ValueError(f"batch_size: expected a whole number from 1 on, got {self.batch_size}")
 
 
 def read_scan_config(path: Path) -> ScanConfig:
@@ -134,10 +143,17 @@ def run(config: EvaluateConfig) -> dict[str, Any]:
     }
 
 
-def record_min_score(model: str, min_score: float) -> None:
-    """Writes a default threshold into a model's config."""
+def record_min_score(model: str, min_score: float | None) -> None:
+    """Writes a default threshold into a model's config.
+
+    Raises:
+        ConfigError: there is none (None), for want of airplanes or of detections.
+        WeightsError: no such model, or a damaged one.
+    """
+    if min_score is None:
+        raise ConfigError("expected airplanes and detections to choose a threshold from, found none in these sets")
     folder = weights_io.resolve(model)
-    weights_io.write_config(folder, replace(weights_io.read_config(folder), min_score=round(min_score, 3)))
+    weights_io.write_config(folder, replace(weights_io.read_config(folder), min_score=min_score))
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -158,16 +174,32 @@ def main(arguments: list[str] | None = None) -> int:
     path, record = options.pop("config"), options.pop("record")
     try:
         config = config_file.load(EvaluateConfig, path, options)
+        _check(config, record)
         result = run(config)
         if record:
             record_min_score(config.model, result["sets"]["together"]["best_f1_min_score"])
     except FinderError as error:
         print(f"model.evaluate: {error}", file=sys.stderr)
         return 2
-    config.output.parent.mkdir(parents=True, exist_ok=True)
     config.output.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     print(f"{result['model']}, {result['split']}, threshold {result['min_score']:.3f}\n{table(result['sets'])}")
     return 0
+
+
+def _check(config: EvaluateConfig, record: bool) -> None:
+    """Refuses before the work what could not be done after it.
+
+    Raises:
+        ConfigError: the results cannot be written, or the threshold would be chosen on what is only to be reported.
+    """
+    if record and config.split == "val":
+        raise ConfigError("expected --split dev with --record, got val: a threshold is chosen on dev, val only reports")
+    try:
+        config.output.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"output {config.output}: expected a file in a folder that can be made: {error}") from error
+    if config.output.is_dir() or not os.access(config.output.parent, os.W_OK):
+        raise ConfigError(f"output {config.output}: expected a file that can be written, got a folder or no permission")
 
 
 def _shown(photos: list[Photo], name: str) -> Iterator[Photo]:
