@@ -1,0 +1,33 @@
+"""Small sets of annotated photos on disk: bright rectangles on dark ground."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+WIDTH, HEIGHT = 200, 150
+GROUND = 50
+# Airplanes of every photo, none at its edge: a box and its red level.
+AIRPLANES = [([20, 30, 45, 60], 250), ([100, 12, 118, 40], 240), ([140, 90, 185, 130], 231)]
+
+
+def picture(level: float = 1.0) -> NDArray[np.uint8]:
+    pixels = np.full((HEIGHT, WIDTH, 3), GROUND, np.uint8)
+    for (xmin, ymin, xmax, ymax), red in AIRPLANES:
+        pixels[ymin:ymax, xmin:xmax] = int(red * level)
+    return pixels
+
+
+def write_set(folder: Path, pictures: dict[str, NDArray[np.uint8]], split: str = "val") -> Path:
+    """Writes photos that all have the same airplanes, each its own group; returns the folder."""
+    folder.mkdir(parents=True)
+    images = []
+    for name, pixels in pictures.items():
+        Image.fromarray(pixels).save(folder / f"{name}.png")
+        boxes = [box for box, _ in AIRPLANES]
+        images.append({"image": f"{name}.png", "split": split, "group": name, "boxes": boxes})
+    content = {"name": folder.name, "gsd_m": 0.5, "assumed_gsd_m": None, "images": images}
+    (folder / "annotations.json").write_text(json.dumps(content), encoding="utf-8")
+    return folder
