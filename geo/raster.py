@@ -233,7 +233,7 @@ class RasterReader:
         """Returns the pixels of a window inside the level, uint8 (height, width, 3); as `read_tile` otherwise."""
         dataset = self._dataset(level)
         pixels = self._read(dataset.read, dataset, window, level)
-        return np.broadcast_to(np.moveaxis(pixels, 0, -1), (window.height, window.width, 3))
+        return np.ascontiguousarray(np.broadcast_to(np.moveaxis(pixels, 0, -1), (window.height, window.width, 3)))
 
     def is_empty(self, tile: Tile) -> bool:
         """Says whether the scene marks everything in the tile's window as missing (nodata, mask or alpha).
@@ -326,6 +326,7 @@ def write_scene(
         factors = [2**n for n in range(1, 32) if max(width, height) > _BLOCK_PX * 2 ** (n - 1)]
         with rasterio.open(partial, "r+") as dataset:
             dataset.build_overviews(factors, Resampling.average)
+        _check_blocks(partial)
         partial.replace(path)
     except (RasterioError, OSError) as error:
         raise RasterError(
@@ -346,3 +347,17 @@ def _write_blocks(
         for window, pixels in blocks:
             place = rasterio.windows.Window(window.col, window.row, window.width, window.height)
             dataset.write(np.moveaxis(pixels, -1, 0), window=place)
+
+
+def _check_blocks(path: Path) -> None:
+    """Raises OSError where a block never reached the file: GDAL does not tell of a disk that was full at the end."""
+    length = path.stat().st_size
+    with rasterio.open(path) as dataset:
+        for overview in (None, *range(len(dataset.overviews(1)))):
+            with rasterio.open(path, overview_level="NONE" if overview is None else str(overview)) as level:
+                blocks = [f"{col}_{row}" for (row, col), _ in level.block_windows(1)]
+            for block in blocks:
+                start = dataset.get_tag_item(f"BLOCK_OFFSET_{block}", "TIFF", 1, overview)
+                size = dataset.get_tag_item(f"BLOCK_SIZE_{block}", "TIFF", 1, overview)
+                if start is None or int(start) + int(size) > length:
+                    raise OSError("a file that ends too early")

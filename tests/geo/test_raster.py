@@ -110,7 +110,7 @@ def test_an_overview_coarser_than_the_level_is_not_used(tmp_path: Path, scale: f
     assert off[:-1, :-1].max() <= 1
 
 
-@pytest.mark.parametrize(("scale", "decimation"), [(2, 2), (3, 2), (3.8, 2), (4, 4), (7, 4)])
+@pytest.mark.parametrize(("scale", "decimation"), [(2, 2), (3, 2), (3.9, 2), (4, 4), (7, 4)])
 def test_the_coarsest_fitting_overview_is_used(tmp_path: Path, scale: float, decimation: int) -> None:
     """The overviews are painted over, so that they cannot be mistaken for the scene."""
     uri = write_tiff(tmp_path / "scene.tif", noise(256, 128), overviews=(2, 4))

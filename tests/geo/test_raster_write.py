@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -83,3 +85,24 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     path = tmp_path / "missing" / "scene.tif"
     with pytest.raises(RasterError, match=r"missing/scene\.tif: expected a place to write a GeoTIFF, got .*: choose"):
         write_scene(path, 70, 60, GEOREF, blocks(noise(70, 60)))
+
+
+@pytest.mark.parametrize("room", [500_000, 3_400_000])
+def test_a_full_disk_leaves_nothing(tmp_path: Path, room: int) -> None:
+    """The limit stops a write half way, or one of the last, when GDAL closes the file; in a process of its own."""
+    program = f"""
+import resource, signal
+from pathlib import Path
+from geo.raster import write_scene
+from tests.geo.scenes import noise
+from tests.geo.test_raster_write import GEOREF, HEIGHT, WIDTH, blocks
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, ({room}, {room}))
+try:
+    write_scene(Path({str(tmp_path / "scene.tif")!r}), WIDTH, HEIGHT, GEOREF, blocks(noise(WIDTH, HEIGHT)))
+except OSError as error:
+    print(type(error).__name__, error)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith(f"RasterError {tmp_path}/scene.tif: expected a place to write a GeoTIFF, got ")
+    assert list(tmp_path.iterdir()) == []
