@@ -15,6 +15,10 @@ import numpy as np
 from geo.errors import ConfigError, ResolutionError
 from geo.types import Detections, FloatArray, Window
 
+# Two tiles place one airplane a little differently. Where its centre lies this near to the seam of their cores, level
+# pixels, both keep it, lest each leave it to the other; suppression then makes one of them.
+SEAM_PX = 4
+
 
 @dataclass(frozen=True, slots=True)
 class Tiling:
@@ -23,7 +27,8 @@ class Tiling:
     Args:
         levels_m: Ground resolutions to look at, metres per pixel, in any order.
         tile_px: Side of every tile in level pixels, a multiple of `align_px`.
-        halo_px: The least distance of a core from the edges of its tile, except at the scene's own edges.
+        halo_px: The least distance of a core from the edges of its tile, except at the scene's own edges; 8 or more. It
+            also says how large an airplane a level answers for, where there is a coarser one: see `Level`.
         align_px: Tiles start at multiples of this (the detector's coarsest stride).
         max_upsampling: A level is used if its pixels are at most this many times finer than the scene's.
         native_tolerance: A level this close (a ratio) to the scene's resolution, or to 2, 4, 8... times that, is taken
@@ -49,7 +54,7 @@ class Tiling:
             "one or more lengths above 0",
         )
         _require(self.align_px >= 1, "align_px", self.align_px, "1 or more")
-        _require(self.halo_px >= 0, "halo_px", self.halo_px, "0 or more")
+        _require(self.halo_px >= 2 * SEAM_PX, "halo_px", self.halo_px, f"{2 * SEAM_PX} or more")
         _require(
             self.tile_px >= 1 and self.tile_px % self.align_px == 0,
             "tile_px",
@@ -86,7 +91,8 @@ class Level:
         height: Rows.
         scale_x: Scene columns per level column, so that scale_x * width is the scene's width.
         scale_y: Scene rows per level row.
-        coarsest: No level of this scene shows a larger view.
+        max_side_px: The longer side, level pixels, of the largest box that the level answers for: every tile shows what
+            it owns whole up to this size, and what is larger is left to the next level; infinite on the coarsest.
     """
 
     resolution_m: float
@@ -94,7 +100,7 @@ class Level:
     height: int
     scale_x: float
     scale_y: float
-    coarsest: bool
+    max_side_px: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,9 +141,10 @@ def plan_levels(width: int, height: int, resolution_m: tuple[float, float], tili
     for asked_m in usable:
         columns, rows, level_m = _level_size((width, height), resolution_m, asked_m, tiling.native_tolerance)
         chosen.setdefault((columns, rows), level_m)
+    sides = [2.0 * (tiling.halo_px - SEAM_PX)] * (len(chosen) - 1) + [math.inf]
     return tuple(
-        Level(level_m, *size, width / size[0], height / size[1], coarsest=size == list(chosen)[-1])
-        for size, level_m in chosen.items()
+        Level(level_m, *size, width / size[0], height / size[1], max_side)
+        for (size, level_m), max_side in zip(chosen.items(), sides, strict=True)
     )
 
 
@@ -187,17 +194,16 @@ def _spans(length: int, tiling: Tiling) -> list[tuple[int, int, int]]:
     return list(zip(starts, [0, *seams], [*seams, length], strict=True))
 
 
-def scene_detections(tile: Tile, boxes: FloatArray, scores: FloatArray, cut_px: float = 2.0) -> Detections:
+def scene_detections(tile: Tile, boxes: FloatArray, scores: FloatArray) -> Detections:
     """Moves what a detector found in one tile into the scene, and keeps what the tile owns.
 
-    Kept are boxes whose centre lies in the tile's core. Boxes that end at the tile's edge show a cut airplane and are
-    dropped, except where the scene ends too, and on the coarsest level, where no larger view of it exists.
+    Kept are boxes whose centre lies in the tile's core (or within SEAM_PX of it), if the level answers for their size.
+    An airplane that the tile's edge cuts is thereby left to a coarser level: its centre is far from that edge.
 
     Args:
         tile: The tile looked at.
         boxes: (N, 4) in tile pixels.
         scores: (N,).
-        cut_px: A box this near to the tile's edge counts as cut, level pixels.
 
     Returns:
         Detections in scene pixels, clipped to the scene.
@@ -206,20 +212,16 @@ def scene_detections(tile: Tile, boxes: FloatArray, scores: FloatArray, cut_px: 
     placed = np.asarray(boxes, dtype=np.float64).reshape(-1, 4) + np.array(
         [window.col, window.row] * 2, dtype=np.float64
     )
-    keep = tile.core.contains_points((placed[:, :2] + placed[:, 2:]) / 2)
-    if not level.coarsest:
-        low, high = _uncut_range(tile, cut_px)
-        keep &= (placed[:, :2] > low).all(axis=1) & (placed[:, 2:] < high).all(axis=1)
+    keep = _claimed(tile).contains_points((placed[:, :2] + placed[:, 2:]) / 2)
+    keep &= (placed[:, 2:] - placed[:, :2]).max(axis=1, initial=0.0) <= level.max_side_px
     size = np.array([level.width, level.height] * 2, dtype=np.float64)
     scale = np.array([level.scale_x, level.scale_y] * 2)
     inside = np.clip(placed[keep], 0, size) * scale
     return Detections(inside, np.asarray(scores)[keep], np.full(len(inside), level.resolution_m))
 
 
-def _uncut_range(tile: Tile, cut_px: float) -> tuple[FloatArray, FloatArray]:
-    """Returns the open range (x, y) that a box must stay within to be whole: infinite where the scene ends."""
-    level, window = tile.level, tile.window
-    low = [start + cut_px if start > 0 else -np.inf for start in (window.col, window.row)]
-    ends = ((window.right, level.width), (window.bottom, level.height))
-    high = [end - cut_px if end < length else np.inf for end, length in ends]
-    return np.array(low), np.array(high)
+def _claimed(tile: Tile) -> Window:
+    """Returns the tile's core, grown by the width of a seam inside the level."""
+    core, level = tile.core, tile.level
+    grown = Window(core.col - SEAM_PX, core.row - SEAM_PX, core.width + 2 * SEAM_PX, core.height + 2 * SEAM_PX)
+    return grown.intersection(Window(0, 0, level.width, level.height))

@@ -5,6 +5,7 @@ itself, GDAL may choose an overview coarser than the level asked for, and loses 
 """
 
 import hashlib
+import math
 import os
 import warnings
 from collections.abc import Iterable, Iterator
@@ -299,7 +300,7 @@ def read_overview(uri: str, max_px: int) -> ImageArray:
         size = (dataset.width, dataset.height)
     shrink = max(1.0, max(size) / max_px)
     width, height = (max(1, round(length / shrink)) for length in size)
-    level = Level(float("nan"), width, height, size[0] / width, size[1] / height, coarsest=True)
+    level = Level(float("nan"), width, height, size[0] / width, size[1] / height, math.inf)
     with RasterReader(uri) as reader:
         return reader.read_window(Window(0, 0, width, height), level)
 

@@ -21,7 +21,7 @@ WIDTH, HEIGHT = 251, 187  # odd, so that no overview is exactly half
 def level_at(scale: float, width: int = WIDTH, height: int = HEIGHT, halved: bool = False) -> Level:
     """A level of about this many scene pixels per level pixel."""
     columns, rows = (math.ceil(n / scale) if halved else round(n / scale) for n in (width, height))
-    return Level(1.0, columns, rows, width / columns, height / rows, coarsest=True)
+    return Level(1.0, columns, rows, width / columns, height / rows, math.inf)
 
 
 LEVELS = [level_at(4, halved=True), level_at(2, halved=True), level_at(2), level_at(1.5), level_at(1), level_at(0.5)]
@@ -138,7 +138,7 @@ def test_the_scene_itself_is_copied(tmp_path: Path) -> None:
 
 def test_oblong_pixels_are_read_where_they_lie(tmp_path: Path) -> None:
     uri = write_tiff(tmp_path / "scene.tif", coordinates(WIDTH, HEIGHT))
-    level = Level(1.0, 180, 300, WIDTH / 180, HEIGHT / 300, coarsest=True)
+    level = Level(1.0, 180, 300, WIDTH / 180, HEIGHT / 300, math.inf)
     with RasterReader(uri) as reader:
         image = whole(reader, level).astype(np.float64)
     off_x = image[..., 0] - ((np.arange(180) + 0.5) * level.scale_x - 0.5)[None]
