@@ -5,6 +5,8 @@ which a model is packaged. The same command goes on where it was broken off.
 """
 
 import argparse
+import json
+import math
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +22,10 @@ from model.data.crops import CropConfig
 from model.detector import DetectorConfig, build
 from model.losses import DetectionLoss
 
+# In the run's folder.
+_LOG = "log.csv"
+_STATE = "state"
+
 
 @dataclass(frozen=True, slots=True)
 class SourceConfig:
@@ -27,6 +33,10 @@ class SourceConfig:
 
     set: str
     weight: float
+
+    def __post_init__(self) -> None:
+        if not self.weight > 0:
+            raise ValueError(f"weight: expected a number above 0, got {self.weight}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,24 +73,28 @@ class TrainConfig:
     seed: int = 1
     min_score: float = 0.5
 
+    def __post_init__(self) -> None:
+        if not self.sources:
+            raise ValueError("sources: expected one data set or more, got none")
+        for name in ("batch", "steps_per_epoch", "epochs"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: expected a whole number from 1 on, got {getattr(self, name)}")
+
 
 def train(config: TrainConfig) -> Path:
     """Trains a detector, or goes on training it, and returns the folder of the finished model.
 
     Raises:
-        ConfigError: data that is not there.
+        ConfigError: data that is not there, a run's folder that cannot be made, or a loss that is no number.
+        RasterError: a photo that cannot be read.
         WeightsError: `start` names weights that do not fit.
     """
     keras.utils.set_random_seed(config.seed)
-    loaded = [
-        batches.load(sources.read_photos(config.data / source.set, "fit"), source.weight) for source in config.sources
-    ]
-    if not any(source.photos for source in loaded):
-        raise ConfigError(f"{config.data}: expected photos to train on, found none in the sets named")
+    loaded = [_load(config.data / source.set, source.weight) for source in config.sources]
     model = _start(config)
     model.compile(optimizer=_optimizer(config), loss=DetectionLoss())
-    config.run.mkdir(parents=True, exist_ok=True)
-    done = _epochs_done(config.run / "log.csv")
+    _make_folder(config.run)
+    done = _epochs_done(config.run)
     crops = batches.Crops(loaded, config.crops, config.batch, config.steps_per_epoch, config.seed, epoch=done)
     model.fit(
         crops,
@@ -88,13 +102,26 @@ def train(config: TrainConfig) -> Path:
         verbose=1 if sys.stdout.isatty() else 2,
         shuffle=False,
         callbacks=[
-            keras.callbacks.BackupAndRestore(str(config.run / "state"), delete_checkpoint=False),
-            keras.callbacks.TerminateOnNaN(),
-            keras.callbacks.CSVLogger(str(config.run / "log.csv"), append=done > 0),
+            _StopAtNoNumber(),
+            # The log before the state: what it says of an epoch that the state lacks is cut off before going on.
+            keras.callbacks.CSVLogger(str(config.run / _LOG), append=done > 0),
+            # Two states: one is whole even if the power fails while the other is written.
+            keras.callbacks.BackupAndRestore(str(config.run / _STATE), double_checkpoint=True, delete_checkpoint=False),
             _Save(config),
         ],
     )
     return config.run / "model"
+
+
+class _StopAtNoNumber(keras.callbacks.Callback):  # type: ignore[misc]  # Keras publishes no types
+    """Ends a training that has gone wild, before anything of it is kept."""
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        if not math.isfinite((logs or {}).get("loss", 0.0)):
+            raise ConfigError(
+                f"the loss is no number from step {batch + 1} of this epoch on: lower learning_rate in the config; "
+                "the state of the epoch before is kept"
+            )
 
 
 class _Save(keras.callbacks.Callback):  # type: ignore[misc]  # Keras publishes no types
@@ -134,9 +161,27 @@ def _optimizer(config: TrainConfig) -> keras.optimizers.Optimizer:
     return optimizer
 
 
-def _epochs_done(log: Path) -> int:
-    """How many epochs a broken-off run has behind it."""
-    return max(len(log.read_text().splitlines()) - 1, 0) if log.is_file() else 0
+def _load(folder: Path, weight: float) -> batches.Source:
+    photos = sources.read_photos(folder, "fit")
+    if not photos:
+        raise ConfigError(f"{folder}: expected photos to train on, found none in its train split")
+    return batches.load(photos, weight)
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"run: expected a folder that can be made, got {folder}: {error}") from error
+
+
+def _epochs_done(run: Path) -> int:
+    """How many epochs a broken-off run has behind it; its log is cut to these."""
+    state, log = run / _STATE / "training_metadata.json", run / _LOG
+    done = int(json.loads(state.read_text())["epoch"]) if state.is_file() else 0
+    if log.is_file():
+        log.write_bytes(b"".join(log.read_bytes().splitlines(keepends=True)[: done + 1]))
+    return done
 
 
 def main(arguments: list[str] | None = None) -> int:

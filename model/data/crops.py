@@ -6,6 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from model.detector import INPUT_MULTIPLE
+
 _LEAST_VISIBLE = 0.35  # of an airplane's area; less is no airplane to learn from
 _LEAST_SIDE_PX = 6.0  # the longer side of a box in the crop
 
@@ -25,6 +27,10 @@ class CropConfig:
     near_airplane: float = 0.75
     size_px: tuple[float, float] = (10.0, 150.0)
     scale: tuple[float, float] = (0.45, 2.2)
+
+    def __post_init__(self) -> None:
+        if self.side_px < 1 or self.side_px % INPUT_MULTIPLE:
+            raise ValueError(f"side_px: expected a multiple of {INPUT_MULTIPLE}, got {self.side_px}")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
