@@ -1,0 +1,32 @@
+"""Real georeferenced scenes: every labelled airplane is found where it stands."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import pipeline
+from geo.raster import read_header
+from geo.types import FloatArray
+
+SCENES = Path(__file__).resolve().parents[3] / "shared" / "data" / "scenes"
+
+pytestmark = pytest.mark.skipif(not SCENES.is_dir(), reason=f"the real scenes are not here: {SCENES}")
+
+
+@pytest.mark.parametrize("name", ["hamburg", "milwaukee"])
+def test_every_labelled_airplane_is_found_within_two_metres(name: str) -> None:
+    scene = SCENES / f"{name}.tif"
+    labelled = np.array(json.loads((SCENES / f"{name}_boxes.json").read_text()), np.float64)
+    frame = pipeline.detect(scene)
+    found = frame[["xmin_px", "ymin_px", "xmax_px", "ymax_px"]].to_numpy()
+    georef = read_header(str(scene)).georef
+    assert georef is not None
+    for centre in centres(labelled):
+        metres = georef.ground_distance_m(np.repeat(centre[None], len(found), axis=0), centres(found))
+        assert metres.min() <= 2.0
+
+
+def centres(boxes: FloatArray) -> FloatArray:
+    return np.asarray((boxes[:, :2] + boxes[:, 2:]) / 2)
