@@ -175,7 +175,7 @@ def by_scipy(pictures: NDArray[np.float32], kernel: NDArray[np.float32], stride:
 def test_converted_layers_compute_what_pytorchs_kernels_say(
     network: Any, packaged: dict[str, NDArray[Any]], name: str, source: str, stride: int
 ) -> None:
-    layer, kernel = network.get_layer(name), packaged[f"{source}.weight"]
+    layer, kernel = network.get_layer(name), packaged[f"{source}.weight"].astype(np.float16).astype(np.float32)
     depthwise = isinstance(layer, keras.layers.DepthwiseConv2D)
     channels = kernel.shape[0] if depthwise else kernel.shape[1]
     picture = np.random.default_rng(2).normal(size=(8, 10, channels)).astype(np.float32)
