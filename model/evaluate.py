@@ -13,8 +13,11 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from geo.errors import ConfigError, FinderError
 from geo.raster import read_header
+from geo.types import FloatArray
 from model import config as config_file
 from model import metrics, weights_io
 from model.data import sources
@@ -76,19 +79,43 @@ def read_scan_config(path: Path) -> ScanConfig:
     return config_file.parse(ScanConfig, shared, str(path))
 
 
-def evaluate(photos: Iterable[Photo], predictor: Predictor, config: ScanConfig, batch: int) -> dict[float, Outcomes]:
-    """Looks at photos and compares what is found with the truth.
+@dataclass(frozen=True, slots=True, eq=False)
+class Findings:
+    """What became of one set.
 
-    Returns:
-        The outcomes over all photos, for each overlap asked of a detection: 0.5 and 0.75.
+    Attributes:
+        outcomes: over all photos, for each overlap asked of a detection: 0.5 and 0.75.
+        sizes_m: the longer side of every airplane's box, metres, where the resolution is known.
     """
+
+    outcomes: dict[float, Outcomes]
+    sizes_m: FloatArray
+
+
+def evaluate(photos: Iterable[Photo], predictor: Predictor, config: ScanConfig, batch: int) -> Findings:
+    """Looks at photos and compares what is found with the truth."""
     parts: dict[float, list[Outcomes]] = {iou: [] for iou in _IOUS}
+    sizes = [np.zeros(0)]
     for photo in photos:
         header = read_header(str(photo.path), photo.resolution_m)
         found = scan(header, config, predictor, batch)
         for iou, outcomes in parts.items():
             outcomes.append(metrics.outcomes(found, photo.boxes, header.width, header.height, iou))
-    return {iou: Outcomes.concatenate(outcomes) for iou, outcomes in parts.items()}
+        if photo.resolution_known:
+            sizes.append((photo.boxes[:, 2:] - photo.boxes[:, :2]).max(axis=1, initial=0) * max(header.resolution_m))
+    outcomes_by_iou = {iou: Outcomes.concatenate(outcomes) for iou, outcomes in parts.items()}
+    return Findings(outcomes_by_iou, np.concatenate(sizes))
+
+
+def histograms(of: Findings) -> dict[str, dict[str, int]]:
+    """How many found airplanes score what, in tenths, and how many airplanes are how long, in tens of metres."""
+    loose = of.outcomes[0.5]
+    scores, _ = np.histogram(loose.scores[loose.correct], np.linspace(0, 1, 11))
+    sizes, _ = np.histogram(of.sizes_m, [*range(0, 80, 10), np.inf])
+    return {
+        "score": {f"{low / 10:.1f}": int(count) for low, count in enumerate(scores)},
+        "size_m": {f"{low * 10}": int(count) for low, count in enumerate(sizes)},
+    }
 
 
 def row(of: dict[float, Outcomes], min_score: float) -> dict[str, float | int | None]:
@@ -132,14 +159,15 @@ def run(config: EvaluateConfig) -> dict[str, Any]:
     found = {
         name: evaluate(_shown(some, name), predictor, scan_config, config.batch_size) for name, some in photos.items()
     }
-    together = {iou: Outcomes.concatenate([of[iou] for of in found.values()]) for iou in _IOUS}
-    rows = {name: row(of, min_score) for name, of in {**found, "together": together}.items()}
+    outcomes = {name: of.outcomes for name, of in found.items()}
+    outcomes["together"] = {iou: Outcomes.concatenate([of[iou] for of in outcomes.values()]) for iou in _IOUS}
     return {
         "model": predictor.name,
         "split": config.split,
         "min_score": min_score,
         "scan": asdict(scan_config),
-        "sets": rows,
+        "sets": {name: row(of, min_score) for name, of in outcomes.items()},
+        "histograms": {name: histograms(of) for name, of in found.items()},
     }
 
 

@@ -16,6 +16,8 @@ from geo.errors import ConfigError, RasterError
 
 # The part of a set's train photos, at most, on which thresholds and the like are chosen.
 _DEV_SHARE = 0.1
+# What the truth beside a rendered scene is called.
+_TRUTH = ".truth.geojson"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -26,13 +28,14 @@ class Photo:
         path: the picture's file.
         group: the airport or area it shows, unique over all sets.
         boxes: airplanes (N, 4): xmin, ymin, xmax, ymax in pixels, corner origin, half-open, float64.
-        resolution_m: metres per pixel, measured or, where `resolution_known` is false, typical of the set.
+        resolution_m: metres per pixel, measured or, where `resolution_known` is false, typical of the set; None where
+            the picture's own georeference tells.
     """
 
     path: Path
     group: str
     boxes: NDArray[np.float64]
-    resolution_m: float
+    resolution_m: float | None
     resolution_known: bool
 
     def pixels(self) -> NDArray[np.uint8]:
@@ -52,7 +55,7 @@ def read_photos(folder: Path, split: str) -> list[Photo]:
     """Reads the photos of one set.
 
     Args:
-        folder: holds `annotations.json`.
+        folder: holds `annotations.json`, or scenes that `geo.render` has drawn (all of them `val`).
         split: `val`, `train`, or one of the two parts of train that share no group: `fit` and `dev`.
 
     Raises:
@@ -61,12 +64,31 @@ def read_photos(folder: Path, split: str) -> list[Photo]:
     if split not in ("train", "val", "fit", "dev"):
         raise ConfigError(f"split: expected train, val, fit or dev, got {split!r}")
     file = folder / "annotations.json"
+    truths = sorted(folder.glob(f"*{_TRUTH}"))
+    if truths and not file.is_file():
+        return [_scene(truth) for truth in truths] if split == "val" else []
     if not file.is_file():
         raise ConfigError(f"{folder}: expected a data set with an annotations.json, found none: check the path")
     try:
         return _photos(folder, json.loads(file.read_text(encoding="utf-8")), split)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ConfigError(f"{file}: expected annotations of photos, these are damaged: {error!r}") from error
+
+
+def _scene(truth: Path) -> Photo:
+    """A rendered scene with its truth."""
+    try:
+        found = [feature["properties"] for feature in json.loads(truth.read_text(encoding="utf-8"))["features"]]
+        boxes = [[airplane[side] for side in ("xmin_px", "ymin_px", "xmax_px", "ymax_px")] for airplane in found]
+    except (KeyError, TypeError, ValueError) as error:
+        raise ConfigError(f"{truth}: expected the truth of a rendered scene, this is damaged: {error!r}") from error
+    return Photo(
+        path=truth.with_name(truth.name.removesuffix(_TRUTH) + ".tif"),
+        group=truth.name,
+        boxes=np.array(boxes, np.float64).reshape(-1, 4),
+        resolution_m=None,
+        resolution_known=True,
+    )
 
 
 def total_airplanes(photos: Iterable[Photo]) -> int:
