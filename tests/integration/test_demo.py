@@ -15,7 +15,7 @@ from pipeline.ledger import read_ledger
 from pipeline.sinks.geojson import read_geojson
 
 # The smallest scenes that have every kind of tile: at an edge, at a seam, on two levels.
-SIZE = 1300
+SIZE = 1600
 
 
 @pytest.fixture(scope="module")
