@@ -62,6 +62,12 @@ def test_large_airplanes_get_more_cells_up_to_a_bound() -> None:
         assert assignment.targets(box, NONE, 96, 96)[..., POSITIVE].sum() == cells
 
 
+def test_of_two_airplanes_as_near_the_first_gets_the_cell() -> None:
+    boxes = np.array([[20.0, 20, 60, 60], [30, 10, 50, 70]])
+    target = assignment.targets(boxes, NONE, HEIGHT, WIDTH)
+    np.testing.assert_array_equal(target[4, 4, BOX], boxes[0])
+
+
 def test_a_picture_without_airplanes_counts_everywhere() -> None:
     target = assignment.targets(NONE, NONE, HEIGHT, WIDTH)
     assert target.shape == (HEIGHT // STRIDE, WIDTH // STRIDE, assignment.CHANNELS)

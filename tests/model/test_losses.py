@@ -105,17 +105,32 @@ def test_ignored_cells_teach_nothing() -> None:
     assert loss_of(wanted, cells) == loss_of(wanted, other)
 
 
-def test_gradients_move_what_should_move() -> None:
-    wanted = target()
-    cells = tf.Variable(drawn_cells(4))
+def gradient_of(wanted: NDArray[np.float32], cells: NDArray[np.float32]) -> NDArray[np.float32]:
+    variable = tf.Variable(cells)
     with tf.GradientTape() as tape:
-        loss = detection_loss(wanted, cells)
-    gradient = tape.gradient(loss, cells).numpy()
+        loss = detection_loss(wanted, variable)
+    return np.asarray(tape.gradient(loss, variable))
+
+
+def test_scores_are_pulled_towards_their_aim_and_the_aim_stays() -> None:
+    wanted, cells = target(), drawn_cells(4)
     positive = wanted[..., assignment.POSITIVE] == 1
-    assert (gradient[~positive][:, 1:] == 0).all()  # no airplane, no box to learn
-    assert (gradient[wanted[..., assignment.COUNTED] == 0] == 0).all()
+    score = 1 / (1 + np.exp(-cells[..., 0]))
+    iou, _ = generalized_iou(decode.boxes(cells), wanted[..., assignment.BOX])
+    aim = np.maximum(ops.convert_to_numpy(iou), 0.3)
+    # Cross-entropy of a logit has the slope score - aim; neither the aim nor the weight has one of its own.
+    slope = np.where(positive, score - aim, 0.75 * score**3 * wanted[..., assignment.COUNTED]) / positive.sum()
+    np.testing.assert_allclose(gradient_of(wanted, cells)[..., 0], slope, rtol=1e-3, atol=1e-6)
+
+
+def test_boxes_are_learned_where_airplanes_are_whatever_their_score() -> None:
+    wanted, cells = target(), drawn_cells(4)
+    positive = wanted[..., assignment.POSITIVE] == 1
+    gradient = gradient_of(wanted, cells)[..., 1:]
+    assert (gradient[~positive] == 0).all()
     assert (gradient[positive] != 0).any(axis=1).all()
-    assert (gradient[~positive & (wanted[..., assignment.COUNTED] == 1)][:, 0] > 0).all()
+    surer = cells + np.array([3, 0, 0, 0, 0], np.float32)
+    np.testing.assert_allclose(gradient_of(wanted, surer)[..., 1:], gradient, rtol=1e-4, atol=1e-7)
 
 
 def test_a_picture_without_airplanes_has_a_finite_loss_and_gradient() -> None:
