@@ -27,7 +27,7 @@ def road(
     world.pave(frame, ribbon(line, width), tone, Tier.ROAD, Material.ASPHALT)
     if width >= 6:
         for mark in dashes(line, 4, 8):
-            world.pave(frame, ribbon(mark, 0.3), (206, 206, 200), Tier.SHOULDER)
+            world.pave(frame, ribbon(mark, 0.2), np.minimum(tone * 1.3, 220), Tier.SHOULDER)
     _traffic(world, frame, line, width, rng, traffic)
 
 

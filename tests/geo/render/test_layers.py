@@ -48,3 +48,15 @@ def test_touching_finds_what_a_look_at_every_ring_finds(
         if covered_x & set(range(left, left + wide)) and covered_y & set(range(top, top + high)):
             expected.append(k)
     assert packed.touching(left, top, left + wide, top + high) == expected
+
+
+def test_rings_are_put_on_the_grid_without_a_shift() -> None:
+    offsets = (np.arange(50) + 0.5) / 50
+    layer = Layer(1)
+    for offset in offsets:
+        layer.add(rectangle(10 + offset, 4 + offset, 30 + offset, 8 + offset), (1,))
+    bounds = layer.pack(1.0).bounds.astype(float)
+    middles = (bounds[:, [0, 1]] + bounds[:, [2, 3]] + 1) / 2  # both ends are filled
+    errors = middles - np.stack([20 + offsets, 6 + offsets], axis=1)
+    assert np.abs(errors).max() <= 0.5
+    np.testing.assert_allclose(errors.mean(axis=0), 0, atol=0.02)

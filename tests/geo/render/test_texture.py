@@ -34,6 +34,13 @@ def test_coarser_fields_change_more_slowly() -> None:
     assert fine > medium > blotchy > coarse
 
 
+def test_the_coarse_field_has_no_steps() -> None:
+    coarse = drawn().at(100, 100, 500, 500)[2]
+    steps = np.abs(np.diff(coarse, axis=0))
+    samples = np.abs(np.diff(drawn().coarse, axis=0)).max()
+    assert steps.max() <= samples / 16 * 1.01
+
+
 def test_another_seed_is_another_field() -> None:
     textures = drawn()
     assert not np.array_equal(textures.fine, draw_textures(5).fine)
