@@ -79,13 +79,14 @@ def _scene(truth: Path) -> Photo:
     """A rendered scene with its truth."""
     try:
         found = [feature["properties"] for feature in json.loads(truth.read_text(encoding="utf-8"))["features"]]
-        boxes = [[airplane[side] for side in ("xmin_px", "ymin_px", "xmax_px", "ymax_px")] for airplane in found]
+        sides = [[airplane[side] for side in ("xmin_px", "ymin_px", "xmax_px", "ymax_px")] for airplane in found]
+        boxes = np.array(sides, np.float64).reshape(-1, 4)
     except (KeyError, TypeError, ValueError) as error:
         raise ConfigError(f"{truth}: expected the truth of a rendered scene, this is damaged: {error!r}") from error
     return Photo(
         path=truth.with_name(truth.name.removesuffix(_TRUTH) + ".tif"),
         group=truth.name,
-        boxes=np.array(boxes, np.float64).reshape(-1, 4),
+        boxes=boxes,
         resolution_m=None,
         resolution_known=True,
     )
