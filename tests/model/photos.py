@@ -7,6 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from tests.geo.scenes import write_tiff
+
 WIDTH, HEIGHT = 200, 150
 GROUND = 50
 # Airplanes of every photo, none at its edge: a box and its red level.
@@ -30,4 +32,15 @@ def write_set(folder: Path, pictures: dict[str, NDArray[np.uint8]], split: str =
         images.append({"image": f"{name}.png", "split": split, "group": name, "boxes": boxes})
     content = {"name": folder.name, "gsd_m": 0.5, "assumed_gsd_m": None, "images": images}
     (folder / "annotations.json").write_text(json.dumps(content), encoding="utf-8")
+    return folder
+
+
+def write_rendered(folder: Path, pictures: dict[str, NDArray[np.uint8]]) -> Path:
+    """Writes scenes of 0.5 m with the truth beside them, in the form of `geo.render`; returns the folder."""
+    folder.mkdir(parents=True)
+    sides = ("xmin_px", "ymin_px", "xmax_px", "ymax_px")
+    features = [{"properties": dict(zip(sides, box, strict=True))} for box, _ in AIRPLANES]
+    for name, pixels in pictures.items():
+        write_tiff(folder / f"{name}.tif", pixels)
+        (folder / f"{name}.truth.geojson").write_text(json.dumps({"features": features}), encoding="utf-8")
     return folder

@@ -15,7 +15,7 @@ from model.detector import DetectorConfig
 from model.metrics import Outcomes
 from model.predictor import FakePredictor
 from model.weights_io import CONFIG_FILE, WEIGHTS_FILE, ModelConfig
-from tests.model.photos import picture, write_set
+from tests.model.photos import picture, write_rendered, write_set
 
 SCAN = {
     "tiling": {"levels_m": [0.5, 1.0], "tile_px": 128, "halo_px": 16},
@@ -137,6 +137,27 @@ def test_record_writes_the_best_threshold_into_the_model(config: Path) -> None:
     assert result(config, "--min-score", str(after.min_score))["sets"]["bright"]["recall"] > 0
     again = result(config, "--sets", "dev", "--split", "dev", "--min-score", str(after.min_score))["sets"]["dev"]
     assert (again["recall"], again["precision"]) == (1, 1)
+
+
+def test_rendered_scenes_are_measured_by_their_own_georeference(config: Path) -> None:
+    write_rendered(config.parent / "data" / "rendered", {"a": picture(), "b": picture(0.9)})
+    found = result(config, "--sets", "rendered", "bright")
+    row = found["sets"]["rendered"]
+    assert (row["airplanes"], row["ap75"], row["recall"], row["precision"]) == (6, 1, 1, 1)
+    # Two pictures of airplanes of 15, 14 and 22.5 m, whose resolution is known in both sets.
+    for name in ("rendered", "bright"):
+        sizes = found["histograms"][name]["size_m"]
+        assert {size: count for size, count in sizes.items() if count} == {"10": 4, "20": 2}
+    assert sum(found["histograms"]["rendered"]["size_m"].values()) == 6
+
+
+def test_histograms_tell_scores_of_what_is_right(config: Path) -> None:
+    wrong = picture()
+    wrong[70:82, 60:75] = 150
+    write_set(config.parent / "data" / "mixed", {"a": wrong})
+    scores = result(config, "--sets", "mixed")["histograms"]["mixed"]["score"]
+    assert list(scores) == [f"{tenth / 10:.1f}" for tenth in range(10)]
+    assert {low: count for low, count in scores.items() if count} == {"0.9": 3}
 
 
 def test_a_set_without_airplanes_has_false_hits_and_no_average(config: Path) -> None:

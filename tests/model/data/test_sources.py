@@ -11,6 +11,7 @@ from PIL import Image
 
 from geo.errors import ConfigError, RasterError
 from model.data import sources
+from tests.model.photos import AIRPLANES, picture, write_rendered
 
 GROUPS = st.lists(st.sampled_from([f"airport {number}" for number in range(30)]), max_size=120)
 
@@ -117,6 +118,35 @@ def test_damaged_annotations_are_refused_by_name(tmp_path: Path, text: str) -> N
     with pytest.raises(ConfigError, match=str(file)) as caught:
         sources.read_photos(tmp_path, "val")
     assert "\n" not in str(caught.value)
+
+
+def test_rendered_scenes_are_a_val_set(tmp_path: Path) -> None:
+    folder = write_rendered(tmp_path / "scenes", {"b": picture(), "a": picture(0.5)})
+    first, second = sources.read_photos(folder, "val")
+    assert [first.path, second.path] == [folder / "a.tif", folder / "b.tif"]
+    assert first.group != second.group
+    assert first.boxes.tolist() == [box for box, _ in AIRPLANES]
+    assert (first.resolution_m, first.resolution_known) == (None, True)
+    np.testing.assert_array_equal(second.pixels(), picture())
+    assert all(sources.read_photos(folder, split) == [] for split in ("train", "fit", "dev"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{",
+        "[]",
+        "{}",
+        '{"features": [{}]}',
+        '{"features": [{"properties": {"xmin_px": 1}}]}',
+        '{"features": [{"properties": {"xmin_px": "a", "ymin_px": 0, "xmax_px": 1, "ymax_px": 1}}]}',
+    ],
+)
+def test_a_damaged_truth_of_a_scene_is_refused_by_name(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "a.truth.geojson"
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError, match=str(file)):
+        sources.read_photos(tmp_path, "val")
 
 
 def test_a_picture_that_is_missing_or_none_is_refused_by_name(tmp_path: Path) -> None:
