@@ -93,8 +93,8 @@ def _build(world: World, airport: _Airport, seed: int) -> Polygon:
 def _taxiways(net: TaxiNet, half: float, rng: np.random.Generator) -> None:
     """The parallel taxiway, its ways to the runway and to the aprons."""
     net.along(_TAXIWAY_Y, -half, half, 25.0)
-    for x in (-half + 12, half - 12):
-        net.link(x, 0, _TAXIWAY_Y, 28.0)
+    for end in (-1, 1):
+        net.link(end * (half - 12), 0, _TAXIWAY_Y, 28.0, turns=(-end,))
     for x in np.arange(-half + 320, half - 250, rng.uniform(420, 640)):
         net.link(x, 0, _TAXIWAY_Y, 24.0, float(rng.choice((0.0, 0.0, 110.0, -110.0))))
     for x in np.arange(-half + rng.uniform(60, 140), half, rng.uniform(150, 240)):

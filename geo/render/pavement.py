@@ -36,13 +36,15 @@ class TaxiNet:
         """Add a taxiway along x."""
         self.paths.append((np.array([(x0, y), (x1, y)]), width))
 
-    def link(self, x: float, y0: float, y1: float, width: float, slant: float = 0.0) -> None:
-        """Add a taxiway from (x, y0) to (x + slant, y1), with curved lines into the taxiways it meets."""
+    def link(
+        self, x: float, y0: float, y1: float, width: float, slant: float = 0.0, turns: tuple[int, ...] = (-1, 1)
+    ) -> None:
+        """Add a taxiway from (x, y0) to (x + slant, y1), with lines that curve to smaller x (-1) and greater x (1)."""
         self.paths.append((np.array([(x, y0), (x + slant, y1)]), width))
         if abs(y1 - y0) < 2.5 * _CURVE_M or slant:
             return
         down = math.copysign(1.0, y1 - y0)
-        for turn in (-1, 1):
+        for turn in turns:
             for y, out in ((y0, down), (y1, -down)):
                 start = 0.0 if turn < 0 else -out * math.pi
                 centre = (x + turn * _CURVE_M, y + out * _CURVE_M)

@@ -73,7 +73,7 @@ def lay_runway(world: World, frame: Place, runway: Runway, rng: np.random.Genera
     _resurface(world, frame, runway, base, rng)
     for end, inwards in ((x0, 0.0), (x1, math.pi)):
         place = frame.child(end, y, inwards)
-        _mark_end(world, place, runway, rng)
+        _mark_end(world, place, runway)
         _rubber(world, place, min(0.4 * (x1 - x0), 900), rng)
     for dash in dashes([(x0 + 90, y), (x1 - 90, y)], 36, 24):
         world.pave(frame, ribbon(dash, 0.9), WHITE_PAINT, Tier.MARKING)
@@ -91,7 +91,7 @@ def _resurface(world: World, frame: Place, runway: Runway, base: NDArray[np.floa
     world.pave(frame, rectangle(begin, lanes[2], end, lanes[6]), base * rng.uniform(0.86, 1.06), Tier.SLAB)
 
 
-def _mark_end(world: World, end: Place, runway: Runway, rng: np.random.Generator) -> None:
+def _mark_end(world: World, end: Place, runway: Runway) -> None:
     """Threshold, number, touchdown marks, chevrons on the blast pad; x runs inwards from the threshold."""
     half, length = runway.width / 2, runway.x1 - runway.x0
     right = np.arange(2.0, half - 4, 3.6)
@@ -107,10 +107,15 @@ def _mark_end(world: World, end: Place, runway: Runway, rng: np.random.Generator
     elif length > _MIDDLING_M:
         marks += [(200.0, 8 * side - 2, 230.0, 8 * side + 2) for side in (-1, 1)]
     world.pave(end, rectangles(marks), WHITE_PAINT, Tier.MARKING)
-    number = int(rng.integers(1, 37))
+    number = runway_number(end)
     _write(world, end.child(48, 0), (number // 10, number % 10))
     for x in np.arange(-52, -12, 14.0):
         world.pave(end, ribbon([(x, -half), (x + 20, 0), (x, half)], 1.0), YELLOW_PAINT, Tier.MARKING)
+
+
+def runway_number(end: Place) -> int:
+    """Return what is painted at a runway's end: the heading, in tens of degrees 1..36, of those who land along x."""
+    return round((math.degrees(end.angle) + 90) / 10 - 1) % 36 + 1
 
 
 def _write(world: World, place: Place, digits: tuple[int, int]) -> None:

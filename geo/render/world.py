@@ -26,7 +26,6 @@ class Material(IntEnum):
     ASPHALT = 3
     FIELD = 4
     SOIL = 5
-    WATER = 6
 
 
 class Tier(IntEnum):
@@ -51,7 +50,6 @@ class Level(IntEnum):
     AIRPLANE = 1
     STRUCTURE = 2
     TREE = 3
-    TOP = 4
 
 
 @dataclass(frozen=True, slots=True)
