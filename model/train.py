@@ -13,6 +13,7 @@ from pathlib import Path
 
 import keras
 
+from geo import render
 from geo.errors import ConfigError, FinderError
 from model import config as config_file
 from model import weights_io
@@ -40,6 +41,31 @@ class SourceConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class RenderedConfig:
+    """Sample scenes to train on beside the photos; drawn into the run's folder where they are not there yet.
+
+    Attributes:
+        weight: share of the crops, on the scale of the sets' weights.
+        seeds: the scenes, one for each seed.
+        size_px: side of a scene.
+        resolution_m: ground resolutions of a pixel, taken in turn.
+    """
+
+    weight: float
+    seeds: tuple[int, ...]
+    size_px: int = 2400
+    resolution_m: tuple[float, ...] = (0.5, 0.35)
+
+    def __post_init__(self) -> None:
+        if not self.weight > 0:
+            raise ValueError(f"weight: expected a number above 0, got {self.weight}")
+        if not self.seeds:
+            raise ValueError("seeds: expected one or more, got none")
+        if not self.resolution_m:
+            raise ValueError("resolution_m: expected one or more, got none")
+
+
+@dataclass(frozen=True, slots=True)
 class TrainConfig:
     """Everything that a training depends on.
 
@@ -48,6 +74,7 @@ class TrainConfig:
         data: folder of the data sets.
         sources: the sets and their weights.
         run: the run's folder.
+        rendered: sample scenes to train on as well.
         start: `imagenet`, or the path of a `weights.safetensors` to go on from.
         frozen_blocks: leading blocks of the backbone that stay as they are.
         batch, steps_per_epoch, epochs: crops a step, steps between two checkpoints, and checkpoints.
@@ -60,6 +87,7 @@ class TrainConfig:
     data: Path
     sources: tuple[SourceConfig, ...]
     run: Path
+    rendered: RenderedConfig | None = None
     detector: DetectorConfig = field(default_factory=DetectorConfig)
     crops: CropConfig = field(default_factory=CropConfig)
     start: str = "imagenet"
@@ -90,10 +118,12 @@ def train(config: TrainConfig) -> Path:
         WeightsError: `start` names weights that do not fit.
     """
     keras.utils.set_random_seed(config.seed)
+    _make_folder(config.run)
     loaded = [_load(config.data / source.set, source.weight) for source in config.sources]
+    if config.rendered is not None:
+        loaded.append(_draw(config.rendered, config.run / "rendered"))
     model = _start(config)
     model.compile(optimizer=_optimizer(config), loss=DetectionLoss())
-    _make_folder(config.run)
     done = _epochs_done(config.run)
     crops = batches.Crops(loaded, config.crops, config.batch, config.steps_per_epoch, config.seed, epoch=done)
     model.fit(
@@ -166,6 +196,16 @@ def _load(folder: Path, weight: float) -> batches.Source:
     if not photos:
         raise ConfigError(f"{folder}: expected photos to train on, found none in its train split")
     return batches.load(photos, weight)
+
+
+def _draw(config: RenderedConfig, folder: Path) -> batches.Source:
+    """Draws the sample scenes that are not there yet, and reads them."""
+    _make_folder(folder)
+    for number, seed in enumerate(config.seeds):
+        if not (folder / f"{seed}.truth.geojson").is_file():
+            resolution_m = config.resolution_m[number % len(config.resolution_m)]
+            render.write(render.render(config.size_px, seed, resolution_m), folder / f"{seed}.tif")
+    return batches.load(sources.read_rendered(folder), config.weight)
 
 
 def _make_folder(folder: Path) -> None:

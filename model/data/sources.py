@@ -64,15 +64,24 @@ def read_photos(folder: Path, split: str) -> list[Photo]:
     if split not in ("train", "val", "fit", "dev"):
         raise ConfigError(f"split: expected train, val, fit or dev, got {split!r}")
     file = folder / "annotations.json"
-    truths = sorted(folder.glob(f"*{_TRUTH}"))
-    if truths and not file.is_file():
-        return [_scene(truth) for truth in truths] if split == "val" else []
+    rendered = [] if file.is_file() else read_rendered(folder)
+    if rendered:
+        return rendered if split == "val" else []
     if not file.is_file():
         raise ConfigError(f"{folder}: expected a data set with an annotations.json, found none: check the path")
     try:
         return _photos(folder, json.loads(file.read_text(encoding="utf-8")), split)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ConfigError(f"{file}: expected annotations of photos, these are damaged: {error!r}") from error
+
+
+def read_rendered(folder: Path) -> list[Photo]:
+    """The scenes in a folder that `geo.render` has drawn.
+
+    Raises:
+        ConfigError: the truth of one is damaged.
+    """
+    return [_scene(truth) for truth in sorted(folder.glob(f"*{_TRUTH}"))]
 
 
 def _scene(truth: Path) -> Photo:
