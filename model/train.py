@@ -118,8 +118,8 @@ def train(config: TrainConfig) -> Path:
         WeightsError: `start` names weights that do not fit.
     """
     keras.utils.set_random_seed(config.seed)
-    _make_folder(config.run)
     loaded = [_load(config.data / source.set, source.weight) for source in config.sources]
+    _make_folder(config.run)
     if config.rendered is not None:
         loaded.append(_draw(config.rendered, config.run / "rendered"))
     model = _start(config)

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
-import dacite
+from model import config as config_file
 
 Status = Literal["complete", "incomplete", "failed"]
 
@@ -167,11 +167,6 @@ def to_json(ledger: Ledger) -> str:
     return json.dumps(dataclasses.asdict(ledger), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def from_mapping(data: Mapping[str, Any]) -> Ledger:
-    """Returns the ledger that was written as JSON and parsed again."""
-    return dacite.from_dict(Ledger, data, dacite.Config(cast=[tuple], strict=True))
-
-
 def read_ledger(path: Path) -> Ledger:
     """Reads a ledger that a run has written."""
-    return from_mapping(json.loads(path.read_text(encoding="utf-8")))
+    return config_file.parse(Ledger, json.loads(path.read_text(encoding="utf-8")), str(path))

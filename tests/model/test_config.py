@@ -1,6 +1,6 @@
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -33,6 +33,8 @@ class Plane:
     spares: tuple[Wing, ...] = ()
     seats: float | None = None
     colours: tuple[str, ...] = ()
+    kind: Literal["glider", "jet"] = "glider"
+    notes: dict[str, Any] = field(default_factory=dict)
 
 
 GOOD = """
@@ -43,6 +45,8 @@ tail: {height_m: 2.5, range_m: [1, 3]}
 spares: [{span_m: 14.5, engines: 0}, {span_m: 18}]
 seats: 1
 colours: [white, red]
+kind: jet
+notes: {years: [1, 2], owner: null}
 """
 
 
@@ -73,6 +77,8 @@ def test_a_file_becomes_a_value(tmp_path: Path) -> None:
         (Wing(14.5, 0), Wing(18.0)),
         1.0,
         ("white", "red"),
+        "jet",
+        {"years": [1, 2], "owner": None},
     )
     assert isinstance(plane.wing.span_m, float)
     assert isinstance(plane.tail.range_m[1], float)
@@ -134,6 +140,8 @@ def test_an_unknown_override_is_named(tmp_path: Path) -> None:
         ("file: 3", "file"),
         ("spares: [{span_m: x}]", "spares[0].span_m"),
         ("spares: 3", "spares"),
+        ("kind: ship", "kind"),
+        ("notes: 3", "notes"),
     ],
 )
 def test_a_wrong_value_is_named(tmp_path: Path, line: str, named: str) -> None:

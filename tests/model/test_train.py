@@ -14,6 +14,7 @@ import yaml
 from keras import layers
 from numpy.typing import NDArray
 
+from geo.raster import read_header
 from model import config as config_file
 from model import train, weights_io
 from model.backbones import efficientnet_lite
@@ -211,6 +212,16 @@ def test_training_goes_on_from_weights_that_are_named(unbroken: Path, data: Path
     for name, array in wanted.items():
         if "moving" not in name:
             np.testing.assert_array_equal(found[name], array)
+
+
+def test_sample_scenes_are_drawn_once_and_trained_on(data: Path, tmp_path: Path) -> None:
+    rendered = {"weight": 1.0, "seeds": [3, 4], "size_px": 128, "resolution_m": [0.5, 1.0]}
+    run = trained(tmp_path, data, rendered=rendered, epochs=1)
+    scenes = {file: file.read_bytes() for file in sorted((run / "rendered").iterdir())}
+    assert [file.name for file in scenes] == ["3.tif", "3.truth.geojson", "4.tif", "4.truth.geojson"]
+    assert read_header(str(run / "rendered" / "4.tif")).resolution_m == pytest.approx((1.0, 1.0), rel=0.01)
+    trained(tmp_path, data, rendered=rendered, epochs=2)
+    assert {file: file.read_bytes() for file in scenes} == scenes
 
 
 def test_training_makes_the_loss_smaller(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

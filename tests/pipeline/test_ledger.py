@@ -1,4 +1,3 @@
-import json
 from pathlib import Path
 
 import pytest
@@ -33,9 +32,13 @@ entries = st.builds(
 
 
 @given(st.lists(entries))
-def test_a_ledger_comes_back_from_json_as_it_was(scenes: list[SceneEntry]) -> None:
+def test_a_ledger_comes_back_from_json_as_it_was(
+    tmp_path_factory: pytest.TempPathFactory, scenes: list[SceneEntry]
+) -> None:
     made = ledger.make_ledger(RUN, 3.5, scenes)
-    assert ledger.from_mapping(json.loads(ledger.to_json(made))) == made
+    file = tmp_path_factory.getbasetemp() / "ledger.json"
+    file.write_text(ledger.to_json(made), encoding="utf-8")
+    assert ledger.read_ledger(file) == made
 
 
 @given(st.lists(entries))
