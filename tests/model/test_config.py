@@ -100,7 +100,7 @@ def test_an_override_fills_what_the_file_leaves_out(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "key", "known"),
     [
-        ("colour: red", "colour", "name, file, wing, tail, spares, seats, colours"),
+        ("colour: red", "colour", "name, file, wing, tail, spares, seats, colours, kind, notes"),
         ("wing: {span_m: 1, span: 3}", "wing.span", "span_m, engines"),
         ("tail: {height: 3}", "tail.height", "height_m, range_m"),
         # A key that is known, and stands, elsewhere.
