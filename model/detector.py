@@ -10,8 +10,6 @@ from keras import layers
 from model.backbones import efficientnet_lite
 
 OUTPUT_STRIDE = 8
-# Height and width of the input must be multiples of this: the stride of the deepest features.
-INPUT_MULTIPLE = 32
 # Objectness of an untrained detector: one cell in a hundred, about what training begins from.
 _PRIOR = 0.01
 

@@ -9,6 +9,8 @@ from geo.types import Detections, FloatArray, ImageArray
 
 # Two cells that answer for one airplane overlap by more than this; two airplanes of one tile by less.
 _TILE_IOU = 0.5
+# Sides and places of tiles are multiples of this: the stride of the detector's deepest features.
+INPUT_MULTIPLE = 32
 
 
 class Predictor(Protocol):

@@ -6,10 +6,23 @@ from dataclasses import dataclass
 import numpy as np
 
 from geo.boxes import Suppression, merge_levels
+from geo.errors import ConfigError
 from geo.grid import Tile, Tiling, plan_levels, plan_tiles, scene_detections
 from geo.raster import RasterReader, SceneHeader
 from geo.types import Detections, ImageArray
-from model.predictor import Predictor
+from model.predictor import INPUT_MULTIPLE, Predictor
+
+
+def check_tiling(tiling: Tiling) -> None:
+    """Refuses tiles that the detector cannot look at.
+
+    Raises:
+        ConfigError: tiles do not lie at multiples of 32 px.
+    """
+    if tiling.align_px % INPUT_MULTIPLE:
+        raise ConfigError(
+            f"tiling.align_px: expected a multiple of {INPUT_MULTIPLE}, got {tiling.align_px}: change it in the config"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +36,9 @@ class ScanConfig:
 
     tiling: Tiling
     suppression: Suppression
+
+    def __post_init__(self) -> None:
+        check_tiling(self.tiling)
 
 
 def detect(predictor: Predictor, tiles: Sequence[Tile], images: Sequence[ImageArray]) -> list[Detections]:

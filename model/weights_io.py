@@ -21,7 +21,6 @@ from model.detector import DetectorConfig, build
 CONFIG_FILE = "config.yaml"
 WEIGHTS_FILE = "weights.safetensors"
 PACKAGED = Path(__file__).parent / "weights"
-DEFAULT = "airplanes-lite0"
 
 
 class WeightsError(FinderError, ValueError):

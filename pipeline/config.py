@@ -11,6 +11,7 @@ from geo.boxes import Suppression
 from geo.errors import ConfigError
 from geo.grid import Tiling
 from model import config as config_file
+from model.scan import check_tiling
 
 DEFAULT_CONFIG = Path(__file__).resolve().parents[1] / "configs" / "pipeline" / "default.yaml"
 
@@ -41,6 +42,7 @@ class PipelineConfig:
             _check_share("min_score", self.min_score)
         _check_positive("batch_size", self.batch_size)
         _check_positive("block_tiles", self.block_tiles)
+        check_tiling(self.tiling)
 
 
 def load_config(path: Path = DEFAULT_CONFIG, overrides: Mapping[str, object] | None = None) -> PipelineConfig:

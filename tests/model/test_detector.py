@@ -6,7 +6,8 @@ import pytest
 from keras import ops
 
 from model import decode
-from model.detector import INPUT_MULTIPLE, OUTPUT_STRIDE, DetectorConfig, build
+from model.detector import OUTPUT_STRIDE, DetectorConfig, build
+from model.predictor import INPUT_MULTIPLE
 
 
 @pytest.mark.parametrize(("height", "width"), [(32, 32), (64, 96)])

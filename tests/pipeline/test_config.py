@@ -45,6 +45,7 @@ def test_overrides_go_before_the_file(tmp_path: Path) -> None:
         ({"block_tiles": -2}, "block_tiles: expected a whole number from 1 on, got -2"),
         ({"tiling": {"levels_m": [0.5], "halo": 3}}, "unknown key tiling.halo; known here: levels_m, tile_px"),
         ({"tiling": {"levels_m": []}}, "levels_m"),
+        ({"tiling": {"levels_m": [0.5], "tile_px": 144, "align_px": 16}}, "tiling.align_px: expected a multiple of 32"),
         ({"suppression": {"iou": 2.0, "containment": 0.5}}, "iou"),
     ],
 )
