@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -16,10 +17,10 @@ from pipeline import config as settings
 from pipeline import sources
 from pipeline.config import PipelineConfig
 from pipeline.errors import CommandError, OutputError
+from pipeline.report.page import FILE_NAME as REPORT_FILE
 from pipeline.sinks import geojson
 from pipeline.sinks.whole import check_writable
 
-REPORT_FILE = "report.html"
 LEDGER_FILE = "ledger.json"
 
 _DIRECT = {"directrunner", "direct", "fnapirunner"}
@@ -31,7 +32,7 @@ class Command:
 
     Attributes:
         uris: the scenes, each once.
-        output: the file for the airplanes.
+        outputs: the files for the airplanes, each once.
         ledger: the file for the ledger.
         report: the folder for the report, or None.
         config: the settings, with what the command line overrides.
@@ -40,7 +41,7 @@ class Command:
     """
 
     uris: tuple[str, ...]
-    output: Path
+    outputs: tuple[Path, ...]
     ledger: Path
     report: Path | None
     config: PipelineConfig
@@ -61,22 +62,24 @@ def parse(argv: Sequence[str]) -> Command:
     Raises:
         FinderError: an option, an input, an output or the config is wrong.
     """
+    for word in argv:
+        sources.check_text(word)
     options, rest = _parser().parse_known_args(argv)
     beam = _beam_options(rest)
-    output = _output(options.output)
+    outputs = tuple(dict.fromkeys(options.output))
     report = options.report
-    ledger = report / LEDGER_FILE if report else output.with_name(f"{output.name}.{LEDGER_FILE}")
+    ledger = report / LEDGER_FILE if report else outputs[0].with_name(f"{outputs[0].name}.{LEDGER_FILE}")
     overrides = {"model": options.model, "min_score": options.min_score}
     command = Command(
         uris=sources.scene_uris(options.input),
-        output=output,
+        outputs=outputs,
         ledger=ledger,
         report=report,
         config=settings.load_config(options.config, overrides),
         runner=_runner(beam.view_as(StandardOptions).runner),
         beam=beam,
     )
-    for path in (output, ledger, *([report / REPORT_FILE] if report else [])):
+    for path in (*outputs, ledger, *([report / REPORT_FILE] if report else [])):
         check_writable(path)
     return command
 
@@ -111,23 +114,51 @@ def _parser() -> _Parser:
         metavar="PATTERN",
         help="raster, folder, glob or .txt list; repeatable",
     )
-    add("--output", type=Path, required=True, metavar="PATH", help=f"file to write, {geojson.SUFFIX}")
-    add("--config", type=Path, default=settings.DEFAULT_CONFIG, metavar="FILE", help="settings (default: %(default)s)")
+    add(
+        "--output",
+        type=_output,
+        action="append",
+        required=True,
+        metavar="PATH",
+        help=f"file to write, {geojson.SUFFIX}; repeatable",
+    )
+    add("--config", type=_path, default=settings.DEFAULT_CONFIG, metavar="FILE", help="settings (default: %(default)s)")
     add("--model", metavar="NAME|PATH", help="packaged model, or a model's folder (default: the one in the settings)")
     add(
-        "--min-score", type=float, metavar="S", help="leave out airplanes below this score, 0..1 (default: the model's)"
+        "--min-score",
+        type=_score,
+        metavar="S",
+        help="leave out airplanes below this score, 0..1 (default: the model's)",
     )
-    add("--report", type=Path, metavar="DIR", help=f"folder for {REPORT_FILE} and {LEDGER_FILE}")
+    add("--report", type=_path, metavar="DIR", help=f"folder for {REPORT_FILE} and {LEDGER_FILE}")
     return parser
 
 
-def _output(path: Path) -> Path:
+def _output(text: str) -> Path:
+    path = Path(text)
     if path.suffix.lower() != geojson.SUFFIX:
         got = f"'{path.suffix}'" if path.suffix else "no suffix"
         raise OutputError(
-            f"--output {path}: expected the suffix {geojson.SUFFIX}, got {got}: other formats are to come"
+            f"--output {text}: expected the suffix {geojson.SUFFIX}, got {got}: name a file such as x{geojson.SUFFIX}"
         )
     return path
+
+
+def _path(text: str) -> Path:
+    # An empty word, as a shell makes of a variable that is not set, would mean the working directory.
+    if not text:
+        raise argparse.ArgumentTypeError("expected a path, got an empty word")
+    return Path(text)
+
+
+def _score(text: str) -> float:
+    try:
+        score = float(text)
+    except ValueError:
+        score = math.nan
+    if not 0 <= score <= 1:
+        raise argparse.ArgumentTypeError(f"expected a number from 0 to 1, got {text}")
+    return score
 
 
 def _beam_options(words: Sequence[str]) -> PipelineOptions:

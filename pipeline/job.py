@@ -13,7 +13,8 @@ from apache_beam.runners.runner import PipelineRunner
 
 from model.predictor import Predictor
 from pipeline.engine import Engine, load_model
-from pipeline.ledger import Ledger, RunInfo, read_ledger
+from pipeline.ledger import Ledger, RunInfo, SceneEntry, read_ledger
+from pipeline.records import Airplane
 from pipeline.sinks.transforms import WriteGeoJson, WriteLedger
 from pipeline.transforms import FindAirplanes
 from pipeline.values import SceneResult
@@ -26,14 +27,14 @@ class Job:
     Attributes:
         uris: the scenes.
         engine: the model and the settings.
-        geojson: the file for the airplanes.
+        outputs: the files for the airplanes.
         ledger: the file for the ledger.
         info: what the ledger says of the run.
     """
 
     uris: tuple[str, ...]
     engine: Engine
-    geojson: Path
+    outputs: tuple[Path, ...]
     ledger: Path
     info: RunInfo
 
@@ -58,14 +59,15 @@ def run_job(
         )
         airplanes = results | "Airplanes" >> beam.FlatMap(_airplanes)
         lines = results | "Lines" >> beam.Map(_line)
-        written = airplanes | "WriteGeoJson" >> WriteGeoJson(job.geojson)
+        paths = tuple(airplanes | f"Write {path}" >> WriteGeoJson(path) for path in job.outputs)
+        written = paths | "Written" >> beam.Flatten()
         _ = (lines, written) | "WriteLedger" >> WriteLedger(job.ledger, job.info)
     return read_ledger(job.ledger)
 
 
-def _airplanes(result: SceneResult) -> object:
+def _airplanes(result: SceneResult) -> tuple[Airplane, ...]:
     return result.airplanes
 
 
-def _line(result: SceneResult) -> object:
+def _line(result: SceneResult) -> SceneEntry:
     return result.entry

@@ -66,11 +66,11 @@ def _work(command: Command, engine: Engine, words: Sequence[str]) -> Ledger:
     from pipeline.report.page import write_report
     from pipeline.sinks.geojson import read_geojson
 
-    job = Job(command.uris, engine, command.output, command.ledger, run_info(engine, words))
+    job = Job(command.uris, engine, command.outputs, command.ledger, run_info(engine, words))
     with progress.Display():
         ledger = run_job(job, command.runner, command.beam)
     if command.report:
-        write_report(command.report, read_geojson(command.output), ledger)
+        write_report(command.report, read_geojson(command.outputs[0]), ledger)
     return ledger
 
 
@@ -103,12 +103,12 @@ def _summarize(ledger: Ledger, command: Command) -> None:
     sys.stderr.write(
         f"{totals.airplanes} airplanes in {totals.scenes} scenes ({totals.complete} complete, "
         f"{totals.incomplete} incomplete, {totals.failed} failed), {totals.km2:.2f} km2 in {ledger.seconds:.0f} s: "
-        f"{command.output}, {command.ledger}\n"
+        f"{', '.join(map(str, (*command.outputs, command.ledger)))}\n"
     )
 
 
 def _say(error: FinderError, status: int) -> int:
-    sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
+    sys.stderr.write(f"error: {' '.join(str(error).splitlines())}\n")
     return status
 
 

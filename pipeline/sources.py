@@ -27,15 +27,28 @@ def scene_uris(patterns: Iterable[str]) -> tuple[str, ...]:
         spellings, comes once, by its first name.
 
     Raises:
-        InputError: a pattern names nothing.
+        InputError: a pattern names nothing, or a file whose name is no UTF-8.
     """
     by_place: dict[str, str] = {}
     for pattern in patterns:
         for uri in _expand(pattern):
+            check_text(uri)
             by_place.setdefault(os.path.realpath(uri), uri)
     if not by_place:
         raise InputError("expected at least one scene, got none: name a raster file, a folder, a glob or a .txt list")
     return tuple(by_place.values())
+
+
+def check_text(name: str) -> None:
+    """Refuses a name that neither GeoJSON nor the ledger could hold: bytes that are no UTF-8, which Linux allows.
+
+    Raises:
+        InputError: it is one.
+    """
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(f"{name!r}: expected a name in UTF-8, got other bytes: rename the file") from error
 
 
 def _expand(pattern: str) -> Iterator[str]:
@@ -47,6 +60,11 @@ def _expand(pattern: str) -> Iterator[str]:
 
 
 def _files(pattern: str) -> list[str]:
+    if not pattern:
+        # Path("") is the working directory; what a shell makes of a variable that is not set should not be.
+        raise InputError(
+            "--input: expected a raster file, a folder, a glob or a .txt list, got an empty word: name one"
+        )
     if "://" in pattern:
         raise InputError(f"{pattern}: expected a local path, got an address: copy the scene to this machine first")
     path = Path(pattern)

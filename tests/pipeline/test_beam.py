@@ -165,7 +165,7 @@ class Broken(FakePredictor):
 
 
 def job(uris: Sequence[str], folder: Path) -> Job:
-    return Job(tuple(uris), Engine(CONFIG, IDENTITY), folder / "x.geojson", folder / "ledger.json", INFO)
+    return Job(tuple(uris), Engine(CONFIG, IDENTITY), (folder / "x.geojson",), folder / "ledger.json", INFO)
 
 
 def test_the_job_writes_airplanes_and_ledger(uris: tuple[str, ...], tmp_path: Path) -> None:

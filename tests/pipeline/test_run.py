@@ -106,6 +106,24 @@ def test_the_same_file_twice_is_one_scene(desk: Desk) -> None:
     assert [entry.scene_uri for entry in desk.ledger().scenes] == ["a.tif"]
 
 
+def test_every_output_is_written_and_the_ledger_goes_by_the_first(desk: Desk) -> None:
+    status, lines = desk.run("--output", "y.geojson", "--output", "./x.geojson")
+    assert status == 0
+    assert len(read_geojson(Path("x.geojson"))) == 4
+    assert Path("y.geojson").read_bytes() == Path("x.geojson").read_bytes()
+    assert [path.name for path in desk.folder.glob("*.ledger.json")] == ["x.geojson.ledger.json"]
+    assert lines[-1].endswith(": x.geojson, y.geojson, x.geojson.ledger.json")
+
+
+def test_names_with_spaces_and_of_every_script(desk: Desk) -> None:
+    folder = desk.folder / "zwei  Räume"
+    folder.mkdir()
+    write_scene(folder / "飛行機 1.tif")
+    assert desk.run(inputs=("zwei  Räume",), output="zwei  Räume/ö.geojson")[0] == 0
+    assert {one.scene_uri for one in read_geojson(folder / "ö.geojson")} == {"zwei  Räume/飛行機 1.tif"}
+    assert "zwei  Räume/gone.tif: expected" in desk.refused(inputs=("zwei  Räume/gone.tif",))
+
+
 def test_a_report_holds_page_and_ledger(desk: Desk) -> None:
     status, _ = desk.run("--report", "report")
     assert status == 0
@@ -226,6 +244,16 @@ def test_inputs_that_name_nothing_are_refused(desk: Desk) -> None:
     assert "hollow: expected a folder with rasters" in desk.refused(inputs=("hollow",))
     assert "missing.tif" in desk.refused(inputs=("a.tif", "missing.tif"))
     assert "--input" in desk.refused(inputs=())
+    assert "--input: expected a raster file, a folder, a glob or a .txt list, got an empty word" in desk.refused(
+        inputs=("",)
+    )
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only there may a name be any bytes")
+def test_a_name_that_no_output_could_hold_is_refused(desk: Desk) -> None:
+    (desk.folder / os.fsdecode(b"b\xff.tif")).touch()
+    assert "'b\\udcff.tif': expected a name in UTF-8" in desk.refused(inputs=(".",))
+    assert "expected a name in UTF-8" in desk.refused(output=os.fsdecode(b"\xff.geojson"))
 
 
 def test_an_output_that_cannot_be_written_is_refused(desk: Desk) -> None:
@@ -235,12 +263,15 @@ def test_an_output_that_cannot_be_written_is_refused(desk: Desk) -> None:
     assert "name another folder" in line
     assert "folder.geojson: expected the name of a file" in desk.refused(output="folder.geojson")
     assert "a.tif/ledger.json: expected a place that can be written" in desk.refused("--report", "a.tif")
+    assert "--report: expected a path, got an empty word" in desk.refused("--report", "")
+    assert "a.tif/y.geojson: expected a place" in desk.refused("--output", "a.tif/y.geojson")
 
 
 def test_a_format_that_is_not_there_is_refused_with_those_that_are(desk: Desk) -> None:
-    for output in ("x.parquet", "x", "x.json"):
+    for output in ("x.parquet", "x", "x.json", ""):
         line = desk.refused(output=output)
         assert f"--output {output}: expected the suffix .geojson, got" in line
+        assert line.endswith(": name a file such as x.geojson")
 
 
 def test_a_config_that_does_not_fit_is_refused(desk: Desk) -> None:
@@ -258,9 +289,8 @@ def test_a_config_that_does_not_fit_is_refused(desk: Desk) -> None:
 
 
 def test_a_score_out_of_range_is_refused(desk: Desk) -> None:
-    assert "min_score: expected a number from 0 to 1, got 2.0" in desk.refused("--min-score", "2")
-    assert "min_score: expected a number from 0 to 1, got nan" in desk.refused("--min-score", "nan")
-    assert "--min-score" in desk.refused("--min-score", "much")
+    for text in ("2", "-0.1", "nan", "much"):
+        assert f"--min-score: expected a number from 0 to 1, got {text}" in desk.refused(f"--min-score={text}")
 
 
 def test_damaged_weights_are_refused(desk: Desk) -> None:
