@@ -74,7 +74,7 @@ def show(directory: Path, scenes: Sequence[Path], words: Sequence[str]) -> int:
     output = directory / "airplanes.geojson"
     inputs = [word for scene in scenes for word in ("--input", str(scene))]
     status = run.main([*inputs, "--output", str(output), "--report", str(directory), *words])
-    if status == 2:
+    if status:
         return status
     airplanes = read_geojson(output)
     for scene in scenes:

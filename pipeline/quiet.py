@@ -10,6 +10,8 @@ import sys
 import tempfile
 from collections.abc import Iterator
 
+from geo.errors import FinderError
+
 
 def silence() -> None:
     """Sets what TensorFlow and GDAL read when they are loaded; what is set already stays."""
@@ -17,6 +19,7 @@ def silence() -> None:
     os.environ.setdefault("CPL_LOG_ERRORS", "OFF")
     # Beam cannot measure the model's memory where another of its parts is not installed, and says so on every run.
     logging.getLogger().addFilter(_worth_saying)
+    logging.getLogger("apache_beam.runners.common").addFilter(_not_told_elsewhere)
 
 
 def import_tensorflow() -> None:
@@ -45,3 +48,8 @@ def stderr_aside() -> Iterator[None]:
 
 def _worth_saying(record: logging.LogRecord) -> bool:
     return not record.getMessage().startswith("Resource module is not available")
+
+
+def _not_told_elsewhere(record: logging.LogRecord) -> bool:
+    # Beam logs an error with its traceback and passes it on; a user's error is then told by the command, in one line.
+    return not (record.exc_info and isinstance(record.exc_info[1], FinderError))

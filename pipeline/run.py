@@ -1,7 +1,7 @@
 """The main job: `python -m pipeline.run --input scene.tif --output airplanes.geojson`.
 
 Exit status: 0 every scene complete; 1 some scene or part failed (the others are written, the ledger names each
-failure); 2 the command itself is wrong, before any work starts.
+failure); 2 the command itself is wrong, before any work starts; 130 interrupted with Ctrl-C.
 """
 
 from __future__ import annotations
@@ -19,11 +19,15 @@ from typing import TYPE_CHECKING
 
 from geo.errors import FinderError
 from pipeline import progress, quiet
+from pipeline.interrupt import plain_interrupt
 from pipeline.ledger import Ledger, RunInfo
 
 if TYPE_CHECKING:
     from pipeline.command import Command
     from pipeline.engine import Engine
+
+#: The exit status that shells give what SIGINT has ended.
+INTERRUPTED = 130
 
 #: Packages whose version can change a result.
 PACKAGES = (
@@ -42,7 +46,15 @@ PACKAGES = (
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit status."""
     quiet.silence()
-    words = sys.argv[1:] if argv is None else list(argv)
+    try:
+        with plain_interrupt():
+            return _run(sys.argv[1:] if argv is None else list(argv))
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted: run the command again; an output that is there is whole\n")
+        return INTERRUPTED
+
+
+def _run(words: Sequence[str]) -> int:
     # What follows brings Beam, Keras and TensorFlow: not before they are told to be quiet.
     from pipeline import command as command_line
     from pipeline.engine import describe_model

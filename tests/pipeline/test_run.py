@@ -4,6 +4,8 @@ import dataclasses
 import json
 import os
 import re
+import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +13,9 @@ from pathlib import Path
 import pytest
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
-from pipeline import command, local, run
+from geo.types import Detections, ImageArray
+from model.predictor import FakePredictor
+from pipeline import command, engine, local, run
 from pipeline.engine import describe_model, load_model
 from pipeline.ledger import Ledger, SceneEntry, read_ledger
 from pipeline.sinks.geojson import read_geojson
@@ -232,6 +236,49 @@ def test_no_good_scene_at_all_writes_an_empty_collection(desk: Desk) -> None:
     status, _ = desk.run(inputs=("b.tif",))
     assert status == 1
     assert json.loads(Path("x.geojson").read_text())["features"] == []
+
+
+class Stopped(FakePredictor):
+    """The user presses Ctrl-C while the model works."""
+
+    def __init__(self, *_: object) -> None:
+        pass
+
+    def __call__(self, images: ImageArray) -> list[Detections]:
+        signal.raise_signal(signal.SIGINT)
+        return super().__call__(images)
+
+
+def test_ctrl_c_ends_it_in_one_line_and_leaves_nothing(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(engine, "load_predictor", Stopped)
+    before, handler = sorted(desk.folder.rglob("*")), signal.getsignal(signal.SIGINT)
+    status, lines = desk.run()
+    assert status == 130
+    assert [line.split(":")[0] for line in lines] == ["interrupted"]
+    assert caplog.records == []
+    assert sorted(desk.folder.rglob("*")) == before
+    assert signal.getsignal(signal.SIGINT) == handler
+
+
+class Sweeping(Stopped):
+    """Someone takes the output's folder away while the model works."""
+
+    def __call__(self, images: ImageArray) -> list[Detections]:
+        shutil.rmtree("new", ignore_errors=True)
+        return [Detections.empty() for _ in images]
+
+
+def test_an_output_that_can_no_longer_be_written_is_told_in_one_line(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(engine, "load_predictor", Sweeping)
+    status, lines = desk.run(output="new/x.geojson")
+    assert status == 1
+    (line,) = lines
+    assert line.startswith("error: new/x.geojson: expected a place that can be written")
+    assert caplog.records == []
 
 
 # Commands that are wrong: status 2, one line, nothing written.
