@@ -39,8 +39,8 @@ class Tiling:
     """
 
     levels_m: tuple[float, ...]
-    tile_px: int = 1024
-    halo_px: int = 48
+    tile_px: int = 1408
+    halo_px: int = 64
     align_px: int = 32
     max_upsampling: float = 2.0
     native_tolerance: float = 0.1

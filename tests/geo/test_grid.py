@@ -66,10 +66,10 @@ def test_no_tile_is_spent_without_need(tiling: Tiling, length: int) -> None:
     assert len(columns) == 1 or tiles[-1].window.right - length < tiling.align_px
 
 
-def test_ten_thousand_pixels_take_eleven_tiles_of_the_default_size() -> None:
+def test_ten_thousand_pixels_take_eight_tiles_of_the_default_size() -> None:
     tiles = list(plan_tiles(level_of(10_000, 10_000), Tiling((0.5,))))
-    assert len(tiles) == 11 * 11
-    assert 1.26 < len(tiles) * 1024**2 / 1e8 < 1.28
+    assert len(tiles) == 8 * 8
+    assert 1.26 < len(tiles) * 1408**2 / 1e8 < 1.28
 
 
 def test_tiles_come_row_by_row_and_can_be_keys() -> None:

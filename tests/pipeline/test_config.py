@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from geo.errors import ConfigError
+from geo.grid import Tiling
 from pipeline.config import load_config, settings_id
 from tests.pipeline.scenes import CONFIG
 
@@ -18,6 +19,8 @@ def test_the_default_settings_load() -> None:
     config = load_config()
     assert config.min_score is None
     assert config.block_tiles % config.batch_size == 0
+    # The file and the defaults in the code are the same numbers.
+    assert config.tiling == Tiling(config.tiling.levels_m)
 
 
 def test_the_default_settings_say_how_to_use_them() -> None:
