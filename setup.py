@@ -45,7 +45,7 @@ setup(
     python_requires=">=3.11",
     packages=find_packages(include=["geo", "geo.*", "model", "model.*", "pipeline", "pipeline.*"]),
     package_data={
-        "model": ["weights/*"],
+        "model": ["weights/*/*"],
         "pipeline": ["report/*.html", "report/*.css", "report/*.js"],
     },
     install_requires=RUNTIME,
