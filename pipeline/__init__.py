@@ -15,7 +15,7 @@ __all__ = ["detect"]
 
 
 def detect(
-    scene: str | Path, *, config: Path | None = None, model: str | None = None, min_score: float | None = None
+    scene: str | Path, *, config: str | Path | None = None, model: str | None = None, min_score: float | None = None
 ) -> geopandas.GeoDataFrame:
     """Finds the airplanes of one scene.
 

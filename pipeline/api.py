@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 
 def detect(
-    scene: str | Path, *, config: Path | None, model: str | None, min_score: float | None
+    scene: str | Path, *, config: str | Path | None, model: str | None, min_score: float | None
 ) -> geopandas.GeoDataFrame:
     """See `pipeline.detect`."""
-    chosen = settings.load_config(config or settings.DEFAULT_CONFIG, {"model": model, "min_score": min_score})
+    chosen = settings.load_config(Path(config or settings.DEFAULT_CONFIG), {"model": model, "min_score": min_score})
     engine = describe_model(chosen)
     opened = steps.open_scene(str(scene), chosen.tiling)
     result = local.find_in(opened, engine.config, _loaded(engine), engine.identity)

@@ -42,7 +42,7 @@ def test_detect_gives_what_the_command_writes(
 
 def test_min_score_goes_before_the_settings(tmp_path: Path, settings: Path, model_folder: Path) -> None:
     scene = write_scene(tmp_path / "a.tif")
-    frame = pipeline.detect(scene, config=settings, model=str(model_folder), min_score=0.9)
+    frame = pipeline.detect(scene, config=str(settings), model=str(model_folder), min_score=0.9)
     assert len(frame) == 3
 
 
