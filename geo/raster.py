@@ -95,12 +95,12 @@ def read_header(uri: str, resolution_m: float | None = None) -> SceneHeader:
 
 @contextmanager
 def _opened(uri: str, **options: str) -> Iterator[Any]:
-    """Opens a raster; what GDAL cannot open is a RasterError."""
+    """Opens a raster; what GDAL cannot open is a RasterError, and so is what only GDAL has a name for (/vsizip/...)."""
+    if not Path(uri).exists():
+        raise RasterError(f"{uri}: expected a raster, got no such file: check the path")
     try:
         dataset = rasterio.open(uri, **options)
     except RasterioError as error:
-        if not Path(uri).exists():
-            raise RasterError(f"{uri}: expected a raster, got no such file: check the path") from error
         raise RasterError(
             f"{uri}: expected a raster such as GeoTIFF, got a file that GDAL cannot open ({_cause(error)}): "
             "it is no raster or it is cut off; fetch or write it again"

@@ -1,5 +1,6 @@
 import math
 import pickle
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -260,3 +261,10 @@ def test_a_reader_can_be_entered_again(tmp_path: Path) -> None:
 def test_opening_what_is_gone_is_a_raster_error(tmp_path: Path) -> None:
     with pytest.raises(RasterError, match="no such file"), RasterReader(str(tmp_path / "gone.tif")):
         pass
+
+
+def test_a_name_that_only_gdal_knows_is_no_file(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.write(write_tiff(tmp_path / "a.tif", noise(40, 30)), "a.tif")
+    with pytest.raises(RasterError, match=r"a\.tif: expected a raster, got no such file"):
+        read_header(f"/vsizip/{tmp_path}/a.zip/a.tif")
