@@ -19,7 +19,7 @@ from geo.errors import ConfigError, FinderError
 from geo.raster import read_header
 from geo.types import FloatArray
 from model import config as config_file
-from model import metrics, weights_io
+from model import metrics, quiet
 from model.data import sources
 from model.data.sources import Photo
 from model.metrics import Outcomes
@@ -180,6 +180,8 @@ def record_min_score(model: str, min_score: float | None) -> None:
     """
     if min_score is None:
         raise ConfigError("expected airplanes and detections to choose a threshold from, found none in these sets")
+    from model import weights_io  # brings Keras: only where it is used
+
     folder = weights_io.resolve(model)
     weights_io.write_config(folder, replace(weights_io.read_config(folder), min_score=min_score))
 
@@ -200,6 +202,8 @@ def main(arguments: list[str] | None = None) -> int:
     )
     options = vars(parser.parse_args(arguments))
     path, record = options.pop("config"), options.pop("record")
+    quiet.silence()
+    quiet.load("model.frozen")
     try:
         config = config_file.load(EvaluateConfig, path, options)
         _check(config, record)

@@ -1,227 +1,15 @@
 """Trains the detector: `python -m model.train --config configs/train/default.yaml`.
 
-A run lives in its folder: the newest state to go on from, a log, and after every epoch the weights in the form in
-which a model is packaged. The same command goes on where it was broken off.
+The same command goes on where a training was broken off.
 """
 
 import argparse
-import json
-import math
 import sys
-from dataclasses import dataclass, field
 from pathlib import Path
 
-import keras
-
-from geo import render
-from geo.errors import ConfigError, FinderError
+from geo.errors import FinderError
 from model import config as config_file
-from model import weights_io
-from model.backbones import efficientnet_lite
-from model.data import batches, sources
-from model.data.crops import CropConfig
-from model.detector import DetectorConfig, build
-from model.losses import DetectionLoss
-
-# In the run's folder.
-_LOG = "log.csv"
-_STATE = "state"
-
-
-@dataclass(frozen=True, slots=True)
-class SourceConfig:
-    """One data set: the folder's name below `data`, and the share of crops that come from it."""
-
-    set: str
-    weight: float
-
-    def __post_init__(self) -> None:
-        if not self.weight > 0:
-            raise ValueError(f"weight: expected a number above 0, got {self.weight}")
-
-
-@dataclass(frozen=True, slots=True)
-class RenderedConfig:
-    """Sample scenes to train on beside the photos; drawn into the run's folder where they are not there yet.
-
-    Attributes:
-        weight: share of the crops, on the scale of the sets' weights.
-        seeds: the scenes, one for each seed.
-        size_px: side of a scene.
-        resolution_m: ground resolutions of a pixel, taken in turn.
-    """
-
-    weight: float
-    seeds: tuple[int, ...]
-    size_px: int = 2400
-    resolution_m: tuple[float, ...] = (0.5, 0.35)
-
-    def __post_init__(self) -> None:
-        if not self.weight > 0:
-            raise ValueError(f"weight: expected a number above 0, got {self.weight}")
-        if not self.seeds:
-            raise ValueError("seeds: expected one or more, got none")
-        if not self.resolution_m:
-            raise ValueError("resolution_m: expected one or more, got none")
-
-
-@dataclass(frozen=True, slots=True)
-class TrainConfig:
-    """Everything that a training depends on.
-
-    Attributes:
-        name: of the model.
-        data: folder of the data sets.
-        sources: the sets and their weights.
-        run: the run's folder.
-        rendered: sample scenes to train on as well.
-        start: `imagenet`, or the path of a `weights.safetensors` to go on from.
-        frozen_blocks: leading blocks of the backbone that stay as they are.
-        batch, steps_per_epoch, epochs: crops a step, steps between two checkpoints, and checkpoints.
-        learning_rate, warmup_steps, weight_decay: AdamW's, with linear warm-up and cosine decay to a hundredth.
-        seed: of weights and crops.
-        min_score: recorded with the weights until `model.evaluate` chooses one on dev.
-    """
-
-    name: str
-    data: Path
-    sources: tuple[SourceConfig, ...]
-    run: Path
-    rendered: RenderedConfig | None = None
-    detector: DetectorConfig = field(default_factory=DetectorConfig)
-    crops: CropConfig = field(default_factory=CropConfig)
-    start: str = "imagenet"
-    frozen_blocks: int = 3
-    batch: int = 32
-    steps_per_epoch: int = 100
-    epochs: int = 10
-    learning_rate: float = 2e-3
-    warmup_steps: int = 200
-    weight_decay: float = 1e-4
-    seed: int = 1
-    min_score: float = 0.5
-
-    def __post_init__(self) -> None:
-        if not self.sources:
-            raise ValueError("sources: expected one data set or more, got none")
-        for name in ("batch", "steps_per_epoch", "epochs"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: expected a whole number from 1 on, got {getattr(self, name)}")
-
-
-def train(config: TrainConfig) -> Path:
-    """Trains a detector, or goes on training it, and returns the folder of the finished model.
-
-    Raises:
-        ConfigError: data that is not there, a run's folder that cannot be made, or a loss that is no number.
-        RasterError: a photo that cannot be read.
-        WeightsError: `start` names weights that do not fit.
-    """
-    keras.utils.set_random_seed(config.seed)
-    loaded = [_load(config.data / source.set, source.weight) for source in config.sources]
-    _make_folder(config.run)
-    if config.rendered is not None:
-        loaded.append(_draw(config.rendered, config.run / "rendered"))
-    model = _start(config)
-    model.compile(optimizer=_optimizer(config), loss=DetectionLoss())
-    done = _epochs_done(config.run)
-    crops = batches.Crops(loaded, config.crops, config.batch, config.steps_per_epoch, config.seed, epoch=done)
-    model.fit(
-        crops,
-        epochs=config.epochs,
-        verbose=1 if sys.stdout.isatty() else 2,
-        shuffle=False,
-        callbacks=[
-            _StopAtNoNumber(),
-            # The log before the state: what it says of an epoch that the state lacks is cut off before going on.
-            keras.callbacks.CSVLogger(str(config.run / _LOG), append=done > 0),
-            # Two states: one is whole even if the power fails while the other is written.
-            keras.callbacks.BackupAndRestore(str(config.run / _STATE), double_checkpoint=True, delete_checkpoint=False),
-            _Save(config),
-        ],
-    )
-    return config.run / "model"
-
-
-class _StopAtNoNumber(keras.callbacks.Callback):  # type: ignore[misc]  # Keras publishes no types
-    """Ends a training that has gone wild, before anything of it is kept."""
-
-    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        if not math.isfinite((logs or {}).get("loss", 0.0)):
-            raise ConfigError(
-                f"the loss is no number from step {batch + 1} of this epoch on: lower learning_rate in the config; "
-                "the state of the epoch before is kept"
-            )
-
-
-class _Save(keras.callbacks.Callback):  # type: ignore[misc]  # Keras publishes no types
-    """Leaves the model as it stands after every epoch."""
-
-    def __init__(self, config: TrainConfig) -> None:
-        super().__init__()
-        self.config = config
-
-    def on_epoch_end(self, epoch: int, logs: object = None) -> None:  # noqa: ARG002  # Keras passes them by name
-        c = self.config
-        weights_io.save(c.run / "model", self.model, c.name, c.detector, c.min_score)
-
-
-def _start(config: TrainConfig) -> keras.Model:
-    model = build(config.detector)
-    if config.start == "imagenet":
-        efficientnet_lite.load_imagenet(model)
-    else:
-        weights_io.load_into(model, Path(config.start))
-    efficientnet_lite.freeze(model, config.frozen_blocks)
-    return model
-
-
-def _optimizer(config: TrainConfig) -> keras.optimizers.Optimizer:
-    steps = config.steps_per_epoch * config.epochs
-    schedule = keras.optimizers.schedules.CosineDecay(
-        initial_learning_rate=config.learning_rate / 100,
-        decay_steps=max(steps - config.warmup_steps, 1),
-        alpha=0.01,
-        warmup_target=config.learning_rate,
-        warmup_steps=min(config.warmup_steps, steps),
-    )
-    optimizer = keras.optimizers.AdamW(schedule, weight_decay=config.weight_decay, global_clipnorm=10.0)
-    # Scales and shifts are not to shrink.
-    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
-    return optimizer
-
-
-def _load(folder: Path, weight: float) -> batches.Source:
-    photos = sources.read_photos(folder, "fit")
-    if not photos:
-        raise ConfigError(f"{folder}: expected photos to train on, found none in its train split")
-    return batches.load(photos, weight)
-
-
-def _draw(config: RenderedConfig, folder: Path) -> batches.Source:
-    """Draws the sample scenes that are not there yet, and reads them."""
-    _make_folder(folder)
-    for number, seed in enumerate(config.seeds):
-        if not (folder / f"{seed}.truth.geojson").is_file():
-            resolution_m = config.resolution_m[number % len(config.resolution_m)]
-            render.write(render.render(config.size_px, seed, resolution_m), folder / f"{seed}.tif")
-    return batches.load(sources.read_rendered(folder), config.weight)
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"run: expected a folder that can be made, got {folder}: {error}") from error
-
-
-def _epochs_done(run: Path) -> int:
-    """How many epochs a broken-off run has behind it; its log is cut to these."""
-    state, log = run / _STATE / "training_metadata.json", run / _LOG
-    done = int(json.loads(state.read_text())["epoch"]) if state.is_file() else 0
-    if log.is_file():
-        log.write_bytes(b"".join(log.read_bytes().splitlines(keepends=True)[: done + 1]))
-    return done
+from model import quiet
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -235,8 +23,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int)
     options = vars(parser.parse_args(arguments))
     path = options.pop("config")
+    quiet.silence()
+    training = quiet.load("model.training")
     try:
-        folder = train(config_file.load(TrainConfig, path, options))
+        folder = training.train(config_file.load(training.TrainConfig, path, options))
     except FinderError as error:
         print(f"model.train: {error}", file=sys.stderr)
         return 2

@@ -2,48 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
-import importlib
 import logging
-import os
-import sys
-import tempfile
-from collections.abc import Iterator
 
 from geo.errors import FinderError
+from model import quiet
 
 
 def silence() -> None:
-    """Sets what TensorFlow and GDAL read when they are loaded; what is set already stays."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("CPL_LOG_ERRORS", "OFF")
+    """Sets what TensorFlow and GDAL read when they are loaded, and leaves out what Beam need not say."""
+    quiet.silence()
     # Beam cannot measure the model's memory where another of its parts is not installed, and says so on every run.
     logging.getLogger().addFilter(_worth_saying)
     logging.getLogger("apache_beam.runners.common").addFilter(_not_told_elsewhere)
 
 
 def import_tensorflow() -> None:
-    """Imports what runs the model; some of what TensorFlow says on the way heeds no setting."""
-    with stderr_aside():
-        importlib.import_module("model.frozen")
-
-
-@contextlib.contextmanager
-def stderr_aside() -> Iterator[None]:
-    """Keeps back what native code writes to stderr in the block; an error brings it out."""
-    sys.stderr.flush()
-    before = os.dup(2)
-    with tempfile.TemporaryFile() as kept:
-        os.dup2(kept.fileno(), 2)
-        try:
-            yield
-        except BaseException:
-            kept.seek(0)
-            os.write(before, kept.read())
-            raise
-        finally:
-            os.dup2(before, 2)
-            os.close(before)
+    """Imports what runs the model."""
+    quiet.load("model.frozen")
 
 
 def _worth_saying(record: logging.LogRecord) -> bool:

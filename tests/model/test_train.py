@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from geo.raster import read_header
 from model import config as config_file
-from model import train, weights_io
+from model import train, training, weights_io
 from model.backbones import efficientnet_lite
 from model.detector import DetectorConfig, build
-from model.train import TrainConfig
+from model.training import TrainConfig
 from model.weights_io import WEIGHTS_FILE
 from tests.model.photos import picture, write_set
 
@@ -68,7 +68,7 @@ def eagerly(patch_network: bool = True) -> Iterator[None]:
     """Step by step: so few steps are done long before a graph of them is made."""
     with pytest.MonkeyPatch.context() as patch:
         if patch_network:
-            patch.setattr(train, "build", tiny_network)
+            patch.setattr(training, "build", tiny_network)
         tf.config.run_functions_eagerly(True)
         try:
             yield
@@ -131,7 +131,7 @@ def in_the_second_epoch(patch: pytest.MonkeyPatch) -> None:
         if next(steps) == STEPS + 1:
             raise PulledPlugError
 
-    patch.setattr(train._Save, "on_train_batch_begin", pull, raising=False)
+    patch.setattr(training._Save, "on_train_batch_begin", pull, raising=False)
 
 
 def at_the_second_end_of(callback: type[keras.callbacks.Callback]) -> Callable[[pytest.MonkeyPatch], None]:
@@ -167,7 +167,7 @@ BREAKS = {
     "before the state is kept": at_the_second_end_of(keras.callbacks.BackupAndRestore),
     "while the state is kept": while_the_second_state_is_written,
     "before the log is written": at_the_second_end_of(keras.callbacks.CSVLogger),
-    "before the model is saved": at_the_second_end_of(train._Save),
+    "before the model is saved": at_the_second_end_of(training._Save),
 }
 
 
@@ -225,7 +225,7 @@ def test_sample_scenes_are_drawn_once_and_trained_on(data: Path, tmp_path: Path)
 
 
 def test_training_makes_the_loss_smaller(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(train, "build", tiny_network)
+    monkeypatch.setattr(training, "build", tiny_network)
     changes = {"epochs": 4, "steps_per_epoch": 15, "learning_rate": 0.02}
     assert train.main(["--config", str(settings(tmp_path, data, **changes))]) == 0
     losses = [float(row["loss"]) for row in log(tmp_path / "run")]
@@ -311,7 +311,7 @@ def test_settings_that_do_not_fit_are_refused(
 ) -> None:
     if not (data / "empty").exists():
         write_set(data / "empty", {"v": picture()}, split="val")
-    monkeypatch.setattr(train, "build", tiny_network)
+    monkeypatch.setattr(training, "build", tiny_network)
     assert train.main(["--config", str(settings(tmp_path, data, **change))]) == 2
     captured = capsys.readouterr()
     assert captured.err.count("\n") == 1

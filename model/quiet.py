@@ -1,0 +1,39 @@
+"""Keeps the noise of TensorFlow and GDAL out of the commands' output. Call before anything imports them."""
+
+import contextlib
+import importlib
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from types import ModuleType
+
+
+def silence() -> None:
+    """Sets what TensorFlow and GDAL read when they are loaded; what is set already stays."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("CPL_LOG_ERRORS", "OFF")
+
+
+def load(module: str) -> ModuleType:
+    """Imports a module that brings TensorFlow; some of what that says on the way heeds no setting."""
+    with stderr_aside():
+        return importlib.import_module(module)
+
+
+@contextlib.contextmanager
+def stderr_aside() -> Iterator[None]:
+    """Keeps back what native code writes to stderr in the block; an error brings it out."""
+    sys.stderr.flush()
+    before = os.dup(2)
+    with tempfile.TemporaryFile() as kept:
+        os.dup2(kept.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            kept.seek(0)
+            os.write(before, kept.read())
+            raise
+        finally:
+            os.dup2(before, 2)
+            os.close(before)
