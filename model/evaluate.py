@@ -29,7 +29,7 @@ from model.scan import ScanConfig, scan
 # Overlaps at which detections are compared with the truth.
 _IOUS = (0.5, 0.75)
 # Detections below this score are not looked at: they change no average precision that matters.
-_LEAST_SCORE = 0.02
+_LEAST_SCORE = 0.1
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ from model.metrics import Outcomes
 from pipeline.records import Airplane
 from pipeline.sinks.geojson import read_geojson
 
-LEAST_SCORE = 0.02
+LEAST_SCORE = 0.1
 IOUS = (0.5, 0.75)
 
 
