@@ -1,4 +1,7 @@
-"""Are the scenes real enough? A detector that has seen real imagery alone must find their airplanes."""
+"""Are the scenes real enough for the packaged detector? It has trained on photos and on other seeds.
+
+What weights that had seen photos alone found in such scenes is in docs/results.md.
+"""
 
 from pathlib import Path
 
