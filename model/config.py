@@ -50,10 +50,14 @@ def read(path: Path) -> dict[str, Any]:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())
-        raise ConfigError(f"{path}: expected a readable YAML config: {reason}") from error
+        raise ConfigError(
+            f"{path}: expected a readable YAML config, got {reason}: check the path and the file"
+        ) from error
     content = {} if content is None else content
     if not isinstance(content, dict):
-        raise ConfigError(f"{path}: expected a mapping of keys to values, got {type(content).__name__}")
+        raise ConfigError(
+            f"{path}: expected a mapping of keys to values, got {type(content).__name__}: write one `key: value` a line"
+        )
     return content
 
 
