@@ -1,11 +1,19 @@
-"""Raw cells of the detector to boxes in tile pixels, in operations that every Keras backend has."""
+"""Raw cells of the detector to boxes in tile pixels, and these to one detection for each airplane.
+
+What works on cells does so in operations that every Keras backend has.
+"""
 
 from typing import Any
 
+import numpy as np
 from keras import ops
 
+from geo.boxes import suppress
+from geo.types import Detections, FloatArray
 from model.detector import OUTPUT_STRIDE
 
+# Two cells that answer for one airplane overlap by more than this; two airplanes of one tile by less.
+_TILE_IOU = 0.5
 # exp(6) cells are 3,000 pixels: no airplane is larger, and no float overflows.
 _MAX_LOG_DISTANCE = 6.0
 
@@ -29,3 +37,14 @@ def boxes(cells: Any) -> Any:
 def scores(cells: Any) -> Any:
     """Objectness (B, h, w), 0..1, of raw cells (B, h, w, 5)."""
     return ops.sigmoid(cells[..., 0])
+
+
+def tile_detections(boxes: FloatArray, scores: FloatArray) -> Detections:
+    """One detection for each airplane out of all cells of one picture that answer for it.
+
+    Args:
+        boxes: (N, 4) in its pixels.
+        scores: (N,).
+    """
+    kept = suppress(boxes, scores, _TILE_IOU)
+    return Detections(boxes[kept], scores[kept], np.full(len(kept), np.nan))

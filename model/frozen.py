@@ -8,7 +8,6 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 
 from geo.types import Detections, ImageArray
 from model import decode, weights_io
-from model.predictor import tile_detections
 
 
 class FrozenPredictor:
@@ -40,7 +39,7 @@ class FrozenPredictor:
 
     def _detections(self, boxes: Any, scores: Any) -> Detections:
         chosen = scores >= self.min_score
-        return tile_detections(boxes[chosen].astype(np.float64), scores[chosen].astype(np.float64))
+        return decode.tile_detections(boxes[chosen].astype(np.float64), scores[chosen].astype(np.float64))
 
 
 def freeze(model: Any) -> Any:

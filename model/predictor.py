@@ -4,11 +4,8 @@ from typing import Protocol
 
 import numpy as np
 
-from geo import boxes as box_ops
-from geo.types import Detections, FloatArray, ImageArray
+from geo.types import Detections, ImageArray
 
-# Two cells that answer for one airplane overlap by more than this; two airplanes of one tile by less.
-_TILE_IOU = 0.5
 # Sides and places of tiles are multiples of this: the stride of the detector's deepest features.
 INPUT_MULTIPLE = 32
 
@@ -55,17 +52,6 @@ def load_predictor(name_or_path: str, batch_size: int, min_score: float) -> Pred
     from model.frozen import FrozenPredictor  # brings TensorFlow: only where it is used
 
     return FrozenPredictor(name_or_path, batch_size, min_score)
-
-
-def tile_detections(boxes: FloatArray, scores: FloatArray) -> Detections:
-    """One detection for each airplane out of all cells of one picture that answer for it.
-
-    Args:
-        boxes: (N, 4) in its pixels.
-        scores: (N,).
-    """
-    kept = box_ops.suppress(boxes, scores, _TILE_IOU)
-    return Detections(boxes[kept], scores[kept], np.full(len(kept), np.nan))
 
 
 class FakePredictor:

@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -5,6 +7,7 @@ from hypothesis import strategies as st
 from keras import ops
 from numpy.typing import NDArray
 
+from geo.boxes import iou_matrix
 from model import decode
 from model.detector import OUTPUT_STRIDE
 
@@ -44,3 +47,19 @@ def test_wild_numbers_make_finite_boxes(value: float) -> None:
     boxes = ops.convert_to_numpy(decode.boxes(cells))
     assert np.isfinite(boxes).all()
     assert (boxes[..., 2:] >= boxes[..., :2]).all()
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(0, 40))
+def test_an_airplane_is_told_once_by_its_surest_cell(seed: int, count: int) -> None:
+    generator = np.random.default_rng(seed)
+    low = generator.uniform(0, 60, (count, 2))
+    boxes, scores = np.concatenate([low, low + generator.uniform(5, 40, (count, 2))], axis=1), generator.random(count)
+    found = decode.tile_detections(boxes, scores)
+    assert np.isnan(found.resolution_m).all()
+    overlaps = iou_matrix(found.boxes, found.boxes)
+    assert all(overlaps[i, j] <= 0.5 for i, j in itertools.combinations(range(len(found)), 2))
+    # Whatever is left out lies over something surer that is kept.
+    for box, score in zip(boxes, scores, strict=True):
+        same = iou_matrix(box[None], found.boxes)[0]
+        kept = (found.boxes == box).all(axis=1).any()
+        assert kept or (found.scores[same > 0.5] >= score).any()

@@ -1,29 +1,8 @@
-import itertools
-
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from geo.boxes import iou_matrix
-from model.predictor import FakePredictor, Predictor, load_predictor, tile_detections
+from model.predictor import FakePredictor, Predictor, load_predictor
 from model.weights_io import WeightsError
-
-
-@given(st.integers(0, 2**32 - 1), st.integers(0, 40))
-def test_an_airplane_is_told_once_by_its_surest_cell(seed: int, count: int) -> None:
-    generator = np.random.default_rng(seed)
-    low = generator.uniform(0, 60, (count, 2))
-    boxes, scores = np.concatenate([low, low + generator.uniform(5, 40, (count, 2))], axis=1), generator.random(count)
-    found = tile_detections(boxes, scores)
-    assert np.isnan(found.resolution_m).all()
-    overlaps = iou_matrix(found.boxes, found.boxes)
-    assert all(overlaps[i, j] <= 0.5 for i, j in itertools.combinations(range(len(found)), 2))
-    # Whatever is left out lies over something surer that is kept.
-    for box, score in zip(boxes, scores, strict=True):
-        same = iou_matrix(box[None], found.boxes)[0]
-        kept = (found.boxes == box).all(axis=1).any()
-        assert kept or (found.scores[same > 0.5] >= score).any()
 
 
 def test_the_fake_finds_bright_rectangles() -> None:
