@@ -68,7 +68,8 @@ def scan(header: SceneHeader, config: ScanConfig, predictor: Predictor, batch: i
         batch: tiles in one call of it.
 
     Returns:
-        One detection for each airplane, in scene pixels, by falling score.
+        One detection for each airplane, in scene pixels, by falling score. As in the pipeline, tiles without a valid
+        pixel are not looked at.
 
     Raises:
         RasterError: the scene cannot be read.
@@ -79,6 +80,7 @@ def scan(header: SceneHeader, config: ScanConfig, predictor: Predictor, batch: i
     found: list[Detections] = []
     with RasterReader(header.uri) as reader:
         for start in range(0, len(tiles), batch):
-            some = tiles[start : start + batch]
-            found.extend(detect(predictor, some, [reader.read_tile(tile) for tile in some]))
+            some = [tile for tile in tiles[start : start + batch] if not reader.is_empty(tile)]
+            if some:
+                found.extend(detect(predictor, some, [reader.read_tile(tile) for tile in some]))
     return merge_levels(Detections.concatenate(found), config.suppression)

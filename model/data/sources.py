@@ -3,7 +3,6 @@
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -99,11 +98,6 @@ def _scene(truth: Path) -> Photo:
         resolution_m=None,
         resolution_known=True,
     )
-
-
-def total_airplanes(photos: Iterable[Photo]) -> int:
-    """Number of labelled airplanes."""
-    return sum(len(photo.boxes) for photo in photos)
 
 
 def dev_groups(groups: list[str]) -> set[str]:

@@ -139,3 +139,27 @@ def test_a_scene_too_coarse_or_gone_is_refused(tmp_path: Path) -> None:
     Path(uri).unlink()
     with pytest.raises(RasterError, match=r"scene\.tif"):
         scan(header, config(0.5), FakePredictor(), 1)
+
+
+def test_a_scene_without_a_valid_pixel_is_not_looked_at(tmp_path: Path) -> None:
+    pixels = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    empty = write_tiff(tmp_path / "empty.tif", pixels, nodata=0)
+    looked = 0
+
+    class Counting(FakePredictor):
+        def __call__(self, images: ImageArray) -> list[Detections]:
+            nonlocal looked
+            looked += len(images)
+            return super().__call__(images)
+
+    assert len(scan(read_header(empty), config(0.5, 1.0), Counting(), 2)) == 0
+    assert looked == 0
+    pixels[300:310, 200:210] = 200
+    part = write_tiff(tmp_path / "part.tif", pixels, nodata=0)
+    assert len(scan(read_header(part), config(0.5), Counting(), 2)) == 1
+    tiles = list(
+        plan_tiles(
+            plan_levels(WIDTH, HEIGHT, read_header(part).resolution_m, config(0.5).tiling)[0], config(0.5).tiling
+        )
+    )
+    assert 0 < looked < len(tiles)
