@@ -26,7 +26,15 @@ RUNTIME = [
     "xstatic-leaflet",  # the report's map, offline, nothing vendored
 ]
 
+# Only `python -m model.export` to ONNX needs these.
+ONNX = [
+    "onnx",  # the card and the settings inside the file
+    "onnxruntime",  # runs what was written, to check it
+    "tf2onnx>=1.17",  # the frozen graph as ONNX; the first release that goes with NumPy 2
+]
+
 DEVELOPMENT = [
+    *ONNX,
     "hypothesis",  # properties over examples
     "mypy",  # strict types
     "psutil",  # memory in `make bench`
@@ -49,5 +57,5 @@ setup(
         "pipeline": ["report/*.html", "report/*.css", "report/*.js"],
     },
     install_requires=RUNTIME,
-    extras_require={"dev": DEVELOPMENT},
+    extras_require={"dev": DEVELOPMENT, "onnx": ONNX},
 )
