@@ -2,26 +2,33 @@
 
 from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from geo.types import Detections, ImageArray
 from model import decode, weights_io
+from model.calibration import Calibration
 
 
-class FrozenPredictor:
-    """A `Predictor` over a packaged model or a model folder; see `model.predictor.load_predictor`."""
+class GraphPredictor:
+    """A `Predictor` over a TensorFlow function from pixels to the boxes and scores of cells.
 
-    def __init__(self, name_or_path: str, batch_size: int, min_score: float) -> None:
-        for gpu in tf.config.list_physical_devices("GPU"):
-            tf.config.experimental.set_memory_growth(gpu, True)
-        model, config = weights_io.load(weights_io.resolve(name_or_path))
-        self.name = config.version
-        self.default_min_score = config.min_score
+    Args:
+        name: of the model, with its digest.
+        default_min_score: the score from which a detection counts as an airplane.
+        graph: pixels uint8 (B, H, W, 3) to boxes (B, ..., 4) in pixels and calibrated scores (B, ...), float32.
+        batch_size: every batch is filled up to this many pictures.
+        min_score: detections below it are left out.
+    """
+
+    def __init__(self, name: str, default_min_score: float, graph: Any, batch_size: int, min_score: float) -> None:
+        self.name = name
+        self.default_min_score = default_min_score
+        self.graph = graph
         self.batch_size = batch_size
         self.min_score = min_score
-        self.graph = freeze(model)
 
     def __call__(self, images: ImageArray) -> list[Detections]:
         """See `Predictor`."""
@@ -42,12 +49,34 @@ class FrozenPredictor:
         return decode.tile_detections(boxes[chosen].astype(np.float64), scores[chosen].astype(np.float64))
 
 
-def freeze(model: Any) -> Any:
-    """A graph of constants: pixels uint8 (B, H, W, 3) to boxes (B, h, w, 4) and scores (B, h, w), float32."""
+class FrozenPredictor(GraphPredictor):
+    """A packaged model or a model folder; see `model.predictor.load_predictor`."""
+
+    def __init__(self, name_or_path: str, batch_size: int, min_score: float, calibrated: bool = True) -> None:
+        grow_memory()
+        model, config = weights_io.load(weights_io.resolve(name_or_path))
+        graph = freeze(model, config.calibration if calibrated else None)
+        super().__init__(config.version, config.min_score, graph, batch_size, min_score)
+
+
+def grow_memory() -> None:
+    """Lets TensorFlow take of a GPU's memory what it needs, not all of it; to be called before it takes any."""
+    for gpu in tf.config.list_physical_devices("GPU"):
+        tf.config.experimental.set_memory_growth(gpu, True)
+
+
+def freeze(model: Any, calibration: Calibration | None) -> Any:
+    """A graph of constants: pixels uint8 (B, H, W, 3) to boxes (B, h, w, 4) and scores (B, h, w), float32.
+
+    Args:
+        model: the detector, see `model.detector.build`.
+        calibration: makes probabilities of its scores; None leaves them as they are.
+    """
 
     def detect(pixels: Any) -> tuple[Any, Any]:
         cells = model(tf.cast(pixels, tf.float32), training=False)
-        return decode.boxes(cells), decode.scores(cells)
+        scores = decode.scores(cells)
+        return decode.boxes(cells), scores if calibration is None else calibration.apply(scores, keras.ops)
 
     pixels = tf.TensorSpec((None, None, None, 3), tf.uint8, "pixels")
     return convert_variables_to_constants_v2(tf.function(detect).get_concrete_function(pixels))

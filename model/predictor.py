@@ -37,13 +37,14 @@ class Predictor(Protocol):
         """
 
 
-def load_predictor(name_or_path: str, batch_size: int, min_score: float) -> Predictor:
+def load_predictor(name_or_path: str, batch_size: int, min_score: float, calibrated: bool = True) -> Predictor:
     """Loads a model into a frozen TensorFlow graph.
 
     Args:
         name_or_path: name of a packaged model, or a model folder.
         batch_size: every batch is filled up to this many pictures, so that results do not depend on how many come.
         min_score: detections below it are left out.
+        calibrated: whether scores are probabilities, by the model's calibration; else they are the detector's own.
 
     Raises:
         WeightsError: no such model, or a damaged one.
@@ -51,7 +52,7 @@ def load_predictor(name_or_path: str, batch_size: int, min_score: float) -> Pred
     """
     from model.frozen import FrozenPredictor  # brings TensorFlow: only where it is used
 
-    return FrozenPredictor(name_or_path, batch_size, min_score)
+    return FrozenPredictor(name_or_path, batch_size, min_score, calibrated)
 
 
 class FakePredictor:

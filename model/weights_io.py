@@ -16,6 +16,7 @@ import yaml
 
 from geo.errors import FinderError
 from model import config as config_file
+from model.calibration import Calibration
 from model.detector import DetectorConfig, build
 
 CONFIG_FILE = "config.yaml"
@@ -34,14 +35,16 @@ class ModelConfig:
     Attributes:
         name: of the model, without its digest.
         detector: its layers.
-        min_score: default score from which a detection counts as an airplane, chosen on the dev part of train.
+        min_score: default score (calibrated) from which a detection counts as an airplane, chosen on dev.
         sha256: of the weights file.
+        calibration: what makes probabilities of the detector's scores, fitted on dev; None leaves them as they are.
     """
 
     name: str
     detector: DetectorConfig
     min_score: float
     sha256: str
+    calibration: Calibration | None = None
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.min_score) and 0 <= self.min_score <= 1):

@@ -1,3 +1,5 @@
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +10,7 @@ from keras import ops
 
 from geo.types import Detections, ImageArray
 from model import decode, weights_io
+from model.calibration import Calibration
 from model.frozen import FrozenPredictor
 from model.predictor import load_predictor
 
@@ -90,6 +93,20 @@ def test_a_predictor_says_which_model_it_is(predictor: FrozenPredictor, model_fo
     config = weights_io.read_config(model_folder)
     assert predictor.name == f"tiny@{config.sha256[:12]}"
     assert predictor.default_min_score == 0.25
+
+
+def test_scores_are_probabilities_by_the_calibration_of_the_model(model_folder: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(model_folder, tmp_path / "calibrated"))
+    numbers = Calibration(1.7, 0.6, -0.4)
+    weights_io.write_config(folder, replace(weights_io.read_config(folder), calibration=numbers))
+    (raw,) = load_predictor(str(folder), BATCH, 0.0, calibrated=False)(pictures(1))
+    (found,) = load_predictor(str(folder), BATCH, 0.0)(pictures(1))
+    assert len(raw) > 0
+    np.testing.assert_array_equal(found.boxes, raw.boxes)
+    np.testing.assert_allclose(found.scores, numbers.apply(raw.scores), atol=1e-5)
+    threshold = float(np.median(found.scores))
+    (some,) = load_predictor(str(folder), BATCH, threshold)(pictures(1))
+    assert 0 < len(some) == (found.scores >= threshold).sum() < len(found)
 
 
 def test_it_is_as_the_protocol_says(predictor: FrozenPredictor) -> None:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from geo.errors import ConfigError, FinderError
 from model import weights_io
+from model.calibration import Calibration
 from model.detector import DetectorConfig, build
 from model.weights_io import CONFIG_FILE, WEIGHTS_FILE, ModelConfig, WeightsError
 
@@ -88,6 +89,8 @@ def test_a_new_threshold_leaves_the_weights_as_they_are(folder: Path) -> None:
     config = weights_io.read_config(folder)
     weights_io.write_config(folder, replace(config, min_score=0.75))
     assert weights_io.read_config(folder) == replace(config, min_score=0.75)
+    weights_io.write_config(folder, replace(config, calibration=Calibration(2.5, 0.5, -1.0)))
+    assert weights_io.read_config(folder) == replace(config, calibration=Calibration(2.5, 0.5, -1.0))
 
 
 @pytest.mark.parametrize("place", [0, 8, 1000, -1])
