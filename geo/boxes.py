@@ -59,10 +59,15 @@ def _ratio(part: FloatArray, whole: FloatArray) -> FloatArray:
     return np.divide(part, whole, out=np.zeros_like(part), where=whole > 0)
 
 
+def iou_pairs(a: FloatArray, b: FloatArray) -> FloatArray:
+    """Returns intersection over union of boxes (..., 4) with boxes (..., 4), broadcast, 0..1."""
+    shared = _intersection(a, b)
+    return _ratio(shared, area(a) + area(b) - shared)
+
+
 def iou_matrix(a: FloatArray, b: FloatArray) -> FloatArray:
     """Returns intersection over union of every pair, (N, M), 0..1."""
-    shared = _intersection(a[:, None], b[None])
-    return _ratio(shared, area(a)[:, None] + area(b)[None] - shared)
+    return iou_pairs(a[:, None], b[None])
 
 
 def iom_matrix(a: FloatArray, b: FloatArray) -> FloatArray:

@@ -1,10 +1,10 @@
 """How well detections fit the truth: average precision, precision, recall.
 
 Airplanes cut by the picture's edge neither count nor harm: such true boxes ask for nothing, and detections that
-match one, or that touch the edge themselves and match none, are left out.
+match one, or that touch the edge themselves and match none, are left out. So it is with boxes that are to be ignored.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -12,9 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geo.boxes import iom_matrix
-from geo.matching import match
+from geo.matching import match_at
 from geo.types import Detections, FloatArray, IndexArray
 
+# Least overlaps of a detection with what it has found, as COCO takes them.
+IOUS = tuple(percent / 100 for percent in range(50, 100, 5))
 # A box that ends within this many pixels of the picture's edge is taken as cut by it.
 _EDGE_PX = 1.0
 
@@ -46,7 +48,31 @@ class Outcomes:
         )
 
 
-def outcomes(found: Detections, truth: FloatArray, width: int, height: int, iou: float) -> Outcomes:
+@dataclass(frozen=True, slots=True, eq=False)
+class Comparison:
+    """One picture's detections against its truth.
+
+    Attributes:
+        outcomes: for each overlap asked of a detection.
+        boxes: (N, 4) of the detections that count at the first of these overlaps, in the order of its outcomes.
+        airplanes: (M, 4) to be found.
+        found_at: (M,) the score of the detection that has found each at the first overlap; NaN where none has.
+    """
+
+    outcomes: dict[float, Outcomes]
+    boxes: FloatArray
+    airplanes: FloatArray
+    found_at: FloatArray
+
+
+def compare(
+    found: Detections,
+    truth: FloatArray,
+    width: int,
+    height: int,
+    ious: Sequence[float],
+    ignored: FloatArray | None = None,
+) -> Comparison:
     """Compares the detections of one picture with the truth.
 
     Args:
@@ -54,14 +80,29 @@ def outcomes(found: Detections, truth: FloatArray, width: int, height: int, iou:
         truth: its airplanes (M, 4).
         width: of the picture, pixels.
         height: of the picture, pixels.
-        iou: least overlap of a detection with the airplane it has found.
+        ious: least overlaps of a detection with the airplane it has found; the first is what most figures speak of.
+        ignored: boxes (K, 4) that neither count nor harm, wherever they are.
     """
-    cut = _touches_edge(truth, width, height)
-    pairs = match(found.boxes, found.scores, truth, iou)
-    correct = (pairs >= 0) & ~cut[pairs] if len(truth) else np.zeros(len(found), bool)
-    on_cut = iom_matrix(found.boxes, truth[cut]).max(axis=1, initial=0) >= iou
-    counted = correct | ((pairs < 0) & ~on_cut & ~_touches_edge(found.boxes, width, height))
-    return Outcomes(found.scores[counted], correct[counted], int((~cut).sum()), 1)
+    everything = truth if ignored is None else np.concatenate([truth, ignored])
+    void = _touches_edge(everything, width, height) | (np.arange(len(everything)) >= len(truth))
+    pairs = match_at(found.boxes, found.scores, everything, ious)
+    on_void = iom_matrix(found.boxes, everything[void]).max(axis=1, initial=0)
+    at_edge = _touches_edge(found.boxes, width, height)
+    # A position of -1, no pair, reads the last entry, which is put there for it.
+    right = ~np.append(void, True)[pairs]
+    counted = right | ((pairs < 0) & (on_void < np.array(ious)[:, None]) & ~at_edge)
+    asked = int((~void).sum())
+    outcomes_by_iou = {
+        iou: Outcomes(found.scores[counted[k]], right[k][counted[k]], asked, 1) for k, iou in enumerate(ious)
+    }
+    found_at = np.full(len(everything), np.nan)
+    found_at[pairs[0][right[0]]] = found.scores[right[0]]
+    return Comparison(outcomes_by_iou, found.boxes[counted[0]], everything[~void], found_at[~void])
+
+
+def outcomes(found: Detections, truth: FloatArray, width: int, height: int, iou: float) -> Outcomes:
+    """What `compare` says at one overlap."""
+    return compare(found, truth, width, height, (iou,)).outcomes[iou]
 
 
 def average_precision(of: Outcomes) -> float:
@@ -72,6 +113,16 @@ def average_precision(of: Outcomes) -> float:
     best = np.maximum.accumulate(precision[::-1])[::-1]
     places = np.searchsorted(recall, np.linspace(0, 1, 101), side="left")
     return float(np.append(best, 0.0)[places].mean())
+
+
+def mean_average_precision(of: Mapping[float, Outcomes]) -> float:
+    """The mean of the average precision over all overlaps; NaN where there is no airplane."""
+    return float(np.mean([average_precision(each) for each in of.values()]))
+
+
+def mean_recall(of: Mapping[float, Outcomes], min_score: float) -> float:
+    """The mean over all overlaps of the recall at a threshold; NaN where there is no airplane."""
+    return float(np.mean([at_threshold(each, min_score).recall if each.truths else np.nan for each in of.values()]))
 
 
 def curve(of: Outcomes) -> tuple[FloatArray, FloatArray, FloatArray]:

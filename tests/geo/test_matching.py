@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geo.matching import match
+from geo.matching import match, match_at
 from geo.types import Detections, FloatArray
 from tests.geo.strategies import boxes, detections, plain_iou
 
@@ -24,6 +24,14 @@ def test_pairs_are_those_of_the_plain_rule(found: Detections, truth: FloatArray,
     pairs = match(found.boxes, found.scores, truth, iou)
     assert pairs.dtype == np.int64
     assert pairs.tolist() == plain_match(found, truth, iou)
+
+
+@given(detections(), boxes(max_size=10))
+def test_several_overlaps_at_once_are_each_on_its_own(found: Detections, truth: FloatArray) -> None:
+    ious = (0.75, 0.1, 0.5)
+    together = match_at(found.boxes, found.scores, truth, ious)
+    assert together.shape == (3, len(found))
+    assert together.tolist() == [plain_match(found, truth, iou) for iou in ious]
 
 
 def test_the_surest_detection_takes_what_it_overlaps_most_and_each_once() -> None:

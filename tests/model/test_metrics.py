@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from geo.boxes import iom_matrix, iou_matrix, score_order
 from geo.types import Detections
 from model import metrics
 from model.metrics import Outcomes
@@ -166,3 +167,63 @@ def test_an_airplane_is_found_once_and_by_the_surest() -> None:
     boxes = np.array([[10.0, 10, 30, 30], [12, 10, 30, 30]])
     of = metrics.outcomes(detections(boxes, np.array([0.6, 0.9])), truth, WIDTH, HEIGHT, 0.5)
     assert dict(zip(of.scores.tolist(), of.correct.tolist(), strict=True)) == {0.6: False, 0.9: True}
+
+
+def slow_comparison(found: Detections, truth: Array, ignored: Array, iou: float) -> list[tuple[float, bool]]:
+    """Score and verdict of each detection that counts, one after the other, by the rules alone."""
+    free, verdicts = list(range(len(truth) + len(ignored))), []
+    everything = np.concatenate([truth, ignored])
+    for i in score_order(found.boxes, found.scores):
+        box = found.boxes[i]
+        overlaps = {k: iou_matrix(box[None], everything[k : k + 1])[0, 0] for k in free}
+        best = max(overlaps, key=lambda k: overlaps[k], default=None)
+        if best is not None and overlaps[best] >= iou:
+            free.remove(best)
+            if not void(everything[best], best >= len(truth)):
+                verdicts.append((found.scores[i], True))
+        elif not cut(box) and not any(
+            iom_matrix(box[None], other[None])[0, 0] >= iou
+            for k, other in enumerate(everything)
+            if void(other, k >= len(truth))
+        ):
+            verdicts.append((found.scores[i], False))
+    return verdicts
+
+
+def cut(box: Array) -> bool:
+    return bool(min(box[:2]) <= 1 or box[2] >= WIDTH - 1 or box[3] >= HEIGHT - 1)
+
+
+def void(box: Array, ignored: bool) -> bool:
+    return ignored or cut(box)
+
+
+@given(SEEDS)
+def test_all_overlaps_at_once_are_what_the_rules_say_of_each(seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    found, truth = drawn_picture(generator)
+    truth = truth + generator.choice([0, -4, 30], (len(truth), 1))  # some reach the edge
+    split = generator.integers(0, len(truth) + 1)
+    truth, ignored = truth[:split], truth[split:]
+    compared = metrics.compare(found, truth, WIDTH, HEIGHT, metrics.IOUS, ignored)
+    assert len(metrics.IOUS) == 10
+    for iou, of in compared.outcomes.items():
+        verdicts = slow_comparison(found, truth, ignored, iou)
+        assert sorted(zip(of.scores.tolist(), of.correct.tolist(), strict=True)) == sorted(verdicts)
+        assert of.truths == sum(not cut(box) for box in truth)
+    assert len(compared.boxes) == len(compared.outcomes[0.5].scores)
+    assert compared.airplanes.tolist() == [box.tolist() for box in truth if not cut(box)]
+    right = compared.outcomes[0.5].scores[compared.outcomes[0.5].correct]
+    assert sorted(compared.found_at[~np.isnan(compared.found_at)]) == sorted(right)
+
+
+def test_the_mean_over_overlaps_is_the_mean() -> None:
+    truth = np.array([[10.0, 10, 30, 30], [50, 50, 90, 90]])
+    # 18/20 and 28/40 of the airplanes: right up to an overlap of 0.9 and of 0.7.
+    boxes = np.array([[10.0, 10, 30, 28], [50, 50, 90, 78]])
+    of = metrics.compare(detections(boxes, np.array([0.9, 0.8])), truth, WIDTH, HEIGHT, metrics.IOUS).outcomes
+    half = 51 / 101
+    assert metrics.mean_average_precision(of) == pytest.approx((5 * 1 + 4 * half + 0) / 10)
+    assert metrics.mean_recall(of, 0.5) == pytest.approx((5 * 1 + 4 * 0.5 + 0) / 10)
+    assert metrics.mean_recall(of, 0.85) == pytest.approx((9 * 0.5 + 0) / 10)
+    assert math.isnan(metrics.mean_recall({0.5: Outcomes.concatenate([])}, 0.5))

@@ -12,7 +12,7 @@ from geo.grid import Tiling, plan_levels, plan_tiles
 from geo.raster import RasterReader, read_header
 from geo.types import Detections, ImageArray
 from model.predictor import FakePredictor
-from model.scan import ScanConfig, detect, scan
+from model.scan import ScanConfig, detect, scan, scan_all
 from tests.geo.scenes import write_tiff
 
 WIDTH, HEIGHT = 330, 410
@@ -163,3 +163,33 @@ def test_a_scene_without_a_valid_pixel_is_not_looked_at(tmp_path: Path) -> None:
         )
     )
     assert 0 < looked < len(tiles)
+
+
+def test_scenes_together_are_as_each_alone_and_share_batches(tmp_path: Path) -> None:
+    headers, wanted = [], []
+    for number, size in enumerate([(100, 90), (330, 410), (100, 90), (60, 300), (100, 90)]):
+        boxes, levels = drawn(np.random.default_rng(number), field=48, largest=28)
+        (tmp_path / str(number)).mkdir()
+        pixels = np.full((*size[::-1], 3), GROUND, np.uint8)
+        for (xmin, ymin, xmax, ymax), level in zip(boxes.astype(int), levels, strict=True):
+            pixels[ymin:ymax, xmin:xmax] = level
+        headers.append(read_header(write_tiff(tmp_path / str(number) / "scene.tif", pixels)))
+        wanted.append(scan(headers[-1], config(0.5, 1.0), FakePredictor(), 1))
+    predictor = Recorder()
+    found = scan_all(iter(headers), config(0.5, 1.0), predictor, 4)
+    assert sum(map(len, wanted)) > 20
+    for one, other in zip(found, wanted, strict=True):
+        np.testing.assert_array_equal(one.boxes, other.boxes)
+        np.testing.assert_array_equal(one.scores, other.scores)
+    counts = [shape[0] for shape in predictor.shapes]
+    assert set(counts) <= {1, 2, 3, 4}
+    assert len([count for count in counts if count < 4]) <= len({shape[1:] for shape in predictor.shapes})
+
+
+def test_of_the_black_beyond_a_small_picture_most_is_not_looked_at(tmp_path: Path) -> None:
+    header = read_header(scene(tmp_path, np.array([[300.0, 390, 320, 405]]), np.array([250], np.uint8)))
+    predictor = Recorder()
+    large = ScanConfig(Tiling((0.5, 1.0), tile_px=1408, halo_px=64), Suppression(0.5, 0.8))
+    assert len(scan(header, large, predictor, 1)) == 1
+    # 330 x 410 and 165 x 205 pixels, each with 256 more, rounded up to 32.
+    assert [shape[1:] for shape in predictor.shapes] == [(672, 608, 3), (480, 448, 3)]
