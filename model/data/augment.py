@@ -44,11 +44,15 @@ def weather(pixels: NDArray[np.uint8], generator: np.random.Generator) -> NDArra
     x: NDArray[np.float32] = np.divide(pixels, 255, dtype=np.float32)
     if generator.random() < 0.15:
         x = np.repeat(x.mean(axis=-1, keepdims=True, dtype=np.float32), 3, axis=-1)
+    elif generator.random() < 0.4:
+        x = _recoloured(x, generator)
     if generator.random() < 0.3:
-        sigma = generator.uniform(0.3, 1.1)
+        sigma = generator.uniform(0.3, 1.3)
         x = ndimage.gaussian_filter(x, (sigma, sigma, 0))
-    if generator.random() < 0.1:
+    if generator.random() < 0.15:
         x = _fringed(x, generator)
+    if generator.random() < 0.15:
+        x = _shadowed(x, generator)
     x = np.asarray(x ** generator.uniform(0.7, 1.4), np.float32)
     x = x * generator.uniform(0.88, 1.12, 3).astype(np.float32)
     x = (x - 0.5) * np.float32(generator.uniform(0.7, 1.25)) + np.float32(0.5 + generator.uniform(-0.1, 0.1))
@@ -58,6 +62,27 @@ def weather(pixels: NDArray[np.uint8], generator: np.random.Generator) -> NDArra
         x += generator.normal(0, generator.uniform(0.004, 0.03), x.shape).astype(np.float32)
     result = (np.clip(x, 0, 1) * 255 + 0.5).astype(np.uint8)
     return _compressed(result, int(generator.integers(35, 95))) if generator.random() < 0.3 else result
+
+
+def _recoloured(x: NDArray[np.float32], generator: np.random.Generator) -> NDArray[np.float32]:
+    """Turns the colours about the grey axis (hue) and moves them to or from it (saturation)."""
+    angle, saturation = generator.normal(0, 0.35), generator.uniform(0.3, 1.5)
+    # Rodrigues' rotation about (1, 1, 1) / sqrt(3), of the part of a colour that is not grey.
+    cross = np.array([[0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / np.sqrt(3)
+    turned = (np.cos(angle) * np.eye(3) + np.sin(angle) * cross).astype(np.float32)
+    grey = x.mean(axis=-1, keepdims=True, dtype=np.float32)
+    return np.clip(grey + np.float32(saturation) * ((x - grey) @ turned.T), 0, 1)
+
+
+def _shadowed(x: NDArray[np.float32], generator: np.random.Generator) -> NDArray[np.float32]:
+    """Darkens one side of a line, as a cloud's or a building's shadow does."""
+    height, width = x.shape[:2]
+    angle, softness = generator.uniform(0, 2 * np.pi), generator.uniform(1, 25)
+    middle = generator.uniform(0.15, 0.85, 2) * (width, height)
+    rows, cols = np.ogrid[:height, :width]
+    depth = ((cols - middle[0]) * np.cos(angle) + (rows - middle[1]) * np.sin(angle)) / softness
+    light = 1 - generator.uniform(0.2, 0.6) * np.clip(depth + 0.5, 0, 1)
+    return np.asarray(x * light[..., None], np.float32)
 
 
 def _fringed(x: NDArray[np.float32], generator: np.random.Generator) -> NDArray[np.float32]:
