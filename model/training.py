@@ -16,14 +16,19 @@ from geo import render
 from geo.errors import ConfigError
 from model import weights_io
 from model.backbones import efficientnet_lite
-from model.data import batches, sources
+from model.data import batches, mining, sources
 from model.data.crops import CropConfig
 from model.detector import DetectorConfig, build
+from model.evaluate import read_scan_config
 from model.losses import DetectionLoss
+from model.predictor import KerasPredictor
 
 # In the run's folder.
 _LOG = "log.csv"
 _STATE = "state"
+_MISTAKES = "mistakes.json"
+# Tiles in one call of a model that looks for its mistakes.
+_MINING_BATCH = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +69,24 @@ class RenderedConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class MistakesConfig:
+    """More crops from where the model that training starts from is wrong (hard examples).
+
+    Attributes:
+        share: of the crops of every set.
+        min_score: detections from this score on are false hits where there is no airplane.
+    """
+
+    share: float
+    min_score: float = 0.3
+
+    def __post_init__(self) -> None:
+        for name in ("share", "min_score"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name}: expected a number from 0 to 1, got {getattr(self, name)}")
+
+
+@dataclass(frozen=True, slots=True)
 class TrainConfig:
     """Everything that a training depends on.
 
@@ -73,7 +96,9 @@ class TrainConfig:
         sources: the sets and their weights.
         run: the run's folder.
         rendered: sample scenes to train on as well.
-        start: `imagenet`, or the path of a `weights.safetensors` to go on from.
+        start: `imagenet`, or a model to go on from: the name of a packaged one, or a model's folder.
+        mistakes: train more on what that model gets wrong in the same photos and scenes.
+        scan: the pipeline's settings, by which a model looks at photos.
         frozen_blocks: leading blocks of the backbone that stay as they are.
         batch, steps_per_epoch, epochs: crops a step, steps between two checkpoints, and checkpoints.
         learning_rate, warmup_steps, weight_decay: AdamW's, with linear warm-up and cosine decay to a hundredth.
@@ -90,6 +115,8 @@ class TrainConfig:
     detector: DetectorConfig = field(default_factory=DetectorConfig)
     crops: CropConfig = field(default_factory=CropConfig)
     start: str = "imagenet"
+    mistakes: MistakesConfig | None = None
+    scan: Path = Path("configs/pipeline/default.yaml")
     frozen_blocks: int = 3
     batch: int = 32
     steps_per_epoch: int = 100
@@ -104,6 +131,8 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if not self.sources:
             raise ValueError("sources: expected one data set or more, got none")
+        if self.mistakes and self.start == "imagenet":
+            raise ValueError("mistakes: expected a model to start from, whose mistakes they are, got imagenet")
         for name in ("batch", "steps_per_epoch", "epochs"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: expected a whole number from 1 on, got {getattr(self, name)}")
@@ -118,15 +147,22 @@ def train(config: TrainConfig) -> Path:
         WeightsError: `start` names weights that do not fit.
     """
     keras.utils.set_random_seed(config.seed)
-    loaded = [_load(config.data / source.set, source.weight) for source in config.sources]
     _make_folder(config.run)
-    if config.rendered is not None:
-        loaded.append(_draw(config.rendered, config.run / "rendered"))
+    loaded = _load(config)
     model = _start(config)
+    loaded = _with_mistakes(loaded, model, config)
     # XLA makes TensorFlow slower on a CPU; JAX is nothing without it.
     model.compile(optimizer=_optimizer(config), loss=DetectionLoss(), jit_compile=keras.backend.backend() == "jax")
     done = _epochs_done(config.run)
-    crops = batches.Crops(loaded, config.crops, config.batch, config.steps_per_epoch, config.seed, epoch=done)
+    crops = batches.Crops(
+        list(loaded.values()),
+        config.crops,
+        config.batch,
+        config.steps_per_epoch,
+        config.seed,
+        epoch=done,
+        mistakes=config.mistakes.share if config.mistakes else 0.0,
+    )
     model.fit(
         crops,
         epochs=config.epochs,
@@ -174,7 +210,7 @@ def _start(config: TrainConfig) -> keras.Model:
     if config.start == "imagenet":
         efficientnet_lite.load_imagenet(model)
     else:
-        weights_io.load_into(model, Path(config.start))
+        weights_io.load_into(model, weights_io.resolve(config.start) / weights_io.WEIGHTS_FILE)
     efficientnet_lite.freeze(model, config.frozen_blocks)
     return model
 
@@ -196,11 +232,37 @@ def _optimizer(config: TrainConfig) -> keras.optimizers.Optimizer:
     return optimizer
 
 
-def _load(folder: Path, weight: float) -> batches.Source:
+def _load(config: TrainConfig) -> dict[str, batches.Source]:
+    """What is trained on, by the name of the set."""
+    loaded = {source.set: _load_set(config.data / source.set, source.weight) for source in config.sources}
+    if config.rendered is not None:
+        loaded["rendered"] = _draw(config.rendered, config.run / "rendered")
+    return loaded
+
+
+def _load_set(folder: Path, weight: float) -> batches.Source:
     photos = sources.read_photos(folder, "fit")
     if not photos:
         raise ConfigError(f"{folder}: expected photos to train on, found none in its train split")
     return batches.load(photos, weight)
+
+
+def _with_mistakes(
+    loaded: dict[str, batches.Source], model: keras.Model, config: TrainConfig
+) -> dict[str, batches.Source]:
+    """What is trained on, with the places where `model` is wrong; looked for once, and kept in the run's folder."""
+    if config.mistakes is None:
+        return loaded
+    file = config.run / _MISTAKES
+    if not file.is_file():
+        predictor = KerasPredictor(model, config.name, config.mistakes.min_score)
+        scan_config = read_scan_config(config.scan)
+        found = {
+            name: mining.mine(source.photos, predictor, scan_config, _MINING_BATCH) for name, source in loaded.items()
+        }
+        mining.write(found, file)
+    places = mining.read(file)
+    return {name: batches.with_mistakes(source, places[name]) for name, source in loaded.items()}
 
 
 def _draw(config: RenderedConfig, folder: Path) -> batches.Source:

@@ -1,7 +1,7 @@
 """Photos to training batches, the same ones for the same seed, on any Keras backend."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import keras
 import numpy as np
@@ -15,11 +15,19 @@ from model.data.sources import Photo
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Source:
-    """Photos of one set, held decoded in memory, and the share of crops that come from it."""
+    """Photos of one set, held decoded in memory.
+
+    Attributes:
+        photos: the photos.
+        pixels: of each, (height, width, 3).
+        weight: the share of crops that come from this set.
+        mistakes: where an earlier model was wrong: the photo's number, and a box (4,) in it.
+    """
 
     photos: tuple[Photo, ...]
     pixels: tuple[NDArray[np.uint8], ...]
     weight: float
+    mistakes: tuple[tuple[int, NDArray[np.float64]], ...] = ()
 
 
 def load(photos: Sequence[Photo], weight: float) -> Source:
@@ -27,15 +35,27 @@ def load(photos: Sequence[Photo], weight: float) -> Source:
     return Source(tuple(photos), tuple(photo.pixels() for photo in photos), weight)
 
 
+def with_mistakes(source: Source, boxes: Sequence[NDArray[np.float64]]) -> Source:
+    """The set with the places (K, 4) of each photo that are to be trained on more often."""
+    return replace(source, mistakes=tuple((number, box) for number, some in enumerate(boxes) for box in some))
+
+
 class Crops(keras.utils.PyDataset):  # type: ignore[misc]  # Keras publishes no types
     """An epoch of batches of augmented crops.
 
     Every batch is a function of the seed, the epoch and its number alone: a resumed training sees what an unbroken
-    one would have seen.
+    one would have seen. Of the sets with mistakes, the share `mistakes` of the crops is cut around one of these.
     """
 
     def __init__(
-        self, sources: Sequence[Source], config: CropConfig, batch: int, steps: int, seed: int, epoch: int = 0
+        self,
+        sources: Sequence[Source],
+        config: CropConfig,
+        batch: int,
+        steps: int,
+        seed: int,
+        epoch: int = 0,
+        mistakes: float = 0.0,
     ) -> None:
         super().__init__(workers=2, use_multiprocessing=False, max_queue_size=16)
         self.sources = sources
@@ -44,6 +64,7 @@ class Crops(keras.utils.PyDataset):  # type: ignore[misc]  # Keras publishes no 
         self.steps = steps
         self.seed = seed
         self.epoch = epoch
+        self.mistakes = mistakes
         weights = np.array([source.weight for source in sources])
         self.shares = weights / weights.sum()
 
@@ -51,7 +72,7 @@ class Crops(keras.utils.PyDataset):  # type: ignore[misc]  # Keras publishes no 
         return self.steps
 
     def __getitem__(self, index: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-        """Pixels (B, side, side, 3) uint8 and targets (B, side / 8, side / 8, 6)."""
+        """Pixels (B, side, side, 3) uint8 and targets (B, side / 4, side / 4, 6)."""
         generator = np.random.default_rng([self.seed, self.epoch, index])
         pairs = [self._example(generator) for _ in range(self.batch)]
         return np.stack([pixels for pixels, _ in pairs]), np.stack([target for _, target in pairs])
@@ -62,8 +83,10 @@ class Crops(keras.utils.PyDataset):  # type: ignore[misc]  # Keras publishes no 
 
     def _example(self, generator: np.random.Generator) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
         source = self.sources[generator.choice(len(self.sources), p=self.shares)]
-        number = generator.integers(len(source.photos))
-        crop = crops.draw(source.pixels[number], source.photos[number].boxes, self.config, generator)
+        number, around = int(generator.integers(len(source.photos))), None
+        if source.mistakes and generator.random() < self.mistakes:
+            number, around = source.mistakes[generator.integers(len(source.mistakes))]
+        crop = crops.draw(source.pixels[number], source.photos[number].boxes, self.config, generator, around)
         orientation = int(generator.integers(8))
         pixels, boxes = augment.orient(crop.pixels, crop.boxes, orientation)
         _, ignored = augment.orient(crop.pixels, crop.ignored, orientation)

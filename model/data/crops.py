@@ -21,12 +21,14 @@ class CropConfig:
         near_airplane: share of the crops of a photo with airplanes that are cut around one of them.
         size_px: range of the longer side that this airplane is brought to, drawn log-uniform.
         scale: range that the enlargement is kept in; crops without an airplane draw from it, log-uniform.
+        scale_around: range of the enlargement, log-uniform, of crops around a place that is given.
     """
 
     side_px: int = 256
     near_airplane: float = 0.75
     size_px: tuple[float, float] = (10.0, 150.0)
     scale: tuple[float, float] = (0.45, 2.2)
+    scale_around: tuple[float, float] = (0.65, 1.6)
 
     def __post_init__(self) -> None:
         if self.side_px < 1 or self.side_px % INPUT_MULTIPLE:
@@ -43,7 +45,11 @@ class Crop:
 
 
 def draw(
-    pixels: NDArray[np.uint8], boxes: NDArray[np.float64], config: CropConfig, generator: np.random.Generator
+    pixels: NDArray[np.uint8],
+    boxes: NDArray[np.float64],
+    config: CropConfig,
+    generator: np.random.Generator,
+    around: NDArray[np.float64] | None = None,
 ) -> Crop:
     """Draws one crop of a photo.
 
@@ -52,19 +58,30 @@ def draw(
         boxes: its airplanes (N, 4), in its pixels.
         config: how to draw.
         generator: the source of every draw.
+        around: a box (4,) that the crop is to show, at about the photo's own scale; by default an airplane, brought to
+            a size that is drawn, or any place.
     """
-    near = len(boxes) > 0 and generator.random() < config.near_airplane
-    if near:
-        xmin, ymin, xmax, ymax = boxes[generator.integers(len(boxes))]
-        size = np.exp(generator.uniform(*np.log(config.size_px)))
-        scale = float(np.clip(size / max(xmax - xmin, ymax - ymin), *config.scale))
-        centre = np.array([(xmin + xmax) / 2, (ymin + ymax) / 2])
-        # Anywhere in the crop, at times cut by its edge.
-        centre += generator.uniform(-0.5, 0.5, 2) * config.side_px / scale
+    if around is not None:
+        scale = _log_uniform(config.scale_around, generator)
+        centre = _near(around, config.side_px / scale, generator)
+    elif len(boxes) > 0 and generator.random() < config.near_airplane:
+        airplane = boxes[generator.integers(len(boxes))]
+        size = _log_uniform(config.size_px, generator)
+        scale = float(np.clip(size / (airplane[2:] - airplane[:2]).max(), *config.scale))
+        centre = _near(airplane, config.side_px / scale, generator)
     else:
-        scale = float(np.exp(generator.uniform(*np.log(config.scale))))
+        scale = _log_uniform(config.scale, generator)
         centre = generator.uniform(0, [pixels.shape[1], pixels.shape[0]])
     return cut(pixels, boxes, _placed(centre, config.side_px / scale, pixels), scale, config.side_px)
+
+
+def _log_uniform(bounds: tuple[float, float], generator: np.random.Generator) -> float:
+    return float(np.exp(generator.uniform(*np.log(bounds))))
+
+
+def _near(box: NDArray[np.float64], side: float, generator: np.random.Generator) -> NDArray[np.float64]:
+    """The centre of a crop with the box anywhere in it, at times cut by its edge."""
+    return (box[:2] + box[2:]) / 2 + generator.uniform(-0.5, 0.5, 2) * side
 
 
 def cut(
