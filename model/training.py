@@ -21,7 +21,7 @@ from model.data.crops import CropConfig
 from model.detector import DetectorConfig, build
 from model.evaluate import read_scan_config
 from model.losses import DetectionLoss
-from model.predictor import KerasPredictor
+from model.live import LivePredictor
 
 # In the run's folder.
 _LOG = "log.csv"
@@ -255,7 +255,7 @@ def _with_mistakes(
         return loaded
     file = config.run / _MISTAKES
     if not file.is_file():
-        predictor = KerasPredictor(model, config.name, config.mistakes.min_score)
+        predictor = LivePredictor(model, config.name, config.mistakes.min_score)
         scan_config = read_scan_config(config.scan)
         found = {
             name: mining.mine(source.photos, predictor, scan_config, _MINING_BATCH) for name, source in loaded.items()

@@ -1,0 +1,32 @@
+"""The detector as it stands in the middle of a training, on any Keras backend."""
+
+import keras
+import numpy as np
+
+from geo.types import Detections, ImageArray
+from model import decode
+
+
+class LivePredictor:
+    """A `Predictor` over a Keras model; its scores are the detector's own, not calibrated.
+
+    Args:
+        model: the detector, see `model.detector.build`.
+        name: what it is called.
+        min_score: detections below it are left out.
+    """
+
+    def __init__(self, model: keras.Model, name: str, min_score: float) -> None:
+        self.model = model
+        self.name = name
+        self.default_min_score = min_score
+
+    def __call__(self, images: ImageArray) -> list[Detections]:
+        """See `Predictor`."""
+        cells = self.model.predict_on_batch(images)
+        boxes, scores = (np.asarray(keras.ops.convert_to_numpy(x)) for x in (decode.boxes(cells), decode.scores(cells)))
+        chosen = scores >= self.default_min_score
+        return [
+            decode.tile_detections(boxes[i][chosen[i]].astype(np.float64), scores[i][chosen[i]].astype(np.float64))
+            for i in range(len(images))
+        ]
