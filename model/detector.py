@@ -12,8 +12,8 @@ from model.backbones import efficientnet_lite
 OUTPUT_STRIDE = 4
 # Objectness of an untrained detector: one cell in a hundred, about what training begins from.
 _PRIOR = 0.01
-# So small that the first bias is what it says everywhere (as in RetinaNet, arXiv:1708.02002, section 4.1).
-_FIRST_KERNEL = keras.initializers.RandomNormal(stddev=0.01)
+# Of the last kernel: so small that the first bias is what it says everywhere (as in RetinaNet, arXiv:1708.02002, 4.1).
+_FIRST_STDDEV = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +48,11 @@ def build(config: DetectorConfig) -> keras.Model:
     x = _neck(found, config.channels)
     for number in range(2):
         x = _conv(x, config.channels, 3, f"head_{number}")
+    # Made here, not once for the module: it takes its seed when it is made.
+    first_kernel = keras.initializers.RandomNormal(stddev=_FIRST_STDDEV)
     # All the work is done at stride 8; each place there answers for two by two cells of stride 4.
     cells = layers.Conv2DTranspose(
-        5, 2, strides=2, kernel_initializer=_FIRST_KERNEL, bias_initializer=_first_bias, name="cells"
+        5, 2, strides=2, kernel_initializer=first_kernel, bias_initializer=_first_bias, name="cells"
     )(x)
     return keras.Model(pixels, cells, name="detector")
 
@@ -61,7 +63,7 @@ def _first_bias(shape: tuple[int, ...], dtype: str | None = None) -> Any:  # noq
 
 
 def _neck(found: dict[int, Any], channels: int) -> Any:
-    """Brings all features to stride 8: coarser ones enlarged (FPN, arXiv:1612.03144, section 3), finer ones gathered."""
+    """Brings all features to stride 8: coarser ones enlarged (FPN, arXiv:1612.03144, section 3), finer ones reduced."""
     x = _conv(found[32], channels, 1, "lateral_32")
     for stride in (16, 8):
         x = layers.UpSampling2D(2, name=f"enlarged_{stride}")(x)

@@ -19,8 +19,6 @@ from numpy.typing import NDArray
 
 # Of the batch normalisation that the ImageNet weights were trained with.
 _BATCH_NORM_EPSILON = 1e-3
-
-
 # What the names of the backbone's layers begin with.
 _PREFIXES = ("conv_stem", "blocks_")
 

@@ -1,4 +1,4 @@
-"""Changes to a crop that leave an airplane an airplane: orientation, light, haze, blur, noise, compression."""
+"""Changes to a crop that leave an airplane an airplane: orientation, colour, shadow, haze, blur, noise, compression."""
 
 import io
 
@@ -71,7 +71,7 @@ def _recoloured(x: NDArray[np.float32], generator: np.random.Generator) -> NDArr
     cross = np.array([[0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / np.sqrt(3)
     turned = (np.cos(angle) * np.eye(3) + np.sin(angle) * cross).astype(np.float32)
     grey = x.mean(axis=-1, keepdims=True, dtype=np.float32)
-    return np.clip(grey + np.float32(saturation) * ((x - grey) @ turned.T), 0, 1)
+    return np.asarray(np.clip(grey + np.float32(saturation) * ((x - grey) @ turned.T), 0, 1), np.float32)
 
 
 def _shadowed(x: NDArray[np.float32], generator: np.random.Generator) -> NDArray[np.float32]:

@@ -42,8 +42,10 @@ def mine(photos: Sequence[Photo], predictor: Predictor, config: ScanConfig, batc
 
 
 def write(places: dict[str, list[FloatArray]], file: Path) -> None:
-    """Keeps mistakes, by data set and photo."""
-    file.write_text(json.dumps({name: [boxes.tolist() for boxes in some] for name, some in places.items()}))
+    """Keeps mistakes, by data set and photo; the file appears whole or not at all."""
+    part = file.with_name(f"{file.name}.part")
+    part.write_text(json.dumps({name: [boxes.tolist() for boxes in some] for name, some in places.items()}))
+    part.replace(file)
 
 
 def read(file: Path) -> dict[str, list[FloatArray]]:
