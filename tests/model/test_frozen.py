@@ -42,7 +42,7 @@ def test_the_graph_says_what_the_network_says(predictor: FrozenPredictor, networ
     images = pictures(2, seed=7, shape=shape)
     boxes, scores = (output.numpy() for output in predictor.graph(tf.constant(images)))
     cells = network(images.astype(np.float32), training=False)
-    assert boxes.shape == (2, shape[0] // 8, shape[1] // 8, 4)
+    assert boxes.shape == (2, shape[0] // 4, shape[1] // 4, 4)
     np.testing.assert_allclose(scores, ops.convert_to_numpy(decode.scores(cells)), atol=1e-4)
     np.testing.assert_allclose(boxes, ops.convert_to_numpy(decode.boxes(cells)), rtol=1e-4, atol=1e-3)
     assert np.ptp(scores) > 0.005  # or it would compare nothing

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from model import assignment, decode
 from model.losses import DetectionLoss, detection_loss, generalized_iou
 
-SIDE = 64
+SIDE, STRIDE = 64, 4
+ROWS = SIDE // STRIDE
 TRUTH = np.array([[6.0, 10, 30, 50], [34, 8, 60, 22]])
 HIDDEN = np.array([[36.0, 36, 64, 64]])
 Array = NDArray[np.float64]
@@ -23,18 +24,18 @@ def target(boxes: Array = TRUTH) -> NDArray[np.float32]:
 
 
 def drawn_cells(seed: int) -> NDArray[np.float32]:
-    return np.random.default_rng(seed).normal(size=(1, 8, 8, 5)).astype(np.float32)
+    return np.random.default_rng(seed).normal(size=(1, ROWS, ROWS, 5)).astype(np.float32)
 
 
 def perfect_cells(logit: float = 12.0) -> NDArray[np.float32]:
     """Cells that say the truth: sure of every positive cell and of its box."""
     wanted = target()
-    cells = np.zeros((1, 8, 8, 5), np.float32)
-    cells[..., 0] = np.where(wanted[..., assignment.POSITIVE] == 1, logit, -logit)
-    for row, col in np.argwhere(wanted[0, ..., assignment.POSITIVE] == 1):
-        x, y = 8 * (col + 0.5), 8 * (row + 0.5)
+    cells = np.zeros((1, ROWS, ROWS, 5), np.float32)
+    cells[..., 0] = np.where(wanted[..., assignment.POSITIVE] > 0, logit, -logit)
+    for row, col in np.argwhere(wanted[0, ..., assignment.POSITIVE] > 0):
+        x, y = STRIDE * (col + 0.5), STRIDE * (row + 0.5)
         xmin, ymin, xmax, ymax = wanted[0, row, col, assignment.BOX]
-        cells[0, row, col, 1:] = np.log(np.maximum([x - xmin, y - ymin, xmax - x, ymax - y], 1e-3) / 8)
+        cells[0, row, col, 1:] = np.log(np.maximum([x - xmin, y - ymin, xmax - x, ymax - y], 1e-3) / STRIDE)
     return cells
 
 
@@ -53,19 +54,18 @@ def overlaps(a: NDArray[np.floating], b: NDArray[np.floating]) -> tuple[float, f
 def by_hand(wanted: NDArray[np.float32], cells: NDArray[np.float32]) -> float:
     """The loss cell by cell, from the words of `detection_loss`."""
     boxes = ops.convert_to_numpy(decode.boxes(cells))
-    entropy = distance = 0.0
-    positives = 0
+    entropy = distance = airplanes = 0.0
     for index in np.ndindex(wanted.shape[:3]):
         score = 1 / (1 + math.exp(-cells[index][0]))
-        if wanted[index][assignment.POSITIVE]:
+        if weight := float(wanted[index][assignment.POSITIVE]):
             iou, giou = overlaps(boxes[index], wanted[index][assignment.BOX])
             aim = max(iou, 0.3)
-            entropy -= aim * math.log(score) + (1 - aim) * math.log(1 - score)
-            distance += 1 - giou
-            positives += 1
+            entropy -= weight * (aim * math.log(score) + (1 - aim) * math.log(1 - score))
+            distance += weight * (1 - giou)
+            airplanes += weight
         elif wanted[index][assignment.COUNTED]:
-            entropy -= 0.75 * score**2 * math.log(1 - score)
-    return (entropy + 2 * distance) / max(positives, 1)
+            entropy -= 0.5 * score**2 * math.log(1 - score)
+    return (entropy + 2 * distance) / max(airplanes, 1)
 
 
 @given(st.integers(0, 2**32 - 1))
@@ -96,6 +96,21 @@ def test_saying_the_truth_costs_nothing() -> None:
     assert loss_of(target(), perfect_cells(logit=-12.0)) > 10
 
 
+def test_every_airplane_counts_alike_however_large_and_in_company() -> None:
+    small, large = np.array([[5.0, 5, 15, 15]]), np.array([[20.0, 20, 62, 62]])
+    nothing_hidden = np.zeros((0, 4))
+    alone, other, both = (
+        assignment.targets(boxes, nothing_hidden, SIDE, SIDE)[None]
+        for boxes in (small, large, np.vstack([small, large]))
+    )
+    assert np.count_nonzero(other[..., assignment.POSITIVE]) > np.count_nonzero(alone[..., assignment.POSITIVE])
+    cells = np.full((1, ROWS, ROWS, 5), -20, np.float32)
+    cells[..., 1:] = 1.0
+    # Nothing else but the airplanes costs: what both cost is the mean of what each costs.
+    costs = [loss_of(wanted, cells) for wanted in (alone, other, both)]
+    assert costs[2] == pytest.approx((costs[0] + costs[1]) / 2, rel=1e-4)
+
+
 def test_ignored_cells_teach_nothing() -> None:
     cells, wanted = drawn_cells(3), target()
     other = cells.copy()
@@ -114,18 +129,19 @@ def gradient_of(wanted: NDArray[np.float32], cells: NDArray[np.float32]) -> NDAr
 
 def test_scores_are_pulled_towards_their_aim_and_the_aim_stays() -> None:
     wanted, cells = target(), drawn_cells(4)
-    positive = wanted[..., assignment.POSITIVE] == 1
+    weight = wanted[..., assignment.POSITIVE]
     score = 1 / (1 + np.exp(-cells[..., 0]))
     iou, _ = generalized_iou(decode.boxes(cells), wanted[..., assignment.BOX])
     aim = np.maximum(ops.convert_to_numpy(iou), 0.3)
     # Cross-entropy of a logit has the slope score - aim; neither the aim nor the weight has one of its own.
-    slope = np.where(positive, score - aim, 0.75 * score**3 * wanted[..., assignment.COUNTED]) / positive.sum()
+    negative = 0.5 * score**3 * wanted[..., assignment.COUNTED]
+    slope = np.where(weight > 0, weight * (score - aim), negative) / len(TRUTH)
     np.testing.assert_allclose(gradient_of(wanted, cells)[..., 0], slope, rtol=1e-3, atol=1e-6)
 
 
 def test_boxes_are_learned_where_airplanes_are_whatever_their_score() -> None:
     wanted, cells = target(), drawn_cells(4)
-    positive = wanted[..., assignment.POSITIVE] == 1
+    positive = wanted[..., assignment.POSITIVE] > 0
     gradient = gradient_of(wanted, cells)[..., 1:]
     assert (gradient[~positive] == 0).all()
     assert (gradient[positive] != 0).any(axis=1).all()

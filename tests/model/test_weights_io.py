@@ -133,8 +133,8 @@ def test_weights_of_another_network_are_refused_and_change_nothing(model_folder:
         weights_io.load_into(model, model_folder / WEIGHTS_FILE)
     message = refusal(error, model_folder / WEIGHTS_FILE)
     assert "cells/kernel" in message
-    assert "(1, 1, 8, 5)" in message
-    assert "(1, 1, 64, 5)" in message
+    assert "(2, 2, 5, 8)" in message
+    assert "(2, 2, 5, 96)" in message
     for path, array in numbers(model).items():
         np.testing.assert_array_equal(array, before[path])
 
@@ -154,7 +154,7 @@ def test_a_config_that_says_another_network_is_refused(folder: Path) -> None:
         ("min_score: 0.25", "min_score: .nan"),
         ("min_score: 0.25", "threshold: 0.25"),
         ("efficientnet_lite0", "resnet"),
-        ("channels: 64", "channels: -1"),
+        ("channels: 96", "channels: -1"),
         ("sha256", "md5"),
     ],
 )
