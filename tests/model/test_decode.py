@@ -8,11 +8,11 @@ from keras import ops
 from numpy.typing import NDArray
 
 from geo.boxes import iou_matrix
-from model import decode
+from model import assignment, decode
 from model.detector import OUTPUT_STRIDE
 
 
-def encoded(box: NDArray[np.float64], row: int, col: int) -> NDArray[np.float64]:
+def encoded(box: NDArray[np.floating], row: int, col: int) -> NDArray[np.float64]:
     """The four numbers by which a cell says a box, written from the words of `model.detector.build`."""
     x, y = (col + 0.5) * OUTPUT_STRIDE, (row + 0.5) * OUTPUT_STRIDE
     xmin, ymin, xmax, ymax = box
@@ -32,6 +32,22 @@ def test_decoding_is_the_inverse_of_encoding(seed: int) -> None:
         cells[picture, row, col, 1:] = encoded(box, row, col)
     found = ops.convert_to_numpy(decode.boxes(ops.convert_to_tensor(cells, "float32")))
     np.testing.assert_allclose(found, wanted, atol=1e-3)
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(0, 5))
+def test_cells_that_say_their_targets_decode_to_the_airplanes(seed: int, count: int) -> None:
+    generator = np.random.default_rng(seed)
+    low = generator.uniform(0, 50, (count, 2))
+    airplanes = np.concatenate([low, low + generator.uniform(8, 60, (count, 2))], axis=1)
+    target = assignment.targets(airplanes, np.zeros((0, 4)), 96, 64)
+    cells = np.full((*target.shape[:2], 5), -9.0)
+    positive = target[..., assignment.POSITIVE] > 0
+    for row, col in np.argwhere(positive):
+        cells[row, col] = [9.0, *encoded(target[row, col, assignment.BOX], row, col)]
+    found = ops.convert_to_numpy(decode.boxes(ops.convert_to_tensor(cells[None], "float32")))[0]
+    np.testing.assert_allclose(found[positive], target[positive][:, assignment.BOX], atol=1e-3)
+    chosen = ops.convert_to_numpy(decode.scores(cells[None]))[0] > 0.5
+    np.testing.assert_array_equal(chosen, positive)
 
 
 def test_scores_are_the_logistic_function_of_the_first_channel() -> None:

@@ -1,11 +1,15 @@
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from model.data import augment
 
 SIDE = 12
+SEEDS = st.integers(0, 2**32 - 1)
 # Every pixel says its own place: row in red, column in green.
 PLACES = np.stack([*np.indices((SIDE, SIDE)), np.zeros((SIDE, SIDE))], axis=-1).astype(np.uint8)
 BOXES = np.array([[1.0, 2, 4, 9], [5, 0, 12, 3], [10, 10, 12, 12]])
@@ -48,10 +52,13 @@ def ground(level: int = 70) -> np.ndarray:
     return pixels
 
 
-@given(st.integers(0, 2**32 - 1))
+@given(SEEDS)
 def test_weather_leaves_the_airplane_where_it_is(seed: int) -> None:
     pixels = ground()
-    seen = augment.weather(pixels, np.random.default_rng(seed))
+    with pytest.MonkeyPatch.context() as patch:
+        # The border of a shadow may stand out more than an airplane does.
+        patch.setattr(augment, "_shadowed", lambda x, _: x)
+        seen = augment.weather(pixels, np.random.default_rng(seed))
     assert seen.shape == pixels.shape
     assert seen.dtype == np.uint8
     np.testing.assert_array_equal(pixels, ground())  # the photo is used again
@@ -70,8 +77,89 @@ def test_weather_is_drawn_from_the_generator_alone() -> None:
 
 
 def test_weather_comes_in_many_kinds() -> None:
-    seen = [augment.weather(ground(), np.random.default_rng(seed)).astype(float) for seed in range(60)]
+    # Three colours that have nothing to do with one another, until they are made grey.
+    pixels = np.random.default_rng(1).choice([60, 190], (6, 5, 3)).astype(np.uint8).repeat(8, axis=0).repeat(8, axis=1)
+    seen = [augment.weather(pixels, np.random.default_rng(seed)).astype(float) for seed in range(300)]
     means = [picture.mean() for picture in seen]
     assert max(means) - min(means) > 60
-    grey = [np.ptp(picture.mean(axis=(0, 1))) < 1 for picture in seen]
-    assert 0 < sum(grey) < len(grey)
+    grey = [np.corrcoef(picture[..., 0].ravel(), picture[..., 2].ravel())[0, 1] > 0.9 for picture in seen]
+    assert 0.08 < np.mean(grey) < 0.22
+
+
+class Drawn:
+    """A generator that draws what it was told to."""
+
+    def __init__(self, angle: float, saturation: float) -> None:
+        self.angle, self.saturation = angle, saturation
+
+    def normal(self, *_: float) -> float:
+        return self.angle
+
+    def uniform(self, *_: float) -> float:
+        return self.saturation
+
+
+def recoloured(colours: NDArray[np.float32], angle: float, saturation: float) -> NDArray[np.float32]:
+    generator: Any = Drawn(angle, saturation)
+    return np.asarray(augment._recoloured(colours[None], generator)[0])
+
+
+def pale_colours(seed: int) -> NDArray[np.float32]:
+    """(20, 3), so near to grey that no change of hue leads out of 0..1."""
+    generator = np.random.default_rng(seed)
+    return (generator.uniform(0.4, 0.6, (20, 1)) + generator.uniform(-0.1, 0.1, (20, 3))).astype(np.float32)
+
+
+def split(colours: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The grey part of colours, (N, 1), and the rest, (N, 3)."""
+    exact = colours.astype(np.float64)
+    grey = exact.mean(axis=1, keepdims=True)
+    return grey, exact - grey
+
+
+@given(SEEDS, st.floats(-np.pi, np.pi), st.floats(0.3, 1.5))
+def test_a_hue_is_turned_about_grey_and_a_saturation_is_a_factor(seed: int, angle: float, saturation: float) -> None:
+    colours = pale_colours(seed)
+    (grey, rest), (new_grey, new_rest) = split(colours), split(recoloured(colours, angle, saturation))
+    np.testing.assert_allclose(new_grey, grey, atol=1e-6)
+    lengths, new_lengths = np.linalg.norm(rest, axis=1), np.linalg.norm(new_rest, axis=1)
+    np.testing.assert_allclose(new_lengths, saturation * lengths, atol=1e-6)
+    np.testing.assert_allclose((rest * new_rest).sum(axis=1), np.cos(angle) * lengths * new_lengths, atol=1e-6)
+
+
+def test_a_third_of_a_turn_makes_green_of_red_and_blue_of_green() -> None:
+    colours = pale_colours(1)
+    np.testing.assert_allclose(recoloured(colours, 2 * np.pi / 3, 1.0), np.roll(colours, 1, axis=1), atol=1e-6)
+    np.testing.assert_allclose(recoloured(colours, 0.0, 1.0), colours, atol=1e-6)
+
+
+@given(SEEDS)
+def test_grey_stays_grey_and_every_colour_a_colour(seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    grey = np.repeat(generator.random((5, 7, 1), np.float32), 3, axis=-1)
+    np.testing.assert_allclose(augment._recoloured(grey, generator), grey, atol=1e-6)
+    wild = augment._recoloured(generator.random((5, 7, 3), np.float32), generator)
+    assert wild.dtype == np.float32
+    assert (wild >= 0).all()
+    assert (wild <= 1).all()
+
+
+@given(SEEDS)
+def test_a_shadow_darkens_one_side_of_a_line_alone(seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    x = generator.uniform(0.1, 1, (160, 200, 3)).astype(np.float32)
+    shadowed = augment._shadowed(x, generator)
+    assert shadowed.dtype == np.float32
+    light = (shadowed / x).astype(np.float64)
+    assert np.ptp(light, axis=-1).max() < 1e-5  # no colour
+    light = light.mean(axis=-1)
+    least = light.min()
+    assert 0.4 - 1e-5 <= least <= 0.8 + 1e-5
+    assert light.max() == pytest.approx(1, abs=1e-5)
+    # Between full light and full shadow it falls as a plane does: the border is straight, and no other is there.
+    rows, cols = np.nonzero((light > least + 1e-4) & (light < 1 - 1e-4))
+    plane = np.column_stack([cols, rows, np.ones(len(rows))])
+    slope, *_ = np.linalg.lstsq(plane, light[rows, cols])
+    np.testing.assert_allclose(plane @ slope, light[rows, cols], atol=1e-4)
+    everywhere = np.stack(np.meshgrid(np.arange(200), np.arange(160)), axis=-1) @ slope[:2] + slope[2]
+    np.testing.assert_allclose(np.clip(everywhere, least, 1), light, atol=1e-3)

@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from scipy import ndimage
 
 from model import assignment
 from model.data import augment, batches
+from model.data import crops as cropping
 from model.data.batches import Crops, Source
 from model.data.crops import CropConfig
 from model.data.sources import Photo
@@ -47,7 +49,7 @@ def test_a_batch_has_its_shapes_and_types() -> None:
     pixels, target = crops()[0]
     assert pixels.shape == (8, SIDE, SIDE, 3)
     assert pixels.dtype == np.uint8
-    assert target.shape == (8, SIDE // 8, SIDE // 8, assignment.CHANNELS)
+    assert target.shape == (8, SIDE // 4, SIDE // 4, assignment.CHANNELS)
     assert target.dtype == np.float32
     assert len(crops()) == 4
 
@@ -101,7 +103,7 @@ def test_what_is_cut_too_far_to_learn_from_counts_for_nothing() -> None:
 
 def answered(target: NDArray[np.float32]) -> NDArray[np.float32]:
     """The boxes that some cell answers for."""
-    positive = target[..., assignment.POSITIVE] == 1
+    positive = target[..., assignment.POSITIVE] > 0
     return np.unique(target[positive][:, assignment.BOX], axis=0)
 
 
@@ -112,7 +114,7 @@ def bright(picture: NDArray[np.uint8]) -> NDArray[np.float64]:
 
 def counted_inside(target: NDArray[np.float32], area: NDArray[np.float64]) -> NDArray[np.float32]:
     """Whether each cell well inside an area counts."""
-    y, x = (np.indices(target.shape[:2]) + 0.5) * 8
+    y, x = (np.indices(target.shape[:2]) + 0.5) * 4
     inside = (x > area[0] + 1) & (x < area[2] - 1) & (y > area[1] + 1) & (y < area[3] - 1)
     return np.asarray(target[inside][:, assignment.COUNTED])
 
@@ -137,6 +139,51 @@ def test_crops_come_from_sources_by_their_weights() -> None:
     brightest = mixed[0][0].max(axis=(1, 2, 3))
     assert not (brightest == 130).any()
     assert 0.65 < (brightest == 250).sum() / (brightest >= 180).sum() < 0.85
+
+
+PLACES = [np.zeros((0, 4)), np.array([[5.0, 6, 20, 30], [200, 100, 230, 140], [0, 0, 9, 9]])]
+
+
+@pytest.mark.usefixtures("clear")
+def test_the_share_of_crops_around_mistakes_is_as_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong, right = batches.with_mistakes(source(1), PLACES), source(2)
+    asked: list[tuple[Any, Any]] = []
+
+    def draw(pixels: Any, boxes: Any, config: Any, generator: Any, around: Any = None) -> cropping.Crop:
+        asked.append((pixels, around))
+        return cropping.Crop(np.zeros((SIDE, SIDE, 3), np.uint8), boxes[:0], boxes[:0])
+
+    monkeypatch.setattr(cropping, "draw", draw)
+    for share in (0.0, 0.4, 1.0):
+        asked.clear()
+        Crops([wrong, right], CONFIG, 600, 1, seed=7, mistakes=share)[0]
+        of_wrong = [around for pixels, around in asked if any(pixels is photo for photo in wrong.pixels)]
+        assert len(of_wrong) == pytest.approx(300, abs=40)
+        around = [box for box in of_wrong if box is not None]
+        assert len(around) / len(of_wrong) == pytest.approx(share, abs=0.07)
+        assert len(around) == sum(box is not None for _, box in asked)  # none of the other set
+        # Each of them about as often, in the photo that they are of.
+        assert all(pixels is wrong.pixels[1] for pixels, box in asked if box is not None)
+        times = [sum((box == place).all() for box in around) for place in PLACES[1]]
+        assert all(time == pytest.approx(len(around) / 3, abs=30) for time in times)
+
+
+def test_crops_around_mistakes_depend_on_seed_epoch_and_index_alone() -> None:
+    wrong = batches.with_mistakes(source(1), PLACES)
+    used, same = (Crops([wrong, source(2)], CONFIG, 8, 4, 3, epoch=2, mistakes=0.5) for _ in range(2))
+    used[0]
+    for mine, again in zip(used[3], same[3], strict=True):
+        np.testing.assert_array_equal(mine, again)
+    assert (used[3][0] != Crops([wrong, source(2)], CONFIG, 8, 4, 3, epoch=2)[3][0]).any()
+
+
+def test_mistakes_keep_the_numbers_of_their_photos() -> None:
+    plain = source(1)
+    found = batches.with_mistakes(plain, PLACES)
+    assert [number for number, _ in found.mistakes] == [1, 1, 1]
+    np.testing.assert_array_equal(np.array([box for _, box in found.mistakes]), PLACES[1])
+    assert plain.mistakes == ()
+    assert (found.photos, found.pixels, found.weight) == (plain.photos, plain.pixels, plain.weight)
 
 
 def test_photos_are_decoded_once_and_kept(tmp_path: Path) -> None:

@@ -141,6 +141,45 @@ def test_the_scale_stays_in_its_range_and_the_crop_in_the_photo(seed: int) -> No
     assert (sides <= 45 * 2.0 + 1e-6).all()
 
 
+def marked(generator: np.random.Generator, size: tuple[int, int]) -> tuple[Image, Array, Array]:
+    """A photo, a place in it that may reach past it, and a mark of 2 pixels at the middle of the place."""
+    middle, sides = generator.uniform(0, size), generator.uniform(4, 120, 2)
+    place = np.concatenate([middle - sides / 2, middle + sides / 2])
+    return np.full((*size[::-1], 3), GROUND, np.uint8), place, np.concatenate([middle - 1, middle + 1])
+
+
+@given(SEEDS, st.sampled_from([(400, 300), (150, 400), (70, 50)]))
+def test_a_crop_around_a_place_shows_its_middle(seed: int, size: tuple[int, int]) -> None:
+    # The smallest photo is smaller than every crop, the next one narrower than some.
+    generator = np.random.default_rng(seed)
+    pixels, place, mark = marked(generator, size)
+    crop = crops.draw(pixels, mark[None], CropConfig(SIDE), generator, place)
+    assert len(crop.boxes) + len(crop.ignored) == 1
+
+
+@given(SEEDS)
+def test_a_crop_around_a_place_is_at_about_the_photos_scale(seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    pixels = np.full((300, 400, 3), GROUND, np.uint8)
+    # Whatever size airplanes are brought to, and however often a crop is near one.
+    config = CropConfig(SIDE, near_airplane=1.0, size_px=(90.0, 90.0), scale=(4.0, 4.0), scale_around=(0.8, 1.25))
+    place = np.array([200.0, 150, 220, 170])
+    crop = crops.draw(pixels, place[None], config, generator, place)
+    for box in crop.boxes:
+        if (box[:2] > 0).all() and (box[2:] < SIDE).all():
+            assert 20 * 0.8 - 1e-6 <= box[2] - box[0] <= 20 * 1.25 + 1e-6
+
+
+def test_a_place_comes_in_every_part_of_a_crop_around_it() -> None:
+    generator = np.random.default_rng(1)
+    pixels, place = np.full((400, 400, 3), GROUND, np.uint8), np.array([[195.0, 195, 205, 205]])
+    drawn = [crops.draw(pixels, place, CropConfig(SIDE), generator, place[0]) for _ in range(200)]
+    centres = np.array([(crop.boxes[0, :2] + crop.boxes[0, 2:]) / 2 for crop in drawn if len(crop.boxes)])
+    parts, times = np.unique(centres // (SIDE / 3), axis=0, return_counts=True)
+    assert len(parts) == 9
+    assert (times >= 8).all()
+
+
 def test_far_crops_are_anywhere_and_airplanes_in_any_part_of_a_crop() -> None:
     pixels = np.full((400, 400, 3), GROUND, np.uint8)
     box = np.array([[190.0, 190, 210, 210]])
