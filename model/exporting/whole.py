@@ -63,6 +63,7 @@ def whole_folder(output: Path) -> Iterator[Path]:
     Raises:
         ConfigError: nothing can be written there, or there is something that no export has written.
     """
+    output = output.resolve()
     _check_replaceable(output)
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
@@ -73,9 +74,7 @@ def whole_folder(output: Path) -> Iterator[Path]:
         folder = Path(part.name) / "new"
         folder.mkdir()
         yield folder
-        if output.exists():
-            output.rename(Path(part.name) / "old")
-        folder.rename(output)
+        _replace(output, folder, Path(part.name) / "old")
 
 
 def _check_replaceable(output: Path) -> None:
@@ -88,6 +87,15 @@ def _check_replaceable(output: Path) -> None:
         raise ConfigError(
             f"output: expected a new folder or an earlier export, but {output} holds {foreign[0]}: name another"
         )
+
+
+def _replace(output: Path, new: Path, old: Path) -> None:
+    try:
+        if output.exists():
+            output.rename(old)
+        new.rename(output)
+    except OSError as error:  # a mounted folder, say
+        raise ConfigError(f"output: expected a folder that can be replaced, got {output}: {error}") from error
 
 
 def _write(name: Format, graph: Any, config: ModelConfig, folder: Path) -> list[Way]:

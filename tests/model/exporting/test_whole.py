@@ -1,3 +1,4 @@
+import errno
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,25 @@ def test_a_file_is_not_replaced(tmp_path: Path) -> None:
     (tmp_path / "export").touch()
     with pytest.raises(ConfigError, match=r"output.*file"), whole_folder(tmp_path / "export"):
         pytest.fail("nothing may be written")
+
+
+def test_a_folder_that_cannot_be_moved_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def rename(self: Path, target: Path) -> None:
+        raise OSError(errno.EBUSY, "Device or resource busy")
+
+    (tmp_path / "mounted").mkdir()
+    monkeypatch.setattr(Path, "rename", rename)
+    with pytest.raises(ConfigError, match=r"output.*mounted.*busy"), whole_folder(tmp_path / "mounted") as folder:
+        (folder / "model.onnx").touch()
+    assert [path.name for path in tmp_path.rglob("*")] == ["mounted"]
+
+
+def test_an_empty_folder_becomes_the_export(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    with whole_folder(Path()) as folder:
+        (folder / "model.onnx").touch()
+    assert [path.name for path in tmp_path.rglob("*")] == ["here", "model.onnx"]
 
 
 def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
