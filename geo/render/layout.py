@@ -57,7 +57,9 @@ def lay_out(world: World, seed: int) -> None:
     ground = _build(world, airport, seed)
     _perimeter(world, airport, stream(seed, "perimeter"))
     turn = rng.uniform(0, 0.5) - middle.angle if rng.random() < 0.5 else rng.normal(0, 0.06)
-    spread_country(world, middle.child(0, 0, turn), 0.72 * extent + 60, ground, stream(seed, "country"))
+    reach = 0.72 * extent + 60
+    land = Polygon(middle.points(rectangle(-2 * reach, -2 * reach, 2 * reach, 2 * reach))) - ground
+    spread_country(world, middle.child(0, 0, turn), reach, land, stream(seed, "country"))
     _grass(world, airport.frame, ground, stream(seed, "grass"))
 
 
