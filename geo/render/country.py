@@ -12,7 +12,7 @@ from shapely.geometry.base import BaseGeometry
 
 from geo.render.buildings import building, house
 from geo.render.landside import car_park, road
-from geo.render.parcel import Choice, Maker, Parcel, Size, patchwork
+from geo.render.parcel import Choice, Parcel, Size, patchwork
 from geo.render.place import Place, centred, rectangle, rectangles
 from geo.render.things import cars, trees, trucks
 from geo.render.world import Material, Tier, World
@@ -24,7 +24,7 @@ _ACROSS = math.pi / 2
 
 
 def spread_country(
-    world: World, frame: Place, reach: float, land: BaseGeometry, rng: np.random.Generator, choose: Choice | None = None
+    world: World, frame: Place, reach: float, land: BaseGeometry, rng: np.random.Generator, choose: Choice
 ) -> None:
     """Cover the land within `reach` metres of a frame's origin with parcels, and lay roads between them.
 
@@ -34,20 +34,11 @@ def spread_country(
         reach: Metres.
         land: Ground that may be used, scene metres.
         rng: What each parcel holds.
-        choose: What there is to choose from; fields, woods, villages and works when not given.
+        choose: What there is to choose from.
     """
     whole = Parcel(world, frame, land)
-    lines_x, lines_y = patchwork(whole, reach, _PARCEL_M, 10.0, choose or usual, rng)
+    lines_x, lines_y = patchwork(whole, reach, _PARCEL_M, 10.0, choose, rng)
     _roads(whole, lines_x, lines_y, rng)
-
-
-def usual(town: float, rng: np.random.Generator) -> Maker:
-    """Draw what a parcel holds: towns where `town` (-3.2..3.2) is high, woods where it is low."""
-    if town > 0.9:
-        return houses if rng.random() < 0.72 else works
-    if town < -1.1 and rng.random() < 0.7:
-        return wood
-    return fields if rng.random() < 0.86 else wood
 
 
 def fields(parcel: Parcel, size: Size, rng: np.random.Generator) -> None:

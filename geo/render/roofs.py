@@ -14,6 +14,7 @@ from geo.render.place import Place, centred, discs, rectangles, ribbon
 from geo.render.style import Colour
 from geo.render.world import Level, World
 
+_LETTERS = "LTUHXO"
 PLASTER: Colour = (190, 184, 172)
 
 Size = tuple[float, float]
@@ -135,6 +136,11 @@ def winged(world: World, place: Place, boxes: ArrayLike, height: float, roof: Co
                 world.put(place, np.array(part.exterior.coords[:-1]), paint, Level.STRUCTURE, height)
     for x0, y0, x1, y1 in parts:
         roof_details(world, place.child((x0 + x1) / 2, (y0 + y1) / 2), (x1 - x0, y1 - y0), height, roof, rng)
+
+
+def draw_letter(rng: np.random.Generator) -> str:
+    """Draw one of the plans that `wings_of` knows."""
+    return _LETTERS[int(rng.integers(len(_LETTERS)))]
 
 
 def wings_of(shape: str, size: Size, breadth: float) -> list[tuple[float, float, float, float]]:

@@ -4,7 +4,8 @@ import math
 
 import numpy as np
 
-from geo.render.country import fields, houses, wood
+from geo.render.country import fields, houses, wood, works
+from geo.render.industry import industry
 from geo.render.parcel import Maker, Parcel, Size
 from geo.render.place import Place, centred, discs, rectangle, rectangles, ribbon
 from geo.render.roofs import pitched, round_tank, vaulted
@@ -26,6 +27,13 @@ def country_choice(town: float, rng: np.random.Generator) -> Maker:
     if town < -1.1 and rng.random() < 0.75:
         return wood
     return _KINDS[int(rng.choice(len(_KINDS), p=[share for _, share in _KINDS]))][0]
+
+
+def near_airport(town: float, rng: np.random.Generator) -> Maker:
+    """Draw what a parcel beside an airport holds: towns and works where `town` (-3.2..3.2) is high."""
+    if town > 0.9:
+        return (houses, works, industry)[int(rng.choice(3, p=(0.6, 0.2, 0.2)))]
+    return country_choice(town, rng)
 
 
 def _tilled(parcel: Parcel, size: Size, rng: np.random.Generator) -> None:

@@ -12,7 +12,7 @@ from geo.render.landside import car_park, grove
 from geo.render.leisure import park, pool, sports_ground, stadium
 from geo.render.parcel import Choice, Maker, Parcel, Size
 from geo.render.place import Place, arc, centred, discs, rectangle, ribbon
-from geo.render.roofs import draw_paint, pitched, spire, winged, wings_of
+from geo.render.roofs import draw_letter, draw_paint, pitched, spire, winged, wings_of
 from geo.render.structures import containers, tower_crane
 from geo.render.things import cars, trees, trucks
 from geo.render.world import Material, Tier
@@ -21,7 +21,6 @@ Spots = NDArray[np.float64]
 
 _ACROSS = math.pi / 2
 _CRESCENT_M = 62.0  # between curved streets
-_LETTERS = ("L", "T", "U", "H", "X", "O")
 
 
 def draw_quarter(rng: np.random.Generator) -> tuple[Size, Choice]:
@@ -159,7 +158,7 @@ def _estate(parcel: Parcel, size: Size, rng: np.random.Generator) -> None:
 
 
 def _lettered(parcel: Parcel, spot: Place, size: Size, height: float, rng: np.random.Generator) -> None:
-    shape, breadth = _LETTERS[int(rng.integers(len(_LETTERS)))], rng.uniform(0.26, 0.4) * min(size)
+    shape, breadth = draw_letter(rng), rng.uniform(0.26, 0.4) * min(size)
     turned = spot.child(0, 0, rng.choice((0.0, _ACROSS, math.pi, math.pi / 4)))
     winged(parcel.world, turned, wings_of(shape, size, breadth), height, parcel.world.palette.draw_roof(rng), rng)
 
