@@ -17,11 +17,11 @@ from model import quiet
 from model.calibration import Calibration
 from model.data import sources
 from model.data.sources import Photo
-from model.evaluation import drawn, figures, look, tables
+from model.evaluation import drawn, figures, look, page, tables
 from model.evaluation.detections import read_detections
 from model.evaluation.drawn import DrawnSet
 from model.evaluation.figures import CALIBRATION_BINS, CALIBRATION_LEAST
-from model.evaluation.look import Looked
+from model.evaluation.look import TOGETHER, Looked, Measured
 from model.evaluation.pictures import Picture
 from model.predictor import is_saved_model, load_predictor
 from model.scan import ScanConfig
@@ -30,8 +30,6 @@ from model.scan import ScanConfig
 _LEAST_SCORE = 0.02
 # The score from which detections of a file count as airplanes, where the command does not say.
 _FILE_MIN_SCORE = 0.5
-# The name of all data sets as one.
-TOGETHER = "together"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,23 +69,6 @@ class EvaluateConfig:
             raise ValueError(f"min_score: expected a number from 0 to 1, got {self.min_score}")
         if self.batch_size < 1:
             raise ValueError(f"batch_size: expected a whole number from 1 on, got {self.batch_size}")
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Measured:
-    """What was measured.
-
-    Attributes:
-        model: with its digest, or what made the detections.
-        min_score: the threshold of the figures that ask for one.
-        sets: the pictures of each set, and of all data sets as `TOGETHER`.
-        calibration: fitted on these sets; None where it was not asked for.
-    """
-
-    model: str
-    min_score: float
-    sets: dict[str, list[Picture]]
-    calibration: Calibration | None = None
 
 
 def read_scan_config(path: Path) -> ScanConfig:
@@ -267,8 +248,16 @@ def _check_writable(name: str, file: Path) -> None:
 
 
 def _write(config: EvaluateConfig, of: Measured) -> None:
-    content = results(config, of)
-    config.output.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    _write_whole(config.output, json.dumps(results(config, of), indent=2, allow_nan=False) + "\n")
+    if config.page is not None:
+        _write_whole(config.page, page.render(of, config.split))
+
+
+def _write_whole(file: Path, text: str) -> None:
+    """Writes beside a file, and moves it into place."""
+    part = file.with_name(f".{file.name}.partial")
+    part.write_text(text, encoding="utf-8")
+    part.replace(file)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,9 @@ from model.evaluation.pictures import Picture, Subject, compare, read_subject
 from model.predictor import Predictor
 from model.scan import ScanConfig, scan_all
 
+# The name of all data sets as one.
+TOGETHER = "together"
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Looked:
@@ -35,6 +38,23 @@ class Looked:
         """The same with other scores, rounded as the pipeline rounds them."""
         found = [replace(each, scores=np.round(by.apply(each.scores), 4)) for each in self.found]
         return replace(self, found=found)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Measured:
+    """What was measured.
+
+    Attributes:
+        model: with its digest, or what made the detections.
+        min_score: the threshold of the figures that ask for one.
+        sets: the pictures of each set, and of all data sets as `TOGETHER`.
+        calibration: fitted on these sets; None where it was not asked for.
+    """
+
+    model: str
+    min_score: float
+    sets: dict[str, list[Picture]]
+    calibration: Calibration | None = None
 
 
 def look(photos: Sequence[Photo], name: str, predictor: Predictor, config: ScanConfig, batch: int) -> Looked:
