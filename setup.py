@@ -53,7 +53,7 @@ setup(
     python_requires=">=3.11",
     packages=find_packages(include=["geo", "geo.*", "model", "model.*", "pipeline", "pipeline.*"]),
     package_data={
-        "model": ["weights/*/*"],
+        "model": ["weights/*/*", "evaluation/*.html", "evaluation/*.css"],
         "pipeline": ["report/*.html", "report/*.css", "report/*.js"],
     },
     install_requires=RUNTIME,

@@ -21,7 +21,8 @@ def match(boxes: FloatArray, scores: FloatArray, truth: FloatArray, iou: float) 
         (N,) for each detection, in the input's order, the position of the true box it takes (the free one it overlaps
         most), or -1.
     """
-    return match_at(boxes, scores, truth, (iou,))[0]
+    pairs: IndexArray = match_at(boxes, scores, truth, (iou,))[0]
+    return pairs
 
 
 def match_at(boxes: FloatArray, scores: FloatArray, truth: FloatArray, ious: Sequence[float]) -> IndexArray:

@@ -1,35 +1,35 @@
-"""Measures a detector on annotated photos: `python -m model.evaluate --config configs/evaluate/default.yaml`.
+"""Measures a detector on annotated pictures: `python -m model.evaluate --config configs/evaluate/default.yaml`.
 
-Every photo is looked at whole, through the same levels, tiles and suppression as a scene in the pipeline.
+Every picture is looked at whole, through the same levels, tiles and suppression as a scene in the pipeline.
 """
 
 import argparse
 import json
-import math
 import os
 import sys
-from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from geo.errors import ConfigError, FinderError
-from geo.raster import read_header
-from geo.types import FloatArray
 from model import config as config_file
-from model import metrics, quiet
+from model import quiet
+from model.calibration import Calibration
 from model.data import sources
 from model.data.sources import Photo
-from model.metrics import Outcomes
-from model.predictor import Predictor, load_predictor
-from model.scan import ScanConfig, scan
+from model.evaluation import drawn, figures, look, page, tables
+from model.evaluation.detections import read_detections
+from model.evaluation.drawn import DrawnSet
+from model.evaluation.figures import CALIBRATION_BINS, CALIBRATION_LEAST
+from model.evaluation.look import TOGETHER, Looked, Measured
+from model.evaluation.pictures import Picture
+from model.predictor import is_saved_model, load_predictor
+from model.scan import ScanConfig
 
-# Overlaps at which detections are compared with the truth.
-_IOUS = (0.5, 0.75)
-# Detections below this score are not looked at: they change no average precision that matters.
-_LEAST_SCORE = 0.1
+# Detections below this score are not asked for: they change no figure in its third digit.
+_LEAST_SCORE = 0.02
+# The score from which detections of a file count as airplanes, where the command does not say.
+_FILE_MIN_SCORE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +38,16 @@ class EvaluateConfig:
 
     Attributes:
         data: folder of the data sets.
-        sets: names of the sets.
+        sets: names of the sets in that folder, or paths of others.
         split: `val`, or `dev`, the part of train on which thresholds are chosen.
         scan: the pipeline's settings, of which levels, tiles and suppression are taken.
-        model: name of a packaged model, or a model folder.
+        model: name of a packaged model, a model folder, or a SavedModel.
         min_score: threshold for precision and recall; the model's own where null.
         batch_size: tiles in one call of the model.
         output: a JSON file for the results.
+        page: an HTML file for the results with curves, misses and false hits; none where null.
+        detections: a file of detections to measure, in place of the model's.
+        drawn: scenes of the renderer to measure on besides, with split `val`.
     """
 
     data: Path
@@ -55,6 +58,9 @@ class EvaluateConfig:
     min_score: float | None
     batch_size: int
     output: Path
+    page: Path | None = None
+    detections: Path | None = None
+    drawn: tuple[DrawnSet, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.sets:
@@ -79,179 +85,179 @@ def read_scan_config(path: Path) -> ScanConfig:
     return config_file.parse(ScanConfig, shared, str(path))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Findings:
-    """What became of one set.
+def measure(config: EvaluateConfig, trusted: bool = False) -> Measured:
+    """Measures a model, or a file of detections, on every set, one by one and together.
 
-    Attributes:
-        outcomes: over all photos, for each overlap asked of a detection: 0.5 and 0.75.
-        sizes_m: the longer side of every airplane's box, metres, where the resolution is known.
-    """
-
-    outcomes: dict[float, Outcomes]
-    sizes_m: FloatArray
-
-
-def evaluate(photos: Iterable[Photo], predictor: Predictor, config: ScanConfig, batch: int) -> Findings:
-    """Looks at photos and compares what is found with the truth."""
-    parts: dict[float, list[Outcomes]] = {iou: [] for iou in _IOUS}
-    sizes = [np.zeros(0)]
-    for photo in photos:
-        header = read_header(str(photo.path), photo.resolution_m)
-        found = scan(header, config, predictor, batch)
-        for iou, outcomes in parts.items():
-            outcomes.append(metrics.outcomes(found, photo.boxes, header.width, header.height, iou))
-        if photo.resolution_known:
-            sizes.append((photo.boxes[:, 2:] - photo.boxes[:, :2]).max(axis=1, initial=0) * max(header.resolution_m))
-    outcomes_by_iou = {iou: Outcomes.concatenate(outcomes) for iou, outcomes in parts.items()}
-    return Findings(outcomes_by_iou, np.concatenate(sizes))
-
-
-def histograms(of: Findings) -> dict[str, dict[str, int]]:
-    """How many found airplanes score what, in tenths, and how many airplanes are how long, in tens of metres."""
-    loose = of.outcomes[0.5]
-    scores, _ = np.histogram(loose.scores[loose.correct], np.linspace(0, 1, 11))
-    sizes, _ = np.histogram(of.sizes_m, [*range(0, 80, 10), np.inf])
-    return {
-        "score": {f"{low / 10:.1f}": int(count) for low, count in enumerate(scores)},
-        "size_m": {f"{low * 10}": int(count) for low, count in enumerate(sizes)},
-    }
-
-
-def row(of: dict[float, Outcomes], min_score: float) -> dict[str, float | int | None]:
-    """The figures of one set."""
-    loose = of[0.5]
-    at = metrics.at_threshold(loose, min_score)
-    best = metrics.best_f1(loose) if loose.truths and len(loose.scores) else None
-    return {
-        "pictures": loose.pictures,
-        "airplanes": loose.truths,
-        "ap50": _number(metrics.average_precision(loose)),
-        "ap75": _number(metrics.average_precision(of[0.75])),
-        "precision": at.precision,
-        "recall": at.recall if loose.truths else None,
-        "false_per_picture": at.wrong / max(loose.pictures, 1),
-        "best_f1": best.f1 if best else None,
-        "best_f1_min_score": best.min_score if best else None,
-    }
-
-
-def table(rows: dict[str, dict[str, float | int | None]]) -> str:
-    """The figures as text, a line a set."""
-    columns = list(next(iter(rows.values())))
-    lines = [["set", *(column.replace("_", " ") for column in columns)]]
-    lines += [[name, *(_text(cells[column]) for column in columns)] for name, cells in rows.items()]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
-    return "\n".join("  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in lines)
-
-
-def run(config: EvaluateConfig) -> dict[str, Any]:
-    """Measures a model on every set, one by one and together.
+    Args:
+        config: what and how.
+        trusted: a SavedModel may be loaded, although it can run code.
 
     Raises:
         ConfigError: settings or data that are not there.
         WeightsError: a model that is not there, or damaged.
+        RasterError: a picture that cannot be read.
     """
-    scan_config = read_scan_config(config.scan)
-    photos = {name: sources.read_photos(config.data / name, config.split) for name in config.sets}
-    predictor = load_predictor(config.model, config.batch_size, _LEAST_SCORE)
-    min_score = predictor.default_min_score if config.min_score is None else config.min_score
-    found = {
-        name: evaluate(_shown(some, name), predictor, scan_config, config.batch_size) for name, some in photos.items()
-    }
-    outcomes = {name: of.outcomes for name, of in found.items()}
-    outcomes["together"] = {iou: Outcomes.concatenate([of[iou] for of in outcomes.values()]) for iou in _IOUS}
-    return {
-        "model": predictor.name,
-        "split": config.split,
-        "min_score": min_score,
-        "scan": asdict(scan_config),
-        "sets": {name: row(of, min_score) for name, of in outcomes.items()},
-        "histograms": {name: histograms(of) for name, of in found.items()},
-    }
+    scan = read_scan_config(config.scan)
+    photos = _photos(config)
+    if config.detections is not None:
+        file = read_detections(config.detections)
+        name, min_score, looked = file.model, _FILE_MIN_SCORE, look.given(photos, file)
+    else:
+        predictor = load_predictor(config.model, config.batch_size, _LEAST_SCORE, trusted=trusted)
+        name, min_score = predictor.name, predictor.default_min_score
+        looked = {of: look.look(some, of, predictor, scan, config.batch_size) for of, some in photos.items()}
+    return Measured(name, min_score if config.min_score is None else config.min_score, _compared(looked, config))
 
 
-def record_min_score(model: str, min_score: float | None) -> None:
-    """Writes a default threshold into a model's config.
+def measure_and_record(config: EvaluateConfig) -> Measured:
+    """Measures a model, calibrates it on these sets, and writes the calibration and the best threshold into its config.
 
     Raises:
-        ConfigError: there is none (None), for want of airplanes or of detections.
-        WeightsError: no such model, or a damaged one.
+        ConfigError: settings or data that are not there, or nothing to learn from.
+        WeightsError: a model that is not there, or damaged.
+        RasterError: a picture that cannot be read.
     """
-    if min_score is None:
-        raise ConfigError("expected airplanes and detections to choose a threshold from, found none in these sets")
-    from model import weights_io  # brings Keras: only where it is used
+    scan = read_scan_config(config.scan)
+    predictor = load_predictor(config.model, config.batch_size, _LEAST_SCORE, calibrated=False)
+    photos = _photos(config)
+    looked = {of: look.look(some, of, predictor, scan, config.batch_size) for of, some in photos.items()}
+    calibration = look.fit_calibration(looked)
+    sets = _compared({name: each.calibrated(calibration) for name, each in looked.items()}, config)
+    min_score = look.best_min_score(sets[TOGETHER])
+    _record(config.model, calibration, min_score)
+    return Measured(predictor.name, min_score, sets, calibration)
 
-    folder = weights_io.resolve(model)
-    weights_io.write_config(folder, replace(weights_io.read_config(folder), min_score=min_score))
+
+def results(config: EvaluateConfig, of: Measured) -> dict[str, Any]:
+    """All figures, as JSON has them."""
+    return {
+        "model": of.model,
+        "split": config.split,
+        "min_score": of.min_score,
+        "least_score": _LEAST_SCORE,
+        "calibration": None if of.calibration is None else asdict(of.calibration),
+        "calibration_error": {"bins": CALIBRATION_BINS, "least_score": CALIBRATION_LEAST},
+        "scan": asdict(read_scan_config(config.scan)),
+        "sets": {name: figures.plain(figures.figures(some, of.min_score)) for name, some in of.sets.items()},
+        "curves": {name: figures.plain(figures.curves(some)) for name, some in of.sets.items()},
+    }
 
 
 def main(arguments: list[str] | None = None) -> int:
     """The command; returns its exit status."""
-    parser = argparse.ArgumentParser("model.evaluate", description="Measures a detector on annotated photos.")
-    parser.add_argument("--config", type=Path, default=Path("configs/evaluate/default.yaml"))
-    parser.add_argument("--data", help="folder of the data sets")
-    parser.add_argument("--sets", nargs="+", help="names of the sets")
-    parser.add_argument("--split", help="val, or dev: the part of train on which thresholds are chosen")
-    parser.add_argument("--scan", help="settings of the pipeline, for levels, tiles and suppression")
-    parser.add_argument("--model", help="name of a packaged model, or a model folder")
-    parser.add_argument("--min-score", type=float, help="threshold for precision and recall")
-    parser.add_argument("--output", help="JSON file for the results")
-    parser.add_argument(
-        "--record", action="store_true", help="write the best threshold over all sets into the model's config"
-    )
-    options = vars(parser.parse_args(arguments))
-    path, record = options.pop("config"), options.pop("record")
+    options = vars(_parser().parse_args(arguments))
+    path, record, trusted = (options.pop(name) for name in ("config", "record", "trust_model"))
     quiet.silence()
-    quiet.load("model.frozen")
     try:
         config = config_file.load(EvaluateConfig, path, options)
         _check(config, record)
-        result = run(config)
-        if record:
-            record_min_score(config.model, result["sets"]["together"]["best_f1_min_score"])
+        if config.detections is None:
+            quiet.load("model.frozen")
+        measured = measure_and_record(config) if record else measure(config, trusted)
+        _write(config, measured)
     except FinderError as error:
         print(f"model.evaluate: {error}", file=sys.stderr)
         return 2
-    config.output.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    print(f"{result['model']}, {result['split']}, threshold {result['min_score']:.3f}\n{table(result['sets'])}")
+    print(f"{measured.model}, {config.split}, threshold {measured.min_score:.3f}")
+    print(tables.tables({name: figures.figures(some, measured.min_score) for name, some in measured.sets.items()}))
     return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("model.evaluate", description="Measures a detector on annotated pictures.")
+    parser.add_argument("--config", type=Path, default=Path("configs/evaluate/default.yaml"))
+    parser.add_argument("--data", help="folder of the data sets")
+    parser.add_argument("--sets", nargs="+", help="names of sets in that folder, or paths")
+    parser.add_argument("--split", help="val, or dev: the part of train on which thresholds are chosen")
+    parser.add_argument("--scan", help="settings of the pipeline, for levels, tiles and suppression")
+    parser.add_argument("--model", help="name of a packaged model, a model folder, or a SavedModel")
+    parser.add_argument("--trust-model", action="store_true", help="load a SavedModel, although it can run code")
+    parser.add_argument("--detections", help="measure these: GeoJSON of pipeline.run, or results in COCO's form")
+    parser.add_argument("--min-score", type=float, help="threshold for precision and recall")
+    parser.add_argument("--output", help="JSON file for the results")
+    parser.add_argument("--page", help="HTML file for curves, misses and false hits")
+    parser.add_argument(
+        "--record", action="store_true", help="write calibration and best threshold over all sets into the model"
+    )
+    return parser
+
+
+def _photos(config: EvaluateConfig) -> dict[str, list[Photo]]:
+    """The photos of every set, and the drawn scenes."""
+    photos: dict[str, list[Photo]] = {}
+    for name in config.sets:
+        own = Path(name).is_dir() and not (config.data / name).exists()
+        photos[_unused(name, photos)] = sources.read_photos(Path(name) if own else config.data / name, config.split)
+    for scenes in config.drawn if config.split == "val" else ():
+        photos[_unused(scenes.name, photos)] = drawn.draw(scenes, config.output.parent / "rendered")
+    return photos
+
+
+def _unused(name: str, among: dict[str, list[Photo]]) -> str:
+    """A set's short name.
+
+    Raises:
+        ConfigError: another set has it.
+    """
+    short = Path(name).name
+    if short in among or short == TOGETHER:
+        raise ConfigError(f"sets: expected sets of different names, got {short} twice: rename a folder")
+    return short
+
+
+def _compared(looked: dict[str, Looked], config: EvaluateConfig) -> dict[str, list[Picture]]:
+    """Every set held against its truth; the data sets together, without the drawn ones, after them."""
+    sets = {name: each.compared() for name, each in looked.items()}
+    names = [Path(name).name for name in config.sets]
+    real = {name: sets.pop(name) for name in names}
+    return {**real, TOGETHER: [picture for some in real.values() for picture in some], **sets}
+
+
+def _record(model: str, calibration: Calibration, min_score: float) -> None:
+    from model import weights_io  # brings Keras: only where it is used
+
+    folder = weights_io.resolve(model)
+    config = replace(weights_io.read_config(folder), calibration=calibration, min_score=min_score)
+    weights_io.write_config(folder, config)
 
 
 def _check(config: EvaluateConfig, record: bool) -> None:
     """Refuses before the work what could not be done after it.
 
     Raises:
-        ConfigError: the results cannot be written, or the threshold would be chosen on what is only to be reported.
+        ConfigError: the results cannot be written, or nothing can or should be recorded.
     """
     if record and config.split == "val":
         raise ConfigError("expected --split dev with --record, got val: a threshold is chosen on dev, val only reports")
+    if record and (config.detections is not None or is_saved_model(config.model)):
+        raise ConfigError(
+            "expected a model folder with --record, got detections or a SavedModel: they stay as they are"
+        )
+    for name, file in (("output", config.output), ("page", config.page)):
+        if file is not None:
+            _check_writable(name, file)
+
+
+def _check_writable(name: str, file: Path) -> None:
     try:
-        config.output.parent.mkdir(parents=True, exist_ok=True)
+        file.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ConfigError(f"output {config.output}: expected a file in a folder that can be made: {error}") from error
-    if config.output.is_dir() or not os.access(config.output.parent, os.W_OK):
-        raise ConfigError(f"output {config.output}: expected a file that can be written, got a folder or no permission")
+        raise ConfigError(f"{name} {file}: expected a file in a folder that can be made: {error}") from error
+    if file.is_dir() or not os.access(file.parent, os.W_OK):
+        raise ConfigError(f"{name} {file}: expected a file that can be written, got a folder or no permission")
 
 
-def _shown(photos: list[Photo], name: str) -> Iterator[Photo]:
-    """The photos, with the progress on a terminal."""
-    for number, photo in enumerate(photos):
-        if sys.stderr.isatty():
-            print(f"\r{name} {number + 1}/{len(photos)} ", end="", file=sys.stderr)
-        yield photo
-    if sys.stderr.isatty():
-        print("\r\033[K", end="", file=sys.stderr)
+def _write(config: EvaluateConfig, of: Measured) -> None:
+    _write_whole(config.output, json.dumps(results(config, of), indent=2, allow_nan=False) + "\n")
+    if config.page is not None:
+        _write_whole(config.page, page.render(of, config.split))
 
 
-def _number(value: float) -> float | None:
-    return None if math.isnan(value) else value
-
-
-def _text(value: float | int | None) -> str:
-    if value is None:
-        return "-"
-    return str(value) if isinstance(value, int) else f"{value:.3f}"
+def _write_whole(file: Path, text: str) -> None:
+    """Writes beside a file, and moves it into place."""
+    part = file.with_name(f".{file.name}.partial")
+    part.write_text(text, encoding="utf-8")
+    part.replace(file)
 
 
 if __name__ == "__main__":

@@ -107,12 +107,15 @@ def outcomes(found: Detections, truth: FloatArray, width: int, height: int, iou:
 
 def average_precision(of: Outcomes) -> float:
     """Area under the precision-recall curve, sampled at 101 recalls as COCO does; NaN where there is no airplane."""
-    if of.truths == 0:
-        return float("nan")
+    return float(precision_at_recalls(of).mean()) if of.truths else float("nan")
+
+
+def precision_at_recalls(of: Outcomes) -> FloatArray:
+    """The best precision (101,) at which the recalls 0, 0.01, ..., 1 are reached; 0 where one never is."""
     precision, recall, _ = curve(of)
     best = np.maximum.accumulate(precision[::-1])[::-1]
     places = np.searchsorted(recall, np.linspace(0, 1, 101), side="left")
-    return float(np.append(best, 0.0)[places].mean())
+    return np.asarray(np.append(best, 0.0)[places])
 
 
 def mean_average_precision(of: Mapping[float, Outcomes]) -> float:

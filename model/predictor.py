@@ -1,9 +1,11 @@
 """Pixels to detections: what the pipeline and the evaluation ask of a model, whatever runs it."""
 
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
+from geo.errors import ConfigError
 from geo.types import Detections, ImageArray
 
 # Sides and places of tiles are multiples of this: the stride of the detector's deepest features.
@@ -37,22 +39,45 @@ class Predictor(Protocol):
         """
 
 
-def load_predictor(name_or_path: str, batch_size: int, min_score: float, calibrated: bool = True) -> Predictor:
-    """Loads a model into a frozen TensorFlow graph.
+def load_predictor(
+    name_or_path: str, batch_size: int, min_score: float, *, calibrated: bool = True, trusted: bool = False
+) -> Predictor:
+    """Loads a model into TensorFlow.
 
     Args:
-        name_or_path: name of a packaged model, or a model folder.
+        name_or_path: name of a packaged model, a model folder, or a SavedModel (see `model.saved_model`).
         batch_size: every batch is filled up to this many pictures, so that results do not depend on how many come.
         min_score: detections below it are left out.
         calibrated: whether scores are probabilities, by the model's calibration; else they are the detector's own.
+        trusted: a SavedModel may be loaded, although it can run code; a model folder cannot.
 
     Raises:
-        WeightsError: no such model, or a damaged one.
-        ConfigError: its config is damaged.
+        WeightsError: no such model, a damaged one, or a SavedModel without a signature that fits.
+        ConfigError: its config is damaged, or a SavedModel is not trusted or asked for scores that it does not give.
     """
-    from model.frozen import FrozenPredictor  # brings TensorFlow: only where it is used
+    # These bring TensorFlow: only where it is used.
+    if is_saved_model(name_or_path):
+        _check_saved_model(name_or_path, calibrated, trusted)
+        from model.saved_model import SavedModelPredictor
+
+        return SavedModelPredictor(Path(name_or_path), batch_size, min_score)
+    from model.frozen import FrozenPredictor
 
     return FrozenPredictor(name_or_path, batch_size, min_score, calibrated)
+
+
+def is_saved_model(name_or_path: str) -> bool:
+    """Says whether this is the folder of a SavedModel."""
+    return (Path(name_or_path) / "saved_model.pb").is_file()
+
+
+def _check_saved_model(path: str, calibrated: bool, trusted: bool) -> None:
+    if not trusted:
+        raise ConfigError(
+            f"model {path}: a SavedModel can run code when it is loaded: add --trust-model if you trust its source"
+        )
+    if not calibrated:
+        raise ConfigError(f"model {path}: expected a model folder to calibrate, got a SavedModel, which is as it is")
 
 
 class FakePredictor:

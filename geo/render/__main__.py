@@ -1,4 +1,4 @@
-"""Render a sample scene: `python -m geo.render --size 4000 --seed 7 --resolution 0.5 --output out/x.tif`."""
+"""Render a sample scene: `python -m geo.render --scene town --size 4000 --seed 7 --output out/x.tif`."""
 
 import argparse
 import sys
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from geo.errors import FinderError
-from geo.render.scene import render, write
+from geo.render.scene import SCENES, render, write
 
 
 class _Parser(argparse.ArgumentParser):
@@ -21,7 +21,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status: 0, or 2 when the command is wrong or the scene cannot be written."""
     options = _parser().parse_args(argv)
     try:
-        scene = render(options.size, options.seed, options.resolution)
+        scene = render(options.size, options.seed, options.resolution, options.scene)
         beside = write(scene, options.output)
     except FinderError as error:
         print(f"python -m geo.render: {error}", file=sys.stderr)
@@ -34,10 +34,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="python -m geo.render",
-        description="Render a sample scene: an airport seen from above, with its truth beside it.",
+        description="Render a sample scene: an airport or land without one, from above, with its truth beside it.",
+    )
+    parser.add_argument(
+        "--scene",
+        choices=tuple(SCENES),
+        default="airport",
+        help="what is drawn (default airport); no other has an airplane in it",
     )
     parser.add_argument("--size", type=int, default=4000, metavar="PX", help="columns, and as many rows (default 4000)")
-    parser.add_argument("--seed", type=int, default=1, metavar="N", help="another seed is another airport (default 1)")
+    parser.add_argument("--seed", type=int, default=1, metavar="N", help="another seed is another scene (default 1)")
     parser.add_argument("--resolution", type=float, default=0.5, metavar="M", help="metres of a pixel (default 0.5)")
     parser.add_argument(
         "--output",

@@ -79,6 +79,27 @@ def draw_airplane(world: World, shape: AircraftType, place: Place, livery: Liver
     world.airplanes.append(Airplane(shape, place, visible_box(world, shape, place)))
 
 
+def fringe(world: World, shape: AircraftType, place: Place, shift: float) -> None:
+    """Draw the coloured rims of an airplane that moves: the sensor's bands see it one after the other.
+
+    Args:
+        world: The sheet; the airplane itself is drawn after its rims.
+        shape: Its type.
+        place: The middle of its length, x axis towards the nose.
+        shift: How far red lies behind it and blue ahead, metres.
+    """
+    ground = np.array(world.palette.asphalt)
+    for ahead, tint in (
+        (-1.0, (1.45, 0.95, 0.9)),
+        (-0.5, (1.5, 1.12, 1.0)),
+        (1.0, (0.9, 1.02, 1.5)),
+        (0.5, (1.0, 1.2, 1.55)),
+    ):
+        moved = place.child(ahead * shift, 0.0)
+        for ring in silhouette(shape):
+            world.put(moved, ring, ground * tint, Level.AIRPLANE)
+
+
 def visible_box(world: World, shape: AircraftType, place: Place) -> tuple[float, float, float, float]:
     """Return the bounds xmin, ymin, xmax, ymax, scene metres, of all that is seen of an airplane at a place."""
     parts = [place.points(ring) for ring in silhouette(shape)]

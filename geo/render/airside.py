@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geo.render import outposts
+from geo.render.decoys import apron_traffic
 from geo.render.landside import blocks, forecourt, road
 from geo.render.pavement import TaxiNet, lay_apron
 from geo.render.place import Place, rectangle
@@ -27,6 +28,7 @@ _OUTPOSTS: tuple[Outpost, ...] = (
     outposts.small_aircraft,
     outposts.cargo_apron,
     outposts.hangars,
+    outposts.flying_club,
 )
 
 
@@ -95,11 +97,14 @@ def _outpost(
     depth = min(rng.uniform(150, 250), road_y - LANE_Y - 150)
     rear = _OUTPOST_Y + depth
     outline = _chamfered(x - width / 2, x + width / 2, rear, rng.uniform(6, 30))
-    net.aprons.append(outline)
-    concrete = rng.random() < (0.35 if build is outposts.small_aircraft else 0.8)
+    if build is outposts.flying_club:
+        outline = _chamfered(x - width / 2, x + width / 2, _OUTPOST_Y + 26, 6)
+    concrete = rng.random() < (0.35 if build in (outposts.small_aircraft, outposts.flying_club) else 0.8)
     lay_apron(world, side.frame, outline, bool(concrete), rng)
+    net.aprons.append(outline)
     build(world, side.frame.child(x, _OUTPOST_Y), (width - 16, depth), rng)
-    if rng.random() < 0.5:
+    apron_traffic(world, side.frame.child(x, _OUTPOST_Y), (width - 16, depth), rng)
+    if rng.random() < 0.5 and build is not outposts.flying_club:
         service_road(world, side.frame, [(x - width / 2 + 8, rear - 5), (x + width / 2 - 8, rear - 5)], rng)
     behind = rear + _HANGAR_ROOM_M
     blocks(world, side.frame.child(x, behind), 0.9 * width, road_y - behind - 8, rng)
@@ -127,6 +132,7 @@ def _terminal(
         world.pave(side.frame, lane, tone, Tier.JOINT, Material.ASPHALT)
     build_terminal(world, side.frame.child(0, face), width * 0.92, depth, piers, rng)
     service_road(world, side.frame, [(-width / 2, LANE_Y + 34), (width / 2, LANE_Y + 34)], rng)
+    apron_traffic(world, side.frame.child(0, LANE_Y + 30), (width, length), rng)
     forecourt(world, side.frame.child(0, face + depth), width, behind, rng)
     ring = rectangle(-width / 2 - 60, APRON_Y, width / 2 + 60, face + depth + behind + 20)
     return width + 88, face + depth + 44, ring

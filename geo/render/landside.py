@@ -7,6 +7,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from geo.render.buildings import building
 from geo.render.place import Place, centred, dashes, rectangle, rectangles, ribbon
+from geo.render.roofs import draw_letter, winged, wings_of
+from geo.render.structures import tower_crane
 from geo.render.things import cars, trees, trucks
 from geo.render.world import Material, Tier, World
 
@@ -115,7 +117,13 @@ def _plot(world: World, place: Place, size: Size, rng: np.random.Generator) -> N
 def _offices(world: World, place: Place, size: Size, rng: np.random.Generator) -> None:
     world.pave(place, centred(size), world.palette.road, Tier.ROAD, Material.ASPHALT)
     block = (rng.uniform(0.45, 0.8) * size[0], rng.uniform(0.35, 0.7) * size[1])
-    building(world, place, block, rng.uniform(10, 32), world.palette.draw_roof(rng), rng)
+    height, roof = rng.uniform(10, 32), world.palette.draw_roof(rng)
+    if rng.random() < 0.5:
+        building(world, place, block, height, roof, rng)
+    else:
+        winged(world, place, wings_of(draw_letter(rng), block, rng.uniform(0.24, 0.4) * min(block)), height, roof, rng)
+    if rng.random() < 0.12:
+        tower_crane(world, place.child(0.3 * block[0], 0.3 * block[1], rng.uniform(0, 6)), height + 18, rng)
     spots = rng.uniform(-0.5, 0.5, (int(rng.integers(4, 24)), 2)) * size
     spots = spots[(np.abs(spots) > np.array(block) / 2 + 4).any(axis=1)]
     trees(world, place, spots, rng.uniform(2, 4, len(spots)), rng)

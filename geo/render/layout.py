@@ -14,11 +14,13 @@ from shapely import Polygon, unary_union
 from geo.render.aircraft import NARROW, REGIONAL, WIDE
 from geo.render.airside import APRON_Y, LANE_Y, Side, build_side
 from geo.render.country import spread_country
+from geo.render.decoys import close_taxiways, helipad, old_runway
 from geo.render.fleet import TYPES
 from geo.render.landside import grove, road
 from geo.render.pavement import TaxiNet, lay_taxiways
 from geo.render.place import Place, rectangle
 from geo.render.runway import Runway, lay_runway
+from geo.render.rural import near_airport
 from geo.render.stands import park
 from geo.render.streams import stream
 from geo.render.world import Material, Tier, World
@@ -29,6 +31,7 @@ _SECOND_Y = -430.0  # the second runway's centre line
 _HALF_RUNWAY_M = (380.0, 1800.0)
 _TWO_RUNWAYS_M, _TWO_TERMINALS_M = 2400.0, 4200.0  # scenes larger than this have them
 _MOVING = tuple(shape for shape in TYPES if shape.kind in (NARROW, REGIONAL, WIDE))
+_FASTEST_M = 4.0  # how far the bands of a sensor see an airplane apart on the runway
 _ABREAST_M = 6.0  # moving airplanes keep this distance
 
 
@@ -56,8 +59,11 @@ def lay_out(world: World, seed: int) -> None:
     airport = _plan(middle.child(0, -_MIDDLE_Y), extent, rng)
     ground = _build(world, airport, seed)
     _perimeter(world, airport, stream(seed, "perimeter"))
+    _decoys(world, airport, stream(seed, "decoys"))
     turn = rng.uniform(0, 0.5) - middle.angle if rng.random() < 0.5 else rng.normal(0, 0.06)
-    spread_country(world, middle.child(0, 0, turn), 0.72 * extent + 60, ground, stream(seed, "country"))
+    reach = 0.72 * extent + 60
+    land = Polygon(middle.points(rectangle(-2 * reach, -2 * reach, 2 * reach, 2 * reach))) - ground
+    spread_country(world, middle.child(0, 0, turn), reach, land, stream(seed, "country"), near_airport)
     _grass(world, airport.frame, ground, stream(seed, "grass"))
 
 
@@ -83,6 +89,7 @@ def _build(world: World, airport: _Airport, seed: int) -> Polygon:
         net = TaxiNet()
         ground += [side.frame.points(ring) for ring in build_side(world, side, net, stream(seed, "aprons", k))]
         _taxiways(net, side.half, stream(seed, "taxiways", k))
+        close_taxiways(world, side.frame, net, 0.15, stream(seed, "closed", k))
         lay_taxiways(world, side.frame, net, asphalt, stream(seed, "pavement", k))
         _moving_airplanes(world, side, stream(seed, "moving", k))
     if len(airport.runways) > 1:
@@ -123,7 +130,20 @@ def _moving_airplanes(world: World, side: Side, rng: np.random.Generator) -> Non
     spots += [(end, 110 + 75.0 * k, -math.pi / 2) for k in range(int(rng.integers(0, 2)))]
     spots.append((rng.uniform(-0.7, 0.7) * half, 0.0, heading + math.pi))
     for x, y, turn in spots:
-        park(world, _MOVING[int(rng.integers(len(_MOVING)))], side.frame.child(x, y, turn), rng, _ABREAST_M)
+        shape, rims = _MOVING[int(rng.integers(len(_MOVING)))], _FASTEST_M if y == 0 else 0.4 * _FASTEST_M
+        moving = rng.uniform(0.2, 1.0) * rims if rng.random() < 0.5 else 0.0
+        park(world, shape, side.frame.child(x, y, turn), rng, _ABREAST_M, moving)
+
+
+def _decoys(world: World, airport: _Airport, rng: np.random.Generator) -> None:
+    """A disused runway beside the first one, landing places for helicopters on the grass."""
+    half = airport.runways[0].x1
+    if rng.random() < 0.5:
+        strip = airport.frame.child(rng.uniform(-0.3, 0.3) * half, -105, rng.normal(0, 0.02))
+        old_runway(world, strip, rng.uniform(0.6, 1.2) * half, rng.uniform(20, 40), rng)
+    for _ in range(int(rng.integers(0, 4))):
+        spot = airport.frame.child(rng.uniform(-0.9, 0.9) * half, rng.uniform(70, 130), rng.uniform(0, math.pi))
+        helipad(world, spot, rng.uniform(18, 34), rng)
 
 
 def _perimeter(world: World, airport: _Airport, rng: np.random.Generator) -> None:

@@ -21,7 +21,24 @@ _ACCENTS: tuple[Colour, ...] = (
     (30, 130, 160),
     (140, 28, 60),
 )
-_MILITARY: tuple[Colour, ...] = ((140, 146, 150), (120, 126, 130), (112, 116, 100), (150, 152, 150), (98, 106, 112))
+_FADED: tuple[Colour, ...] = (
+    (196, 192, 182),
+    (172, 170, 164),
+    (148, 146, 142),
+    (206, 200, 184),
+    (92, 94, 98),
+    (58, 66, 84),
+    (122, 108, 92),
+)
+_DULL = 0.10  # of the civil airplanes
+_MILITARY: tuple[Colour, ...] = (
+    (140, 146, 150),
+    (120, 126, 130),
+    (112, 116, 100),
+    (150, 152, 150),
+    (98, 106, 112),
+    (84, 90, 92),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +72,8 @@ def draw_livery(rng: np.random.Generator, kind: str) -> Livery:
     """Draw the paint of an airplane of one class."""
     if kind == FIGHTER or (kind == CARGO and rng.random() < 0.6):
         return _military(rng)
+    if rng.random() < _DULL:
+        return _dull(rng)
     accent = _ACCENTS[int(rng.integers(len(_ACCENTS)))]
     other = _ACCENTS[int(rng.integers(len(_ACCENTS)))]
     body = _shade(WHITE, rng.uniform(0.96, 1.04))
@@ -72,6 +91,14 @@ def draw_livery(rng: np.random.Generator, kind: str) -> Livery:
         return Livery(body, accent, accent, 0.86, accent, wing, wing, engine, titles)
     grey = _shade((186, 188, 190), rng.uniform(0.9, 1.1))
     return Livery(grey, grey, grey, 0.85, accent, _shade(wing, 0.96), _shade(wing, 0.96), (150, 152, 156), titles)
+
+
+def _dull(rng: np.random.Generator) -> Livery:
+    """Faded, bare or dark paint all over, which hardly stands out from concrete or from asphalt."""
+    paint = _shade(_FADED[int(rng.integers(len(_FADED)))], rng.uniform(0.9, 1.1))
+    wing = _shade(paint, rng.uniform(0.86, 1.08))
+    fin = paint if rng.random() < 0.6 else _ACCENTS[int(rng.integers(len(_ACCENTS)))]
+    return Livery(paint, _shade(paint, 0.9), paint, 0.85, fin, wing, wing, _shade(paint, 0.8), paint)
 
 
 def _military(rng: np.random.Generator) -> Livery:

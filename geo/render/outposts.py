@@ -7,11 +7,14 @@ import math
 from itertools import pairwise
 
 import numpy as np
+from shapely import Polygon
 
 from geo.render.aircraft import BUSINESS, CARGO, FIGHTER, LIGHT, NARROW, REGIONAL, TURBOPROP, WIDE
 from geo.render.buildings import building
+from geo.render.decoys import hatched_box
 from geo.render.fleet import TYPES
-from geo.render.place import Place, rows
+from geo.render.place import Place, centred, rows
+from geo.render.roofs import vaulted
 from geo.render.service import equipment_park
 from geo.render.stands import Stand, mark_stand, park, use_stand
 from geo.render.things import cars, trucks
@@ -20,6 +23,7 @@ from geo.render.world import World
 Size = tuple[float, float]
 
 _ACROSS = math.pi / 2
+_LIGHTS = tuple(shape for shape in TYPES if shape.kind == LIGHT)
 _HANGARS = np.array([(24.0, 22.0, 8.0), (42.0, 34.0, 11.0), (62.0, 13.0, 5.0)])  # long, deep, high, for small aircraft
 
 
@@ -36,6 +40,8 @@ def remote_stands(world: World, frame: Place, size: Size, rng: np.random.Generat
             middle = frame.child(x, y, _ACROSS + turn)
             stand = Stand(middle.child(0.5 * length, 0), span, length, kinds)
             mark_stand(world, stand, bounds=bool(rng.random() < 0.2))
+            if rng.random() < 0.15:
+                hatched_box(world, middle.child(0.2 * length, 0.5 * spacing), (rng.uniform(6, 16), rng.uniform(5, 9)))
             use_stand(world, stand, rng, occupancy)
             if rng.random() < 0.3:
                 equipment_park(world, middle.child(-0.1 * length, 0.5 * spacing), (16, 8), rng)
@@ -71,6 +77,32 @@ def small_aircraft(world: World, frame: Place, size: Size, rng: np.random.Genera
         if y + 42 < depth:
             _line_up(world, frame, (y, width), (LIGHT,), rng.uniform(13.5, 17), rng.uniform(0.45, 0.8), rng)
         y += rng.choice((13.0, 24.0))
+
+
+def flying_club(world: World, frame: Place, size: Size, rng: np.random.Generator) -> None:
+    """Light aircraft in rows on grass, close together, some of them nose to tail; round hangars at the back."""
+    width, depth = size
+    _round_hangars(world, frame, size, rng)
+    y = rng.uniform(2, 9)
+    while y < depth - 34:
+        spacing, head = rng.uniform(8.5, 16), _ACROSS * rng.choice((-1, 1)) + rng.choice((0.0, 0.0, 0.6, -0.6))
+        alternate, occupancy = rng.random() < 0.3, rng.uniform(0.2, 0.85)
+        for k, x in enumerate(np.arange(-width / 2 + 14, width / 2 - 12, spacing)):
+            if rng.random() < occupancy:
+                turned = head + rng.normal(0, 0.08) + (math.pi * (k % 2) if alternate else 0)
+                shape = _LIGHTS[int(rng.integers(len(_LIGHTS)))]
+                park(world, shape, frame.child(x, y + rng.normal(0, 0.6), turned), rng, 0.5)
+        y += rng.uniform(12, 34)
+
+
+def _round_hangars(world: World, frame: Place, size: Size, rng: np.random.Generator) -> None:
+    (width, depth), x = size, -size[0] / 2 + 20
+    while x < width / 2 - 24:
+        hangar = (rng.uniform(14, 30), rng.uniform(14, 34))
+        spot = frame.child(x, depth + hangar[1] / 2 - 8, _ACROSS)
+        world.footprints.append(Polygon(spot.points(centred(hangar[::-1]))))
+        vaulted(world, spot, hangar[::-1], (4, 9), world.palette.draw_roof(rng))
+        x += hangar[0] + rng.uniform(4, 50)
 
 
 def _line_up(

@@ -30,6 +30,7 @@ _UNEVEN: dict[Material, tuple[float, float, float, float]] = {
     Material.ASPHALT: (0.014, 0.026, 0.050, 0.006),
     Material.FIELD: (0.030, 0.045, 0.040, 0.022),
     Material.SOIL: (0.035, 0.060, 0.050, 0.022),
+    Material.WATER: (0.022, 0.020, 0.045, 0.012),
 }
 _WEIGHTS = np.array([_UNEVEN[material] for material in Material], dtype=np.float32).T.copy()  # (4, materials)
 _BLOTCH_DIRECTION = np.array([0.9, 0.25, -0.35], dtype=np.float32)  # towards dry and brown

@@ -3,7 +3,7 @@
 import json
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,16 +17,23 @@ from geo.georef import GeoReference
 from geo.polygons import geojson_mapping, ground_polygon
 from geo.raster import write_scene
 from geo.render.layout import lay_out
+from geo.render.outland import lay_out_countryside
 from geo.render.paint import CELL_PX, OVERSAMPLING, Painting, draw_grain, paint_cell
 from geo.render.streams import stream
 from geo.render.style import draw_style
 from geo.render.texture import draw_textures
+from geo.render.town import lay_out_town
 from geo.render.world import Airplane, World
 from geo.types import ImageArray, Window
 
 SIZE_PX = (64, 60_000)
 RESOLUTION_M = (0.1, 3.0)
 BLOCK_PX = 4 * CELL_PX
+SCENES: dict[str, Callable[[World, int], None]] = {
+    "airport": lay_out,
+    "countryside": lay_out_countryside,
+    "town": lay_out_town,
+}
 
 _GEOD = Geod(ellps="WGS84")
 # Plains in several parts of the world: longitude and latitude in degrees, and how far around them a scene may lie.
@@ -62,22 +69,23 @@ class SampleScene:
     resolution_m: float
 
 
-def render(size_px: int, seed: int, resolution_m: float = 0.5) -> SampleScene:
+def render(size_px: int, seed: int, resolution_m: float = 0.5, scene: str = "airport") -> SampleScene:
     """Draw a scene. The same arguments give the same scene, to the last bit of its pixels.
 
     Args:
         size_px: Columns, and as many rows.
-        seed: 0 or more; another seed is another airport.
+        seed: 0 or more; another seed is another scene.
         resolution_m: Map metres of a pixel.
+        scene: One of SCENES: only an airport has airplanes.
 
     Raises:
         ConfigError: An argument is out of range.
     """
-    _check(size_px, seed, resolution_m)
+    _check(size_px, seed, resolution_m, scene)
     lon, lat = _middle(seed)
     extent = size_px * resolution_m
     world = World(extent, extent, draw_style(seed, lat))
-    lay_out(world, seed)
+    SCENES[scene](world, seed)
     subsample = resolution_m / OVERSAMPLING
     painting = Painting(
         seed=seed,
@@ -93,13 +101,15 @@ def render(size_px: int, seed: int, resolution_m: float = 0.5) -> SampleScene:
     return SampleScene(size_px, georef, tuple(world.airplanes), painting, resolution_m)
 
 
-def _check(size_px: int, seed: int, resolution_m: float) -> None:
+def _check(size_px: int, seed: int, resolution_m: float, scene: str) -> None:
     if not SIZE_PX[0] <= size_px <= SIZE_PX[1]:
         raise ConfigError(f"size: expected {SIZE_PX[0]} to {SIZE_PX[1]} pixels, got {size_px}: choose another")
     if not RESOLUTION_M[0] <= resolution_m <= RESOLUTION_M[1]:
         raise ConfigError(
             f"resolution: expected {RESOLUTION_M[0]} to {RESOLUTION_M[1]} metres, got {resolution_m}: choose another"
         )
+    if scene not in SCENES:
+        raise ConfigError(f"scene: expected one of {', '.join(SCENES)}, got {scene}: choose one of them")
     if seed < 0:
         raise ConfigError(f"seed: expected 0 or more, got {seed}: choose another")
 

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from geo.render.aircraft import AircraftType
+from geo.render.decoys import baggage_train, stairs
 from geo.render.place import Place, lengths, ribbon
 from geo.render.things import equipment, trucks
 from geo.render.world import Tier, World
@@ -49,6 +50,11 @@ def leave_about(world: World, stop: Place, size: tuple[float, float], rng: np.ra
     count = int(rng.integers(0, 9))
     spots = np.stack([rng.uniform(-0.5 * size[0], 6, count), rng.normal(0, 0.28 * size[1], count)], axis=1)
     equipment(world, stop, spots, rng.uniform(0, math.pi, count), rng)
+    near = stop.child(-rng.uniform(0.1, 0.8) * size[0], rng.normal(0, 0.25 * size[1]), rng.uniform(0, 2 * math.pi))
+    if rng.random() < 0.3:
+        baggage_train(world, near, int(rng.integers(2, 7)), rng)
+    elif rng.random() < 0.3:
+        stairs(world, near, rng)
 
 
 def equipment_park(

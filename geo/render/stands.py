@@ -6,7 +6,7 @@ import numpy as np
 from shapely import Polygon, unary_union
 
 from geo.render.aircraft import AircraftType, silhouette
-from geo.render.airframe import draw_airplane, visible_box
+from geo.render.airframe import draw_airplane, fringe, visible_box
 from geo.render.fleet import TYPES
 from geo.render.livery import draw_livery
 from geo.render.pavement import yellow_line
@@ -46,11 +46,18 @@ def choose_type(stand: Stand, rng: np.random.Generator) -> AircraftType:
     return biggest[int(rng.integers(len(biggest)))]
 
 
-def park(world: World, shape: AircraftType, place: Place, rng: np.random.Generator, clearance: float = 1.5) -> bool:
+def park(
+    world: World,
+    shape: AircraftType,
+    place: Place,
+    rng: np.random.Generator,
+    clearance: float = 1.5,
+    moving: float = 0.0,
+) -> bool:
     """Put an airplane at a place and say whether it stands there.
 
     It does not where it would come closer than `clearance` metres to another airplane or a building, or where the
-    scene's edge would cut it: then it is left out altogether.
+    scene's edge would cut it: then it is left out altogether. One that moves has coloured rims of `moving` metres.
     """
     livery = draw_livery(rng, shape.kind)
     low_x, low_y, high_x, high_y = visible_box(world, shape, place)
@@ -60,6 +67,8 @@ def park(world: World, shape: AircraftType, place: Place, rng: np.random.Generat
     if not world.is_free(outline, clearance):
         return False
     world.footprints.append(outline)
+    if moving:
+        fringe(world, shape, place, moving)
     draw_airplane(world, shape, place, livery)
     return True
 

@@ -155,15 +155,21 @@ def draw_style(seed: int, north: float) -> Style:
 
     Args:
         seed: The scene's seed.
-        north: Latitude of the scene in degrees; the sun of the morning stands south or north of it.
+        north: Latitude of the scene in degrees; the sun stands south or north of it, mostly in the morning.
     """
     return Style(_draw_light(seed, north), _draw_palette(seed), _draw_sensor(seed))
 
 
+_SATELLITES = 0.7  # of the scenes; the others are seen from an airplane, at any time of the day
+
+
 def _draw_light(seed: int, north: float) -> Light:
     rng = stream(seed, "light")
-    elevation = math.radians(rng.uniform(34, 60))
-    azimuth = math.radians(rng.uniform(115, 165) if north >= 0 else rng.uniform(15, 65))
+    elevation = math.radians(rng.uniform(24, 66))
+    if rng.random() < _SATELLITES:  # they pass in the morning
+        azimuth = math.radians(rng.uniform(105, 165) if north >= 0 else rng.uniform(15, 75))
+    else:
+        azimuth = math.radians(rng.uniform(100, 260) if north >= 0 else rng.uniform(-80, 80))
     sun = (math.sin(azimuth) * math.cos(elevation), -math.cos(azimuth) * math.cos(elevation), math.sin(elevation))
     tilt, towards = math.tan(math.radians(rng.uniform(2, 16))), rng.uniform(0, 2 * math.pi)
     return Light(

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 from geo.render.aircraft import NARROW, REGIONAL, WIDE, AircraftType
 from geo.render.buildings import building, jet_bridge, roof_details
 from geo.render.place import Place, ring_around, rows
+from geo.render.roofs import draw_letter, winged, wings_of
 from geo.render.service import equipment_park
 from geo.render.stands import Stand, mark_stand, use_stand
 from geo.render.style import Colour
@@ -79,8 +80,12 @@ def _hall(site: _Site, frame: Place, width: float, depth: float) -> None:
     world, rng = site.world, site.rng
     building(world, frame.child(0, depth / 2), (width, depth), 18.0, site.roof, rng)
     for x in rows(max(1, int(width / 160)), 160):
-        size = (rng.uniform(50, 110), rng.uniform(0.5, 0.8) * depth)
-        building(world, frame.child(x + rng.normal(0, 8), depth / 2), size, 24.0, world.palette.draw_roof(rng), rng)
+        size, spot = (rng.uniform(50, 110), rng.uniform(0.5, 0.8) * depth), frame.child(x + rng.normal(0, 8), depth / 2)
+        if rng.random() < 0.6:
+            building(world, spot, size, 24.0, world.palette.draw_roof(rng), rng)
+        else:
+            plan = wings_of(draw_letter(rng), size, 0.3 * min(size))
+            winged(world, spot, plan, 24.0, world.palette.draw_roof(rng), rng)
 
 
 def _pier(site: _Site, frame: Place, pier: Pier) -> None:

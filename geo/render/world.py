@@ -26,6 +26,7 @@ class Material(IntEnum):
     ASPHALT = 3
     FIELD = 4
     SOIL = 5
+    WATER = 6
 
 
 class Tier(IntEnum):

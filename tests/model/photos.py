@@ -35,11 +35,11 @@ def write_set(folder: Path, pictures: dict[str, NDArray[np.uint8]], split: str =
     return folder
 
 
-def write_rendered(folder: Path, pictures: dict[str, NDArray[np.uint8]]) -> Path:
+def write_rendered(folder: Path, pictures: dict[str, NDArray[np.uint8]], airplanes: bool = True) -> Path:
     """Writes scenes of 0.5 m with the truth beside them, in the form of `geo.render`; returns the folder."""
     folder.mkdir(parents=True)
     sides = ("xmin_px", "ymin_px", "xmax_px", "ymax_px")
-    features = [{"properties": dict(zip(sides, box, strict=True))} for box, _ in AIRPLANES]
+    features = [{"properties": dict(zip(sides, box, strict=True))} for box, _ in AIRPLANES if airplanes]
     for name, pixels in pictures.items():
         write_tiff(folder / f"{name}.tif", pixels)
         (folder / f"{name}.truth.geojson").write_text(json.dumps({"features": features}), encoding="utf-8")

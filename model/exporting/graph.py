@@ -1,0 +1,47 @@
+"""The graph that every export holds: pixels in, boxes and scores out, under names that stay."""
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from model.calibration import Calibration
+from model.frozen import freeze
+
+# What goes in and comes out, in every format.
+PIXELS = "pixels"
+BOXES = "boxes"
+SCORES = "scores"
+
+
+def detector_graph(model: keras.Model, calibration: Calibration | None) -> Any:
+    """The detector as one graph of constants.
+
+    Args:
+        model: see `model.detector.build`.
+        calibration: see `model.frozen.freeze`.
+
+    Returns:
+        A TensorFlow GraphDef: `pixels` uint8 (B, H, W, 3), H and W multiples of 32, to `boxes` float32 (B, N, 4):
+        xmin, ymin, xmax, ymax in pixels of the picture, corner origin, not clipped to it; and `scores` float32 (B, N),
+        0..1. N is the number of cells.
+    """
+    frozen = freeze(model, calibration)
+    with tf.Graph().as_default() as graph:
+        pixels = tf.compat.v1.placeholder(tf.uint8, (None, None, None, 3), PIXELS)
+        boxes, scores = tf.graph_util.import_graph_def(
+            frozen.graph.as_graph_def(),
+            {frozen.inputs[0].name: pixels},
+            [output.name for output in frozen.outputs],
+            name="detector",
+        )
+        batch, rows, cols = tf.unstack(tf.shape(scores))
+        tf.reshape(boxes, (batch, rows * cols, 4), name=BOXES)
+        tf.reshape(scores, (batch, rows * cols), name=SCORES)
+    return graph.as_graph_def()
+
+
+def run_graph(graph: Any, pixels: Any) -> tuple[Any, Any]:
+    """Boxes and scores of a `detector_graph`, as a part of the graph that is being made."""
+    outputs = tf.graph_util.import_graph_def(graph, {PIXELS: pixels}, [f"{BOXES}:0", f"{SCORES}:0"], name="")
+    return outputs[0], outputs[1]
