@@ -23,6 +23,7 @@ from model.evaluation.drawn import DrawnSet
 from model.evaluation.figures import CALIBRATION_BINS, CALIBRATION_LEAST
 from model.evaluation.look import TOGETHER, Looked, Measured
 from model.evaluation.pictures import Picture
+from model.precision import Precision
 from model.predictor import is_saved_model, load_predictor
 from model.scan import ScanConfig
 
@@ -45,6 +46,7 @@ class EvaluateConfig:
         min_score: threshold for precision and recall; the model's own where null.
         batch_size: tiles in one call of the model.
         output: a JSON file for the results.
+        precision: what the model computes in, as in the pipeline's settings.
         page: an HTML file for the results with curves, misses and false hits; none where null.
         detections: a file of detections to measure, in place of the model's.
         drawn: scenes of the renderer to measure on besides, with split `val`.
@@ -58,6 +60,7 @@ class EvaluateConfig:
     min_score: float | None
     batch_size: int
     output: Path
+    precision: Precision = "auto"
     page: Path | None = None
     detections: Path | None = None
     drawn: tuple[DrawnSet, ...] = ()
@@ -103,7 +106,9 @@ def measure(config: EvaluateConfig, trusted: bool = False) -> Measured:
         file = read_detections(config.detections)
         name, min_score, looked = file.model, _FILE_MIN_SCORE, look.given(photos, file)
     else:
-        predictor = load_predictor(config.model, config.batch_size, _LEAST_SCORE, trusted=trusted)
+        predictor = load_predictor(
+            config.model, config.batch_size, _LEAST_SCORE, precision=config.precision, trusted=trusted
+        )
         name, min_score = predictor.name, predictor.default_min_score
         looked = {of: look.look(some, of, predictor, scan, config.batch_size) for of, some in photos.items()}
     return Measured(name, min_score if config.min_score is None else config.min_score, _compared(looked, config))
@@ -118,7 +123,9 @@ def measure_and_record(config: EvaluateConfig) -> Measured:
         RasterError: a picture that cannot be read.
     """
     scan = read_scan_config(config.scan)
-    predictor = load_predictor(config.model, config.batch_size, _LEAST_SCORE, calibrated=False)
+    predictor = load_predictor(
+        config.model, config.batch_size, _LEAST_SCORE, precision=config.precision, calibrated=False
+    )
     photos = _photos(config)
     looked = {of: look.look(some, of, predictor, scan, config.batch_size) for of, some in photos.items()}
     calibration = look.fit_calibration(looked)

@@ -10,6 +10,7 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 from geo.types import Detections, ImageArray
 from model import decode, weights_io
 from model.calibration import Calibration
+from model.precision import Precision
 
 
 class GraphPredictor:
@@ -52,9 +53,11 @@ class GraphPredictor:
 class FrozenPredictor(GraphPredictor):
     """A packaged model or a model folder; see `model.predictor.load_predictor`."""
 
-    def __init__(self, name_or_path: str, batch_size: int, min_score: float, calibrated: bool = True) -> None:
+    def __init__(
+        self, name_or_path: str, batch_size: int, min_score: float, calibrated: bool, precision: Precision
+    ) -> None:
         grow_memory()
-        model, config = weights_io.load(weights_io.resolve(name_or_path))
+        model, config = weights_io.load(weights_io.resolve(name_or_path), precision)
         graph = freeze(model, config.calibration if calibrated else None)
         super().__init__(config.version, config.min_score, graph, batch_size, min_score)
 

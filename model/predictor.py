@@ -7,6 +7,7 @@ import numpy as np
 
 from geo.errors import ConfigError
 from geo.types import Detections, ImageArray
+from model.precision import Precision
 
 # Sides and places of tiles are multiples of this: the stride of the detector's deepest features.
 INPUT_MULTIPLE = 32
@@ -40,7 +41,13 @@ class Predictor(Protocol):
 
 
 def load_predictor(
-    name_or_path: str, batch_size: int, min_score: float, *, calibrated: bool = True, trusted: bool = False
+    name_or_path: str,
+    batch_size: int,
+    min_score: float,
+    *,
+    precision: Precision = "float32",
+    calibrated: bool = True,
+    trusted: bool = False,
 ) -> Predictor:
     """Loads a model into TensorFlow.
 
@@ -48,6 +55,7 @@ def load_predictor(
         name_or_path: name of a packaged model, a model folder, or a SavedModel (see `model.saved_model`).
         batch_size: every batch is filled up to this many pictures, so that results do not depend on how many come.
         min_score: detections below it are left out.
+        precision: what it computes in; a SavedModel computes in what it was made for.
         calibrated: whether scores are probabilities, by the model's calibration; else they are the detector's own.
         trusted: a SavedModel may be loaded, although it can run code; a model folder cannot.
 
@@ -63,7 +71,7 @@ def load_predictor(
         return SavedModelPredictor(Path(name_or_path), batch_size, min_score)
     from model.frozen import FrozenPredictor
 
-    return FrozenPredictor(name_or_path, batch_size, min_score, calibrated)
+    return FrozenPredictor(name_or_path, batch_size, min_score, calibrated, precision)
 
 
 def is_saved_model(name_or_path: str) -> bool:

@@ -3,8 +3,10 @@
 Loading runs no code from the files. Kernels are kept in float16, which halves them; the few other numbers in float32.
 """
 
+import contextlib
 import hashlib
 import math
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from geo.errors import FinderError
 from model import config as config_file
 from model.calibration import Calibration
 from model.detector import DetectorConfig, build
+from model.precision import Precision, resolved
 
 CONFIG_FILE = "config.yaml"
 WEIGHTS_FILE = "weights.safetensors"
@@ -108,15 +111,20 @@ def read_config(folder: Path) -> ModelConfig:
     return config
 
 
-def load(folder: Path) -> tuple[keras.Model, ModelConfig]:
+def load(folder: Path, precision: Precision = "float32") -> tuple[keras.Model, ModelConfig]:
     """Builds the detector of a model folder with its weights.
+
+    Args:
+        folder: the model's.
+        precision: what it computes in; its weights and what it says stay in 32 bits.
 
     Raises:
         WeightsError: weights that are missing, damaged, or of another network.
         ConfigError: the config is damaged.
     """
     config = read_config(folder)
-    model = build(config.detector)
+    with _computing_in(resolved(precision)):
+        model = build(config.detector)
     load_into(model, folder / WEIGHTS_FILE)
     return model, config
 
@@ -141,6 +149,17 @@ def load_into(model: keras.Model, file: Path) -> None:
         )
     for variable in model.variables:
         variable.assign(arrays[variable.path].astype(np.float32))
+
+
+@contextlib.contextmanager
+def _computing_in(precision: str) -> Iterator[None]:
+    """Layers that are made in the block compute in this precision, those excepted that ask for another."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16" if precision == "bfloat16" else "float32")
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
 
 
 def _stored(array: np.ndarray) -> np.ndarray:

@@ -11,6 +11,7 @@ from geo.boxes import Suppression
 from geo.errors import ConfigError
 from geo.grid import Tiling
 from model import config as config_file
+from model.precision import Precision
 from model.scan import check_tiling
 
 DEFAULT_CONFIG = Path(__file__).resolve().parents[1] / "configs" / "pipeline" / "default.yaml"
@@ -23,6 +24,7 @@ class PipelineConfig:
     Attributes:
         model: name of a packaged model, or folder of another.
         min_score: airplanes below this score are left out, 0..1; None: the model's own default.
+        precision: what the model computes in: `float32`, `bfloat16`, or the faster of them on this machine (`auto`).
         batch_size: tiles in one call of the model.
         block_tiles: tiles that one worker reads one after the other; a multiple of `batch_size` wastes no place in a
             batch.
@@ -32,6 +34,7 @@ class PipelineConfig:
 
     model: str
     min_score: float | None
+    precision: Precision
     batch_size: int
     block_tiles: int
     tiling: Tiling
@@ -61,10 +64,11 @@ def load_config(path: Path = DEFAULT_CONFIG, overrides: Mapping[str, object] | N
 def settings_id(config: PipelineConfig) -> str:
     """Returns a fingerprint of the settings that shape the result, the model's name aside (airplanes carry that).
 
-    `min_score` must be filled in. How tiles are batched and blocked shapes nothing, and is left out.
+    `min_score` and `precision` must be filled in. How tiles are batched and blocked shapes nothing, and is left out.
     """
     shaping = {
         "min_score": config.min_score,
+        "precision": config.precision,
         "tiling": dataclasses.asdict(config.tiling),
         "suppression": dataclasses.asdict(config.suppression),
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+from model.precision import resolved
 from model.predictor import Predictor, load_predictor
 from pipeline.config import PipelineConfig, settings_id
 from pipeline.values import Identity
@@ -11,7 +12,7 @@ from pipeline.values import Identity
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Engine:
-    """A model that is there and whole, and the settings with its default score filled in."""
+    """A model that is there and whole, and the settings with what they left open filled in."""
 
     config: PipelineConfig
     identity: Identity
@@ -28,7 +29,8 @@ def describe_model(config: PipelineConfig) -> Engine:
 
     described = weights_io.read_config(weights_io.resolve(config.model))
     min_score = described.min_score if config.min_score is None else config.min_score
-    filled = dataclasses.replace(config, min_score=min_score)
+    # What `auto` means is said once, where the run starts: its workers all compute alike.
+    filled = dataclasses.replace(config, min_score=min_score, precision=resolved(config.precision))
     return Engine(filled, Identity(described.version, settings_id(filled)))
 
 
@@ -41,4 +43,4 @@ def load_model(engine: Engine) -> Predictor:
     config = engine.config
     if config.min_score is None:
         raise ValueError("expected settings with min_score filled in, got None: use describe_model")
-    return load_predictor(config.model, config.batch_size, config.min_score)
+    return load_predictor(config.model, config.batch_size, config.min_score, precision=config.precision)

@@ -28,6 +28,7 @@ AIRPLANES = [
 CONFIG = PipelineConfig(
     model="fake",
     min_score=0.5,
+    precision="float32",
     batch_size=2,
     block_tiles=3,
     tiling=Tiling(levels_m=(0.5, 1.0), tile_px=128, halo_px=16),

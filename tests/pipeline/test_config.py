@@ -42,8 +42,9 @@ def test_overrides_go_before_the_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"halo": 3}, "unknown key halo; known here: model, min_score, batch_size, block_tiles, tiling, suppression"),
+        ({"halo": 3}, "unknown key halo; known here: model, min_score, precision, batch_size, block_tiles, tiling, suppression"),
         ({"min_score": -0.1}, "min_score: expected a number from 0 to 1, got -0.1"),
+        ({"precision": "double"}, "precision: expected 'auto' or 'float32' or 'bfloat16', got 'double'"),
         ({"batch_size": 0}, "batch_size: expected a whole number from 1 on, got 0"),
         ({"block_tiles": -2}, "block_tiles: expected a whole number from 1 on, got -2"),
         ({"tiling": {"levels_m": [0.5], "halo": 3}}, "unknown key tiling.halo; known here: levels_m, tile_px"),
@@ -61,6 +62,7 @@ def test_the_fingerprint_follows_what_shapes_the_result() -> None:
     same = [CONFIG, dataclasses.replace(CONFIG, model="other", batch_size=7, block_tiles=9)]
     other = [
         dataclasses.replace(CONFIG, min_score=0.6),
+        dataclasses.replace(CONFIG, precision="bfloat16"),
         dataclasses.replace(CONFIG, tiling=dataclasses.replace(CONFIG.tiling, halo_px=32)),
         dataclasses.replace(CONFIG, suppression=dataclasses.replace(CONFIG.suppression, iou=0.4)),
     ]

@@ -241,7 +241,7 @@ def test_no_good_scene_at_all_writes_an_empty_collection(desk: Desk) -> None:
 class Stopped(FakePredictor):
     """The user presses Ctrl-C while the model works."""
 
-    def __init__(self, *_: object) -> None:
+    def __init__(self, *_: object, **__: object) -> None:
         pass
 
     def __call__(self, images: ImageArray) -> list[Detections]:
