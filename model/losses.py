@@ -25,37 +25,57 @@ def generalized_iou(a: Any, b: Any) -> tuple[Any, Any]:
 
 
 def detection_loss(target: Any, cells: Any) -> Any:
-    """The loss of a batch, a number.
-
-    Objectness is learned by binary cross-entropy: positive cells towards the IoU of the box that they give now
-    (as in VarifocalNet, arXiv:2008.13367), so that a score also tells how well the box fits; negative ones towards
-    0, weighted by their own score squared. Boxes by 1 - GIoU. All divided by the number of airplanes.
+    """The loss of a batch, a number: objectness and boxes, see there.
 
     Args:
         target: (B, h, w, 6), see `model.assignment.targets`.
         cells: raw cells (B, h, w, 5), see `model.detector.build`.
     """
+    return objectness_loss(target, cells) + box_loss(target, cells)
+
+
+def objectness_loss(target: Any, cells: Any) -> Any:
+    """Binary cross-entropy over the number of airplanes.
+
+    Positive cells are drawn towards the IoU of the box that they give now (as in VarifocalNet, arXiv:2008.13367), so
+    that a score also tells how well the box fits; negative ones towards 0, weighted by their own score squared.
+    Arguments as in `detection_loss`.
+    """
     weight = target[..., assignment.POSITIVE]
     positive = ops.cast(weight > 0, "float32")
     negative = target[..., assignment.COUNTED] * (1 - positive)
-    iou, giou = generalized_iou(decode.boxes(cells), target[..., assignment.BOX])
+    iou, _ = generalized_iou(decode.boxes(cells), target[..., assignment.BOX])
     wanted = positive * ops.maximum(ops.stop_gradient(iou), _LEAST_OBJECTNESS)
     score = ops.stop_gradient(decode.scores(cells))
     entropy = ops.binary_crossentropy(wanted, cells[..., 0], from_logits=True)
-    objectness = ops.sum((weight + negative * _NEGATIVE_WEIGHT * score**2) * entropy)
-    # The weights of an airplane's cells add up to 1.
-    return (objectness + _BOX_WEIGHT * ops.sum(weight * (1 - giou))) / ops.maximum(ops.sum(weight), 1.0)
+    return ops.sum((weight + negative * _NEGATIVE_WEIGHT * score**2) * entropy) / _airplanes(weight)
+
+
+def box_loss(target: Any, cells: Any) -> Any:
+    """1 - GIoU, weighted, over the number of airplanes; arguments as in `detection_loss`."""
+    weight = target[..., assignment.POSITIVE]
+    _, giou = generalized_iou(decode.boxes(cells), target[..., assignment.BOX])
+    return _BOX_WEIGHT * ops.sum(weight * (1 - giou)) / _airplanes(weight)
 
 
 class DetectionLoss(keras.losses.Loss):  # type: ignore[misc]  # Keras publishes no types
     """`detection_loss` in the form that `fit` takes."""
 
     def __init__(self) -> None:
-        super().__init__(name="detection_loss", reduction="none")
+        super().__init__(name="detection_loss", reduction="sum_over_batch_size")
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
-        """See `detection_loss`."""
-        return detection_loss(y_true, y_pred)
+        """See `detection_loss`.
+
+        With an axis: Keras shares out a loss among devices only if it has one. Under TensorFlow each of several
+        devices divides by the airplanes of its own crops.
+        """
+        return ops.expand_dims(detection_loss(y_true, y_pred), 0)
+
+
+def _airplanes(weight: Any) -> Any:
+    """How many airplanes a batch has, at least 1: the weights of an airplane's cells add up to 1."""
+    return ops.maximum(ops.sum(weight), 1.0)
 
 
 def _area(low: Any, high: Any) -> Any:

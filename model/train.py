@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 from geo.errors import FinderError
+from model import backend, quiet
 from model import config as config_file
-from model import quiet
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -21,11 +21,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--steps-per-epoch", type=int)
     parser.add_argument("--seed", type=int)
+    parser.add_argument("--backend", help="what Keras runs on: tensorflow (the default), jax or torch")
+    parser.add_argument("--devices", help="one (the default), or all of this machine")
     options = vars(parser.parse_args(arguments))
     path = options.pop("config")
     quiet.silence()
-    training = quiet.load("model.training")
     try:
+        backend.choose(options["backend"] or config_file.read(path).get("backend", "tensorflow"))
+        training = quiet.load("model.training")
         folder = training.train(config_file.load(training.TrainConfig, path, options))
     except FinderError as error:
         print(f"model.train: {error}", file=sys.stderr)

@@ -1,141 +1,39 @@
-"""The training of the detector: settings, and the run from its first step, or from where it was broken off.
+"""The training of the detector: a run from its first step, or from where it was broken off.
 
-A run lives in its folder: the newest state to go on from, a log, and after every epoch the weights in the form in
-which a model is packaged.
+A run lives in its folder: the newest state to go on from, what is seen of it (see `model.watch`), and after every epoch
+the weights in the form in which a model is packaged.
+
+The state is the last thing that is kept of an epoch. It holds the weights themselves, the running mean of them and the
+optimizer's memory, and a batch is a function of the seed, the epoch and its number. So a training that was broken off
+does the broken epoch again, step by step as it was, and ends as an unbroken one: on a CPU to the last bit.
 """
 
 import json
 import math
 import sys
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import keras
+from tensorboardX import SummaryWriter
 
 from geo import render
 from geo.errors import ConfigError
-from model import weights_io
+from model import assignment, backend, watch, weights_io
 from model.backbones import efficientnet_lite
 from model.data import batches, mining, sources
-from model.data.crops import CropConfig
-from model.detector import DetectorConfig, build
+from model.detector import build
 from model.evaluate import read_scan_config
-from model.losses import DetectionLoss
 from model.live import LivePredictor
+from model.losses import DetectionLoss, box_loss, objectness_loss
+from model.training_config import RenderedConfig, TrainConfig, WatchConfig
 
 # In the run's folder.
-_LOG = "log.csv"
 _STATE = "state"
 _MISTAKES = "mistakes.json"
 # Tiles in one call of a model that looks for its mistakes.
 _MINING_BATCH = 2
-
-
-@dataclass(frozen=True, slots=True)
-class SourceConfig:
-    """One data set: the folder's name below `data`, and the share of crops that come from it."""
-
-    set: str
-    weight: float
-
-    def __post_init__(self) -> None:
-        if not self.weight > 0:
-            raise ValueError(f"weight: expected a number above 0, got {self.weight}")
-
-
-@dataclass(frozen=True, slots=True)
-class RenderedConfig:
-    """Sample scenes to train on beside the photos; drawn into the run's folder where they are not there yet.
-
-    Attributes:
-        weight: share of the crops, on the scale of the sets' weights.
-        seeds: the scenes, one for each seed.
-        size_px: side of a scene.
-        resolution_m: ground resolutions of a pixel, taken in turn.
-    """
-
-    weight: float
-    seeds: tuple[int, ...]
-    size_px: int = 2400
-    resolution_m: tuple[float, ...] = (0.5, 0.35)
-
-    def __post_init__(self) -> None:
-        if not self.weight > 0:
-            raise ValueError(f"weight: expected a number above 0, got {self.weight}")
-        if not self.seeds:
-            raise ValueError("seeds: expected one or more, got none")
-        if not self.resolution_m:
-            raise ValueError("resolution_m: expected one or more, got none")
-
-
-@dataclass(frozen=True, slots=True)
-class MistakesConfig:
-    """More crops from where the model that training starts from is wrong (hard examples).
-
-    Attributes:
-        share: of the crops of every set.
-        min_score: detections from this score on are false hits where there is no airplane.
-    """
-
-    share: float
-    min_score: float = 0.3
-
-    def __post_init__(self) -> None:
-        for name in ("share", "min_score"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name}: expected a number from 0 to 1, got {getattr(self, name)}")
-
-
-@dataclass(frozen=True, slots=True)
-class TrainConfig:
-    """Everything that a training depends on.
-
-    Attributes:
-        name: of the model.
-        data: folder of the data sets.
-        sources: the sets and their weights.
-        run: the run's folder.
-        rendered: sample scenes to train on as well.
-        start: `imagenet`, or a model to go on from: the name of a packaged one, or a model's folder.
-        mistakes: train more on what that model gets wrong in the same photos and scenes.
-        scan: the pipeline's settings, by which a model looks at photos.
-        frozen_blocks: leading blocks of the backbone that stay as they are.
-        batch, steps_per_epoch, epochs: crops a step, steps between two checkpoints, and checkpoints.
-        learning_rate, warmup_steps, weight_decay: AdamW's, with linear warm-up and cosine decay to a hundredth.
-        ema: momentum of the running mean of all weights over steps; this mean is the model that is kept.
-        seed: of weights and crops.
-        min_score: recorded with the weights until `model.evaluate` chooses one on dev.
-    """
-
-    name: str
-    data: Path
-    sources: tuple[SourceConfig, ...]
-    run: Path
-    rendered: RenderedConfig | None = None
-    detector: DetectorConfig = field(default_factory=DetectorConfig)
-    crops: CropConfig = field(default_factory=CropConfig)
-    start: str = "imagenet"
-    mistakes: MistakesConfig | None = None
-    scan: Path = Path("configs/pipeline/default.yaml")
-    frozen_blocks: int = 3
-    batch: int = 32
-    steps_per_epoch: int = 100
-    epochs: int = 10
-    learning_rate: float = 2e-3
-    warmup_steps: int = 200
-    weight_decay: float = 1e-4
-    ema: float = 0.998
-    seed: int = 1
-    min_score: float = 0.5
-
-    def __post_init__(self) -> None:
-        if not self.sources:
-            raise ValueError("sources: expected one data set or more, got none")
-        if self.mistakes and self.start == "imagenet":
-            raise ValueError("mistakes: expected a model to start from, whose mistakes they are, got imagenet")
-        for name in ("batch", "steps_per_epoch", "epochs"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: expected a whole number from 1 on, got {getattr(self, name)}")
 
 
 def train(config: TrainConfig) -> Path:
@@ -146,40 +44,78 @@ def train(config: TrainConfig) -> Path:
         RasterError: a photo that cannot be read.
         WeightsError: `start` names weights that do not fit.
     """
+    backend.check(config.backend)
     keras.utils.set_random_seed(config.seed)
-    _make_folder(config.run)
+    if _epochs_done(config.run) >= config.epochs:
+        return config.run / "model"
     loaded = _load(config)
+    _make_folder(config.run)
+    with backend.on(config.devices, config.batch):
+        _fit(loaded, config)
+    return config.run / "model"
+
+
+def _fit(loaded: dict[str, batches.Source], config: TrainConfig) -> None:
+    """Builds the model, and trains it or goes on."""
     model = _start(config)
-    loaded = _with_mistakes(loaded, model, config)
     # XLA makes TensorFlow slower on a CPU; JAX is nothing without it.
-    model.compile(optimizer=_optimizer(config), loss=DetectionLoss(), jit_compile=keras.backend.backend() == "jax")
-    done = _epochs_done(config.run)
-    crops = batches.Crops(
-        list(loaded.values()),
-        config.crops,
-        config.batch,
-        config.steps_per_epoch,
-        config.seed,
-        epoch=done,
-        mistakes=config.mistakes.share if config.mistakes else 0.0,
+    jit = keras.backend.backend() == "jax"
+    model.compile(
+        _optimizer(config), DetectionLoss(), metrics=[_named(objectness_loss), _named(box_loss)], jit_compile=jit
     )
+    _build(model)
+    crops = _crops(_with_mistakes(loaded, model, config), config)
+    board = SummaryWriter(str(config.run / watch.BOARD), purge_step=crops.epoch * config.steps_per_epoch + 1)
     model.fit(
         crops,
         epochs=config.epochs,
         verbose=1 if sys.stdout.isatty() else 2,
         shuffle=False,
         callbacks=[
+            _Turn(crops),
             _StopAtNoNumber(),
-            # The log before the state: what it says of an epoch that the state lacks is cut off before going on.
-            keras.callbacks.CSVLogger(str(config.run / _LOG), append=done > 0),
+            watch.Log(config.run, board, _schedule(config), config.steps_per_epoch, config.batch),
+            _Save(config, board),
+            # At last: what the others say of an epoch that the state lacks is dropped before going on.
             # Two states: one is whole even if the power fails while the other is written.
             keras.callbacks.BackupAndRestore(str(config.run / _STATE), double_checkpoint=True, delete_checkpoint=False),
-            # After the state, which holds the weights themselves, before the model, which is their mean.
-            keras.callbacks.SwapEMAWeights(swap_on_epoch=True),
-            _Save(config),
         ],
     )
-    return config.run / "model"
+    board.close()
+
+
+def _build(model: keras.Model) -> None:
+    """Makes what loss and metrics keep.
+
+    Keras would take a batch for that on JAX, on PyTorch and with several devices, and serve the others out of order.
+    """
+    target, cells = (keras.ops.zeros((1, 1, 1, channels)) for channels in (assignment.CHANNELS, 5))
+    model.compute_loss(y=target, y_pred=cells)
+    model.compute_metrics(None, target, cells)
+
+
+def _crops(loaded: dict[str, batches.Source], config: TrainConfig) -> batches.Crops:
+    """The crops from where the run stands."""
+    return batches.Crops(
+        list(loaded.values()),
+        config.crops,
+        config.batch,
+        config.steps_per_epoch,
+        config.seed,
+        epoch=_epochs_done(config.run),
+        mistakes=config.mistakes.share if config.mistakes else 0.0,
+    )
+
+
+class _Turn(keras.callbacks.Callback):  # type: ignore[misc]  # Keras publishes no types
+    """Tells the crops which epoch it is. How often they are told that one has ended depends on the backend."""
+
+    def __init__(self, crops: batches.Crops) -> None:
+        super().__init__()
+        self.crops = crops
+
+    def on_epoch_begin(self, epoch: int, logs: object = None) -> None:  # noqa: ARG002  # Keras passes them by name
+        self.crops.epoch = epoch
 
 
 class _StopAtNoNumber(keras.callbacks.Callback):  # type: ignore[misc]  # Keras publishes no types
@@ -194,15 +130,36 @@ class _StopAtNoNumber(keras.callbacks.Callback):  # type: ignore[misc]  # Keras 
 
 
 class _Save(keras.callbacks.Callback):  # type: ignore[misc]  # Keras publishes no types
-    """Leaves the model as it stands after every epoch."""
+    """Leaves the model after every epoch, with the running mean of its weights, and looks at it at times."""
 
-    def __init__(self, config: TrainConfig) -> None:
+    def __init__(self, config: TrainConfig, board: SummaryWriter) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.board = config, board
+        self.sets = _dev(config, config.watch) if config.watch else {}
 
     def on_epoch_end(self, epoch: int, logs: object = None) -> None:  # noqa: ARG002  # Keras passes them by name
         c = self.config
-        weights_io.save(c.run / "model", self.model, c.name, c.detector, c.min_score)
+        with watch.running_mean(self.model):
+            weights_io.save(c.run / "model", self.model, c.name, c.detector, c.min_score)
+            if c.watch and ((epoch + 1) % c.watch.every == 0 or epoch + 1 == c.epochs):
+                self._look(epoch, c.watch)
+
+    def _look(self, epoch: int, config: WatchConfig) -> None:
+        c = self.config
+        rows, pictures = watch.look(self.sets, self.model, config, read_scan_config(c.scan), c.min_score)
+        for row in rows:
+            watch.append(c.run / watch.DEV, {"epoch": epoch} | row)
+        watch.write(rows, pictures, self.board, (epoch + 1) * c.steps_per_epoch)
+
+
+def _dev(config: TrainConfig, watched: WatchConfig) -> dict[str, list[sources.Photo]]:
+    """The photos to look at meanwhile, by set."""
+    names = watched.sets or tuple(source.set for source in config.sources)
+    read = {name: sources.read_photos(config.data / name, "dev") for name in names}
+    found = {name: photos for name, photos in read.items() if photos}
+    if not found:
+        raise ConfigError(f"watch.sets: expected sets with a dev part, {', '.join(names)} have none: set watch to null")
+    return found
 
 
 def _start(config: TrainConfig) -> keras.Model:
@@ -210,26 +167,40 @@ def _start(config: TrainConfig) -> keras.Model:
     if config.start == "imagenet":
         efficientnet_lite.load_imagenet(model)
     else:
-        weights_io.load_into(model, weights_io.resolve(config.start) / weights_io.WEIGHTS_FILE)
+        folder = weights_io.resolve(config.start)
+        weights_io.read_config(folder)  # holds the weights against their digest
+        weights_io.load_into(model, folder / weights_io.WEIGHTS_FILE)
     efficientnet_lite.freeze(model, config.frozen_blocks)
     return model
 
 
-def _optimizer(config: TrainConfig) -> keras.optimizers.Optimizer:
+def _schedule(config: TrainConfig) -> keras.optimizers.schedules.LearningRateSchedule:
     steps = config.steps_per_epoch * config.epochs
-    schedule = keras.optimizers.schedules.CosineDecay(
+    return keras.optimizers.schedules.CosineDecay(
         initial_learning_rate=config.learning_rate / 100,
         decay_steps=max(steps - config.warmup_steps, 1),
         alpha=0.01,
         warmup_target=config.learning_rate,
         warmup_steps=min(config.warmup_steps, steps),
     )
+
+
+def _optimizer(config: TrainConfig) -> keras.optimizers.Optimizer:
     optimizer = keras.optimizers.AdamW(
-        schedule, weight_decay=config.weight_decay, global_clipnorm=10.0, use_ema=True, ema_momentum=config.ema
+        _schedule(config),
+        weight_decay=config.weight_decay,
+        global_clipnorm=10.0,
+        use_ema=True,
+        ema_momentum=config.ema,
     )
     # Shifts are not to shrink.
     optimizer.exclude_from_weight_decay(var_names=["bias"])
     return optimizer
+
+
+def _named(part: Callable[[Any, Any], Any]) -> keras.metrics.Metric:
+    """A part of the loss, as the log is to call it."""
+    return keras.metrics.MeanMetricWrapper(part, name=part.__name__.removesuffix("_loss"))
 
 
 def _load(config: TrainConfig) -> dict[str, batches.Source]:
@@ -262,6 +233,8 @@ def _with_mistakes(
         }
         mining.write(found, file)
     places = mining.read(file)
+    if {name: len(some) for name, some in places.items()} != {name: len(s.photos) for name, s in loaded.items()}:
+        raise ConfigError(f"{file}: expected mistakes in the photos of `sources`, got others: remove it to look anew")
     return {name: batches.with_mistakes(source, places[name]) for name, source in loaded.items()}
 
 
@@ -283,9 +256,9 @@ def _make_folder(folder: Path) -> None:
 
 
 def _epochs_done(run: Path) -> int:
-    """How many epochs a broken-off run has behind it; its log is cut to these."""
-    state, log = run / _STATE / "training_metadata.json", run / _LOG
+    """How many epochs a broken-off run has behind it; its tables are cut to these."""
+    state = run / _STATE / "training_metadata.json"
     done = int(json.loads(state.read_text())["epoch"]) if state.is_file() else 0
-    if log.is_file():
-        log.write_bytes(b"".join(log.read_bytes().splitlines(keepends=True)[: done + 1]))
+    for name in (watch.LOG, watch.DEV):
+        watch.cut(run / name, done)
     return done

@@ -41,7 +41,7 @@ def with_mistakes(source: Source, boxes: Sequence[NDArray[np.float64]]) -> Sourc
 
 
 class Crops(keras.utils.PyDataset):  # type: ignore[misc]  # Keras publishes no types
-    """An epoch of batches of augmented crops.
+    """The batches of augmented crops of one epoch, which is to be set in `epoch` before it begins.
 
     Every batch is a function of the seed, the epoch and its number alone: a resumed training sees what an unbroken
     one would have seen. Of the sets with mistakes, the share `mistakes` of the crops is cut around one of these.
@@ -76,10 +76,6 @@ class Crops(keras.utils.PyDataset):  # type: ignore[misc]  # Keras publishes no 
         generator = np.random.default_rng([self.seed, self.epoch, index])
         pairs = [self._example(generator) for _ in range(self.batch)]
         return np.stack([pixels for pixels, _ in pairs]), np.stack([target for _, target in pairs])
-
-    def on_epoch_end(self) -> None:
-        """Goes on to the next epoch's crops."""
-        self.epoch += 1
 
     def _example(self, generator: np.random.Generator) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
         source = self.sources[generator.choice(len(self.sources), p=self.shares)]

@@ -1,0 +1,148 @@
+"""The settings of a training, as the files of `configs/train/` hold them."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from model.backend import Backend, Devices
+from model.data.crops import CropConfig
+from model.detector import DetectorConfig
+
+
+@dataclass(frozen=True, slots=True)
+class SourceConfig:
+    """One data set: the folder's name below `data`, and the share of crops that come from it."""
+
+    set: str
+    weight: float
+
+    def __post_init__(self) -> None:
+        if not self.weight > 0:
+            raise ValueError(f"weight: expected a number above 0, got {self.weight}")
+
+
+@dataclass(frozen=True, slots=True)
+class RenderedConfig:
+    """Sample scenes to train on beside the photos; drawn into the run's folder where they are not there yet.
+
+    Attributes:
+        weight: share of the crops, on the scale of the sets' weights.
+        seeds: the scenes, one for each seed.
+        size_px: side of a scene.
+        resolution_m: ground resolutions of a pixel, taken in turn.
+    """
+
+    weight: float
+    seeds: tuple[int, ...]
+    size_px: int = 2400
+    resolution_m: tuple[float, ...] = (0.5, 0.35)
+
+    def __post_init__(self) -> None:
+        if not self.weight > 0:
+            raise ValueError(f"weight: expected a number above 0, got {self.weight}")
+        if not self.seeds:
+            raise ValueError("seeds: expected one or more, got none")
+        if not self.resolution_m:
+            raise ValueError("resolution_m: expected one or more, got none")
+
+
+@dataclass(frozen=True, slots=True)
+class MistakesConfig:
+    """More crops from where the model that training starts from is wrong (hard examples).
+
+    Attributes:
+        share: of the crops of every set.
+        min_score: detections from this score on are false hits where there is no airplane.
+    """
+
+    share: float
+    min_score: float = 0.3
+
+    def __post_init__(self) -> None:
+        for name in ("share", "min_score"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name}: expected a number from 0 to 1, got {getattr(self, name)}")
+
+
+@dataclass(frozen=True, slots=True)
+class WatchConfig:
+    """How the model in training is looked at.
+
+    Attributes:
+        every: epochs from one look to the next; the last epoch is always looked at.
+        sets: names of the sets whose dev part is looked at; those trained on where there is none.
+        pictures: of each set, drawn with their airplanes and what was found.
+        batch: tiles in one call of the model.
+    """
+
+    every: int = 5
+    sets: tuple[str, ...] = ()
+    pictures: int = 2
+    batch: int = 2
+
+    def __post_init__(self) -> None:
+        for name, least in (("every", 1), ("pictures", 0), ("batch", 1)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name}: expected a whole number from {least} on, got {getattr(self, name)}")
+
+
+@dataclass(frozen=True, slots=True)
+class TrainConfig:
+    """Everything that a training depends on.
+
+    Attributes:
+        name: of the model.
+        data: folder of the data sets.
+        sources: the sets and their weights.
+        run: the run's folder.
+        rendered: sample scenes to train on as well.
+        start: `imagenet`, or a model to go on from: the name of a packaged one, or a model's folder.
+        mistakes: train more on what that model gets wrong in the same photos and scenes.
+        scan: the pipeline's settings, by which a model looks at photos.
+        frozen_blocks: leading blocks of the backbone that stay as they are.
+        batch, steps_per_epoch, epochs: crops a step, steps between two checkpoints, and checkpoints.
+        learning_rate, warmup_steps, weight_decay: AdamW's, with linear warm-up and cosine decay to a hundredth.
+        ema: momentum of the running mean of all weights over steps; this mean is the model that is kept.
+        seed: of weights and crops.
+        min_score: recorded with the weights until `model.evaluate` chooses one on dev.
+        watch: how the model is looked at meanwhile; not at all if None.
+        backend: what Keras runs on: `tensorflow`, `jax` or `torch`.
+        devices: `one`, or `all` of this machine (several GPUs; not with torch).
+    """
+
+    name: str
+    data: Path
+    sources: tuple[SourceConfig, ...]
+    run: Path
+    rendered: RenderedConfig | None = None
+    detector: DetectorConfig = field(default_factory=DetectorConfig)
+    crops: CropConfig = field(default_factory=CropConfig)
+    start: str = "imagenet"
+    mistakes: MistakesConfig | None = None
+    scan: Path = Path("configs/pipeline/default.yaml")
+    frozen_blocks: int = 3
+    batch: int = 32
+    steps_per_epoch: int = 100
+    epochs: int = 10
+    learning_rate: float = 2e-3
+    warmup_steps: int = 200
+    weight_decay: float = 1e-4
+    ema: float = 0.998
+    seed: int = 1
+    min_score: float = 0.5
+    watch: WatchConfig | None = None
+    backend: Backend = "tensorflow"
+    devices: Devices = "one"
+
+    def __post_init__(self) -> None:
+        if not self.sources:
+            raise ValueError("sources: expected one data set or more, got none")
+        if self.mistakes and self.start == "imagenet":
+            raise ValueError("mistakes: expected a model to start from, whose mistakes they are, got imagenet")
+        if not 0 <= self.ema < 1:
+            raise ValueError(f"ema: expected a number from 0 on and below 1, got {self.ema}")
+        names = [source.set for source in self.sources] + ["rendered"] * (self.rendered is not None)
+        if len(set(names)) < len(names):
+            raise ValueError(f"sources: expected every set once, got {', '.join(names)}")
+        for name in ("batch", "steps_per_epoch", "epochs"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: expected a whole number from 1 on, got {getattr(self, name)}")
