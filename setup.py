@@ -20,6 +20,7 @@ RUNTIME = [
     "safetensors",  # weights as plain numbers: loading them runs no code
     "scipy",  # filters for the sample scenes and for augmentation
     "shapely",  # polygons
+    "tensorboardx",  # curves and pictures of a training, on any Keras backend
     # TensorFlow without CUDA where there is a build of it: a sixth of the download.
     "tensorflow-cpu==2.21.*; sys_platform == 'linux' and platform_machine == 'x86_64'",
     "tensorflow==2.21.*; sys_platform != 'linux' or platform_machine != 'x86_64'",
@@ -41,6 +42,7 @@ DEVELOPMENT = [
     "pytest",  # the tests
     "ruff",  # formatter and linter
     "setuptools",  # installs the project itself, without a network
+    "tensorboard",  # shows what a training has written for it
     "types-pyyaml",  # types of pyyaml
     "uv",  # installs the lock file
 ]
