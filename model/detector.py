@@ -52,7 +52,7 @@ def build(config: DetectorConfig) -> keras.Model:
     first_kernel = keras.initializers.RandomNormal(stddev=_FIRST_STDDEV)
     # All the work is done at stride 8; each place there answers for two by two cells of stride 4.
     cells = layers.Conv2DTranspose(
-        5, 2, strides=2, kernel_initializer=first_kernel, bias_initializer=_first_bias, name="cells"
+        5, 2, strides=2, kernel_initializer=first_kernel, bias_initializer=_first_bias, dtype="float32", name="cells"
     )(x)
     return keras.Model(pixels, cells, name="detector")
 

@@ -15,11 +15,11 @@ from geo.errors import ConfigError, FinderError
 from model import config as config_file
 from model import quiet
 from model.calibration import Calibration
-from model.data import sources
+from model.data import rendered, sources
+from model.data.rendered import RenderedSet
 from model.data.sources import Photo
-from model.evaluation import drawn, figures, look, page, tables
+from model.evaluation import figures, look, page, tables
 from model.evaluation.detections import read_detections
-from model.evaluation.drawn import DrawnSet
 from model.evaluation.figures import CALIBRATION_BINS, CALIBRATION_LEAST
 from model.evaluation.look import TOGETHER, Looked, Measured
 from model.evaluation.pictures import Picture
@@ -49,7 +49,7 @@ class EvaluateConfig:
         precision: what the model computes in, as in the pipeline's settings.
         page: an HTML file for the results with curves, misses and false hits; none where null.
         detections: a file of detections to measure, in place of the model's.
-        drawn: scenes of the renderer to measure on besides, with split `val`.
+        rendered: scenes of the renderer to measure on besides, with split `val`.
     """
 
     data: Path
@@ -63,7 +63,7 @@ class EvaluateConfig:
     precision: Precision = "auto"
     page: Path | None = None
     detections: Path | None = None
-    drawn: tuple[DrawnSet, ...] = ()
+    rendered: tuple[RenderedSet, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.sets:
@@ -195,8 +195,8 @@ def _photos(config: EvaluateConfig) -> dict[str, list[Photo]]:
     for name in config.sets:
         own = Path(name).is_dir() and not (config.data / name).exists()
         photos[_unused(name, photos)] = sources.read_photos(Path(name) if own else config.data / name, config.split)
-    for scenes in config.drawn if config.split == "val" else ():
-        photos[_unused(scenes.name, photos)] = drawn.draw(scenes, config.output.parent / "rendered")
+    for scenes in config.rendered if config.split == "val" else ():
+        photos[_unused(scenes.name, photos)] = rendered.draw(scenes, config.output.parent / "rendered")
     return photos
 
 
@@ -213,7 +213,7 @@ def _unused(name: str, among: dict[str, list[Photo]]) -> str:
 
 
 def _compared(looked: dict[str, Looked], config: EvaluateConfig) -> dict[str, list[Picture]]:
-    """Every set held against its truth; the data sets together, without the drawn ones, after them."""
+    """Every set held against its truth; the data sets together, without the rendered ones, after them."""
     sets = {name: each.compared() for name, each in looked.items()}
     names = [Path(name).name for name in config.sets]
     real = {name: sets.pop(name) for name in names}

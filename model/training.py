@@ -18,16 +18,15 @@ from typing import Any
 import keras
 from tensorboardX import SummaryWriter
 
-from geo import render
 from geo.errors import ConfigError
 from model import assignment, backend, watch, weights_io
 from model.backbones import efficientnet_lite
-from model.data import batches, mining, sources
+from model.data import batches, mining, rendered, sources
 from model.detector import build
 from model.evaluate import read_scan_config
 from model.live import LivePredictor
 from model.losses import DetectionLoss, box_loss, objectness_loss
-from model.training_config import RenderedConfig, TrainConfig, WatchConfig
+from model.training_config import TrainConfig, WatchConfig
 
 # In the run's folder.
 _STATE = "state"
@@ -206,8 +205,8 @@ def _named(part: Callable[[Any, Any], Any]) -> keras.metrics.Metric:
 def _load(config: TrainConfig) -> dict[str, batches.Source]:
     """What is trained on, by the name of the set."""
     loaded = {source.set: _load_set(config.data / source.set, source.weight) for source in config.sources}
-    if config.rendered is not None:
-        loaded["rendered"] = _draw(config.rendered, config.run / "rendered")
+    for scenes in config.rendered:
+        loaded[scenes.name] = batches.load(rendered.draw(scenes, config.run / "rendered"), scenes.weight)
     return loaded
 
 
@@ -236,16 +235,6 @@ def _with_mistakes(
     if {name: len(some) for name, some in places.items()} != {name: len(s.photos) for name, s in loaded.items()}:
         raise ConfigError(f"{file}: expected mistakes in the photos of `sources`, got others: remove it to look anew")
     return {name: batches.with_mistakes(source, places[name]) for name, source in loaded.items()}
-
-
-def _draw(config: RenderedConfig, folder: Path) -> batches.Source:
-    """Draws the sample scenes that are not there yet, and reads them."""
-    _make_folder(folder)
-    for number, seed in enumerate(config.seeds):
-        if not (folder / f"{seed}.truth.geojson").is_file():
-            resolution_m = config.resolution_m[number % len(config.resolution_m)]
-            render.write(render.render(config.size_px, seed, resolution_m), folder / f"{seed}.tif")
-    return batches.load(sources.read_rendered(folder), config.weight)
 
 
 def _make_folder(folder: Path) -> None:

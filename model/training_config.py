@@ -5,6 +5,7 @@ from pathlib import Path
 
 from model.backend import Backend, Devices
 from model.data.crops import CropConfig
+from model.data.rendered import RenderedSet
 from model.detector import DetectorConfig
 
 
@@ -20,29 +21,20 @@ class SourceConfig:
             raise ValueError(f"weight: expected a number above 0, got {self.weight}")
 
 
-@dataclass(frozen=True, slots=True)
-class RenderedConfig:
-    """Sample scenes to train on beside the photos; drawn into the run's folder where they are not there yet.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RenderedConfig(RenderedSet):
+    """Scenes of the renderer to train on beside the photos; drawn into the run's folder where they are not there yet.
 
     Attributes:
         weight: share of the crops, on the scale of the sets' weights.
-        seeds: the scenes, one for each seed.
-        size_px: side of a scene.
-        resolution_m: ground resolutions of a pixel, taken in turn.
     """
 
     weight: float
-    seeds: tuple[int, ...]
-    size_px: int = 2400
-    resolution_m: tuple[float, ...] = (0.5, 0.35)
 
     def __post_init__(self) -> None:
+        RenderedSet.__post_init__(self)  # slots leave `super` without its class
         if not self.weight > 0:
             raise ValueError(f"weight: expected a number above 0, got {self.weight}")
-        if not self.seeds:
-            raise ValueError("seeds: expected one or more, got none")
-        if not self.resolution_m:
-            raise ValueError("resolution_m: expected one or more, got none")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +86,7 @@ class TrainConfig:
         data: folder of the data sets.
         sources: the sets and their weights.
         run: the run's folder.
-        rendered: sample scenes to train on as well.
+        rendered: scenes of the renderer to train on as well.
         start: `imagenet`, or a model to go on from: the name of a packaged one, or a model's folder.
         mistakes: train more on what that model gets wrong in the same photos and scenes.
         scan: the pipeline's settings, by which a model looks at photos.
@@ -113,7 +105,7 @@ class TrainConfig:
     data: Path
     sources: tuple[SourceConfig, ...]
     run: Path
-    rendered: RenderedConfig | None = None
+    rendered: tuple[RenderedConfig, ...] = ()
     detector: DetectorConfig = field(default_factory=DetectorConfig)
     crops: CropConfig = field(default_factory=CropConfig)
     start: str = "imagenet"
@@ -140,9 +132,9 @@ class TrainConfig:
             raise ValueError("mistakes: expected a model to start from, whose mistakes they are, got imagenet")
         if not 0 <= self.ema < 1:
             raise ValueError(f"ema: expected a number from 0 on and below 1, got {self.ema}")
-        names = [source.set for source in self.sources] + ["rendered"] * (self.rendered is not None)
+        names = [source.set for source in self.sources] + [scenes.name for scenes in self.rendered]
         if len(set(names)) < len(names):
-            raise ValueError(f"sources: expected every set once, got {', '.join(names)}")
+            raise ValueError(f"sources, rendered: expected every set once, got {', '.join(names)}")
         for name in ("batch", "steps_per_epoch", "epochs"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: expected a whole number from 1 on, got {getattr(self, name)}")

@@ -197,11 +197,11 @@ def test_two_sets_of_one_name_are_refused(config: Path, capsys: pytest.CaptureFi
 
 def test_drawn_scenes_stand_beside_the_sets_and_not_among_them(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = write_rendered(config.parent / "drawn", {"a": picture(), "b": picture()}, airplanes=False)
-    monkeypatch.setattr("model.evaluation.drawn.draw", lambda *_: read_rendered(folder))
-    found = result(write_config(config.parent, drawn=[{"scene": "town", "seeds": [1, 2]}]))["sets"]
-    assert list(found) == ["bright", "together", "drawn town"]
+    monkeypatch.setattr("model.data.rendered.draw", lambda *_: read_rendered(folder))
+    found = result(write_config(config.parent, rendered=[{"scene": "town", "seeds": [1, 2]}]))["sets"]
+    assert list(found) == ["bright", "together", "rendered town 0.5 m"]
     assert found["together"] == found["bright"]
-    row = found["drawn town"]
+    row = found["rendered town 0.5 m"]
     assert (row["pictures"], row["airplanes"], row["false"], row["false_elsewhere"]) == (2, 0, 6, 6)
     # Two scenes of 200 x 150 px of about 0.5 m.
     assert row["background_km2"] == pytest.approx(2 * 200 * 150 * 0.25e-6, rel=0.01)
@@ -285,8 +285,8 @@ def test_a_command_that_is_wrong_ends_with_one_line_and_2(
         {"sets": "bright"},
         {"min_score": -0.1},
         {"treshold": 0.5},
-        {"drawn": [{"scene": "moon", "seeds": [1]}]},
-        {"drawn": [{"scene": "town", "seeds": []}]},
+        {"rendered": [{"scene": "moon", "seeds": [1]}]},
+        {"rendered": [{"scene": "town", "seeds": []}]},
     ],
 )
 def test_settings_that_do_not_fit_are_refused(

@@ -1,4 +1,6 @@
 import csv
+import json
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,12 +18,13 @@ from numpy.typing import NDArray
 
 from geo.raster import read_header
 from model import config as config_file
-from model import train, training, weights_io
+from model import train, training, watch, weights_io
 from model.backbones import efficientnet_lite
+from model.data import mining
 from model.detector import DetectorConfig, build
-from model.training import TrainConfig
+from model.training_config import TrainConfig
 from model.weights_io import WEIGHTS_FILE
-from tests.model.photos import picture, write_set
+from tests.model.photos import AIRPLANES, picture, write_set
 
 pytestmark = pytest.mark.filterwarnings("ignore:Even though the `tf.config:UserWarning")
 
@@ -37,16 +40,18 @@ SMALL = {
     "epochs": EPOCHS,
     "warmup_steps": 2,
     "learning_rate": 0.01,
+    "ema": 0.7,
     "min_score": 0.3,
 }
 
 
 def tiny_network(_: DetectorConfig) -> Any:
-    """A network of the detector's input and output, batch statistics included, that trains in no time."""
+    """A network of the detector's input and output that trains in no time, and finds nothing before it has."""
     pixels = keras.Input((None, None, 3), name="pixels")
-    x = layers.Conv2D(6, 8, strides=8, name="patches")(layers.Rescaling(1 / 128)(pixels))
-    x = layers.ReLU(name="relu")(layers.BatchNormalization(name="norm")(x))
-    return keras.Model(pixels, layers.Conv2D(5, 1, name="cells")(x), name="detector")
+    x = layers.Conv2D(6, 16, strides=4, padding="same", name="patches")(layers.Rescaling(1 / 128, offset=-1)(pixels))
+    first = keras.initializers.Constant([-3.0, 1.6, 1.6, 1.6, 1.6])
+    cells = layers.Conv2D(5, 1, bias_initializer=first, name="cells")(layers.ReLU(name="relu")(x))
+    return keras.Model(pixels, cells, name="detector")
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +89,7 @@ def trained(folder: Path, data: Path, **changes: object) -> Path:
 
 
 def state(run: Path) -> dict[str, NDArray[np.floating]]:
-    """Everything that training goes on from: weights, statistics, and the optimizer's memory."""
+    """Everything that training goes on from: weights, their running mean, and the optimizer's memory."""
     found: dict[str, NDArray[np.floating]] = {}
 
     def keep(name: str, item: object) -> None:
@@ -116,11 +121,11 @@ class PulledPlugError(Exception):
     """What ends a training in the middle."""
 
 
-def broken_off(folder: Path, data: Path, where: Callable[[pytest.MonkeyPatch], None]) -> Path:
+def broken_off(folder: Path, data: Path, where: Callable[[pytest.MonkeyPatch], None], **changes: object) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         where(patch)
         with pytest.raises(PulledPlugError):
-            trained(folder, data)
+            trained(folder, data, **changes)
     return folder / "run"
 
 
@@ -134,14 +139,14 @@ def in_the_second_epoch(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(training._Save, "on_train_batch_begin", pull, raising=False)
 
 
-def at_the_second_end_of(callback: type[keras.callbacks.Callback]) -> Callable[[pytest.MonkeyPatch], None]:
+def at_the_end_of(callback: type[keras.callbacks.Callback], number: int = 1) -> Callable[[pytest.MonkeyPatch], None]:
     """Pulls the plug where an epoch has been kept in one place and not yet in another."""
 
     def where(patch: pytest.MonkeyPatch) -> None:
         plain = callback.on_epoch_end
 
         def pull(self: Any, epoch: int, logs: Any = None) -> None:
-            if epoch == 1:
+            if epoch == number:
                 raise PulledPlugError
             plain(self, epoch, logs)
 
@@ -164,24 +169,60 @@ def while_the_second_state_is_written(patch: pytest.MonkeyPatch) -> None:
 
 BREAKS = {
     "in the second epoch": in_the_second_epoch,
-    "before the state is kept": at_the_second_end_of(keras.callbacks.BackupAndRestore),
+    "before the state is kept": at_the_end_of(keras.callbacks.BackupAndRestore),
     "while the state is kept": while_the_second_state_is_written,
-    "before the log is written": at_the_second_end_of(keras.callbacks.CSVLogger),
-    "before the model is saved": at_the_second_end_of(training._Save),
+    "before the log is written": at_the_end_of(watch.Log),
+    "before the model is saved": at_the_end_of(training._Save),
+    "before the last state is kept": at_the_end_of(keras.callbacks.BackupAndRestore, EPOCHS - 1),
+    "before the last model is saved": at_the_end_of(training._Save, EPOCHS - 1),
 }
 
 
 @pytest.mark.parametrize("name", BREAKS)
 def test_a_training_broken_off_ends_as_an_unbroken_one(unbroken: Path, data: Path, tmp_path: Path, name: str) -> None:
     run = broken_off(tmp_path, data, BREAKS[name])
-    assert len(log(run)) < EPOCHS
     assert trained(tmp_path, data) == run
-    assert_same(state(run), state(unbroken))
-    weights = [safetensors.numpy.load_file(folder / "model" / WEIGHTS_FILE) for folder in (run, unbroken)]
-    assert_same(*weights)
+    assert_same_run(run, unbroken)
+
+
+def assert_same_run(run: Path, other: Path) -> None:
+    assert_same(state(run), state(other))
+    assert_same(kept(run), kept(other))
     assert [row["epoch"] for row in log(run)] == ["0", "1", "2"]
-    losses = [[float(row["loss"]) for row in log(folder)] for folder in (run, unbroken)]
+    losses = [[float(row["loss"]) for row in log(folder)] for folder in (run, other)]
     assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+
+
+def kept(run: Path) -> dict[str, NDArray[np.floating]]:
+    """The weights of the model that a run leaves."""
+    return dict(safetensors.numpy.load_file(run / "model" / WEIGHTS_FILE))
+
+
+def test_the_model_is_the_running_mean_and_the_state_the_weights_themselves(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[dict[str, NDArray[np.floating]]] = []
+
+    def note(self: Any, batch: int, logs: object = None) -> None:
+        steps.append({variable.path: variable.value.numpy().copy() for variable in self.model.variables})
+
+    monkeypatch.setattr(training._Save, "on_train_batch_end", note, raising=False)
+    run = trained(tmp_path, data)
+    assert len(steps) == EPOCHS * STEPS
+    mean = steps[0]
+    for weights in steps[1:]:
+        mean = {name: 0.7 * mean[name] + 0.3 * array for name, array in weights.items()}
+    found = kept(run)
+    assert found.keys() == mean.keys()
+    for name, array in mean.items():
+        # Kernels are kept in half precision.
+        np.testing.assert_allclose(found[name], array, rtol=1e-3 if array.ndim > 1 else 1e-5, atol=1e-6)
+    last, of_state = steps[-1], [array for name, array in state(run).items() if name.startswith("layers/")]
+    assert len(of_state) == len(last)
+    for array in last.values():
+        assert any(np.array_equal(array, other) for other in of_state)
+    # Or this would tell nothing.
+    assert all(np.abs(mean[name] - last[name]).max() > 1e-3 for name in last)
 
 
 def test_a_finished_training_stays_finished(unbroken: Path, data: Path) -> None:
@@ -191,7 +232,7 @@ def test_a_finished_training_stays_finished(unbroken: Path, data: Path) -> None:
 
 
 def test_a_run_leaves_its_log_its_state_and_its_model(unbroken: Path, data: Path) -> None:
-    assert {path.name for path in unbroken.iterdir()} == {"log.csv", "model", "state"}
+    assert {path.name for path in unbroken.iterdir()} == {"log.csv", "model", "state", "tensorboard"}
     assert [row["epoch"] for row in log(unbroken)] == ["0", "1", "2"]
     assert all(np.isfinite(float(row["loss"])) for row in log(unbroken))
     config = weights_io.read_config(unbroken / "model")
@@ -205,21 +246,85 @@ def test_another_seed_makes_another_model(unbroken: Path, data: Path, tmp_path: 
         assert_same(state(other), state(unbroken))
 
 
-def test_training_goes_on_from_weights_that_are_named(unbroken: Path, data: Path, tmp_path: Path) -> None:
-    start = unbroken / "model" / WEIGHTS_FILE
-    run = trained(tmp_path, data, start=str(start), learning_rate=0.0, epochs=1)
-    found, wanted = (safetensors.numpy.load_file(file) for file in (run / "model" / WEIGHTS_FILE, start))
-    for name, array in wanted.items():
-        if "moving" not in name:
-            np.testing.assert_array_equal(found[name], array)
+def test_training_goes_on_from_a_model_that_is_named(
+    unbroken: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(unbroken / "model", tmp_path / "packaged" / "tiny")
+    monkeypatch.setattr(weights_io, "PACKAGED", tmp_path / "packaged")
+    for start in (str(unbroken / "model"), "tiny"):
+        (folder := tmp_path / Path(start).name).mkdir()
+        run = trained(folder, data, start=start, learning_rate=0.0, epochs=1)
+        found = kept(run)
+        for name, array in kept(unbroken).items():
+            np.testing.assert_allclose(found[name], array, rtol=1e-6)
+
+
+def test_a_damaged_model_is_no_start(
+    unbroken: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    start = Path(shutil.copytree(unbroken / "model", tmp_path / "start"))
+    content = bytearray((start / WEIGHTS_FILE).read_bytes())
+    content[-1] ^= 1
+    (start / WEIGHTS_FILE).write_bytes(content)
+    with eagerly():
+        assert train.main(["--config", str(settings(tmp_path, data, start=str(start)))]) == 2
+    assert "sha256" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def hard(unbroken: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
+    """Settings with mistakes, of a model that finds nothing."""
+    return {"start": str(unbroken / "model"), "mistakes": {"share": 0.5, "min_score": 0.9}, "learning_rate": 1e-4}
+
+
+def test_mistakes_are_looked_for_once_and_a_resumed_training_ends_as_an_unbroken_one(
+    hard: dict[str, object], data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[int] = []
+    plain = mining.mine
+
+    def mine(photos: Any, *others: Any) -> Any:
+        looked.append(len(photos))
+        return plain(photos, *others)
+
+    monkeypatch.setattr(mining, "mine", mine)
+    (tmp_path / "unbroken").mkdir()
+    whole = trained(tmp_path / "unbroken", data, **hard)
+    assert looked == [2, 1]
+    # It finds nothing: every airplane is missed.
+    wanted = [box for box, _ in AIRPLANES]
+    found = json.loads((whole / "mistakes.json").read_text())
+    assert found == {"one": [wanted, wanted], "two": [wanted]}
+    (tmp_path / "broken").mkdir()
+    run = broken_off(tmp_path / "broken", data, in_the_second_epoch, **hard)
+    trained(tmp_path / "broken", data, **hard)
+    assert looked == [2, 1] * 2
+    assert_same_run(run, whole)
+    # And the crops are others than without mistakes.
+    (tmp_path / "easy").mkdir()
+    easy = trained(tmp_path / "easy", data, **hard | {"mistakes": None})
+    assert [row["loss"] for row in log(easy)] != [row["loss"] for row in log(whole)]
+
+
+def test_mistakes_in_other_photos_are_refused(
+    hard: dict[str, object], data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = [{"set": "one", "weight": 1.0}]
+    trained(tmp_path, data, **hard | {"epochs": 1, "sources": one})
+    capsys.readouterr()
+    with eagerly():
+        assert train.main(["--config", str(settings(tmp_path, data, **hard))]) == 2
+    assert "mistakes.json" in capsys.readouterr().err
 
 
 def test_sample_scenes_are_drawn_once_and_trained_on(data: Path, tmp_path: Path) -> None:
-    rendered = {"weight": 1.0, "seeds": [3, 4], "size_px": 128, "resolution_m": [0.5, 1.0]}
+    scene = {"scene": "airport", "size_px": 128, "weight": 1.0}
+    rendered = [scene | {"seeds": [3]}, scene | {"seeds": [4], "resolution_m": 1.0}]
     run = trained(tmp_path, data, rendered=rendered, epochs=1)
-    scenes = {file: file.read_bytes() for file in sorted((run / "rendered").iterdir())}
+    scenes = {file: file.read_bytes() for file in sorted((run / "rendered").rglob("*.*")) if file.is_file()}
     assert [file.name for file in scenes] == ["3.tif", "3.truth.geojson", "4.tif", "4.truth.geojson"]
-    assert read_header(str(run / "rendered" / "4.tif")).resolution_m == pytest.approx((1.0, 1.0), rel=0.01)
+    coarse = next(file for file in scenes if file.name == "4.tif")
+    assert read_header(str(coarse)).resolution_m == pytest.approx((1.0, 1.0), rel=0.01)
     trained(tmp_path, data, rendered=rendered, epochs=2)
     assert {file: file.read_bytes() for file in scenes} == scenes
 
@@ -255,7 +360,7 @@ def test_the_detector_itself_trains(data: Path, tmp_path: Path, capsys: pytest.C
     model, _ = weights_io.load(folder)
     started = build(DetectorConfig())
     efficientnet_lite.load_imagenet(started)
-    held = ("conv_stem", "bn0", "blocks_0_", "blocks_1_", "blocks_2_")
+    held = ("conv_stem", "blocks_0_", "blocks_1_", "blocks_2_")
     before = {variable.path: variable.value.numpy() for variable in started.variables}
     for variable in model.variables:
         moved = not np.allclose(variable.value.numpy(), before[variable.path], rtol=1e-3, atol=1e-7)
@@ -297,7 +402,15 @@ def test_a_command_that_is_wrong_ends_with_one_line_and_2(
         ({"sources": [{"set": "one", "weight": 1}, {"set": "empty", "weight": 1}]}, "empty"),
         ({"batch": 0}, "batch"),
         ({"detector": {"backbone": "resnet"}}, "resnet"),
-        ({"start": "nowhere.safetensors"}, "nowhere.safetensors"),
+        ({"start": "nowhere"}, "model nowhere"),
+        ({"ema": 1.0}, "ema"),
+        ({"mistakes": {"share": 0.2}}, "mistakes"),
+        ({"mistakes": {"share": 1.2}, "start": "nowhere"}, "share"),
+        ({"sources": [{"set": "one", "weight": 1}, {"set": "one", "weight": 2}]}, "one, one"),
+        (
+            {"rendered": [{"scene": "town", "weight": 1, "seeds": [seed]} for seed in (1, 2)]},
+            "rendered town 0.5 m, rendered town 0.5 m",
+        ),
         ({"run": "/dev/null/run"}, "/dev/null/run"),
     ],
 )

@@ -3,9 +3,9 @@ from pathlib import Path
 import pytest
 
 from geo.errors import ConfigError
-from model.evaluation.drawn import DrawnSet, draw
+from model.data.rendered import RenderedSet, draw
 
-SMALL = DrawnSet("airport", (3, 5), size_px=300, resolution_m=2.0)
+SMALL = RenderedSet("airport", (3, 5), size_px=300, resolution_m=2.0)
 
 
 def test_scenes_are_drawn_once_and_read_with_their_truth(tmp_path: Path) -> None:
@@ -13,7 +13,7 @@ def test_scenes_are_drawn_once_and_read_with_their_truth(tmp_path: Path) -> None
     assert [photo.path.name for photo in photos] == ["3.tif", "5.tif"]
     assert all(photo.resolution_known and photo.path.is_file() for photo in photos)
     times = [photo.path.stat().st_mtime_ns for photo in photos]
-    more = draw(DrawnSet("airport", (5, 3, 8), size_px=300, resolution_m=2.0), tmp_path)
+    more = draw(RenderedSet("airport", (5, 3, 8), size_px=300, resolution_m=2.0), tmp_path)
     assert [photo.path.name for photo in more] == ["3.tif", "5.tif", "8.tif"]
     assert [photo.path.stat().st_mtime_ns for photo in more[:2]] == times
     # Others in the folder are not of the set.
@@ -22,11 +22,11 @@ def test_scenes_are_drawn_once_and_read_with_their_truth(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("scene", ["countryside", "town"])
 def test_scenes_without_an_airport_have_no_airplanes(tmp_path: Path, scene: str) -> None:
-    (photo,) = draw(DrawnSet(scene, (3,), size_px=300, resolution_m=2.0), tmp_path)  # type: ignore[arg-type]
+    (photo,) = draw(RenderedSet(scene, (3,), size_px=300, resolution_m=2.0), tmp_path)  # type: ignore[arg-type]
     assert len(photo.boxes) == 0
 
 
 def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(ConfigError, match="drawn"):
+    with pytest.raises(ConfigError, match="rendered"):
         draw(SMALL, tmp_path / "file")

@@ -1,4 +1,4 @@
-"""Scenes of the renderer to measure on, drawn where they are not there yet."""
+"""Scenes of the renderer, to train and to measure on; drawn where they are not there yet."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +9,7 @@ from model.data.sources import Photo, read_rendered
 
 
 @dataclass(frozen=True, slots=True)
-class DrawnSet:
+class RenderedSet:
     """Scenes of one kind, one for each seed.
 
     Attributes:
@@ -26,15 +26,15 @@ class DrawnSet:
 
     def __post_init__(self) -> None:
         if not self.seeds:
-            raise ValueError("drawn.seeds: expected one or more, got none")
+            raise ValueError("seeds: expected one or more, got none")
 
     @property
     def name(self) -> str:
         """How the set is called."""
-        return f"drawn {self.scene}"
+        return f"rendered {self.scene} {self.resolution_m:g} m"
 
 
-def draw(scenes: DrawnSet, folder: Path) -> list[Photo]:
+def draw(scenes: RenderedSet, folder: Path) -> list[Photo]:
     """Draws those scenes that are not there yet, and reads their truth.
 
     Args:
@@ -51,7 +51,7 @@ def draw(scenes: DrawnSet, folder: Path) -> list[Photo]:
     try:
         own.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ConfigError(f"drawn: expected a folder that can be made, got {own}: {error}") from error
+        raise ConfigError(f"rendered: expected a folder that can be made, got {own}: {error}") from error
     files = [own / f"{seed}.tif" for seed in scenes.seeds]
     for seed, file in zip(scenes.seeds, files, strict=True):
         if not file.with_suffix(".truth.geojson").is_file():
