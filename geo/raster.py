@@ -305,6 +305,26 @@ def read_overview(uri: str, max_px: int) -> ImageArray:
         return reader.read_window(Window(0, 0, width, height), level)
 
 
+def read_size(uri: str) -> tuple[int, int]:
+    """Returns columns and rows of a picture, georeferenced or not; looks at its header alone.
+
+    Raises:
+        RasterError: The file is missing, no raster, or its bands do not fit.
+    """
+    with _opened(uri) as dataset:
+        _check_bands(dataset, uri)
+        return dataset.width, dataset.height
+
+
+def read_picture(uri: str) -> ImageArray:
+    """Returns a picture that fits in memory as it is, georeferenced or not, uint8 (height, width, 3).
+
+    Raises:
+        RasterError: The file is missing, no raster, damaged, or its bands do not fit.
+    """
+    return read_overview(uri, max(read_size(uri)))
+
+
 def write_scene(
     path: Path, width: int, height: int, georef: GeoReference, blocks: Iterable[tuple[Window, ImageArray]]
 ) -> None:

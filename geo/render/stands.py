@@ -1,5 +1,6 @@
 """Stands: which airplane parks where, and what is painted on the ground there."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,10 +11,11 @@ from geo.render.airframe import draw_airplane, fringe, visible_box
 from geo.render.fleet import TYPES
 from geo.render.livery import draw_livery
 from geo.render.pavement import yellow_line
-from geo.render.place import Place, rectangle, rectangles, ribbon
+from geo.render.place import Place, arc, rectangle, rectangles, ribbon
 from geo.render.service import leave_about, serve
 from geo.render.world import YELLOW_PAINT, Tier, World
 
+_TURN_M = 28.0  # radius of the lines by which airplanes leave a stand
 _EDGE_M = 1.0  # an airplane stays at least so far inside the scene
 
 
@@ -96,12 +98,16 @@ def use_stand(world: World, stand: Stand, rng: np.random.Generator, occupancy: f
 
 
 def mark_stand(world: World, stand: Stand, bounds: bool = True) -> None:
-    """Paint a stand: its lead-in line and, with `bounds`, the lines beside it."""
+    """Paint a stand: its lead-in line and, with `bounds`, the ways out and the lines beside it."""
     yellow_line(world, stand.stop, [(1.5, 0.0), (-0.5 * stand.length, 0.0), (-stand.length - 22, 0.0)], 0.2)
     bars = rectangles([(x, -2.0, x + 0.4, 2.0) for x in (-6.0, -12.0)])
     world.pave(stand.stop, bars, YELLOW_PAINT, Tier.MARKING)
     if not bounds:
         return
+    back = -stand.length - 22
+    for side in (-1, 1):  # the ways out, to either side
+        curve = arc(back, side * _TURN_M, _TURN_M, -side * math.pi / 2, -side * math.pi)
+        yellow_line(world, stand.stop, curve, 0.2)
     edge, red = stand.span / 2 + 2.0, np.array(world.palette.concrete) * (1.0, 0.84, 0.78)
     for side in (-1, 1):
         nose, corner = (5.0, side * 0.25 * edge), (-0.3 * stand.length, side * edge)

@@ -26,7 +26,7 @@ class RenderedSet:
 
     def __post_init__(self) -> None:
         if not self.seeds:
-            raise ValueError("seeds: expected one or more, got none")
+            raise ValueError("rendered.seeds: expected one or more, got none")
 
     @property
     def name(self) -> str:

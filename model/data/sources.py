@@ -1,77 +1,52 @@
-"""Annotated photos: a folder with an `annotations.json` and pictures beside it."""
+"""Sets of annotated pictures: a folder with pictures, and labels of any kind that is known, recognised by content."""
 
 import hashlib
 import json
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
 
-from geo.errors import ConfigError, RasterError
+from geo.errors import ConfigError, FinderError
+from model.data.annotations import read_annotations
+from model.data.coco import is_coco, read_coco
+from model.data.geojson import is_geojson, read_geojson
+from model.data.labels import SETTINGS_FILE, LabelsConfig, read_json, read_settings
+from model.data.photos import Photo
+
+__all__ = ["Photo", "dev_groups", "read_photos", "read_rendered"]
 
 # The part of a set's train photos, at most, on which thresholds and the like are chosen.
 _DEV_SHARE = 0.1
+# The same of a set whose labels know no splits: it is small, and a tenth of it would measure little.
+_UNSPLIT_DEV_SHARE = 0.2
+# Our own labels are called this, and go before whatever else lies in the folder.
+_ANNOTATIONS = "annotations.json"
 # What the truth beside a rendered scene is called.
 _TRUTH = ".truth.geojson"
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Photo:
-    """One annotated picture.
-
-    Attributes:
-        path: the picture's file.
-        group: the airport or area it shows, unique over all sets.
-        boxes: airplanes (N, 4): xmin, ymin, xmax, ymax in pixels, corner origin, half-open, float64.
-        resolution_m: metres per pixel, measured or, where `resolution_known` is false, typical of the set; None where
-            the picture's own georeference tells.
-    """
-
-    path: Path
-    group: str
-    boxes: NDArray[np.float64]
-    resolution_m: float | None
-    resolution_known: bool
-
-    def pixels(self) -> NDArray[np.uint8]:
-        """The picture as RGB, (height, width, 3).
-
-        Raises:
-            RasterError: no such file, or no picture.
-        """
-        try:
-            with Image.open(self.path) as image:
-                return np.asarray(image.convert("RGB"))
-        except OSError as error:
-            raise RasterError(f"{self.path}: expected a picture of the data set: {error}") from error
 
 
 def read_photos(folder: Path, split: str) -> list[Photo]:
     """Reads the photos of one set.
 
     Args:
-        folder: holds `annotations.json`, or scenes that `geo.render` has drawn (all of them `val`).
-        split: `val`, `train`, or one of the two parts of train that share no group: `fit` and `dev`.
+        folder: holds our own `annotations.json`, or COCO labels, or GeoJSON labels, each with their pictures (then a
+            `labels.yaml` may say more about them: `model.data.labels`), or scenes that `geo.render` has drawn (all of
+            them `val`).
+        split: `val`, `train`, or one of the two parts of train that share no group: `fit` and `dev`. Labels that know
+            no splits are all `train`.
 
     Raises:
-        ConfigError: no such folder, split or annotations, or damaged ones.
+        ConfigError: no such folder, split or labels, or damaged ones, or ones that do not fit their pictures.
+        RasterError: a picture that cannot be read.
     """
     if split not in ("train", "val", "fit", "dev"):
         raise ConfigError(f"split: expected train, val, fit or dev, got {split!r}")
-    file = folder / "annotations.json"
-    rendered = [] if file.is_file() else read_rendered(folder)
-    if rendered:
-        return rendered if split == "val" else []
-    if not file.is_file():
-        raise ConfigError(f"{folder}: expected a data set with an annotations.json, found none: check the path")
-    try:
-        return _photos(folder, json.loads(file.read_text(encoding="utf-8")), split)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise ConfigError(f"{file}: expected annotations of photos, these are damaged: {error!r}") from error
+    settings = read_settings(folder)
+    photos = _read(folder, settings)
+    held_out = _held_out(photos, settings, folder)
+    return [photo for photo in photos if split in _splits(photo, held_out)]
 
 
 def read_rendered(folder: Path) -> list[Photo]:
@@ -81,6 +56,23 @@ def read_rendered(folder: Path) -> list[Photo]:
         ConfigError: the truth of one is damaged.
     """
     return [_scene(truth) for truth in sorted(folder.glob(f"*{_TRUTH}"))]
+
+
+def dev_groups(groups: Sequence[str], share: float = _DEV_SHARE) -> set[str]:
+    """The groups that make up the dev part: in an order drawn by their names, as many as a share of photos allows.
+
+    Args:
+        groups: the group of every train photo of one set.
+        share: of the photos, at most.
+    """
+    sizes = Counter(groups)
+    chosen: set[str] = set()
+    room = int(share * len(groups))
+    for group in sorted(sizes, key=lambda name: hashlib.sha256(name.encode()).digest()):
+        if sizes[group] <= room:
+            chosen.add(group)
+            room -= sizes[group]
+    return chosen
 
 
 def _scene(truth: Path) -> Photo:
@@ -97,43 +89,77 @@ def _scene(truth: Path) -> Photo:
         boxes=boxes,
         resolution_m=None,
         resolution_known=True,
+        split="val",
     )
 
 
-def dev_groups(groups: list[str]) -> set[str]:
-    """The groups that make up the dev part: in an order drawn by their names, as many as a tenth of photos allows.
+def _read(folder: Path, settings: LabelsConfig) -> list[Photo]:
+    """Every photo of a set, whatever kind of labels it has."""
+    file = folder / _ANNOTATIONS
+    if file.is_file():
+        content = read_json(file)
+        read = read_coco if is_coco(content) else read_annotations
+        return _readable(file, lambda: read(file, folder, content, settings))
+    rendered = read_rendered(folder)
+    if rendered:
+        return rendered
+    contents = {path: read_json(path) for path in _json_files(folder)}
+    coco = [path for path, content in contents.items() if is_coco(content)]
+    geojson = {path: content for path, content in contents.items() if is_geojson(content)}
+    _check_one_kind(folder, coco, list(geojson))
+    if coco:
+        return _readable(coco[0], lambda: read_coco(coco[0], folder, contents[coco[0]], settings))
+    return _readable(folder, lambda: read_geojson(geojson, folder, settings))
 
-    Args:
-        groups: the group of every train photo of one set.
-    """
-    sizes = Counter(groups)
-    chosen: set[str] = set()
-    room = int(_DEV_SHARE * len(groups))
-    for group in sorted(sizes, key=lambda name: hashlib.sha256(name.encode()).digest()):
-        if sizes[group] <= room:
-            chosen.add(group)
-            room -= sizes[group]
-    return chosen
+
+def _json_files(folder: Path) -> list[Path]:
+    """Where labels may be: CVAT puts them into a folder below."""
+    return sorted([*folder.glob("*.json"), *folder.glob("*.geojson"), *folder.glob("annotations/*.json")])
 
 
-def _photos(folder: Path, content: dict[str, Any], split: str) -> list[Photo]:
-    resolution = float(content.get("gsd_m") or content["assumed_gsd_m"])
-    dev = dev_groups([image["group"] for image in content["images"] if image["split"] == "train"])
-    return [
-        Photo(
-            path=folder / image["image"],
-            group=f"{content['name']}/{image['group']}",
-            boxes=np.array(image["boxes"], np.float64).reshape(-1, 4),
-            resolution_m=resolution,
-            resolution_known=content.get("gsd_m") is not None,
+def _check_one_kind(folder: Path, coco: Sequence[Path], geojson: Sequence[Path]) -> None:
+    if not coco and not geojson:
+        raise ConfigError(
+            f"{folder}: expected a data set with an {_ANNOTATIONS}, with COCO or with GeoJSON labels, found none: "
+            "check the path"
         )
-        for image in content["images"]
-        if split in _splits(image, dev)
-    ]
+    if len(coco) > 1 or (coco and geojson):
+        one, other = [*coco, *geojson][:2]
+        raise ConfigError(
+            f"{folder}: expected one COCO file, or GeoJSON files, found {one.name} and {other.name}: give each a "
+            "folder of its own, with its pictures"
+        )
 
 
-def _splits(image: dict[str, Any], dev: set[str]) -> tuple[str, ...]:
-    """Every split that an image belongs to."""
-    if image["split"] != "train":
-        return (image["split"],)
-    return ("train", "dev" if image["group"] in dev else "fit")
+def _readable(name: Path, read: Callable[[], list[Photo]]) -> list[Photo]:
+    """What `read` returns; labels that are not built as they should be are a ConfigError."""
+    try:
+        return read()
+    except FinderError:
+        raise
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        raise ConfigError(f"{name}: expected annotations of photos, these are damaged: {error!r}") from error
+
+
+def _held_out(photos: Sequence[Photo], settings: LabelsConfig, folder: Path) -> set[str]:
+    """The groups of train that are its dev part."""
+    if settings.dev is not None:
+        unknown = sorted(set(settings.dev) - {photo.path.name for photo in photos})
+        if unknown:
+            raise ConfigError(
+                f"{folder / SETTINGS_FILE}: dev: expected names of pictures, {unknown[0]} is none of them"
+            )
+        return {photo.group for photo in photos if photo.path.name in settings.dev}
+    if any(photo.split == "dev" for photo in photos):
+        return set()
+    groups = [photo.group for photo in photos if photo.split in (None, "train")]
+    if any(photo.split for photo in photos) or len(groups) < 2:
+        return dev_groups(groups)
+    return dev_groups(groups, max(_UNSPLIT_DEV_SHARE, 1 / len(groups)))
+
+
+def _splits(photo: Photo, held_out: set[str]) -> tuple[str, ...]:
+    """Every split that a photo belongs to."""
+    if photo.split not in (None, "train"):
+        return (photo.split,)
+    return ("train", "dev" if photo.group in held_out else "fit")

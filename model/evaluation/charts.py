@@ -106,6 +106,10 @@ def reliability(of: Reliability) -> str:
     return plot.markup()
 
 
+def _brief(count: int) -> str:
+    return f"{count // 1000}k" if count >= 1000 else str(count)
+
+
 def recall_by_size(of: Sequence[SizeBin], unit: str) -> str:
     """Recall in bins of size, with the number of airplanes above each."""
     plot = _plot(f"Recall by size, {unit}")
@@ -128,7 +132,7 @@ def score_histogram(of: Curves) -> str:
     for count in (10**power for power in range(8)):
         if math.log1p(count) <= top:
             plot.line((0, math.log1p(count) / top), (1, math.log1p(count) / top), "grid")
-            plot.text((-0.02, math.log1p(count) / top), f"{count:,}", "end", 3.5)
+            plot.text((-0.02, math.log1p(count) / top), _brief(count), "end", 3.5)
     plot.ticks_across()
     plot.across("score, and detections up: right ones beside wrong ones")
     width = 1 / len(of.right)

@@ -10,7 +10,7 @@ from affine import Affine
 
 from geo.errors import RasterError
 from geo.grid import Level, Tile, Tiling, plan_tiles
-from geo.raster import RasterReader, read_header, read_overview
+from geo.raster import RasterReader, read_header, read_overview, read_picture, read_size
 from geo.types import ImageArray, Window
 from tests.geo.scenes import AFFINE, area_average, blob, centroid, coordinates, noise, write_tiff
 
@@ -208,6 +208,18 @@ def test_the_small_picture_shows_the_whole_scene(tmp_path: Path) -> None:
     assert picture[0, 0, :2].tolist() == pytest.approx([2, 2], abs=1)
     assert picture[-1, -1, :2].tolist() == pytest.approx([WIDTH - 3, HEIGHT - 3], abs=1)
     assert read_overview(uri, 4000).shape == (HEIGHT, WIDTH, 3)
+
+
+def test_a_picture_is_read_as_it_is_with_or_without_a_georeference(tmp_path: Path) -> None:
+    pixels = noise(90, 70, bands=4)
+    for name, affine in (("placed.tif", AFFINE), ("plain.tif", None)):
+        uri = write_tiff(tmp_path / name, pixels, affine=affine, overviews=(2,))
+        assert read_size(uri) == (90, 70)
+        np.testing.assert_array_equal(read_picture(uri), pixels[..., :3])
+    two = write_tiff(tmp_path / "two.tif", pixels[..., :2])
+    for read in (read_size, read_picture):
+        with pytest.raises(RasterError, match=r"two.tif: .*got 2"):
+            read(two)
 
 
 def test_the_header_tells_what_the_plan_needs(tmp_path: Path) -> None:

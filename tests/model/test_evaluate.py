@@ -306,6 +306,43 @@ def test_a_model_that_is_not_there_is_refused(
     assert "no-such-model" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("arguments", "named"), [([], "--trust-model"), (["--record", "--split", "dev"], "--record")])
+def test_a_saved_model_is_neither_loaded_unasked_nor_recorded(
+    config: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    named: str,
+) -> None:
+    monkeypatch.undo()
+    (config.parent / "theirs").mkdir()
+    (config.parent / "theirs" / "saved_model.pb").write_bytes(b"who knows")
+    assert evaluate.main(["--config", str(config), "--model", str(config.parent / "theirs"), *arguments]) == 2
+    message = capsys.readouterr().err
+    assert named in message
+    assert message.count("\n") == 1
+
+
+def test_a_trusted_model_is_said_to_be_so(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def load(*_: object, trusted: bool = False, **__: object) -> FakePredictor:
+        asked.append(trusted)
+        return FakePredictor()
+
+    monkeypatch.setattr(evaluate, "load_predictor", load)
+    result(config)
+    result(config, "--trust-model")
+    assert asked == [False, True]
+
+
+def test_the_page_is_written_where_it_is_asked_for(config: Path) -> None:
+    page = config.parent / "pages" / "result.html"
+    found = result(config, "--page", str(page))
+    assert found["model"] in page.read_text(encoding="utf-8")
+    assert [path.name for path in page.parent.iterdir()] == ["result.html"]
+
+
 def test_a_photo_that_cannot_be_read_is_named(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (config.parent / "data" / "bright" / "b.png").write_text("no picture")
     assert evaluate.main(["--config", str(config)]) == 2

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from model import weights_io
@@ -27,3 +28,28 @@ def test_a_packaged_model_is_whole_small_and_described(folder: Path) -> None:
     # The card speaks of these weights and this threshold, not of earlier ones.
     assert config.version in card
     assert f"{config.min_score:.3f}" in card
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=[folder.name for folder in FOLDERS])
+def test_the_black_that_is_left_out_beyond_a_small_picture_changes_next_to_nothing(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from geo import render
+    from geo.matching import match
+    from geo.raster import read_header
+    from model.evaluate import read_scan_config
+    from model.predictor import load_predictor
+    from model.scan import scan
+
+    render.write(render.render(600, 9, 0.5), tmp_path / "small.tif")
+    header, config = read_header(str(tmp_path / "small.tif")), read_scan_config(Path("configs/pipeline/default.yaml"))
+    predictor = load_predictor(str(folder), 1, 0.1)
+    found = scan(header, config, predictor, 1)
+    monkeypatch.setattr("model.scan._BEYOND_PX", config.tiling.tile_px)
+    whole = scan(header, config, predictor, 1)
+    # What scores little more than the predictor's least score may be there but once.
+    for some, others in ((found.take(found.scores > 0.15), whole), (whole.take(whole.scores > 0.15), found)):
+        pairs = match(some.boxes, some.scores, others.boxes, 0.99)
+        assert len(some) > 0
+        assert (pairs >= 0).all()
+        np.testing.assert_allclose(some.scores, others.scores[pairs], atol=0.003)

@@ -17,14 +17,18 @@ GROUPS = st.lists(st.sampled_from([f"airport {number}" for number in range(30)])
 
 
 def annotated(folder: Path, images: list[dict[str, Any]], **more: object) -> Path:
-    """Writes the annotations of a set; its pictures are not needed to read them."""
+    """Writes the annotations of a set, and those of its pictures that are not there yet."""
     folder.mkdir(exist_ok=True)
-    plain = {"image": "x.png", "width": 9, "height": 9, "boxes": [], "split": "train", "group": "a"}
+    plain = {"image": "x.png", "boxes": [], "split": "train", "group": "a"}
+    for image in images:
+        file = folder / image.get("image", "x.png")
+        if not file.exists():
+            Image.fromarray(np.zeros((9, 9, 3), np.uint8)).save(file)
     content = {
         "name": "tiny",
         "gsd_m": None,
         "assumed_gsd_m": 0.7,
-        "images": [plain | image for image in images],
+        "images": [{key: value for key, value in (plain | image).items() if value is not None} for image in images],
         **more,
     }
     (folder / "annotations.json").write_text(json.dumps(content), encoding="utf-8")
@@ -75,7 +79,7 @@ def test_a_photo_says_what_the_annotations_say(tmp_path: Path) -> None:
         {"image": "grey.png"},
     ]
     one, grey = sources.read_photos(annotated(tmp_path, images), "train")
-    assert one.group == "tiny/north"
+    assert one.group == "north"
     assert one.boxes.tolist() == [[0.0, 1.0, 2.5, 3.0]]
     assert (one.resolution_m, one.resolution_known) == (0.7, False)
     np.testing.assert_array_equal(one.pixels(), pixels)
@@ -148,11 +152,103 @@ def test_a_damaged_truth_of_a_scene_is_refused_by_name(tmp_path: Path, text: str
         sources.read_photos(tmp_path, "val")
 
 
-def test_a_picture_that_is_missing_or_none_is_refused_by_name(tmp_path: Path) -> None:
+def test_a_picture_that_is_none_is_refused_by_name(tmp_path: Path) -> None:
     (tmp_path / "words.png").write_text("no picture")
-    Image.fromarray(np.zeros((64, 64, 3), np.uint8)).save(tmp_path / "half.png")
-    (tmp_path / "half.png").write_bytes((tmp_path / "half.png").read_bytes()[:60])
-    images: list[dict[str, Any]] = [{"image": name} for name in ("gone.png", "words.png", "half.png")]
-    for photo in sources.read_photos(annotated(tmp_path, images), "train"):
-        with pytest.raises(RasterError, match=str(photo.path)):
-            photo.pixels()
+    with pytest.raises(RasterError, match=r"words.png"):
+        sources.read_photos(annotated(tmp_path, [{"image": "words.png"}]), "train")
+
+
+def test_a_picture_that_is_missing_is_refused_by_name(tmp_path: Path) -> None:
+    annotated(tmp_path, [{"image": "gone.png"}])
+    (tmp_path / "gone.png").unlink()
+    with pytest.raises(ConfigError, match=r"annotations.json: .*gone.png"):
+        sources.read_photos(tmp_path, "train")
+
+
+def test_a_picture_that_is_cut_off_is_refused_by_name(tmp_path: Path) -> None:
+    Image.fromarray(np.random.default_rng(1).integers(0, 255, (64, 64, 3), np.uint8)).save(tmp_path / "half.png")
+    (tmp_path / "half.png").write_bytes((tmp_path / "half.png").read_bytes()[:3000])
+    (photo,) = sources.read_photos(annotated(tmp_path, [{"image": "half.png"}]), "train")
+    with pytest.raises(RasterError, match=r"half.png"):
+        photo.pixels()
+
+
+@pytest.mark.parametrize(
+    ("image", "named"),
+    [
+        ({"boxes": [[1, 1, 5, 5], [4, 4, 4, 8]]}, r"box 2 of x.png: expected a box with an area"),
+        ({"boxes": [[5, 1, 4, 8]]}, "box 1 of x.png: expected a box with an area"),
+        ({"boxes": [[1, 1, float("nan"), 8]]}, "box 1 of x.png: expected a box with an area"),
+        ({"boxes": [[9, 1, 12, 8]]}, r"box 1 of x.png: expected a box in x.png \(9 x 9 px\)"),
+        ({"width": 18, "height": 9}, r"x.png: expected a picture of 18 x 9 px, got one of 9 x 9"),
+    ],
+)
+def test_boxes_that_do_not_fit_their_picture_are_refused(tmp_path: Path, image: dict[str, Any], named: str) -> None:
+    with pytest.raises(ConfigError, match=named) as caught:
+        sources.read_photos(annotated(tmp_path, [image]), "train")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_box_that_reaches_past_the_picture_is_clipped_and_one_that_hardly_reaches_in_is_ignored(
+    tmp_path: Path,
+) -> None:
+    boxes = [[-1, 2, 3, 5], [8, 8, 14, 14], [1, 1, 2, 2]]
+    (photo,) = sources.read_photos(annotated(tmp_path, [{"boxes": boxes}]), "train")
+    assert photo.boxes.tolist() == [[0, 2, 3, 5], [1, 1, 2, 2]]
+    assert photo.ignored.tolist() == [[8, 8, 9, 9]]
+
+
+@pytest.mark.parametrize(("photos", "held_out"), [(1, 0), (2, 1), (4, 1), (5, 1), (20, 4)])
+def test_labels_without_splits_are_cut_by_name(tmp_path: Path, photos: int, held_out: int) -> None:
+    images: list[dict[str, Any]] = [{"image": f"{n}.png", "split": None, "group": None} for n in range(photos)]
+    parts = {split: sources.read_photos(annotated(tmp_path, images), split) for split in ("fit", "dev", "val", "train")}
+    names = {split: {photo.path.name for photo in photos} for split, photos in parts.items()}
+    assert len(names["dev"]) == held_out
+    assert names["fit"] | names["dev"] == names["train"] == {image["image"] for image in images}
+    assert not names["fit"] & names["dev"]
+    assert not names["val"]
+    annotated(tmp_path, images[::-1])
+    assert {photo.path.name for photo in sources.read_photos(tmp_path, "dev")} == names["dev"]
+
+
+def test_pictures_to_hold_out_can_be_named(tmp_path: Path) -> None:
+    images = [{"image": f"{n}.png", "split": None, "group": "east" if n < 2 else None} for n in range(6)]
+    (annotated(tmp_path, images) / "labels.yaml").write_text("dev: [0.png, 4.png]")
+    # With its whole group.
+    assert [photo.path.name for photo in sources.read_photos(tmp_path, "dev")] == ["0.png", "1.png", "4.png"]
+    (tmp_path / "labels.yaml").write_text("dev: [9.png]")
+    with pytest.raises(ConfigError, match=r"labels.yaml: dev: .*9.png"):
+        sources.read_photos(tmp_path, "dev")
+
+
+def test_labels_may_say_themselves_what_is_dev(tmp_path: Path) -> None:
+    images = [{"image": f"{n}.png", "split": "dev" if n == 3 else "train", "group": f"{n}"} for n in range(20)]
+    annotated(tmp_path, images)
+    assert [photo.path.name for photo in sources.read_photos(tmp_path, "dev")] == ["3.png"]
+    assert len(sources.read_photos(tmp_path, "fit")) == 19
+
+
+def test_settings_of_labels_that_are_unknown_are_refused(tmp_path: Path) -> None:
+    for text, named in (("gsd: 1", "unknown key gsd"), ("resolution_m: 0", "resolution_m"), ("dev: []", "dev")):
+        (annotated(tmp_path, [{}]) / "labels.yaml").write_text(text)
+        with pytest.raises(ConfigError, match=f"labels.yaml: {named}"):
+            sources.read_photos(tmp_path, "train")
+
+
+def test_two_kinds_of_labels_in_one_folder_are_refused(tmp_path: Path) -> None:
+    coco: dict[str, Any] = {"images": [], "annotations": [], "categories": []}
+    geojson: dict[str, Any] = {"type": "FeatureCollection", "features": []}
+    (tmp_path / "a.json").write_text(json.dumps(coco))
+    for name, content in (("b.geojson", geojson), ("b.json", coco)):
+        (tmp_path / name).write_text(json.dumps(content))
+        with pytest.raises(ConfigError, match=f"{tmp_path}: .*a.json and {name}"):
+            sources.read_photos(tmp_path, "train")
+        (tmp_path / name).unlink()
+
+
+def test_labels_that_are_no_json_are_refused_by_name(tmp_path: Path) -> None:
+    for text in (b"{", b"\xff\xfe\x00", b"[" * 100_000):
+        (tmp_path / "a.geojson").write_bytes(text)
+        with pytest.raises(ConfigError, match=r"a.geojson: expected labels as JSON") as caught:
+            sources.read_photos(tmp_path, "train")
+        assert "\n" not in str(caught.value)
