@@ -206,7 +206,7 @@ def _outcomes(photos: Sequence[Photo], found: Sequence[Detections]) -> list[Outc
     each: list[Mapping[float, Outcomes]] = []
     for photo, some in zip(photos, found, strict=True):
         header = read_header(str(photo.path), photo.resolution_m)
-        each.append(metrics.compare(some, photo.boxes, header.width, header.height, _IOUS).outcomes)
+        each.append(metrics.compare(some, photo.boxes, header.width, header.height, _IOUS, photo.ignored).outcomes)
     return [Outcomes.concatenate([outcomes[iou] for outcomes in each]) for iou in _IOUS]
 
 

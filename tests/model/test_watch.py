@@ -2,6 +2,7 @@ import csv
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -168,6 +169,14 @@ def test_false_airplanes_are_counted_from_the_threshold_on(photos: Path, monkeyp
     for min_score, false in ((250.5 / 255, 0), (249.5 / 255, 1)):
         rows, _ = watch.look(sets, keras.Sequential(), WatchConfig(), SCAN, min_score)
         assert [row["false"] for row in rows] == [false, false]
+
+
+def test_what_is_to_be_ignored_neither_counts_nor_harms(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch, "LivePredictor", lambda *_: FakePredictor())
+    photo = read_photos(photos / "full", "dev")[0]
+    sets = {"full": [replace(photo, boxes=photo.boxes[1:], ignored=photo.boxes[:1])]}
+    rows, _ = watch.look(sets, keras.Sequential(), WatchConfig(), SCAN, 0.5)
+    assert [(row["airplanes"], row["ap50"], row["false"]) for row in rows] == [(2, 1.0, 0)] * 2
 
 
 def test_a_picture_shows_truth_and_detections(photos: Path) -> None:
