@@ -54,6 +54,6 @@ def draw(scenes: RenderedSet, folder: Path) -> list[Photo]:
         raise ConfigError(f"rendered: expected a folder that can be made, got {own}: {error}") from error
     files = [own / f"{seed}.tif" for seed in scenes.seeds]
     for seed, file in zip(scenes.seeds, files, strict=True):
-        if not file.with_suffix(".truth.geojson").is_file():
+        if not (file.is_file() and file.with_suffix(".truth.geojson").is_file()):
             render.write(render.render(scenes.size_px, seed, scenes.resolution_m, scene=scenes.scene), file)
     return [photo for photo in read_rendered(own) if photo.path in files]

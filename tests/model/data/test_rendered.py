@@ -30,3 +30,9 @@ def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(ConfigError, match="rendered"):
         draw(SMALL, tmp_path / "file")
+
+
+def test_a_scene_that_was_broken_off_is_drawn_again(tmp_path: Path) -> None:
+    (photo, _) = draw(SMALL, tmp_path)
+    photo.path.unlink()
+    assert draw(SMALL, tmp_path)[0].path.is_file()
