@@ -8,7 +8,9 @@ from keras import ops
 from model import assignment, decode
 
 _LEAST_OBJECTNESS = 0.3  # an airplane is one even while its box is still bad
-_NEGATIVE_WEIGHT = 0.5
+# An airplane's cells together weigh 1, and there are thousands that are none: more than a little, and fitting boxes is
+# drowned out (0.5: best F1 on dev fell from 0.961 to 0.938 within 38,400 crops).
+_NEGATIVE_WEIGHT = 0.06
 _BOX_WEIGHT = 2.0
 
 
