@@ -64,7 +64,7 @@ def by_hand(wanted: NDArray[np.float32], cells: NDArray[np.float32]) -> float:
             distance += weight * (1 - giou)
             airplanes += weight
         elif wanted[index][assignment.COUNTED]:
-            entropy -= 0.5 * score**2 * math.log(1 - score)
+            entropy -= 0.06 * score**2 * math.log(1 - score)
     return (entropy + 2 * distance) / max(airplanes, 1)
 
 
@@ -134,7 +134,7 @@ def test_scores_are_pulled_towards_their_aim_and_the_aim_stays() -> None:
     iou, _ = generalized_iou(decode.boxes(cells), wanted[..., assignment.BOX])
     aim = np.maximum(ops.convert_to_numpy(iou), 0.3)
     # Cross-entropy of a logit has the slope score - aim; neither the aim nor the weight has one of its own.
-    negative = 0.5 * score**3 * wanted[..., assignment.COUNTED]
+    negative = 0.06 * score**3 * wanted[..., assignment.COUNTED]
     slope = np.where(weight > 0, weight * (score - aim), negative) / len(TRUTH)
     np.testing.assert_allclose(gradient_of(wanted, cells)[..., 0], slope, rtol=1e-3, atol=1e-6)
 
