@@ -86,6 +86,25 @@ def test_weather_comes_in_many_kinds() -> None:
     assert 0.08 < np.mean(grey) < 0.22
 
 
+@pytest.mark.parametrize(
+    ("kind", "share"), [("_recoloured", 0.85 * 0.4), ("_fringed", 0.15), ("_shadowed", 0.15), ("_compressed", 0.3)]
+)
+def test_every_kind_of_weather_comes_about_as_often_as_it_should(
+    kind: str, share: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain, times = getattr(augment, kind), []
+
+    def counted(*arguments: Any) -> Any:
+        times.append(kind)
+        return plain(*arguments)
+
+    monkeypatch.setattr(augment, kind, counted)
+    generator = np.random.default_rng(1)
+    for _ in range(400):
+        augment.weather(ground()[:8, :8], generator)
+    assert len(times) / 400 == pytest.approx(share, abs=0.06)
+
+
 class Drawn:
     """A generator that draws what it was told to."""
 
