@@ -27,8 +27,10 @@ from model.precision import Precision
 from model.predictor import is_saved_model, load_predictor
 from model.scan import ScanConfig
 
-# Detections below this score are not asked for: they change no figure in its third digit.
-_LEAST_SCORE = 0.02
+# Detections below this score are not asked for: they change no figure in its third digit. Raw scores, from which
+# calibrations are fitted, are those of every cell where they are much lower than this one.
+_LEAST_SCORE = 0.002
+_LEAST_RAW_SCORE = 0.02
 # The score from which detections of a file count as airplanes, where the command does not say.
 _FILE_MIN_SCORE = 0.5
 
@@ -124,7 +126,7 @@ def measure_and_record(config: EvaluateConfig) -> Measured:
     """
     scan = read_scan_config(config.scan)
     predictor = load_predictor(
-        config.model, config.batch_size, _LEAST_SCORE, precision=config.precision, calibrated=False
+        config.model, config.batch_size, _LEAST_RAW_SCORE, precision=config.precision, calibrated=False
     )
     photos = _photos(config)
     looked = {of: look.look(some, of, predictor, scan, config.batch_size) for of, some in photos.items()}
@@ -141,7 +143,6 @@ def results(config: EvaluateConfig, of: Measured) -> dict[str, Any]:
         "model": of.model,
         "split": config.split,
         "min_score": of.min_score,
-        "least_score": _LEAST_SCORE,
         "calibration": None if of.calibration is None else asdict(of.calibration),
         "calibration_error": {"bins": CALIBRATION_BINS, "least_score": CALIBRATION_LEAST},
         "scan": asdict(read_scan_config(config.scan)),

@@ -36,7 +36,7 @@ class Looked:
 
     def calibrated(self, by: Calibration) -> "Looked":
         """The same with other scores, rounded as the pipeline rounds them."""
-        found = [replace(each, scores=np.round(by.apply(each.scores), 4)) for each in self.found]
+        found = [replace(each, scores=np.round(by.apply(each.scores), 6)) for each in self.found]
         return replace(self, found=found)
 
 

@@ -113,9 +113,15 @@ def test_noise_in_the_last_bits_changes_nothing() -> None:
 
 
 def test_rounding_is_to_a_hundredth_of_a_pixel_without_negative_zeros() -> None:
-    rounded = round_detections(Detections([[-0.001, 1.234, 5.678, 9.016]], [0.98767], [0.5]))  # type: ignore[arg-type]
-    assert _rows(rounded) == [[0.0, 1.23, 5.68, 9.02, 0.9877, 0.5]]
+    rounded = round_detections(Detections([[-0.001, 1.234, 5.678, 9.016]], [0.98765432], [0.5]))  # type: ignore[arg-type]
+    assert _rows(rounded) == [[0.0, 1.23, 5.68, 9.02, 0.987654, 0.5]]
     assert not np.signbit(rounded.boxes).any()
+
+
+def test_the_surer_of_two_that_are_nearly_sure_stays() -> None:
+    boxes = np.array([[0.0, 0, 20, 20], [1.0, 0, 21, 20]])
+    merged = merge_levels(Detections(boxes, np.array([0.99997, 0.99999]), np.ones(2)), Suppression(0.5, 0.8))
+    assert merged.boxes.tolist() == [[1, 0, 21, 20]]
 
 
 def test_many_boxes_are_suppressed_without_a_matrix_of_pairs(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -42,7 +42,7 @@ def scene(tmp_path: Path) -> Scene:
 
 def test_every_airplane_is_found_once_where_it_is(scene: Scene) -> None:
     result = local.find_in(scene, CONFIG, FakePredictor(), IDENTITY)
-    assert [one.score for one in result.airplanes] == [round(level / 255, 4) for *_, level in AIRPLANES]
+    assert [one.score for one in result.airplanes] == [round(level / 255, 6) for *_, level in AIRPLANES]
     assert boxes(result.airplanes) == [tuple(map(float, airplane[:4])) for airplane in AIRPLANES]
 
 

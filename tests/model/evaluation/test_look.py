@@ -34,8 +34,8 @@ def test_calibrated_scores_are_in_the_same_order_and_rounded() -> None:
     before = Looked([subject("a", truth)], [detections(truth, np.array([0.9, 0.52341, 0.1]))])
     by = Calibration(2.0, 0.5, -1.0)
     after = before.calibrated(by)
-    np.testing.assert_allclose(after.found[0].scores, by.apply(before.found[0].scores), atol=5e-5)
-    np.testing.assert_array_equal(after.found[0].scores, np.round(after.found[0].scores, 4))
+    np.testing.assert_allclose(after.found[0].scores, by.apply(before.found[0].scores), atol=5e-7)
+    np.testing.assert_array_equal(after.found[0].scores, np.round(after.found[0].scores, 6))
     np.testing.assert_array_equal(after.found[0].boxes, truth)
 
 
