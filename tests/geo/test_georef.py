@@ -81,7 +81,7 @@ def test_a_map_of_the_whole_world_is_not_folded(pixel_x: float) -> None:
 def test_one_pixel_of_a_metric_map_is_about_its_size_on_the_ground(georef: GeoReference, xy: FloatArray) -> None:
     step = math.sqrt(abs(georef.affine.determinant))
     for x, y in xy.tolist():
-        # The widest of them, polar at 60 degrees south, has (1 + sin 71) / (1 + sin 60) = 1.043 map metres to the metre.
+        # The farthest off, polar at 60 degrees south: (1 + sin 71) / (1 + sin 60) = 1.043 map metres to the metre.
         assert georef.ground_resolution_m(x, y) == pytest.approx((step, step), rel=0.045)
 
 
