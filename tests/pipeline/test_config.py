@@ -42,7 +42,7 @@ def test_overrides_go_before_the_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"halo": 3}, "unknown key halo; known here: model, min_score, precision, batch_size, block_tiles, tiling, suppression"),
+        ({"halo": 3}, "unknown key halo; known here: model, min_score, precision, batch_size, block_tiles"),
         ({"min_score": -0.1}, "min_score: expected a number from 0 to 1, got -0.1"),
         ({"precision": "double"}, "precision: expected 'auto' or 'float32' or 'bfloat16', got 'double'"),
         ({"batch_size": 0}, "batch_size: expected a whole number from 1 on, got 0"),
