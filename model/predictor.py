@@ -65,7 +65,8 @@ def load_predictor(
     """
     # These bring TensorFlow: only where it is used.
     if is_saved_model(name_or_path):
-        _check_saved_model(name_or_path, calibrated, trusted)
+        check_trusted(name_or_path, trusted)
+        _check_calibrated(name_or_path, calibrated)
         from model.saved_model import SavedModelPredictor
 
         return SavedModelPredictor(Path(name_or_path), batch_size, min_score)
@@ -79,11 +80,19 @@ def is_saved_model(name_or_path: str) -> bool:
     return (Path(name_or_path) / "saved_model.pb").is_file()
 
 
-def _check_saved_model(path: str, calibrated: bool, trusted: bool) -> None:
+def check_trusted(path: str, trusted: bool) -> None:
+    """Refuses a SavedModel that is not trusted.
+
+    Raises:
+        ConfigError: it is not.
+    """
     if not trusted:
         raise ConfigError(
             f"model {path}: a SavedModel can run code when it is loaded: add --trust-model if you trust its source"
         )
+
+
+def _check_calibrated(path: str, calibrated: bool) -> None:
     if not calibrated:
         raise ConfigError(f"model {path}: expected a model folder to calibrate, got a SavedModel, which is as it is")
 

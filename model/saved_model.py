@@ -30,7 +30,7 @@ class SavedModelPredictor(GraphPredictor):
 
     def __init__(self, folder: Path, batch_size: int, min_score: float) -> None:
         grow_memory()
-        name, default_min_score = _described(folder)
+        version, default_min_score = describe(folder)
         # Kept, because its signatures do not keep its variables.
         self.loaded = _loaded(folder)
         detect = self.loaded.signatures[SIGNATURE]
@@ -39,7 +39,6 @@ class SavedModelPredictor(GraphPredictor):
             found = detect(pixels=pixels)
             return found["boxes"], found["scores"]
 
-        version = f"{name}@{_digest(folder)[:12]}"
         super().__init__(version, default_min_score, graph, batch_size, max(min_score, _ABOVE_0))
 
 
@@ -61,14 +60,20 @@ def _loaded(folder: Path) -> Any:
     return loaded
 
 
-def _described(folder: Path) -> tuple[str, float]:
-    """Its name and default threshold: its config's, or the folder's name and 0.5."""
+def describe(folder: Path) -> tuple[str, float]:
+    """Its name with its digest, and its default threshold, read without loading it.
+
+    Its config gives name and threshold; otherwise they are the folder's name and 0.5.
+
+    Raises:
+        ConfigError: its config is damaged.
+    """
     file = folder / EXTRA / CONFIG_FILE
     content = config_file.read(file) if file.is_file() else {}
     name, min_score = content.get("name", folder.resolve().name), content.get("min_score", _MIN_SCORE)
     if not (isinstance(name, str) and isinstance(min_score, int | float) and 0 <= min_score <= 1):
         raise ConfigError(f"{file}: expected a name and a min_score from 0 to 1, got {name!r} and {min_score!r}")
-    return name, float(min_score)
+    return f"{name}@{_digest(folder)[:12]}", float(min_score)
 
 
 def _digest(folder: Path) -> str:

@@ -36,6 +36,7 @@ class Command:
         ledger: the file for the ledger.
         report: the folder for the report, or None.
         config: the settings, with what the command line overrides.
+        trusted: the model may be a SavedModel, which can run code.
         runner: Beam's runner; DirectRunner, and none, mean Beam's in-process Python runner.
         beam: Beam's options.
     """
@@ -45,6 +46,7 @@ class Command:
     ledger: Path
     report: Path | None
     config: PipelineConfig
+    trusted: bool
     runner: PipelineRunner
     beam: PipelineOptions
 
@@ -76,6 +78,7 @@ def parse(argv: Sequence[str]) -> Command:
         ledger=ledger,
         report=report,
         config=settings.load_config(options.config, overrides),
+        trusted=options.trust_model,
         runner=_runner(beam.view_as(StandardOptions).runner),
         beam=beam,
     )
@@ -123,7 +126,12 @@ def _parser() -> _Parser:
         help=f"file to write, {geojson.SUFFIX}; repeatable",
     )
     add("--config", type=_path, default=settings.DEFAULT_CONFIG, metavar="FILE", help="settings (default: %(default)s)")
-    add("--model", metavar="NAME|PATH", help="packaged model, or a model's folder (default: the one in the settings)")
+    add(
+        "--model",
+        metavar="NAME|PATH",
+        help="packaged model, model folder or SavedModel (default: the one in the settings)",
+    )
+    add("--trust-model", action="store_true", help="load a SavedModel, although it can run code")
     add(
         "--min-score",
         type=_score,

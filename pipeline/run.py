@@ -62,7 +62,7 @@ def _run(words: Sequence[str]) -> int:
     try:
         command = command_line.parse(words)
         quiet.import_tensorflow()
-        engine = describe_model(command.config)
+        engine = describe_model(command.config, command.trusted)
     except FinderError as error:
         return _say(error, 2)
     try:

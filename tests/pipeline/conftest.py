@@ -29,7 +29,7 @@ def model_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 class _Fake(FakePredictor):
     """The fake, with what `load_predictor` takes."""
 
-    def __init__(self, name_or_path: str, batch_size: int, min_score: float, precision: str) -> None:
+    def __init__(self, name_or_path: str, batch_size: int, min_score: float, precision: str, trusted: bool) -> None:
         self.min_score = min_score
 
     def __call__(self, images: ImageArray) -> list[Detections]:
