@@ -87,8 +87,8 @@ def resolve(name_or_folder: str) -> Path:
             return folder
     packaged = ", ".join(sorted(path.parent.name for path in PACKAGED.glob(f"*/{CONFIG_FILE}")))
     raise WeightsError(
-        f"model {name_or_folder}: expected a packaged model ({packaged}), a folder with a {CONFIG_FILE} or a SavedModel, found "
-        "none of these"
+        f"model {name_or_folder}: expected a packaged model ({packaged}), a folder with a {CONFIG_FILE}, or a "
+        "SavedModel, found none of these"
     )
 
 

@@ -129,7 +129,7 @@ def _parser() -> _Parser:
     add(
         "--model",
         metavar="NAME|PATH",
-        help="packaged model, model folder or SavedModel (default: the one in the settings)",
+        help="packaged model, model folder or SavedModel (default: the settings')",
     )
     add("--trust-model", action="store_true", help="load a SavedModel, although it can run code")
     add(
