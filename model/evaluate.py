@@ -30,7 +30,7 @@ from model.scan import ScanConfig
 # Detections below this score are not asked for: they change no figure in its third digit. Raw scores, from which
 # calibrations are fitted, are those of every cell where they are much lower than this one.
 _LEAST_SCORE = 0.002
-_LEAST_RAW_SCORE = 0.02
+_LEAST_RAW_SCORE = 0.1
 # The score from which detections of a file count as airplanes, where the command does not say.
 _FILE_MIN_SCORE = 0.5
 

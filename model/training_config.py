@@ -47,7 +47,7 @@ class MistakesConfig:
     """
 
     share: float
-    min_score: float = 0.3
+    min_score: float = 0.55
 
     def __post_init__(self) -> None:
         for name in ("share", "min_score"):

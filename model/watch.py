@@ -35,7 +35,7 @@ BOARD = "tensorboard"
 # Overlaps at which detections are compared with the truth.
 _IOUS = (0.5, 0.75)
 # Detections below this score are not looked at; a young detector gives any number of them.
-_LEAST_SCORE = 0.05
+_LEAST_SCORE = 0.1
 # Steps that one point of a curve sums up.
 _STEPS = 10
 # Pictures are cut to at most this side.

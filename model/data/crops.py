@@ -28,7 +28,7 @@ class CropConfig:
     near_airplane: float = 0.75
     size_px: tuple[float, float] = (10.0, 150.0)
     scale: tuple[float, float] = (0.45, 2.2)
-    scale_around: tuple[float, float] = (0.65, 1.6)
+    scale_around: tuple[float, float] = (0.65, 2.2)
 
     def __post_init__(self) -> None:
         if self.side_px < 1 or self.side_px % INPUT_MULTIPLE:
