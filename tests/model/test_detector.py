@@ -21,7 +21,8 @@ def test_a_cell_for_every_four_pixels(network: Any, height: int, width: int) -> 
 
 def test_the_number_of_parameters_is_known(network: Any) -> None:
     # Any change of the layers makes weights on disk useless: it should not come unseen.
-    assert network.count_params() == 3_162_037
+    assert network.count_params() == 3_111_205
+    assert build(DetectorConfig(), folded=True).count_params() == 3_050_869
 
 
 def test_pixels_are_scaled_as_the_backbone_was_trained(network: Any) -> None:

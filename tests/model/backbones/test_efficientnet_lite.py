@@ -15,6 +15,7 @@ from keras import layers, ops
 from numpy.typing import NDArray
 from scipy import signal
 
+from model import normalization
 from model.backbones import efficientnet_lite
 from model.backbones.efficientnet_lite import read_pytorch
 from model.detector import DetectorConfig, build
@@ -27,13 +28,19 @@ def packaged() -> dict[str, NDArray[Any]]:
     return read_pytorch(Path(EfficientnetLite0ModelFile.get_model_file_path()))
 
 
-@pytest.fixture(scope="module")
-def imagenet() -> Any:
+@pytest.fixture(scope="module", params=[False, True], ids=["as trained", "folded"])
+def imagenet(request: pytest.FixtureRequest) -> Any:
     """The backbone alone, from pixels scaled already to features by stride."""
     pixels = keras.Input((None, None, 3))
     model = keras.Model(pixels, efficientnet_lite.features(pixels))
     efficientnet_lite.load_imagenet(model)
-    return model
+    if not request.param:
+        return model
+    folded = keras.Model(pixels, efficientnet_lite.features(pixels, folded=True))
+    arrays = normalization.fold(numbers(model))
+    for variable in folded.variables:
+        variable.assign(arrays[variable.path])
+    return folded
 
 
 class Stored:
@@ -145,7 +152,7 @@ def test_imagenet_sets_every_layer_of_the_backbone_and_no_other() -> None:
     efficientnet_lite.load_imagenet(model)
     after = numbers(model)
     backbone = {path for path in before if path.startswith(BACKBONE)}
-    assert len(backbone) == 48 * 2
+    assert len(backbone) == 48 * 5
     # Not one number keeps the value that it began with.
     assert all((after[path] != before[path]).all() for path in backbone)
     assert all((after[path] == before[path]).all() for path in before.keys() - backbone)
@@ -196,13 +203,16 @@ def test_a_layer_computes_what_pytorchs_kernel_and_statistics_say(
     depthwise = isinstance(layer, layers.DepthwiseConv2D)
     channels = kernel.shape[0] if depthwise else kernel.shape[1]
     picture = np.random.default_rng(2).normal(size=(8, 10, channels)).astype(np.float32)
-    found = ops.convert_to_numpy(layer(picture[None]))[0]
+    x = layer(picture[None])
+    if f"{name}_norm" in {layer.name for layer in imagenet.layers}:
+        x = imagenet.get_layer(f"{name}_norm")(x, training=False)
+    found = ops.convert_to_numpy(x)[0]
     wanted = normalized(by_scipy(picture, kernel, stride, depthwise), packaged, norm)
     np.testing.assert_allclose(found, wanted, rtol=1e-3, atol=1e-4)
 
 
-def unfolded(x: Any, packaged: dict[str, NDArray[Any]]) -> dict[int, Any]:
-    """The network as PyTorch's file has it, with batch normalisation in layers of its own; features by stride."""
+def as_published(x: Any, packaged: dict[str, NDArray[Any]]) -> dict[int, Any]:
+    """The network written anew, with the numbers of PyTorch's file; features by stride."""
 
     def convolved(x: Any, source: str, norm: str, stride: int = 1, depthwise: bool = False) -> Any:
         kernel = packaged[f"{source}.weight"]
@@ -235,24 +245,25 @@ def unfolded(x: Any, packaged: dict[str, NDArray[Any]]) -> dict[int, Any]:
     return found
 
 
-def test_folded_the_network_computes_what_it_did(imagenet: Any, packaged: dict[str, NDArray[Any]]) -> None:
+def test_the_network_computes_what_was_published(imagenet: Any, packaged: dict[str, NDArray[Any]]) -> None:
     pixels = np.random.default_rng(4).uniform(-1, 1, (2, 64, 96, 3)).astype(np.float32)
     pixels[:, 10:40, 20:70] *= 0.1
-    network = keras.Model(inputs := keras.Input((64, 96, 3)), unfolded(inputs, packaged))
+    network = keras.Model(inputs := keras.Input((64, 96, 3)), as_published(inputs, packaged))
     wanted = {stride: ops.convert_to_numpy(x) for stride, x in network(pixels).items()}
-    found = {stride: ops.convert_to_numpy(x) for stride, x in imagenet(pixels).items()}
+    found = {stride: ops.convert_to_numpy(x) for stride, x in imagenet(pixels, training=False).items()}
     assert found.keys() == {4, 8, 16, 32}
     for stride, features in found.items():
         np.testing.assert_allclose(features, wanted[stride], rtol=1e-3, atol=1e-3 * wanted[stride].std())
 
 
-def test_no_normalisation_is_left(network: Any) -> None:
-    assert not [layer.name for layer in network.layers if isinstance(layer, layers.BatchNormalization)]
+def test_folded_no_normalisation_is_left() -> None:
+    folded = build(DetectorConfig(channels=8), folded=True)
+    assert not [layer.name for layer in folded.layers if isinstance(layer, layers.BatchNormalization)]
 
 
 @pytest.mark.parametrize("blocks", [0, 1, 2, 16])
 def test_freezing_holds_exactly_the_first_layers(network: Any, blocks: int) -> None:
-    wanted = {"conv_stem"}
+    wanted = {"conv_stem", "conv_stem_norm"}
     for layer in network.layers:
         parts = layer.name.split("_")
         if parts[0] == "blocks" and int(parts[1]) < blocks:
@@ -267,6 +278,17 @@ def test_freezing_holds_exactly_the_first_layers(network: Any, blocks: int) -> N
     finally:
         for layer in network.layers:
             layer.trainable = True
+
+
+def test_frozen_layers_keep_their_statistics_in_training() -> None:
+    pixels = keras.Input((None, None, 3))
+    model = keras.Model(pixels, efficientnet_lite.features(pixels)[8])
+    efficientnet_lite.freeze(model, 1)
+    before = numbers(model)
+    model(np.random.default_rng(1).normal(size=(2, 32, 32, 3)), training=True)
+    moved = {path.split("/")[0] for path, array in numbers(model).items() if (array != before[path]).any()}
+    assert {"blocks_1_expand_conv_norm", "blocks_2_project_conv_norm"} <= moved
+    assert not {name for name in moved if name.startswith(("conv_stem", "blocks_0_"))}
 
 
 def test_features_have_the_strides_and_channels_they_say() -> None:
