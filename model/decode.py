@@ -16,6 +16,8 @@ from model.detector import OUTPUT_STRIDE
 _TILE_IOU = 0.5
 # Cells agree on a box if theirs overlap the surest one's by this much.
 _AGREED_IOU = 0.6
+# A cell with a lower score has next to no weight in that mean.
+LEAST_VOTE = 0.05
 # exp(6) cells are 3,000 pixels: no airplane is larger, and no float overflows.
 _MAX_LOG_DISTANCE = 6.0
 

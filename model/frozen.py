@@ -46,8 +46,10 @@ class GraphPredictor:
         return [self._detections(*found) for found in zip(boxes[: len(images)], scores[: len(images)], strict=True)]
 
     def _detections(self, boxes: Any, scores: Any) -> Detections:
-        chosen = scores >= self.min_score
-        return decode.tile_detections(boxes[chosen].astype(np.float64), scores[chosen].astype(np.float64))
+        # What scores less may still have its say on a box, so that boxes do not hang on the threshold.
+        chosen = scores >= min(self.min_score, decode.LEAST_VOTE)
+        found = decode.tile_detections(boxes[chosen].astype(np.float64), scores[chosen].astype(np.float64))
+        return found.take(found.scores >= self.min_score)
 
 
 class FrozenPredictor(GraphPredictor):
