@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 from keras import ops
+from numpy.typing import NDArray
 
 from geo.boxes import average, suppress
-from geo.types import Detections, FloatArray
+from geo.types import Detections
 from model.detector import OUTPUT_STRIDE
 
 # Two cells that answer for one airplane overlap by more than this; two airplanes of one tile by less.
@@ -17,7 +18,7 @@ _TILE_IOU = 0.5
 # Cells agree on a box if theirs overlap the surest one's by this much.
 _AGREED_IOU = 0.6
 # A cell with a lower score has next to no weight in that mean.
-LEAST_VOTE = 0.05
+_LEAST_VOTE = 0.05
 # exp(6) cells are 3,000 pixels: no airplane is larger, and no float overflows.
 _MAX_LOG_DISTANCE = 6.0
 
@@ -43,14 +44,19 @@ def scores(cells: Any) -> Any:
     return ops.sigmoid(cells[..., 0])
 
 
-def tile_detections(boxes: FloatArray, scores: FloatArray) -> Detections:
-    """One detection for each airplane out of all cells of one picture that answer for it.
+def tile_detections(boxes: NDArray[Any], scores: NDArray[Any], min_score: float) -> Detections:
+    """One detection for each airplane out of all cells of one picture.
 
     The surest cell gives the score; the box is the mean of what cells agree on, which is nearer to the truth than any.
 
     Args:
-        boxes: (N, 4) in its pixels.
-        scores: (N,).
+        boxes: (..., 4) in its pixels.
+        scores: (...), 0..1.
+        min_score: detections below it are left out. Cells below it still have their say on a box, so that boxes do not
+            hang on the threshold.
     """
+    chosen = scores >= min(min_score, _LEAST_VOTE)
+    boxes, scores = boxes[chosen].astype(np.float64), scores[chosen].astype(np.float64)
     kept = suppress(boxes, scores, _TILE_IOU)
+    kept = kept[scores[kept] >= min_score]
     return Detections(average(boxes, scores, kept, _AGREED_IOU), scores[kept], np.full(len(kept), np.nan))

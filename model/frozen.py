@@ -43,13 +43,10 @@ class GraphPredictor:
         missing = self.batch_size - len(images)
         padded = np.pad(images, ((0, missing), (0, 0), (0, 0), (0, 0))) if missing else images
         boxes, scores = (output.numpy() for output in self.graph(tf.constant(padded)))
-        return [self._detections(*found) for found in zip(boxes[: len(images)], scores[: len(images)], strict=True)]
-
-    def _detections(self, boxes: Any, scores: Any) -> Detections:
-        # What scores less may still have its say on a box, so that boxes do not hang on the threshold.
-        chosen = scores >= min(self.min_score, decode.LEAST_VOTE)
-        found = decode.tile_detections(boxes[chosen].astype(np.float64), scores[chosen].astype(np.float64))
-        return found.take(found.scores >= self.min_score)
+        return [
+            decode.tile_detections(*found, self.min_score)
+            for found in zip(boxes[: len(images)], scores[: len(images)], strict=True)
+        ]
 
 
 class FrozenPredictor(GraphPredictor):

@@ -25,8 +25,4 @@ class LivePredictor:
         """See `Predictor`."""
         cells = self.model.predict_on_batch(images)
         boxes, scores = (np.asarray(keras.ops.convert_to_numpy(x)) for x in (decode.boxes(cells), decode.scores(cells)))
-        chosen = scores >= self.default_min_score
-        return [
-            decode.tile_detections(boxes[i][chosen[i]].astype(np.float64), scores[i][chosen[i]].astype(np.float64))
-            for i in range(len(images))
-        ]
+        return [decode.tile_detections(*found, self.default_min_score) for found in zip(boxes, scores, strict=True)]
