@@ -13,8 +13,6 @@ from numpy.typing import NDArray
 from geo.errors import ConfigError
 from geo.types import Detections, FloatArray, IndexArray
 
-# Boxes of score 0 count as if they had this one: something must.
-_LEAST_SCORE = 1e-6
 # (position of a kept box, positions of boxes near it) -> which of those it suppresses.
 _Rule = Callable[[int, IndexArray], NDArray[np.bool_]]
 
@@ -118,21 +116,21 @@ def suppress(boxes: FloatArray, scores: FloatArray, iou: float) -> IndexArray:
     return _greedy(boxes, scores, lambda kept, near: iou_matrix(boxes[kept : kept + 1], boxes[near])[0] > iou)
 
 
-def average(boxes: FloatArray, scores: FloatArray, kept: IndexArray, iou: float) -> FloatArray:
-    """The mean of each kept box and of all boxes that say nearly the same (box voting, arXiv:1505.01749, section 3).
+def average(boxes: FloatArray, kept: IndexArray, iou: float) -> FloatArray:
+    """The mean of each kept box and of all boxes that say nearly the same (after box voting, arXiv:1505.01749, 3.3).
+
+    All weigh the same: so the mean does not hang on what scores mean, and on dev it fitted as well as any other.
 
     Args:
         boxes: (N, 4).
-        scores: (N,) 0..1; a box weighs its score squared.
         kept: (K,) positions of the boxes to be averaged.
         iou: boxes that overlap a kept one by this much or more, 0..1, say nearly the same.
 
     Returns:
         (K, 4); as the kept boxes, it does not depend on the input's order.
     """
-    order = score_order(boxes, scores)
-    boxes, weights = boxes[order], np.maximum(scores[order], _LEAST_SCORE) ** 2
-    kept = np.argsort(order)[kept]
+    order = np.lexsort(boxes.T)
+    boxes, kept = boxes[order], np.argsort(order)[kept]
     tree = box_tree(boxes)
     pairs = tree.query(tree.geometries[kept])
     # In one order, since sums depend on it in their last bits.
@@ -140,8 +138,8 @@ def average(boxes: FloatArray, scores: FloatArray, kept: IndexArray, iou: float)
     # A box without an area overlaps nothing, not even itself.
     same = (iou_pairs(boxes[kept[of]], boxes[near]) >= iou) | (kept[of] == near)
     of, near = of[same], near[same]
-    sums = [np.bincount(of, weights[near] * boxes[near, side], len(kept)) for side in range(4)]
-    return np.stack(sums, axis=-1) / np.bincount(of, weights[near], len(kept))[:, None]
+    sums = [np.bincount(of, boxes[near, side], len(kept)) for side in range(4)]
+    return np.stack(sums, axis=-1) / np.bincount(of, minlength=len(kept))[:, None]
 
 
 def round_detections(detections: Detections) -> Detections:

@@ -31,6 +31,8 @@ class Tiling:
             also says how large an airplane a level answers for, where there is a coarser one: see `Level`.
         align_px: Tiles start at multiples of this (the detector's coarsest stride).
         max_upsampling: A level is used if its pixels are at most this many times finer than the scene's.
+        min_side_px: Boxes whose longer side is shorter than this, level pixels, are left to the next finer level, if
+            there is one: it sees more of them.
         native_tolerance: A level this close (a ratio) to the scene's resolution, or to 2, 4, 8... times that, is taken
             there: it then needs no resampling, but copies pixels of the scene or of its overviews.
 
@@ -43,6 +45,7 @@ class Tiling:
     halo_px: int = 64
     align_px: int = 32
     max_upsampling: float = 2.0
+    min_side_px: float = 24.0
     native_tolerance: float = 0.1
 
     def __post_init__(self) -> None:
@@ -68,6 +71,7 @@ class Tiling:
             f"at least 2 * halo_px + align_px ({2 * self.halo_px + self.align_px})",
         )
         _require(self.max_upsampling >= 1, "max_upsampling", self.max_upsampling, "1 or more")
+        _require(self.min_side_px >= 0, "min_side_px", self.min_side_px, "0 or more")
         _require(0 <= self.native_tolerance < 1, "native_tolerance", self.native_tolerance, "0 or more and below 1")
 
     @property
@@ -91,6 +95,7 @@ class Level:
         height: Rows.
         scale_x: Scene columns per level column, so that scale_x * width is the scene's width.
         scale_y: Scene rows per level row.
+        min_side_px: The longer side, level pixels, of the smallest box that the level answers for; 0 on the finest.
         max_side_px: The longer side, level pixels, of the largest box that the level answers for: every tile shows what
             it owns whole up to this size, and what is larger is left to the next level; infinite on the coarsest.
     """
@@ -100,7 +105,8 @@ class Level:
     height: int
     scale_x: float
     scale_y: float
-    max_side_px: float
+    min_side_px: float = 0.0
+    max_side_px: float = math.inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,11 +147,14 @@ def plan_levels(width: int, height: int, resolution_m: tuple[float, float], tili
     for asked_m in usable:
         columns, rows, level_m = _level_size((width, height), resolution_m, asked_m, tiling.native_tolerance)
         chosen.setdefault((columns, rows), level_m)
-    sides = [2.0 * (tiling.halo_px - SEAM_PX)] * (len(chosen) - 1) + [math.inf]
-    return tuple(
-        Level(level_m, *size, width / size[0], height / size[1], max_side)
-        for (size, level_m), max_side in zip(chosen.items(), sides, strict=True)
-    )
+    levels = list[Level]()
+    for number, (size, level_m) in enumerate(chosen.items(), start=1):
+        # What the finer level leaves to this one, this one does not leave to it.
+        left_m = levels[-1].max_side_px * levels[-1].resolution_m if levels else 0.0
+        min_side = min(tiling.min_side_px, left_m / level_m)
+        max_side = 2.0 * (tiling.halo_px - SEAM_PX) if number < len(chosen) else math.inf
+        levels.append(Level(level_m, *size, width / size[0], height / size[1], min_side, max_side))
+    return tuple(levels)
 
 
 def _too_coarse(scene_m: float, tiling: Tiling) -> str:
@@ -213,7 +222,8 @@ def scene_detections(tile: Tile, boxes: FloatArray, scores: FloatArray) -> Detec
         [window.col, window.row] * 2, dtype=np.float64
     )
     keep = _claimed(tile).contains_points((placed[:, :2] + placed[:, 2:]) / 2)
-    keep &= (placed[:, 2:] - placed[:, :2]).max(axis=1, initial=0.0) <= level.max_side_px
+    sides = (placed[:, 2:] - placed[:, :2]).max(axis=1, initial=0.0)
+    keep &= (level.min_side_px <= sides) & (sides <= level.max_side_px)
     size = np.array([level.width, level.height] * 2, dtype=np.float64)
     scale = np.array([level.scale_x, level.scale_y] * 2)
     inside = np.clip(placed[keep], 0, size) * scale

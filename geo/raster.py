@@ -5,7 +5,6 @@ itself, GDAL may choose an overview coarser than the level asked for, and loses 
 """
 
 import hashlib
-import math
 import os
 import warnings
 from collections.abc import Iterable, Iterator
@@ -300,7 +299,7 @@ def read_overview(uri: str, max_px: int) -> ImageArray:
         size = (dataset.width, dataset.height)
     shrink = max(1.0, max(size) / max_px)
     width, height = (max(1, round(length / shrink)) for length in size)
-    level = Level(float("nan"), width, height, size[0] / width, size[1] / height, math.inf)
+    level = Level(float("nan"), width, height, size[0] / width, size[1] / height)
     with RasterReader(uri) as reader:
         return reader.read_window(Window(0, 0, width, height), level)
 

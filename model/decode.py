@@ -17,8 +17,8 @@ from model.detector import OUTPUT_STRIDE
 _TILE_IOU = 0.5
 # Cells agree on a box if theirs overlap the surest one's by this much.
 _AGREED_IOU = 0.6
-# A cell with a lower score has next to no weight in that mean.
-_LEAST_VOTE = 0.05
+# Cells with a lower score have no say in that.
+_LEAST_VOTE = 0.001
 # exp(6) cells are 3,000 pixels: no airplane is larger, and no float overflows.
 _MAX_LOG_DISTANCE = 6.0
 
@@ -59,4 +59,4 @@ def tile_detections(boxes: NDArray[Any], scores: NDArray[Any], min_score: float)
     boxes, scores = boxes[chosen].astype(np.float64), scores[chosen].astype(np.float64)
     kept = suppress(boxes, scores, _TILE_IOU)
     kept = kept[scores[kept] >= min_score]
-    return Detections(average(boxes, scores, kept, _AGREED_IOU), scores[kept], np.full(len(kept), np.nan))
+    return Detections(average(boxes, kept, _AGREED_IOU), scores[kept], np.full(len(kept), np.nan))

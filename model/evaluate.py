@@ -14,7 +14,6 @@ from typing import Any
 from geo.errors import ConfigError, FinderError
 from model import config as config_file
 from model import quiet
-from model.calibration import Calibration
 from model.data import rendered, sources
 from model.data.rendered import RenderedSet
 from model.data.sources import Photo
@@ -24,7 +23,7 @@ from model.evaluation.figures import CALIBRATION_BINS, CALIBRATION_LEAST
 from model.evaluation.look import TOGETHER, Looked, Measured
 from model.evaluation.pictures import Picture
 from model.precision import Precision
-from model.predictor import is_saved_model, load_predictor
+from model.predictor import Predictor, is_saved_model, load_predictor
 from model.scan import ScanConfig
 
 # Detections below this score are not asked for: they change no figure in its third digit. Raw scores, from which
@@ -102,39 +101,37 @@ def measure(config: EvaluateConfig, trusted: bool = False) -> Measured:
         WeightsError: a model that is not there, or damaged.
         RasterError: a picture that cannot be read.
     """
-    scan = read_scan_config(config.scan)
-    photos = _photos(config)
     if config.detections is not None:
         file = read_detections(config.detections)
-        name, min_score, looked = file.model, _FILE_MIN_SCORE, look.given(photos, file)
+        name, min_score, looked = file.model, _FILE_MIN_SCORE, look.given(_photos(config), file)
     else:
         predictor = load_predictor(
             config.model, config.batch_size, _LEAST_SCORE, precision=config.precision, trusted=trusted
         )
         name, min_score = predictor.name, predictor.default_min_score
-        looked = {of: look.look(some, of, predictor, scan, config.batch_size) for of, some in photos.items()}
+        looked = _looked(config, predictor)
     return Measured(name, min_score if config.min_score is None else config.min_score, _compared(looked, config))
 
 
 def measure_and_record(config: EvaluateConfig) -> Measured:
-    """Measures a model, calibrates it on these sets, and writes the calibration and the best threshold into its config.
+    """Calibrates a model on these sets, measures it, and writes calibration and best threshold into its config.
+
+    The sets are looked at twice: to fit the calibration, and with it, as everyone who uses the model will.
 
     Raises:
         ConfigError: settings or data that are not there, or nothing to learn from.
         WeightsError: a model that is not there, or damaged.
         RasterError: a picture that cannot be read.
     """
-    scan = read_scan_config(config.scan)
-    predictor = load_predictor(
+    raw = load_predictor(
         config.model, config.batch_size, _LEAST_RAW_SCORE, precision=config.precision, calibrated=False
     )
-    photos = _photos(config)
-    looked = {of: look.look(some, of, predictor, scan, config.batch_size) for of, some in photos.items()}
-    calibration = look.fit_calibration(looked)
-    sets = _compared({name: each.calibrated(calibration) for name, each in looked.items()}, config)
-    min_score = look.best_min_score(sets[TOGETHER])
-    _record(config.model, calibration, min_score)
-    return Measured(predictor.name, min_score, sets, calibration)
+    calibration = look.fit_calibration(_looked(config, raw))
+    _record(config.model, calibration=calibration)
+    measured = measure(config)
+    min_score = look.best_min_score(measured.sets[TOGETHER])
+    _record(config.model, min_score=min_score)
+    return replace(measured, min_score=min_score, calibration=calibration)
 
 
 def results(config: EvaluateConfig, of: Measured) -> dict[str, Any]:
@@ -190,6 +187,14 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _looked(config: EvaluateConfig, predictor: Predictor) -> dict[str, Looked]:
+    """What a predictor finds on every set."""
+    scan = read_scan_config(config.scan)
+    return {
+        name: look.look(photos, name, predictor, scan, config.batch_size) for name, photos in _photos(config).items()
+    }
+
+
 def _photos(config: EvaluateConfig) -> dict[str, list[Photo]]:
     """The photos of every set, and the drawn scenes."""
     photos: dict[str, list[Photo]] = {}
@@ -221,12 +226,12 @@ def _compared(looked: dict[str, Looked], config: EvaluateConfig) -> dict[str, li
     return {**real, TOGETHER: [picture for some in real.values() for picture in some], **sets}
 
 
-def _record(model: str, calibration: Calibration, min_score: float) -> None:
+def _record(model: str, **found: Any) -> None:
+    """Writes what was found into the config of a model."""
     from model import weights_io  # brings Keras: only where it is used
 
     folder = weights_io.resolve(model)
-    config = replace(weights_io.read_config(folder), calibration=calibration, min_score=min_score)
-    weights_io.write_config(folder, config)
+    weights_io.write_config(folder, replace(weights_io.read_config(folder), **found))
 
 
 def _check(config: EvaluateConfig, record: bool) -> None:

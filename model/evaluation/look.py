@@ -2,10 +2,8 @@
 
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import chain
-
-import numpy as np
 
 from geo.errors import ConfigError
 from geo.raster import SceneHeader
@@ -33,11 +31,6 @@ class Looked:
     def compared(self) -> list[Picture]:
         """Every picture held against its truth."""
         return [compare(subject, found) for subject, found in zip(self.subjects, self.found, strict=True)]
-
-    def calibrated(self, by: Calibration) -> "Looked":
-        """The same with other scores, rounded as the pipeline rounds them."""
-        found = [replace(each, scores=np.round(by.apply(each.scores), 6)) for each in self.found]
-        return replace(self, found=found)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -15,7 +15,7 @@ SMALL = Tiling((1.0,), tile_px=64, halo_px=10, align_px=8)
 
 
 def level_of(width: int, height: int, scale: float = 1.0, max_side: float = math.inf) -> Level:
-    return Level(1.0, width, height, scale, scale, max_side)
+    return Level(1.0, width, height, scale, scale, max_side_px=max_side)
 
 
 @st.composite
@@ -104,7 +104,12 @@ def test_levels_are_square_exact_and_as_asked(
     assert 1 <= len(levels) <= len(usable)
     assert len({(level.width, level.height) for level in levels}) == len(levels)
     assert [level.max_side_px for level in levels] == [2 * (tiling.halo_px - SEAM_PX)] * (len(levels) - 1) + [math.inf]
-    assert all(a.resolution_m < b.resolution_m for a, b in itertools.pairwise(levels))
+    assert levels[0].min_side_px == 0
+    for finer, coarser in itertools.pairwise(levels):
+        assert finer.resolution_m < coarser.resolution_m
+        # Each size has a level that answers for it, and none above the asked one goes without the coarser.
+        assert coarser.min_side_px * coarser.resolution_m <= finer.max_side_px * finer.resolution_m * (1 + 1e-12)
+        assert coarser.min_side_px <= tiling.min_side_px
     for level in levels:
         assert level.scale_x * level.width == pytest.approx(width, rel=1e-15)
         assert level.scale_y * level.height == pytest.approx(height, rel=1e-15)
@@ -238,6 +243,15 @@ def test_a_large_airplane_is_left_to_a_coarser_level_unless_there_is_none() -> N
     large = np.array([[20.0, 30.0, 40.0, 40.0]])
     assert len(detect(large, level_of(200, 64, max_side=19.9), SMALL)) == 0
     assert len(detect(large, level_of(200, 64), SMALL)) > 0
+
+
+def test_a_small_airplane_is_left_to_the_finer_level_and_found_by_it() -> None:
+    levels = plan_levels(200, 64, (1.0, 1.0), Tiling((1.0, 2.0), tile_px=64, halo_px=10, align_px=8, min_side_px=5))
+    small, long = np.array([[20.0, 30.0, 24.9, 32.0]]), np.array([[20.0, 30.0, 25.0, 32.0]])
+    fine, coarse = levels
+    assert len(detect(small, coarse, SMALL)) == 0 < len(detect(small, fine, SMALL))
+    assert len(detect(long, coarse, SMALL)) > 0
+    assert len(detect(small, plan_levels(200, 64, (1.0, 1.0), SMALL)[-1], SMALL)) > 0
 
 
 def test_airplanes_cut_by_the_scene_itself_are_kept_and_clipped() -> None:

@@ -139,7 +139,7 @@ def test_the_scene_itself_is_copied(tmp_path: Path) -> None:
 
 def test_oblong_pixels_are_read_where_they_lie(tmp_path: Path) -> None:
     uri = write_tiff(tmp_path / "scene.tif", coordinates(WIDTH, HEIGHT))
-    level = Level(1.0, 180, 300, WIDTH / 180, HEIGHT / 300, math.inf)
+    level = Level(1.0, 180, 300, WIDTH / 180, HEIGHT / 300)
     with RasterReader(uri) as reader:
         image = whole(reader, level).astype(np.float64)
     off_x = image[..., 0] - ((np.arange(180) + 0.5) * level.scale_x - 0.5)[None]

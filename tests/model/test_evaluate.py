@@ -1,6 +1,6 @@
 import hashlib
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,10 +35,22 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     described = ModelConfig("fake", DetectorConfig(), 0.95, hashlib.sha256(weights).hexdigest())
     (model / WEIGHTS_FILE).write_bytes(weights)
     (model / CONFIG_FILE).write_text(yaml.safe_dump(asdict(described)))
-    monkeypatch.setattr(evaluate, "load_predictor", lambda *_, **__: FakePredictor())
+    monkeypatch.setattr(evaluate, "load_predictor", lambda *_, calibrated=True, **__: Fake(model, calibrated))
     (tmp_path / "scan.yaml").write_text(yaml.safe_dump(SCAN))
     write_set(tmp_path / "data" / "bright", {"a": picture(), "b": picture(0.9)})
     return write_config(tmp_path)
+
+
+class Fake(FakePredictor):
+    """The fake, with the scores that the calibration in a model's folder makes of its own."""
+
+    def __init__(self, model: Path, calibrated: bool) -> None:
+        self.calibration = weights_io.read_config(model).calibration if calibrated else None
+
+    def __call__(self, images: Any) -> list[Detections]:
+        each = super().__call__(images)
+        by = self.calibration
+        return each if by is None else [replace(found, scores=by.apply(found.scores)) for found in each]
 
 
 def write_config(folder: Path, **changes: object) -> Path:
@@ -152,7 +164,7 @@ def test_record_writes_calibration_and_the_best_threshold_into_the_model(config:
     assert (row["recall"], row["false"]) == (1, 2)
 
 
-def test_recording_looks_at_raw_scores_and_measuring_at_calibrated_ones(
+def test_recording_looks_at_raw_scores_and_then_as_measuring_does(
     config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = []
@@ -164,8 +176,9 @@ def test_recording_looks_at_raw_scores_and_measuring_at_calibrated_ones(
     monkeypatch.setattr(evaluate, "load_predictor", load)
     write_dev(config, 140)
     result(config, "--sets", "dev", "--split", "dev", "--record")
-    result(config)
     assert asked == [False, True]
+    result(config)
+    assert asked == [False, True, True]
 
 
 def test_rendered_scenes_are_measured_by_their_own_georeference(config: Path) -> None:

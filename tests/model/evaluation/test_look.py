@@ -6,7 +6,6 @@ import pytest
 from geo.boxes import Suppression
 from geo.errors import ConfigError
 from geo.grid import Tiling
-from model.calibration import Calibration
 from model.data.sources import read_photos
 from model.evaluation import look
 from model.evaluation.look import Looked
@@ -27,16 +26,6 @@ def test_pictures_are_looked_at_in_their_order(tmp_path: Path) -> None:
     for each in looked.compared():
         assert each.compared.airplanes.tolist() == [box for box, _ in AIRPLANES]
         assert not np.isnan(each.compared.found_at).any()
-
-
-def test_calibrated_scores_are_in_the_same_order_and_rounded() -> None:
-    truth = squares(20, 30, 40)
-    before = Looked([subject("a", truth)], [detections(truth, np.array([0.9, 0.52341, 0.1]))])
-    by = Calibration(2.0, 0.5, -1.0)
-    after = before.calibrated(by)
-    np.testing.assert_allclose(after.found[0].scores, by.apply(before.found[0].scores), atol=5e-7)
-    np.testing.assert_array_equal(after.found[0].scores, np.round(after.found[0].scores, 6))
-    np.testing.assert_array_equal(after.found[0].boxes, truth)
 
 
 def test_the_threshold_lies_between_what_is_kept_and_what_is_not() -> None:
