@@ -41,7 +41,7 @@ class Tiling:
     """
 
     levels_m: tuple[float, ...]
-    tile_px: int = 1408
+    tile_px: int = 1376
     halo_px: int = 64
     align_px: int = 32
     max_upsampling: float = 2.0

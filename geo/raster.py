@@ -226,14 +226,17 @@ class RasterReader:
         """
         image = np.zeros((tile.window.height, tile.window.width, 3), dtype=np.uint8)
         inside = tile.window.intersection(Window(0, 0, tile.level.width, tile.level.height))
-        image[: inside.height, : inside.width] = self.read_window(inside, tile.level)
+        image[: inside.height, : inside.width] = self._bands_last(inside, tile.level)
         return image
 
     def read_window(self, window: Window, level: Level) -> ImageArray:
         """Returns the pixels of a window inside the level, uint8 (height, width, 3); as `read_tile` otherwise."""
+        return np.ascontiguousarray(np.broadcast_to(self._bands_last(window, level), (window.height, window.width, 3)))
+
+    def _bands_last(self, window: Window, level: Level) -> ImageArray:
+        """Returns the pixels of a window inside the level, uint8 (height, width, 3 or 1)."""
         dataset = self._dataset(level)
-        pixels = self._read(dataset.read, dataset, window, level)
-        return np.ascontiguousarray(np.broadcast_to(np.moveaxis(pixels, 0, -1), (window.height, window.width, 3)))
+        return np.asarray(np.moveaxis(self._read(dataset.read, dataset, window, level), 0, -1))
 
     def is_empty(self, tile: Tile) -> bool:
         """Says whether the scene marks everything in the tile's window as missing (nodata, mask or alpha).

@@ -17,8 +17,8 @@ from model.detector import OUTPUT_STRIDE
 _TILE_IOU = 0.5
 # Cells agree on a box if theirs overlap the surest one's by this much.
 _AGREED_IOU = 0.6
-# Cells with a lower score have no say in that.
-_LEAST_VOTE = 0.001
+# Cells of which an airplane is less likely than this have no say in that.
+LEAST_VOTE = 0.01
 # exp(6) cells are 3,000 pixels: no airplane is larger, and no float overflows.
 _MAX_LOG_DISTANCE = 6.0
 
@@ -44,7 +44,7 @@ def scores(cells: Any) -> Any:
     return ops.sigmoid(cells[..., 0])
 
 
-def tile_detections(boxes: NDArray[Any], scores: NDArray[Any], min_score: float) -> Detections:
+def tile_detections(boxes: NDArray[Any], scores: NDArray[Any], min_score: float, least_vote: float) -> Detections:
     """One detection for each airplane out of all cells of one picture.
 
     The surest cell gives the score; the box is the mean of what cells agree on, which is nearer to the truth than any.
@@ -52,10 +52,11 @@ def tile_detections(boxes: NDArray[Any], scores: NDArray[Any], min_score: float)
     Args:
         boxes: (..., 4) in its pixels.
         scores: (...), 0..1.
-        min_score: detections below it are left out. Cells below it still have their say on a box, so that boxes do not
-            hang on the threshold.
+        min_score: detections below it are left out.
+        least_vote: cells from this score on have their say on a box: lower than the threshold, so that boxes do not
+            hang on it.
     """
-    chosen = scores >= min(min_score, _LEAST_VOTE)
+    chosen = scores >= min(min_score, least_vote)
     boxes, scores = boxes[chosen].astype(np.float64), scores[chosen].astype(np.float64)
     kept = suppress(boxes, scores, _TILE_IOU)
     kept = kept[scores[kept] >= min_score]

@@ -22,14 +22,24 @@ class GraphPredictor:
         graph: pixels uint8 (B, H, W, 3) to boxes (B, ..., 4) in pixels and calibrated scores (B, ...), float32.
         batch_size: every batch is filled up to this many pictures.
         min_score: detections below it are left out.
+        least_vote: see `model.decode.tile_detections`.
     """
 
-    def __init__(self, name: str, default_min_score: float, graph: Any, batch_size: int, min_score: float) -> None:
+    def __init__(
+        self,
+        name: str,
+        default_min_score: float,
+        graph: Any,
+        batch_size: int,
+        min_score: float,
+        least_vote: float = decode.LEAST_VOTE,
+    ) -> None:
         self.name = name
         self.default_min_score = default_min_score
         self.graph = graph
         self.batch_size = batch_size
         self.min_score = min_score
+        self.least_vote = least_vote
 
     def __call__(self, images: ImageArray) -> list[Detections]:
         """See `Predictor`."""
@@ -44,7 +54,7 @@ class GraphPredictor:
         padded = np.pad(images, ((0, missing), (0, 0), (0, 0), (0, 0))) if missing else images
         boxes, scores = (output.numpy() for output in self.graph(tf.constant(padded)))
         return [
-            decode.tile_detections(*found, self.min_score)
+            decode.tile_detections(*found, self.min_score, self.least_vote)
             for found in zip(boxes[: len(images)], scores[: len(images)], strict=True)
         ]
 
@@ -57,8 +67,11 @@ class FrozenPredictor(GraphPredictor):
     ) -> None:
         grow_memory()
         model, config = weights_io.load(weights_io.resolve(name_or_path), precision)
-        graph = freeze(model, config.calibration if calibrated else None)
-        super().__init__(config.version, config.min_score, graph, batch_size, min_score)
+        calibration = config.calibration if calibrated else None
+        # Nearly all cells have some score before it is calibrated.
+        least_vote = min_score if calibration is None else decode.LEAST_VOTE
+        graph = freeze(model, calibration)
+        super().__init__(config.version, config.min_score, graph, batch_size, min_score, least_vote)
 
 
 def grow_memory() -> None:
@@ -81,4 +94,4 @@ def freeze(model: Any, calibration: Calibration | None) -> Any:
         return decode.boxes(cells), scores if calibration is None else calibration.apply(scores, keras.ops)
 
     pixels = tf.TensorSpec((None, None, None, 3), tf.uint8, "pixels")
-    return convert_variables_to_constants_v2(tf.function(detect).get_concrete_function(pixels))
+    return convert_variables_to_constants_v2(tf.function(detect, autograph=False).get_concrete_function(pixels))

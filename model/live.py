@@ -25,4 +25,6 @@ class LivePredictor:
         """See `Predictor`."""
         cells = self.model.predict_on_batch(images)
         boxes, scores = (np.asarray(keras.ops.convert_to_numpy(x)) for x in (decode.boxes(cells), decode.scores(cells)))
-        return [decode.tile_detections(*found, self.default_min_score) for found in zip(boxes, scores, strict=True)]
+        # Nearly all cells have some score before it is calibrated.
+        least = self.default_min_score
+        return [decode.tile_detections(*found, least, least) for found in zip(boxes, scores, strict=True)]

@@ -70,7 +70,7 @@ def test_an_airplane_is_told_once_by_its_surest_cell(seed: int, count: int) -> N
     generator = np.random.default_rng(seed)
     low = generator.uniform(0, 60, (count, 2))
     boxes, scores = np.concatenate([low, low + generator.uniform(5, 40, (count, 2))], axis=1), generator.random(count)
-    found = decode.tile_detections(boxes, scores, 0.0)
+    found = decode.tile_detections(boxes, scores, 0.0, 0.0)
     assert np.isnan(found.resolution_m).all()
     kept = [int(np.flatnonzero(scores == score)[0]) for score in found.scores]
     overlaps = iou_matrix(boxes[kept], boxes)
@@ -84,6 +84,6 @@ def test_cells_that_agree_make_a_better_box_together() -> None:
     truth = np.array([20.0, 30, 60, 55])
     cells = truth + np.random.default_rng(1).normal(0, 1.5, (12, 4))
     stray = truth + np.array([11, 0, 11, 0])  # found, but not what the others say
-    found = decode.tile_detections(np.vstack([cells, stray]), np.linspace(0.9, 0.6, 13), 0.7)
+    found = decode.tile_detections(np.vstack([cells, stray]), np.linspace(0.9, 0.6, 13), 0.7, 0.1)
     assert found.scores.tolist() == [0.9]
     assert np.abs(found.boxes[0] - truth).max() < 0.8 < np.abs(cells[0] - truth).max()

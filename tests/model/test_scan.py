@@ -189,7 +189,7 @@ def test_scenes_together_are_as_each_alone_and_share_batches(tmp_path: Path) -> 
 def test_of_the_black_beyond_a_small_picture_most_is_not_looked_at(tmp_path: Path) -> None:
     header = read_header(scene(tmp_path, np.array([[300.0, 390, 320, 405]]), np.array([250], np.uint8)))
     predictor = Recorder()
-    large = ScanConfig(Tiling((0.5, 1.0), tile_px=1408, halo_px=64), Suppression(0.5, 0.8))
+    large = ScanConfig(Tiling((0.5, 1.0), tile_px=1376, halo_px=64), Suppression(0.5, 0.8))
     assert len(scan(header, large, predictor, 1)) == 1
     # 330 x 410 and 165 x 205 pixels, each with 256 more, rounded up to 32.
     assert [shape[1:] for shape in predictor.shapes] == [(672, 608, 3), (480, 448, 3)]
