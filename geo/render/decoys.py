@@ -13,16 +13,24 @@ from geo.render.things import equipment, trucks
 from geo.render.world import WHITE_PAINT, YELLOW_PAINT, Level, Material, Tier, World
 
 _RED_PAINT = (178, 74, 62)
+_BORDER = (38, 38, 40)
 _LETTER_H = np.array([[(-0.2, -0.14), (0.2, -0.14)], [(-0.2, 0.14), (0.2, 0.14)], [(0.0, -0.14), (0.0, 0.14)]])
 _ACROSS = math.pi / 2
 _ROOM_M = 18.0  # vehicles without an airplane keep so far from those that are there
 
 
-def closed_mark(world: World, place: Place, size: float, colour: ArrayLike) -> None:
-    """Paint the cross of a closed runway or taxiway, `size` metres from end to end of each bar."""
-    half = size / 2
-    for turn in (math.pi / 4, -math.pi / 4):
-        world.pave(place.child(0, 0, turn), rectangle(-half, -0.1 * half, half, 0.1 * half), colour, Tier.MARKING)
+def closed_mark(world: World, place: Place, size: float, colour: ArrayLike, rng: np.random.Generator) -> None:
+    """Paint the cross of a closed runway or taxiway, `size` metres from end to end of each bar.
+
+    The bars are a tenth to a sixth as broad as long, cross at a right angle or a narrower one, and may have a dark
+    border (FAA AC 150/5340-1, ICAO Annex 14, 7.1).
+    """
+    half, breadth, lean = size / 2, rng.uniform(0.1, 0.17) * size / 2, rng.uniform(0.75, 1) * math.pi / 4
+    coats = [(0.06 * size, _BORDER), (0.0, colour)] if rng.random() < 0.5 else [(0.0, colour)]
+    for margin, paint in coats:
+        for turn in (lean, -lean):
+            bar = rectangle(-half - margin, -breadth - margin, half + margin, breadth + margin)
+            world.pave(place.child(0, 0, turn), bar, paint, Tier.MARKING)
 
 
 def close_taxiways(world: World, frame: Place, net: TaxiNet, share: float, rng: np.random.Generator) -> None:
@@ -33,7 +41,7 @@ def close_taxiways(world: World, frame: Place, net: TaxiNet, share: float, rng: 
             for part in (0.35, 0.65):
                 x, y = path[0] + part * ahead
                 spot = frame.child(x, y, math.atan2(ahead[1], ahead[0]))
-                closed_mark(world, spot, rng.uniform(0.5, 0.9) * width, YELLOW_PAINT)
+                closed_mark(world, spot, rng.uniform(0.5, 0.9) * width, YELLOW_PAINT, rng)
 
 
 def old_runway(world: World, frame: Place, length: float, width: float, rng: np.random.Generator) -> None:
@@ -49,7 +57,7 @@ def old_runway(world: World, frame: Place, length: float, width: float, rng: np.
         world.pave(frame, ribbon([(-length / 2, y), (length / 2, y)], 0.5), 0.5 * (base + grass), Tier.ROAD)
     paint, size = WHITE_PAINT if rng.random() < 0.6 else YELLOW_PAINT, rng.uniform(0.5, 1.0) * width
     for x in np.arange(-length / 2 + 40, length / 2, rng.uniform(110, 260)):
-        closed_mark(world, frame.child(x, 0), size, np.array(paint) * rng.uniform(0.8, 1.0))
+        closed_mark(world, frame.child(x, 0), size, np.array(paint) * rng.uniform(0.8, 1.0), rng)
 
 
 def helipad(world: World, place: Place, size: float, rng: np.random.Generator) -> None:

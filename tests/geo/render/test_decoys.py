@@ -31,15 +31,16 @@ def painted(world: World) -> "np.ndarray[tuple[int, ...], np.dtype[np.float64]]"
     return np.asarray((world.ground.pack(0.01).points + 0.5) * 0.01, dtype=np.float64)
 
 
-@given(st.floats(0, 7), st.floats(4, 60))
-def test_a_cross_is_as_large_as_asked_and_the_same_when_turned_by_a_quarter(angle: float, size: float) -> None:
+@given(st.floats(0, 7), st.floats(4, 60), st.integers(0, 50))
+def test_a_cross_is_as_large_as_asked_and_the_same_when_turned_by_half(angle: float, size: float, seed: int) -> None:
     world, place = sheet(), Place(500, 500, angle)
-    closed_mark(world, place, size, YELLOW_PAINT)
+    closed_mark(world, place, size, YELLOW_PAINT, stream(seed, "x"))
     points = place.local(painted(world))
     reach = np.hypot(*points.T)
-    np.testing.assert_allclose(reach, size / 2 * math.hypot(1, 0.1), atol=0.02)
-    turned = Place(0, 0, math.pi / 2).points(points)
-    gaps = np.hypot(*(turned[:, None] - points[None]).transpose(2, 0, 1)).min(axis=1)
+    # With the border, if there is one, a bar is longer and broader by 0.06 of the size on every side.
+    assert size / 2 * math.hypot(1, 0.1) - 0.02 <= reach.min() <= size / 2 * math.hypot(1, 0.17) + 0.02
+    assert reach.max() <= size / 2 * math.hypot(1.12, 0.29) + 0.02
+    gaps = np.hypot(*(-points[:, None] - points[None]).transpose(2, 0, 1)).min(axis=1)
     np.testing.assert_allclose(gaps, 0, atol=0.04)
 
 
@@ -49,7 +50,7 @@ def test_crosses_lie_on_taxiways() -> None:
     net.link(100, 0, 180, 24)
     close_taxiways(world, Place(500, 500), net, 1.0, stream(1, "x"))
     points = Place(500, 500).local(painted(world))
-    assert len(points) == 2 * 2 * 4
+    assert len(points) in (2 * 2 * 4, 3 * 2 * 4, 4 * 2 * 4)
     assert np.abs(points[:, 0] - 100).max() < 12
     assert 0 < points[:, 1].min() <= points[:, 1].max() < 180
 
