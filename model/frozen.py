@@ -90,8 +90,8 @@ def freeze(model: Any, calibration: Calibration | None) -> Any:
 
     def detect(pixels: Any) -> tuple[Any, Any]:
         cells = model(tf.cast(pixels, tf.float32), training=False)
-        scores = decode.scores(cells)
-        return decode.boxes(cells), scores if calibration is None else calibration.apply(scores, keras.ops)
+        boxes, scores = decode.boxes(cells), decode.scores(cells)
+        return boxes, scores if calibration is None else calibration.apply(scores, boxes, keras.ops)
 
     pixels = tf.TensorSpec((None, None, None, 3), tf.uint8, "pixels")
     return convert_variables_to_constants_v2(tf.function(detect, autograph=False).get_concrete_function(pixels))

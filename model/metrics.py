@@ -54,13 +54,13 @@ class Comparison:
 
     Attributes:
         outcomes: for each overlap asked of a detection.
-        boxes: (N, 4) of the detections that count at the first of these overlaps, in the order of its outcomes.
+        counted: the N detections that count at the first of these overlaps, in the order of its outcomes.
         airplanes: (M, 4) to be found.
         found_at: (M,) the score of the detection that has found each at the first overlap; NaN where none has.
     """
 
     outcomes: dict[float, Outcomes]
-    boxes: FloatArray
+    counted: Detections
     airplanes: FloatArray
     found_at: FloatArray
 
@@ -97,7 +97,7 @@ def compare(
     }
     found_at = np.full(len(everything), np.nan)
     found_at[pairs[0][right[0]]] = found.scores[right[0]]
-    return Comparison(outcomes_by_iou, found.boxes[counted[0]], everything[~void], found_at[~void])
+    return Comparison(outcomes_by_iou, found.take(counted[0]), everything[~void], found_at[~void])
 
 
 def outcomes(found: Detections, truth: FloatArray, width: int, height: int, iou: float) -> Outcomes:

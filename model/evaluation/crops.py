@@ -72,7 +72,7 @@ def false_hits(pictures: Sequence[Picture], min_score: float, count: int) -> lis
     for picture in pictures:
         of = picture.compared.outcomes[0.5]
         for place in np.flatnonzero(~of.correct):
-            wrong.append((float(of.scores[place]), picture, picture.compared.boxes[place]))
+            wrong.append((float(of.scores[place]), picture, picture.compared.counted.boxes[place]))
     wrong.sort(key=lambda each: -each[0])
     return [
         _crop(picture, box, f"score {score:.2f}{'' if score >= min_score else ', below the threshold'}", min_score)
@@ -88,7 +88,7 @@ def _crop(picture: Picture, box: FloatArray, caption: str, min_score: float) -> 
     header = picture.subject.header
     window = _window(box, header.width, header.height)
     of = picture.compared
-    shown = of.boxes[of.outcomes[0.5].scores >= min_score]
+    shown = of.counted.boxes[of.outcomes[0.5].scores >= min_score]
     return Crop(
         picture=_data_uri(_pixels(picture, window)),
         window=window,

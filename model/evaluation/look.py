@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
+import numpy as np
+
 from geo.errors import ConfigError
 from geo.raster import SceneHeader
 from geo.types import Detections
@@ -89,8 +91,9 @@ def fit_calibration(looked: Mapping[str, Looked]) -> Calibration:
     Raises:
         ConfigError: there are no right detections, or no wrong ones.
     """
-    loose = together([picture for each in looked.values() for picture in each.compared()])[metrics.IOUS[0]]
-    return calibration.fit(loose.scores, loose.correct)
+    pictures = [picture for each in looked.values() for picture in each.compared()]
+    loose = together(pictures)[metrics.IOUS[0]]
+    return calibration.fit(loose.scores, np.concatenate([picture.seen_boxes for picture in pictures]), loose.correct)
 
 
 def best_min_score(pictures: Sequence[Picture]) -> float:

@@ -43,6 +43,12 @@ class Picture:
     background_km2: float
 
     @property
+    def seen_boxes(self) -> FloatArray:
+        """The boxes (N, 4) of the detections that count, in pixels of the levels where the detector saw them."""
+        found = self.compared.counted
+        return np.asarray(found.boxes * np.array(self.subject.header.resolution_m * 2) / found.resolution_m[:, None])
+
+    @property
     def sizes_px(self) -> FloatArray:
         """The longer side of each airplane that counts, in the picture's own pixels."""
         boxes = self.compared.airplanes
@@ -75,7 +81,7 @@ def compare(subject: Subject, found: Detections) -> Picture:
     return Picture(
         subject=subject,
         compared=compared,
-        elsewhere=_elsewhere(compared.boxes, photo.boxes),
+        elsewhere=_elsewhere(compared.counted.boxes, photo.boxes),
         background_km2=background_px * width_m * height_m / 1e6,
     )
 

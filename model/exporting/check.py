@@ -38,7 +38,7 @@ def keras_outputs(model: keras.Model, calibration: Calibration | None, images: I
     """What an export should say: boxes (B, N, 4) and scores (B, N) of pictures (B, H, W, 3)."""
     cells = model(images.astype(np.float32), training=False)
     boxes, scores = (keras.ops.convert_to_numpy(cellwise(cells)) for cellwise in (decode.boxes, decode.scores))
-    calibrated = scores if calibration is None else calibration.apply(scores)
+    calibrated = scores if calibration is None else calibration.apply(scores, boxes)
     return boxes.reshape(len(images), -1, 4), calibrated.reshape(len(images), -1)
 
 

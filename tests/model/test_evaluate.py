@@ -50,7 +50,7 @@ class Fake(FakePredictor):
     def __call__(self, images: Any) -> list[Detections]:
         each = super().__call__(images)
         by = self.calibration
-        return each if by is None else [replace(found, scores=by.apply(found.scores)) for found in each]
+        return each if by is None else [replace(found, scores=by.apply(found.scores, found.boxes)) for found in each]
 
 
 def write_config(folder: Path, **changes: object) -> Path:
@@ -141,7 +141,7 @@ def write_dev(config: Path, *levels: int) -> None:
     """A dev set of two pictures (and 18 others of train), each with airplanes and false ones of these red levels."""
     wrong = picture()
     for number, level in enumerate(levels):
-        wrong[70:82, 10 + 30 * number : 25 + 30 * number] = level
+        wrong[64:88, 10 + 30 * number : 35 + 30 * number] = level
     write_set(config.parent / "data" / "dev", {str(number): wrong for number in range(20)}, split="train")
 
 
@@ -156,12 +156,12 @@ def test_record_writes_calibration_and_the_best_threshold_into_the_model(config:
     assert (after.name, after.sha256, after.detector) == (before.name, before.sha256, before.detector)
     assert after.calibration is not None
     assert found["calibration"] == asdict(after.calibration)
-    # Raw scores 231/255 and above are airplanes, but for 235/255; those of 145/255 and less are not.
-    low, high = after.calibration.apply(np.array([145 / 255, 231 / 255]))
+    # Raw scores 231/255 and above are airplanes, those of 145/255 and less are not; the one of 235/255 is too small.
+    boxes = np.array([[0.0, 0, 25, 24], [140, 90, 185, 130]])
+    low, high = after.calibration.apply(np.array([145 / 255, 231 / 255]), boxes)
     assert low < 0.1 < 0.4 < high
-    assert after.min_score == found["min_score"] == pytest.approx((low + high) / 2, abs=2e-4)
-    assert row["best_f1_min_score"] == pytest.approx(high, abs=2e-4)
-    assert (row["recall"], row["false"]) == (1, 2)
+    assert low < after.min_score == found["min_score"] < row["best_f1_min_score"]
+    assert (row["recall"], row["false"]) == (1, 0)
 
 
 def test_recording_looks_at_raw_scores_and_then_as_measuring_does(

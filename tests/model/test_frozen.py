@@ -105,22 +105,21 @@ def test_a_predictor_says_which_model_it_is(predictor: FrozenPredictor, model_fo
     assert predictor.default_min_score == 0.25
 
 
-def test_scores_are_probabilities_by_the_calibration_of_the_model(
-    model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # Scores are weights in the mean of boxes: let each box be the one of its cell.
-    monkeypatch.setattr(decode, "_AGREED_IOU", 1.0)
+def test_scores_are_probabilities_by_the_calibration_of_the_model(model_folder: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(model_folder, tmp_path / "calibrated"))
-    numbers = Calibration(1.7, 0.6, -0.4)
+    numbers = Calibration(1.7, 0.6, -0.4, 0.8)
     weights_io.write_config(folder, replace(weights_io.read_config(folder), calibration=numbers))
-    (raw,) = load_predictor(str(folder), BATCH, 0.0, calibrated=False)(pictures(1))
-    (found,) = load_predictor(str(folder), BATCH, 0.0)(pictures(1))
-    assert len(raw) > 0
-    np.testing.assert_allclose(found.boxes, raw.boxes, rtol=1e-12)
-    np.testing.assert_allclose(found.scores, numbers.apply(raw.scores), atol=1e-5)
-    threshold = float(np.median(found.scores))
-    (some,) = load_predictor(str(folder), BATCH, threshold)(pictures(1))
-    assert 0 < len(some) == (found.scores >= threshold).sum() < len(found)
+    raw, found = (load_predictor(str(folder), BATCH, 0.0, calibrated=calibrated) for calibrated in (False, True))
+    assert isinstance(raw, FrozenPredictor)
+    assert isinstance(found, FrozenPredictor)
+    boxes, scores = (output.numpy() for output in raw.graph(tf.constant(pictures(BATCH))))
+    same, probabilities = (output.numpy() for output in found.graph(tf.constant(pictures(BATCH))))
+    np.testing.assert_allclose(same, boxes, rtol=1e-5)
+    np.testing.assert_allclose(probabilities, numbers.apply(scores, boxes), atol=1e-5)
+    (everything,) = found(pictures(1))
+    found.min_score = float(np.median(everything.scores))
+    (some,) = found(pictures(1))
+    assert 0 < len(some) == (everything.scores >= found.min_score).sum() < len(everything)
 
 
 def test_it_is_as_the_protocol_says(predictor: FrozenPredictor) -> None:

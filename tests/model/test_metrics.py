@@ -211,7 +211,7 @@ def test_all_overlaps_at_once_are_what_the_rules_say_of_each(seed: int) -> None:
         verdicts = slow_comparison(found, truth, ignored, iou)
         assert sorted(zip(of.scores.tolist(), of.correct.tolist(), strict=True)) == sorted(verdicts)
         assert of.truths == sum(not cut(box) for box in truth)
-    assert len(compared.boxes) == len(compared.outcomes[0.5].scores)
+    assert len(compared.counted) == len(compared.outcomes[0.5].scores)
     assert compared.airplanes.tolist() == [box.tolist() for box in truth if not cut(box)]
     right = compared.outcomes[0.5].scores[compared.outcomes[0.5].correct]
     assert sorted(compared.found_at[~np.isnan(compared.found_at)]) == sorted(right)

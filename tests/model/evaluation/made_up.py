@@ -20,7 +20,7 @@ def subject(path: str, boxes: NDArray[np.float64], resolution_m: float = 0.5, kn
 
 
 def detections(boxes: NDArray[np.float64], scores: NDArray[np.float64]) -> Detections:
-    return Detections(boxes.reshape(-1, 4), scores, np.full(len(scores), np.nan))
+    return Detections(boxes.reshape(-1, 4), scores, np.full(len(scores), 0.5))
 
 
 def squares(*sides: float) -> NDArray[np.float64]:

@@ -2,6 +2,7 @@
 
 import io
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -120,7 +121,7 @@ def test_they_travel_inside_of_the_onnx_file(exported: Path, calibrated_folder: 
     assert proto.doc_string == CARD
     assert (metadata["name"], metadata["version"]) == ("tiny", config.version)
     assert json.loads(metadata["min_score"]) == config.min_score
-    assert json.loads(metadata["calibration"]) == {"a": CALIBRATION.a, "b": CALIBRATION.b, "c": CALIBRATION.c}
+    assert json.loads(metadata["calibration"]) == asdict(CALIBRATION)
 
 
 def test_the_axes_of_the_onnx_file_have_names(exported: Path) -> None:
