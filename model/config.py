@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 from collections.abc import Mapping
 from pathlib import Path
+from types import UnionType
 from typing import Any, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
 
 import yaml
@@ -103,7 +104,11 @@ def _needed(field: dataclasses.Field[Any]) -> bool:
 
 
 def _value(kind: Any, value: object, key: str) -> object:
-    """A value of the type `kind`: one of `_WORDS`, a dataclass, a choice of words, a tuple of such; or None besides."""
+    """A value of the type `kind`.
+
+    That is one of `_WORDS`, a dataclass, a choice of words, a tuple of such, each with None besides; or one of several
+    dataclasses, each of which has a `kind` that names it.
+    """
     inner = get_args(kind)
     if get_origin(kind) is Literal:
         if value not in inner:
@@ -111,6 +116,8 @@ def _value(kind: Any, value: object, key: str) -> object:
         return value
     if type(None) in inner:
         return None if value is None else _value(inner[0], value, key)
+    if get_origin(kind) is UnionType:
+        return _dataclass(_chosen(inner, value, key), value, key)
     if get_origin(kind) is tuple:
         return _tuple(inner, value, key)
     if dataclasses.is_dataclass(kind):
@@ -125,6 +132,16 @@ def _value(kind: Any, value: object, key: str) -> object:
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         raise _unfit(key, _WORDS[kind], value)
     return value
+
+
+def _chosen(kinds: tuple[Any, ...], value: object, key: str) -> Any:
+    """The dataclass of several that the mapping names by its `kind`; the first where it names none."""
+    by_word = {get_args(get_type_hints(cls)["kind"])[0]: cls for cls in kinds}
+    if not isinstance(value, Mapping) or "kind" not in value:
+        return kinds[0]
+    if value["kind"] not in list(by_word):  # a word may be anything, even what is no key
+        raise _unfit(f"{key}.kind", " or ".join(map(repr, by_word)), value["kind"])
+    return by_word[value["kind"]]
 
 
 def _tuple(kinds: tuple[Any, ...], value: object, key: str) -> tuple[object, ...]:

@@ -37,6 +37,23 @@ class Plane:
     notes: dict[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Propeller:
+    kind: Literal["propeller"] = "propeller"
+    blades: int = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Jet:
+    thrust_kn: float
+    kind: Literal["jet"] = "jet"
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    made_as: Propeller | Jet = field(default_factory=Propeller)
+
+
 GOOD = """
 name: glider
 file: some/where
@@ -180,3 +197,27 @@ def test_an_empty_file_is_an_empty_mapping(tmp_path: Path) -> None:
 def test_what_was_written_comes_back() -> None:
     content: dict[str, Any] = {"span_m": 3.5, "engines": 4}
     assert config.parse(Wing, content, "here") == Wing(3.5, 4)
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("{}", Propeller()),
+        ("made_as: {blades: 5}", Propeller(blades=5)),
+        ("made_as: {kind: propeller}", Propeller()),
+        ("made_as: {kind: jet, thrust_kn: 120}", Jet(120.0)),
+    ],
+)
+def test_one_of_several_is_named_by_its_kind(tmp_path: Path, text: str, wanted: Propeller | Jet) -> None:
+    assert config.load(Engine, written(tmp_path, text)).made_as == wanted
+
+
+@pytest.mark.parametrize("kind", ["rocket", "[jet]", "null"])
+def test_a_kind_that_is_none_of_them_is_refused(tmp_path: Path, kind: str) -> None:
+    with pytest.raises(ConfigError, match=r"made_as\.kind: expected 'propeller' or 'jet'"):
+        config.load(Engine, written(tmp_path, f"made_as: {{kind: {kind}}}"))
+
+
+def test_what_the_other_kind_has_is_unknown_to_this_one(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"made_as\.thrust_kn"):
+        config.load(Engine, written(tmp_path, "made_as: {kind: propeller, thrust_kn: 120}"))
