@@ -34,8 +34,14 @@ ONNX = [
     "tf2onnx>=1.17",  # the frozen graph as ONNX; the first release that goes with NumPy 2
 ]
 
+# Only `python -m model.tune` needs it.
+TUNE = [
+    "optuna",  # searches parameters, stops hopeless trials, remembers a study
+]
+
 DEVELOPMENT = [
     *ONNX,
+    *TUNE,
     "hypothesis",  # properties over examples
     "mypy",  # strict types
     "psutil",  # memory in `make bench`
@@ -55,9 +61,9 @@ setup(
     python_requires=">=3.11",
     packages=find_packages(include=["geo", "geo.*", "model", "model.*", "pipeline", "pipeline.*"]),
     package_data={
-        "model": ["weights/*/*", "evaluation/*.html", "evaluation/*.css"],
+        "model": ["weights/*/*", "evaluation/*.html", "evaluation/*.css", "tuning/*.html"],
         "pipeline": ["report/*.html", "report/*.css", "report/*.js"],
     },
     install_requires=RUNTIME,
-    extras_require={"dev": DEVELOPMENT, "onnx": ONNX},
+    extras_require={"dev": DEVELOPMENT, "onnx": ONNX, "tune": TUNE},
 )
