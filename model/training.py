@@ -8,8 +8,6 @@ optimizer's memory, and a batch is a function of the seed, the epoch and its num
 does the broken epoch again, step by step as it was, and ends as an unbroken one: on a CPU to the last bit.
 """
 
-import json
-import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +17,7 @@ import keras
 from tensorboardX import SummaryWriter
 
 from geo.errors import ConfigError
-from model import assignment, backend, watch, weights_io
+from model import assignment, backend, resuming, watch, weights_io
 from model.backbones import efficientnet_lite
 from model.data import batches, mining, rendered, sources
 from model.detector import build
@@ -29,7 +27,6 @@ from model.losses import DetectionLoss, box_loss, objectness_loss
 from model.training_config import TrainConfig, WatchConfig
 
 # In the run's folder.
-_STATE = "state"
 _MISTAKES = "mistakes.json"
 # Tiles in one call of a model that looks for its mistakes.
 _MINING_BATCH = 2
@@ -45,10 +42,10 @@ def train(config: TrainConfig) -> Path:
     """
     backend.check(config.backend)
     keras.utils.set_random_seed(config.seed)
-    if _epochs_done(config.run) >= config.epochs:
+    if resuming.epochs_done(config.run) >= config.epochs:
         return config.run / "model"
     loaded = _load(config)
-    _make_folder(config.run)
+    resuming.make_folder(config.run)
     with backend.on(config.devices, config.batch):
         _fit(loaded, config)
     return config.run / "model"
@@ -71,13 +68,11 @@ def _fit(loaded: dict[str, batches.Source], config: TrainConfig) -> None:
         verbose=1 if sys.stdout.isatty() else 2,
         shuffle=False,
         callbacks=[
-            _Turn(crops),
-            _StopAtNoNumber(),
+            resuming.Turn(crops),
+            resuming.StopAtNoNumber(),
             watch.Log(config.run, board, _schedule(config), config.steps_per_epoch, config.batch),
             _Save(config, board),
-            # At last: what the others say of an epoch that the state lacks is dropped before going on.
-            # Two states: one is whole even if the power fails while the other is written.
-            keras.callbacks.BackupAndRestore(str(config.run / _STATE), double_checkpoint=True, delete_checkpoint=False),
+            resuming.keep_state(config.run),  # at last
         ],
     )
     board.close()
@@ -101,31 +96,9 @@ def _crops(loaded: dict[str, batches.Source], config: TrainConfig) -> batches.Cr
         config.batch,
         config.steps_per_epoch,
         config.seed,
-        epoch=_epochs_done(config.run),
+        epoch=resuming.epochs_done(config.run),
         mistakes=config.mistakes.share if config.mistakes else 0.0,
     )
-
-
-class _Turn(keras.callbacks.Callback):  # type: ignore[misc]  # Keras publishes no types
-    """Tells the crops which epoch it is. How often they are told that one has ended depends on the backend."""
-
-    def __init__(self, crops: batches.Crops) -> None:
-        super().__init__()
-        self.crops = crops
-
-    def on_epoch_begin(self, epoch: int, logs: object = None) -> None:  # noqa: ARG002  # Keras passes them by name
-        self.crops.epoch = epoch
-
-
-class _StopAtNoNumber(keras.callbacks.Callback):  # type: ignore[misc]  # Keras publishes no types
-    """Ends a training that has gone wild, before anything of it is kept."""
-
-    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        if not math.isfinite((logs or {}).get("loss", 0.0)):
-            raise ConfigError(
-                f"the loss is no number from step {batch + 1} of this epoch on: lower learning_rate in the config; "
-                "the state of the epoch before is kept"
-            )
 
 
 class _Save(keras.callbacks.Callback):  # type: ignore[misc]  # Keras publishes no types
@@ -235,19 +208,3 @@ def _with_mistakes(
     if {name: len(some) for name, some in places.items()} != {name: len(s.photos) for name, s in loaded.items()}:
         raise ConfigError(f"{file}: expected mistakes in the photos of `sources`, got others: remove it to look anew")
     return {name: batches.with_mistakes(source, places[name]) for name, source in loaded.items()}
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"run: expected a folder that can be made, got {folder}: {error}") from error
-
-
-def _epochs_done(run: Path) -> int:
-    """How many epochs a broken-off run has behind it; its tables are cut to these."""
-    state = run / _STATE / "training_metadata.json"
-    done = int(json.loads(state.read_text())["epoch"]) if state.is_file() else 0
-    for name in (watch.LOG, watch.DEV):
-        watch.cut(run / name, done)
-    return done

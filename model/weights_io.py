@@ -62,14 +62,19 @@ class ModelConfig:
 
 def save(folder: Path, model: keras.Model, name: str, detector: DetectorConfig, min_score: float) -> ModelConfig:
     """Writes a model folder."""
-    folder.mkdir(parents=True, exist_ok=True)
-    arrays = {v.path: _stored(np.asarray(keras.ops.convert_to_numpy(v.value))) for v in model.variables}
-    # In the order of names, so that the same numbers make the same bytes.
-    raw = safetensors.numpy.save(dict(sorted(arrays.items())))
-    config = ModelConfig(name, detector, min_score, hashlib.sha256(raw).hexdigest())
-    (folder / WEIGHTS_FILE).write_bytes(raw)
+    config = ModelConfig(name, detector, min_score, save_weights(folder, model))
     write_config(folder, config)
     return config
+
+
+def save_weights(folder: Path, model: keras.Model) -> str:
+    """Writes the weights of any network into a folder, which is made, and returns their sha256."""
+    folder.mkdir(parents=True, exist_ok=True)
+    arrays = {v.path: _stored(np.asarray(keras.ops.convert_to_numpy(v.value))) for v in model.weights}
+    # In the order of names, so that the same numbers make the same bytes.
+    raw = safetensors.numpy.save(dict(sorted(arrays.items())))
+    (folder / WEIGHTS_FILE).write_bytes(raw)
+    return hashlib.sha256(raw).hexdigest()
 
 
 def write_config(folder: Path, config: ModelConfig) -> None:
@@ -101,16 +106,25 @@ def read_config(folder: Path) -> ModelConfig:
         ConfigError: the config is damaged.
     """
     config = config_file.load(ModelConfig, folder / CONFIG_FILE)
+    check_weights(folder, config.sha256)
+    return config
+
+
+def check_weights(folder: Path, sha256: str) -> None:
+    """Holds the weights in a folder against their digest, without loading them.
+
+    Raises:
+        WeightsError: they are missing, or others.
+    """
     file = folder / WEIGHTS_FILE
     if not file.is_file():
         raise WeightsError(f"{file}: expected the model's weights, found no such file: restore the model folder")
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
-    if digest != config.sha256:
+    if digest != sha256:
         raise WeightsError(
-            f"{file}: expected the weights with sha256 {config.sha256[:12]}, got {digest[:12]}: "
+            f"{file}: expected the weights with sha256 {sha256[:12]}, got {digest[:12]}: "
             "the file is damaged or of another model, restore it or train anew"
         )
-    return config
 
 
 def load(folder: Path, precision: Precision = "float32") -> tuple[keras.Model, ModelConfig]:
@@ -137,7 +151,7 @@ def load(folder: Path, precision: Precision = "float32") -> tuple[keras.Model, M
 
 
 def load_into(model: keras.Model, file: Path) -> None:
-    """Sets the weights of a detector as it is trained to those in a safetensors file.
+    """Sets the weights of a network as it is trained to those in a safetensors file.
 
     Raises:
         WeightsError: no such file, a damaged one, or weights of another network.
@@ -153,15 +167,15 @@ def _read(file: Path) -> dict[str, np.ndarray]:
 
 
 def _assign(model: keras.Model, arrays: dict[str, np.ndarray], file: Path) -> None:
-    expected = {v.path: tuple(v.shape) for v in model.variables}
+    expected = {v.path: tuple(v.shape) for v in model.weights}
     found = {name: array.shape for name, array in arrays.items()}
     if expected != found:
         wrong = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
         raise WeightsError(
             f"{file}: expected the weights of {model.name}, but {len(wrong)} differ, first {wrong[0]}: "
-            f"expected shape {expected.get(wrong[0])}, got {found.get(wrong[0])}; check `detector` in the config"
+            f"expected shape {expected.get(wrong[0])}, got {found.get(wrong[0])}; check its layers in the config"
         )
-    for variable in model.variables:
+    for variable in model.weights:
         variable.assign(arrays[variable.path].astype(np.float32))
 
 
