@@ -35,10 +35,27 @@ def load(cls: type[T], path: Path, overrides: Mapping[str, object] | None = None
         ConfigError: no such file, no YAML, an unknown key, a value of the wrong type or out of range.
     """
     content = read(path)
-    for name, value in (overrides or {}).items():
-        if value is not None:
-            _set(content, name.split("."), value)
+    try:
+        for name, value in (overrides or {}).items():
+            if value is not None:
+                put(content, name, value)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
     return parse(cls, content, str(path))
+
+
+def put(content: dict[str, Any], name: str, value: object) -> None:
+    """Sets a value by its dotted name; mappings that are not there on the way are made.
+
+    Raises:
+        ConfigError: something on the way is no mapping.
+    """
+    *way, last = name.split(".")
+    for place, key in enumerate(way):
+        content = content.setdefault(key, {})
+        if not isinstance(content, dict):
+            raise _unfit(".".join(way[: place + 1]), f"a mapping, for {name} to be set", content)
+    content[last] = value
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -74,14 +91,6 @@ def parse(cls: type[T], content: Mapping[str, Any], name: str) -> T:
         raise ConfigError(f"{name}: {error}") from error
 
 
-def _set(content: Any, names: list[str], value: object) -> None:
-    for name in names[:-1]:
-        content = content.setdefault(name, {})
-        if not isinstance(content, dict):
-            return  # `parse` says what is wrong with it
-    content[names[-1]] = value
-
-
 def _dataclass(cls: Any, content: object, key: str) -> object:
     """A dataclass of a mapping; `key` is the dotted name at which the mapping stands, empty for the whole file."""
     if not isinstance(content, Mapping):
@@ -106,10 +115,12 @@ def _needed(field: dataclasses.Field[Any]) -> bool:
 def _value(kind: Any, value: object, key: str) -> object:
     """A value of the type `kind`.
 
-    That is one of `_WORDS`, a dataclass, a choice of words, a tuple of such, each with None besides; or one of several
-    dataclasses, each of which has a `kind` that names it.
+    That is one of `_WORDS`, a dataclass, a choice of words, a tuple of such, each with None besides; one of several
+    dataclasses, each of which has a `kind` that names it; or any plain value, where it is an `object`.
     """
     inner = get_args(kind)
+    if kind is object:
+        return value
     if get_origin(kind) is Literal:
         if value not in inner:
             raise _unfit(key, " or ".join(map(repr, inner)), value)

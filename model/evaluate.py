@@ -25,6 +25,7 @@ from model.evaluation.pictures import Picture
 from model.precision import Precision
 from model.predictor import Predictor, is_saved_model, load_predictor
 from model.scan import ScanConfig
+from model.whole import write_whole
 
 # Detections below this score are not asked for: they change no figure in its third digit. Raw scores, from which
 # calibrations are fitted, are those of every cell where they are much lower than this one.
@@ -261,16 +262,9 @@ def _check_writable(name: str, file: Path) -> None:
 
 
 def _write(config: EvaluateConfig, of: Measured) -> None:
-    _write_whole(config.output, json.dumps(results(config, of), indent=2, allow_nan=False) + "\n")
+    write_whole(config.output, json.dumps(results(config, of), indent=2, allow_nan=False) + "\n")
     if config.page is not None:
-        _write_whole(config.page, page.render(of, config.split))
-
-
-def _write_whole(file: Path, text: str) -> None:
-    """Writes beside a file, and moves it into place."""
-    part = file.with_name(f".{file.name}.partial")
-    part.write_text(text, encoding="utf-8")
-    part.replace(file)
+        write_whole(config.page, page.render(of, config.split))
 
 
 if __name__ == "__main__":

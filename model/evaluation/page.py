@@ -7,14 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import jinja2
-
 from model.evaluation import charts
 from model.evaluation.crops import Crop, boxes_of, false_hits, misses
 from model.evaluation.figures import Figures, curves, figures
 from model.evaluation.look import TOGETHER, Measured
 from model.evaluation.pictures import Picture
 from model.evaluation.tables import background_rows, figure_rows, size_rows
+from model.evaluation.template import fill
 
 # Of each set.
 _CROPS = 16
@@ -39,18 +38,11 @@ def render(of: Measured, split: str) -> str:
     """
     numbers = {name: figures(pictures, of.min_score) for name, pictures in of.sets.items()}
     tables = [figure_rows(numbers), background_rows(numbers), size_rows(numbers, "px"), size_rows(numbers, "m")]
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("page.html").render(
+    return fill(
+        Path(__file__).with_name("page.html"),
         model=of.model,
         split=split,
         min_score=f"{of.min_score:.3f}",
-        css=(Path(__file__).parent / "page.css").read_text(encoding="utf-8"),
         tables=[rows for rows in tables if len(rows) > 1],
         sets=_sections(of.sets, numbers, of.min_score),
         boxes_of=boxes_of,

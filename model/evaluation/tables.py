@@ -36,7 +36,7 @@ _BACKGROUND: tuple[tuple[str, Callable[[Figures], str]], ...] = (
 def tables(sets: Mapping[str, Figures]) -> str:
     """The figures, false airplanes on the background, and recall by size in pixels and in metres; a line a set."""
     parts = [figure_rows(sets), background_rows(sets), size_rows(sets, "px"), size_rows(sets, "m")]
-    return "\n\n".join(_aligned(part) for part in parts if len(part) > 1)
+    return "\n\n".join(aligned(part) for part in parts if len(part) > 1)
 
 
 def figure_rows(sets: Mapping[str, Figures]) -> Rows:
@@ -83,7 +83,7 @@ def _recall(of: SizeBin) -> str:
     return f"{of.recall:.3f} ({of.airplanes})" if of.airplanes else "-"
 
 
-def _aligned(rows: Rows) -> str:
+def aligned(rows: Rows) -> str:
     """Columns set to the right, but for the first."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(

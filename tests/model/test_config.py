@@ -35,6 +35,7 @@ class Plane:
     colours: tuple[str, ...] = ()
     kind: Literal["glider", "jet"] = "glider"
     notes: dict[str, Any] = field(default_factory=dict)
+    prizes: tuple[object, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +118,7 @@ def test_an_override_fills_what_the_file_leaves_out(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "key", "known"),
     [
-        ("colour: red", "colour", "name, file, wing, tail, spares, seats, colours, kind, notes"),
+        ("colour: red", "colour", "name, file, wing, tail, spares, seats, colours, kind, notes, prizes"),
         ("wing: {span_m: 1, span: 3}", "wing.span", "span_m, engines"),
         ("tail: {height: 3}", "tail.height", "height_m, range_m"),
         # A key that is known, and stands, elsewhere.
@@ -179,6 +180,27 @@ def test_what_is_no_mapping_is_refused(tmp_path: Path, text: str) -> None:
 @pytest.mark.parametrize("text", [GOOD.replace("{span_m: 15}", "3"), GOOD.replace("{span_m: 15}", "")])
 def test_an_override_inside_what_is_no_mapping_is_refused(tmp_path: Path, text: str) -> None:
     assert "wing" in refusal(tmp_path, text, {"wing.span_m": 2.0})
+
+
+@pytest.mark.parametrize(
+    ("line", "name", "key"),
+    [
+        ("seats:", "seats.first", "seats"),  # valid as it stands: only the override is wrong
+        ("colours: [red]", "colours.first", "colours"),
+        ("wing: {span_m: 15}", "wing.span_m.inner", "wing.span_m"),
+    ],
+)
+def test_nothing_is_set_inside_of_what_is_no_mapping(tmp_path: Path, line: str, name: str, key: str) -> None:
+    kept = [old for old in GOOD.splitlines() if not old.startswith(line.split(":")[0])]
+    said = refusal(tmp_path, "\n".join([*kept, line]), {name: 2.0})
+    assert said.startswith(f"{key}: expected a mapping, for {name} to be set, got ")
+
+
+def test_what_may_be_anything_stays_as_it_is(tmp_path: Path) -> None:
+    prizes = (3, 0.5, True, None, "cup", [1, 2], {"place": 1})
+    plane = config.load(Plane, written(tmp_path, f"{GOOD}prizes: [3, 0.5, true, null, cup, [1, 2], {{place: 1}}]"))
+    assert plane.prizes == prizes
+    assert [type(each) for each in plane.prizes] == [type(each) for each in prizes]
 
 
 def test_no_text_no_file_and_a_folder_are_refused(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from model.evaluation import charts
+from model.evaluation import charts, plot
 from model.evaluation.figures import Curves, curves, figures
 from model.evaluation.pictures import compare
 from tests.model.evaluation.made_up import detections, drawn, subject
@@ -33,12 +33,12 @@ def test_charts_are_whole_and_stay_in_their_frame(make: Callable[[Curves], str],
     for bar in svg.iter("rect"):
         left, top, width, height = numbers(bar, "x", "y", "width", "height")
         assert min(left, top, width, height) >= 0
-        assert left + width <= charts.WIDTH
-        assert top + height <= charts.HEIGHT
+        assert left + width <= plot.WIDTH
+        assert top + height <= plot.HEIGHT
     for text in svg.iter("text"):
         x, y = numbers(text, "x", "y")
-        assert 0 <= x <= charts.WIDTH
-        assert 0 <= y <= charts.HEIGHT
+        assert 0 <= x <= plot.WIDTH
+        assert 0 <= y <= plot.HEIGHT
     assert "nan" not in make(of)
 
 
@@ -55,7 +55,7 @@ def test_precision_falls_from_left_to_right() -> None:
 
 def test_a_bar_is_as_high_as_its_share() -> None:
     svg = ElementTree.fromstring(charts.recall_by_size(FIGURES.by_size_px, "px"))  # noqa: S314
-    full = charts.HEIGHT - 34 - 14
+    full = plot.HEIGHT - 34 - 14
     heights = [numbers(bar, "height")[0] / full for bar in svg.iter("rect")]
     assert heights == pytest.approx([each.recall for each in FIGURES.by_size_px if each.airplanes], abs=0.002)
 
