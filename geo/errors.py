@@ -23,3 +23,7 @@ class ResolutionError(FinderError, ValueError):
 
 class ConfigError(FinderError, ValueError):
     """A setting that is unknown, of the wrong type, or out of its range."""
+
+
+class CommandError(FinderError, ValueError):
+    """An option that is missing, unknown, or has a value that does not fit."""

@@ -1,18 +1,28 @@
-"""Keeps the noise of TensorFlow and GDAL out of the commands' output. Call before anything imports them."""
+"""Keeps the noise of TensorFlow, GDAL and Beam out of the commands' output. Call before anything imports them."""
 
 import contextlib
 import importlib
+import logging
 import os
 import sys
 import tempfile
 from collections.abc import Iterator
 from types import ModuleType
 
+from geo.errors import FinderError
+
 
 def silence() -> None:
     """Sets what TensorFlow and GDAL read when they are loaded; what is set already stays."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("CPL_LOG_ERRORS", "OFF")
+
+
+def silence_beam() -> None:
+    """Leaves out what Beam need not say."""
+    # Beam cannot measure the model's memory where another of its parts is not installed, and says so on every run.
+    logging.getLogger().addFilter(_worth_saying)
+    logging.getLogger("apache_beam.runners.common").addFilter(_not_told_elsewhere)
 
 
 def load(module: str) -> ModuleType:
@@ -37,3 +47,12 @@ def stderr_aside() -> Iterator[None]:
         finally:
             os.dup2(before, 2)
             os.close(before)
+
+
+def _worth_saying(record: logging.LogRecord) -> bool:
+    return not record.getMessage().startswith("Resource module is not available")
+
+
+def _not_told_elsewhere(record: logging.LogRecord) -> bool:
+    # Beam logs an error with its traceback and passes it on; a user's error is then told by the command, in one line.
+    return not (record.exc_info and isinstance(record.exc_info[1], FinderError))

@@ -7,23 +7,20 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
-from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
-from apache_beam.runners.portability.fn_api_runner import FnApiRunner
-from apache_beam.runners.runner import PipelineRunner, create_runner
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners.runner import PipelineRunner
 
+from model.datagen import beam_options
 from pipeline import config as settings
 from pipeline import sources
 from pipeline.config import PipelineConfig
-from pipeline.errors import CommandError, OutputError
+from pipeline.errors import OutputError
 from pipeline.report.page import FILE_NAME as REPORT_FILE
 from pipeline.sinks import geojson
 from pipeline.sinks.whole import check_writable
 
 LEDGER_FILE = "ledger.json"
-
-_DIRECT = {"directrunner", "direct", "fnapirunner"}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -51,13 +48,6 @@ class Command:
     beam: PipelineOptions
 
 
-class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line, like every other error of the project."""
-
-    def error(self, message: str) -> NoReturn:
-        raise CommandError(f"{message}: see --help")
-
-
 def parse(argv: Sequence[str]) -> Command:
     """Returns the command that the words make.
 
@@ -67,7 +57,7 @@ def parse(argv: Sequence[str]) -> Command:
     for word in argv:
         sources.check_text(word)
     options, rest = _parser().parse_known_args(argv)
-    beam = _beam_options(rest)
+    beam = beam_options.parse(rest)
     outputs = tuple(dict.fromkeys(options.output))
     report = options.report
     ledger = report / LEDGER_FILE if report else outputs[0].with_name(f"{outputs[0].name}.{LEDGER_FILE}")
@@ -79,7 +69,7 @@ def parse(argv: Sequence[str]) -> Command:
         report=report,
         config=settings.load_config(options.config, overrides),
         trusted=options.trust_model,
-        runner=_runner(beam.view_as(StandardOptions).runner),
+        runner=beam_options.runner(beam),
         beam=beam,
     )
     for path in (*outputs, ledger, *([report / REPORT_FILE] if report else [])):
@@ -87,23 +77,8 @@ def parse(argv: Sequence[str]) -> Command:
     return command
 
 
-def _runner(name: str | None) -> PipelineRunner:
-    if _in_process(name):
-        return FnApiRunner()
-    try:
-        return create_runner(name)
-    except (ValueError, ImportError, AttributeError) as error:
-        known = ", ".join(StandardOptions.KNOWN_RUNNER_NAMES)
-        raise CommandError(f"--runner {name}: expected one of {known}, got '{error}': choose or install one") from error
-
-
-def _in_process(name: str | None) -> bool:
-    # Beam's own DirectRunner first tries Prism, a download.
-    return name is None or name.lower() in _DIRECT
-
-
-def _parser() -> _Parser:
-    parser = _Parser(
+def _parser() -> beam_options.Parser:
+    parser = beam_options.Parser(
         prog="python -m pipeline.run",
         description="Finds airplanes in georeferenced imagery and writes them as polygons on the map.",
         epilog="Every other option goes to Beam: --runner, --project, --region, --temp_location, ...",
@@ -167,15 +142,3 @@ def _score(text: str) -> float:
     if not 0 <= score <= 1:
         raise argparse.ArgumentTypeError(f"expected a number from 0 to 1, got {text}")
     return score
-
-
-def _beam_options(words: Sequence[str]) -> PipelineOptions:
-    """Beam drops what it does not know; a mistyped option must not vanish like that."""
-    parser = _Parser(prog="python -m pipeline.run", allow_abbrev=False, add_help=False)
-    for options in PipelineOptions.__subclasses__():
-        options._add_argparse_args(parser)
-    known, unknown = parser.parse_known_args(words)
-    # Other runners have options of their own, which only they can judge.
-    if unknown and _in_process(known.runner):
-        raise CommandError(f"expected options of this command or of Beam, got {' '.join(unknown)}: see --help")
-    return PipelineOptions(list(words))

@@ -1,4 +1,4 @@
-"""What a user of the job can get wrong, beside rasters and configs. One line each: expected, got, remedy."""
+"""What a user of the job can get wrong, beside rasters, configs and options. One line each: expected, got, remedy."""
 
 from __future__ import annotations
 
@@ -11,7 +11,3 @@ class InputError(FinderError, ValueError):
 
 class OutputError(FinderError, OSError):
     """An output cannot be written, or its format is not known."""
-
-
-class CommandError(FinderError, ValueError):
-    """An option that is missing, unknown, or has a value that does not fit."""

@@ -34,6 +34,24 @@ def orient(
     return np.ascontiguousarray(pixels), boxes
 
 
+def change(
+    pixels: NDArray[np.uint8],
+    boxes: NDArray[np.float64],
+    ignored: NDArray[np.float64],
+    generator: np.random.Generator,
+) -> tuple[NDArray[np.uint8], NDArray[np.float64], NDArray[np.float64]]:
+    """Draws another orientation and another weather for a square picture, its boxes (N, 4) and those to ignore (M, 4).
+
+    Args:
+        pixels: (side, side, 3).
+        boxes: pixels, corner origin.
+        ignored: likewise.
+        generator: the source of every draw.
+    """
+    turned, all_boxes = orient(pixels, np.concatenate([boxes, ignored]), int(generator.integers(8)))
+    return weather(turned, generator), all_boxes[: len(boxes)], all_boxes[len(boxes) :]
+
+
 def weather(pixels: NDArray[np.uint8], generator: np.random.Generator) -> NDArray[np.uint8]:
     """Draws another light, another sensor and another file for the same ground.
 

@@ -83,8 +83,6 @@ class Crops(keras.utils.PyDataset):  # type: ignore[misc]  # Keras publishes no 
         if source.mistakes and generator.random() < self.mistakes:
             number, around = source.mistakes[generator.integers(len(source.mistakes))]
         crop = crops.draw(source.pixels[number], source.photos[number].boxes, self.config, generator, around)
-        orientation = int(generator.integers(8))
-        pixels, boxes = augment.orient(crop.pixels, crop.boxes, orientation)
-        _, ignored = augment.orient(crop.pixels, crop.ignored, orientation)
+        pixels, boxes, ignored = augment.change(crop.pixels, crop.boxes, crop.ignored, generator)
         side = self.config.side_px
-        return augment.weather(pixels, generator), assignment.targets(boxes, ignored, side, side)
+        return pixels, assignment.targets(boxes, ignored, side, side)

@@ -97,14 +97,26 @@ def cut(
         side_px: side of the crop in its own pixels.
 
     Returns:
-        The crop. An airplane of which less than 0.35 is in it, or whose longer side is under 6 px, is ignored.
+        The crop, with the airplanes that `shown` tells.
+    """
+    return Crop(_resampled(pixels, corner, scale, side_px), *shown(boxes, corner, scale, side_px))
+
+
+def shown(
+    boxes: NDArray[np.float64], corner: NDArray[np.float64], scale: float, side_px: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """What a crop shows of airplanes; the arguments are those of `cut`.
+
+    Returns:
+        The boxes in the crop's pixels, clipped: airplanes (N, 4), and (M, 4) those to ignore, of which less than 0.35
+        is in the crop, or whose longer side is under 6 px.
     """
     clipped = np.clip((boxes - np.tile(corner, 2)) * scale, 0, side_px)
     sides = clipped[:, 2:] - clipped[:, :2]
     area = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1) * scale**2
     seen = (sides > 0).all(axis=1)
     whole = seen & (sides.prod(axis=1) >= _LEAST_VISIBLE * area) & (sides.max(axis=1, initial=0) >= _LEAST_SIDE_PX)
-    return Crop(_resampled(pixels, corner, scale, side_px), clipped[whole], clipped[seen & ~whole])
+    return clipped[whole], clipped[seen & ~whole]
 
 
 def _placed(centre: NDArray[np.float64], side: float, pixels: NDArray[np.uint8]) -> NDArray[np.float64]:

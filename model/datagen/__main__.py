@@ -1,0 +1,75 @@
+"""Cuts photos into tiles to train on: `python -m model.datagen --config configs/datagen/default.yaml`.
+
+Exit status: 0 everything is written; 1 the job failed; 2 the command itself is wrong, before any work starts.
+"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from geo.errors import FinderError
+from model import config as config_file
+from model import quiet
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; returns its exit status."""
+    quiet.silence()
+    quiet.silence_beam()
+    # These bring Beam and TensorFlow: not before they are told to be quiet.
+    from model.datagen import beam_options
+    from model.datagen.config import DatagenConfig
+
+    job, steps = quiet.load("model.datagen.job"), quiet.load("model.datagen.steps")
+    try:
+        options, rest = _parser(beam_options.Parser).parse_known_args(arguments)
+        overrides = vars(options)
+        config = config_file.load(DatagenConfig, overrides.pop("config"), overrides)
+        beam = beam_options.parse(rest)
+        runner = beam_options.runner(beam)
+        steps.check_output(config)
+    except FinderError as error:
+        return _say(error, 2)
+    try:
+        manifest = job.run(config, runner, beam)
+    except FinderError as error:
+        return _say(error, 1)
+    _summarize(manifest)
+    return 0
+
+
+def _parser(kind: Any) -> Any:
+    parser = kind(
+        prog="python -m model.datagen",
+        description="Cuts tiles around the airplanes of annotated photos, and as many without, to TFRecord files.",
+        epilog="Every other option goes to Beam: --runner, --project, --region, --temp_location, ...",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--config", type=Path, required=True, help="a file of configs/datagen/")
+    parser.add_argument("--data", help="folder of the data sets, local or gs://")
+    parser.add_argument("--output", help="folder for the files, local or gs://")
+    return parser
+
+
+def _summarize(manifest: dict[str, Any]) -> None:
+    for name, counts in [*manifest["sets"].items(), ("together", manifest["total"])]:
+        print(
+            f"{name}: {counts['photos']} photos, {counts['airplanes']} airplanes, {counts['tiles']} tiles: "
+            f"{_of(counts, 'with')} with airplanes, {_of(counts, 'without')} without"
+        )
+    print(f"{len(manifest['files'])} files: {manifest['settings']['output']}")
+
+
+def _of(counts: dict[str, int], kind: str) -> str:
+    found, asked = counts[f"tiles_{kind}_airplanes"], counts[f"asked_{kind}_airplanes"]
+    return str(found) if found == asked else f"{found} (asked: {asked})"
+
+
+def _say(error: FinderError, status: int) -> int:
+    print(f"model.datagen: {' '.join(str(error).splitlines())}", file=sys.stderr)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,64 @@
+"""Beam's options on a command line, and the runner that they name; for every command that is a Beam job."""
+
+import argparse
+from collections.abc import Sequence
+from typing import NoReturn
+
+from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from apache_beam.runners.runner import PipelineRunner, create_runner
+
+from geo.errors import CommandError
+
+_DIRECT = {"directrunner", "direct", "fnapirunner"}
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, like every other error of the project."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raises it.
+
+        Raises:
+            CommandError: always.
+        """
+        raise CommandError(f"{message}: see --help")
+
+
+def parse(words: Sequence[str]) -> PipelineOptions:
+    """Beam's options of the words that a command does not know itself.
+
+    Beam drops what it does not know; a mistyped option must not vanish like that.
+
+    Raises:
+        CommandError: an option that is unknown, or has a value that does not fit.
+    """
+    parser = Parser(allow_abbrev=False, add_help=False)
+    for options in PipelineOptions.__subclasses__():
+        options._add_argparse_args(parser)
+    known, unknown = parser.parse_known_args(words)
+    # Other runners have options of their own, which only they can judge.
+    if unknown and _in_process(known.runner):
+        raise CommandError(f"expected options of this command or of Beam, got {' '.join(unknown)}: see --help")
+    return PipelineOptions(list(words))
+
+
+def runner(options: PipelineOptions) -> PipelineRunner:
+    """The runner that the options name; DirectRunner, and none, mean Beam's in-process Python runner.
+
+    Raises:
+        CommandError: no such runner.
+    """
+    name = options.view_as(StandardOptions).runner
+    if _in_process(name):
+        return FnApiRunner()
+    try:
+        return create_runner(name)
+    except (ValueError, ImportError, AttributeError) as error:
+        known = ", ".join(StandardOptions.KNOWN_RUNNER_NAMES)
+        raise CommandError(f"--runner {name}: expected one of {known}, got '{error}': choose or install one") from error
+
+
+def _in_process(name: str | None) -> bool:
+    # Beam's own DirectRunner first tries Prism, a download.
+    return name is None or name.lower() in _DIRECT

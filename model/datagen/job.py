@@ -1,0 +1,35 @@
+"""The job as a Beam graph, thin.
+
+Where the tiles lie is planned before the graph starts. Each file is then cut and written by one worker: pixels go
+through no shuffle, and the same settings give the same bytes on any runner.
+"""
+
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners.runner import PipelineRunner
+
+from model.datagen import steps
+from model.datagen.config import DatagenConfig
+
+
+def run(config: DatagenConfig, runner: PipelineRunner, options: PipelineOptions) -> dict[str, Any]:
+    """Runs the job to its end and returns the manifest that it wrote.
+
+    Raises:
+        ConfigError: photos that are not there, or nothing to cut.
+        RasterError: a photo that cannot be read.
+    """
+    plans = steps.plan(config)
+    with beam.Pipeline(runner=runner, options=options) as pipeline:
+        _ = (
+            pipeline
+            | "Files" >> beam.Create(steps.share(plans, config.shards))
+            | "Share" >> beam.Reshuffle()
+            | "Write" >> beam.Map(steps.write_shard, config)
+            | "Together" >> beam.combiners.ToList()
+            | "Sum" >> beam.Map(steps.manifest, steps.expected(plans), config)
+            | "Manifest" >> beam.Map(steps.write_manifest, config)
+        )
+    return steps.read_manifest(config)
