@@ -2,7 +2,8 @@
 
 import dataclasses
 import itertools
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
@@ -42,6 +43,25 @@ def load(cls: type[T], path: Path, overrides: Mapping[str, object] | None = None
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
     return parse(cls, content, str(path))
+
+
+def overrides(words: Sequence[str]) -> dict[str, object]:
+    """The overrides that a command line holds, by dotted name: `--crops.side_px=128`, or `--crops.side_px 128`.
+
+    A value is read as JSON, or else is text.
+
+    Raises:
+        ConfigError: something else than keys with a value each.
+    """
+    found: dict[str, object] = {}
+    rest = iter(words)
+    for word in rest:
+        name, equals, text = word.removeprefix("--").partition("=")
+        value = text if equals else next(rest, None)
+        if not word.startswith("--") or not name or value is None:
+            raise ConfigError(f"{word}: expected --key=value, with a key of the config: check the command")
+        found[name] = _json_or_text(value)
+    return found
 
 
 def put(content: dict[str, Any], name: str, value: object) -> None:
@@ -89,6 +109,14 @@ def parse(cls: type[T], content: Mapping[str, Any], name: str) -> T:
         return cast(T, _dataclass(cls, content, ""))
     except ValueError as error:
         raise ConfigError(f"{name}: {error}") from error
+
+
+def _json_or_text(text: str) -> object:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return text
+    return text if value is None else value  # `load` leaves None out
 
 
 def _dataclass(cls: Any, content: object, key: str) -> object:

@@ -23,7 +23,8 @@ class LivePredictor:
 
     def __call__(self, images: ImageArray) -> list[Detections]:
         """See `Predictor`."""
-        cells = self.model.predict_on_batch(images)
+        # Of several TensorFlow devices each answers for all images, and the answers come one after the other.
+        cells = self.model.predict_on_batch(images)[: len(images)]
         boxes, scores = (np.asarray(keras.ops.convert_to_numpy(x)) for x in (decode.boxes(cells), decode.scores(cells)))
         # Nearly all cells have some score before it is calibrated.
         least = self.default_min_score

@@ -14,7 +14,12 @@ from model import config as config_file
 
 def main(arguments: list[str] | None = None) -> int:
     """The command; returns its exit status."""
-    parser = argparse.ArgumentParser("model.train", description="Trains the airplane detector, or goes on training it.")
+    parser = argparse.ArgumentParser(
+        "model.train",
+        description="Trains the airplane detector, or goes on training it.",
+        epilog="Any other key of the config is an option too: --learning_rate=0.001, --distribution.devices=2.",
+        allow_abbrev=False,
+    )
     parser.add_argument("--config", type=Path, required=True, help="a file of configs/train/")
     parser.add_argument("--data", help="folder of the data sets")
     parser.add_argument("--run", help="folder of the run")
@@ -22,11 +27,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--steps-per-epoch", type=int)
     parser.add_argument("--seed", type=int)
     parser.add_argument("--backend", help="what Keras runs on: tensorflow (the default), jax or torch")
-    parser.add_argument("--devices", help="one (the default), or all of this machine")
-    options = vars(parser.parse_args(arguments))
+    known, others = parser.parse_known_args(arguments)
+    options = vars(known)
     path = options.pop("config")
     quiet.silence()
     try:
+        options |= config_file.overrides(others)
         backend.choose(options["backend"] or config_file.read(path).get("backend", "tensorflow"))
         training = quiet.load("model.training")
         folder = training.train(config_file.load(training.TrainConfig, path, options))

@@ -17,7 +17,7 @@ import keras
 from tensorboardX import SummaryWriter
 
 from geo.errors import ConfigError
-from model import assignment, backend, resuming, watch, weights_io
+from model import assignment, backend, distribution, resuming, watch, weights_io
 from model.backbones import efficientnet_lite
 from model.data import batches, mining, rendered, sources
 from model.detector import build
@@ -36,7 +36,8 @@ def train(config: TrainConfig) -> Path:
     """Trains a detector, or goes on training it, and returns the folder of the finished model.
 
     Raises:
-        ConfigError: data that is not there, a run's folder that cannot be made, or a loss that is no number.
+        ConfigError: data or devices that are not there, a run's folder that cannot be made, or a loss that is no
+            number.
         RasterError: a photo that cannot be read.
         WeightsError: `start` names weights that do not fit.
     """
@@ -44,15 +45,17 @@ def train(config: TrainConfig) -> Path:
     keras.utils.set_random_seed(config.seed)
     if resuming.epochs_done(config.run) >= config.epochs:
         return config.run / "model"
+    devices = distribution.scope(config.distribution, config.batch)
     loaded = _load(config)
     resuming.make_folder(config.run)
-    with backend.on(config.devices, config.batch):
+    with devices:
         _fit(loaded, config)
     return config.run / "model"
 
 
 def _fit(loaded: dict[str, batches.Source], config: TrainConfig) -> None:
     """Builds the model, and trains it or goes on."""
+    distribution.check_epochs(config.distribution, resuming.epochs_done(config.run))
     model = _start(config)
     # XLA makes TensorFlow slower on a CPU; JAX is nothing without it.
     jit = keras.backend.backend() == "jax"
@@ -63,7 +66,7 @@ def _fit(loaded: dict[str, batches.Source], config: TrainConfig) -> None:
     crops = _crops(_with_mistakes(loaded, model, config), config)
     board = SummaryWriter(str(config.run / watch.BOARD), purge_step=crops.epoch * config.steps_per_epoch + 1)
     model.fit(
-        crops,
+        distribution.part(crops, config.distribution),
         epochs=config.epochs,
         verbose=1 if sys.stdout.isatty() else 2,
         shuffle=False,
@@ -89,12 +92,13 @@ def _build(model: keras.Model) -> None:
 
 
 def _crops(loaded: dict[str, batches.Source], config: TrainConfig) -> batches.Crops:
-    """The crops from where the run stands."""
+    """The crops from where the run stands, of all machines: each takes its part of a step as a batch of its own."""
+    machines = config.distribution.machines
     return batches.Crops(
         list(loaded.values()),
         config.crops,
-        config.batch,
-        config.steps_per_epoch,
+        config.batch // machines,
+        config.steps_per_epoch * machines,
         config.seed,
         epoch=resuming.epochs_done(config.run),
         mistakes=config.mistakes.share if config.mistakes else 0.0,

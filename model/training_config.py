@@ -3,10 +3,11 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from model.backend import Backend, Devices
+from model.backend import Backend
 from model.data.crops import CropConfig
 from model.data.rendered import RenderedSet
 from model.detector import DetectorConfig
+from model.distribution import DistributionConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +99,7 @@ class TrainConfig:
         min_score: recorded with the weights until `model.evaluate` chooses one on dev.
         watch: how the model is looked at meanwhile; not at all if None.
         backend: what Keras runs on: `tensorflow`, `jax` or `torch`.
-        devices: `one`, or `all` of this machine (several GPUs; not with torch).
+        distribution: the devices that share the training: one, several, or those of several machines.
     """
 
     name: str
@@ -123,7 +124,7 @@ class TrainConfig:
     min_score: float = 0.5
     watch: WatchConfig | None = None
     backend: Backend = "tensorflow"
-    devices: Devices = "one"
+    distribution: DistributionConfig = field(default_factory=DistributionConfig)
 
     def __post_init__(self) -> None:
         if not self.sources:

@@ -243,3 +243,25 @@ def test_a_kind_that_is_none_of_them_is_refused(tmp_path: Path, kind: str) -> No
 def test_what_the_other_kind_has_is_unknown_to_this_one(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"made_as\.thrust_kn"):
         config.load(Engine, written(tmp_path, "made_as: {kind: propeller, thrust_kn: 120}"))
+
+
+@pytest.mark.parametrize(
+    ("words", "values"),
+    [
+        ([], {}),
+        (["--wing.span_m=12.5"], {"wing.span_m": 12.5}),
+        (["--wing.span_m", "12.5", "--name=a b"], {"wing.span_m": 12.5, "name": "a b"}),
+        (["--seats=1e-05"], {"seats": 1e-05}),
+        (["--tail.range_m=[1.5, 2]", "--colours", '["red"]'], {"tail.range_m": [1.5, 2], "colours": ["red"]}),
+        (["--name=x=y", "--file="], {"name": "x=y", "file": ""}),
+        (["--a=true", "--b=-3", "--c=null"], {"a": True, "b": -3, "c": "null"}),
+    ],
+)
+def test_a_command_line_holds_overrides(words: list[str], values: dict[str, object]) -> None:
+    assert config.overrides(words) == values
+
+
+@pytest.mark.parametrize("words", [["name"], ["-n=1"], ["--=1"], ["--name"], ["--a=1", "more"]])
+def test_what_is_no_override_is_refused(words: list[str]) -> None:
+    with pytest.raises(ConfigError, match=f"{words[-1]}: expected --key=value"):
+        config.overrides(words)
