@@ -48,13 +48,20 @@ def keep_state(run: Path) -> keras.callbacks.Callback:
 
 
 class Batches(Protocol):
-    """Batches that are a function of the epoch and their number."""
+    """The batches of an epoch: a function of the epoch and their number."""
 
     epoch: int
 
+    def __len__(self) -> int:
+        """How many there are."""
+
 
 class Turn(keras.callbacks.Callback):  # type: ignore[misc]  # Keras publishes no types
-    """Tells the batches which epoch it is. How often they are told that one has ended depends on the backend."""
+    """Tells the batches and what draws inside of the model (dropout) which epoch it is.
+
+    How often batches are told that an epoch has ended depends on the backend; and what the state keeps of a model does
+    not tell how far its draws are.
+    """
 
     def __init__(self, batches: Batches) -> None:
         super().__init__()
@@ -63,6 +70,10 @@ class Turn(keras.callbacks.Callback):  # type: ignore[misc]  # Keras publishes n
     def on_epoch_begin(self, epoch: int, logs: object = None) -> None:  # noqa: ARG002  # Keras passes them by name
         """Sets the epoch."""
         self.batches.epoch = epoch
+        weights = {id(variable) for variable in self.model.weights}
+        for draws in (variable for variable in self.model.variables if id(variable) not in weights):
+            seed, _ = keras.ops.convert_to_numpy(draws.value)
+            draws.assign([seed, epoch * len(self.batches)])
 
 
 class StopAtNoNumber(keras.callbacks.Callback):  # type: ignore[misc]  # Keras publishes no types

@@ -1,22 +1,29 @@
-"""Trains the detector: `python -m model.train --config configs/train/default.yaml`.
+"""Trains the detector: `python -m model.train --config configs/train/default.yaml`; or what the config's `task` names.
 
 The same command goes on where a training was broken off.
 """
 
 import argparse
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
-from geo.errors import FinderError
+from geo.errors import ConfigError, FinderError
 from model import backend, quiet
 from model import config as config_file
+
+# A config's `task`, and what does it: a module with `train`, and its settings. The detector needs no name.
+_TASKS = {
+    None: ("model.training", "TrainConfig"),
+    "classifier": ("model.classifier_training", "ClassifierTrainConfig"),
+}
 
 
 def main(arguments: list[str] | None = None) -> int:
     """The command; returns its exit status."""
     parser = argparse.ArgumentParser(
         "model.train",
-        description="Trains the airplane detector, or goes on training it.",
+        description="Trains a model, or goes on training it.",
         epilog="Any other key of the config is an option too: --learning_rate=0.001, --distribution.devices=2.",
         allow_abbrev=False,
     )
@@ -27,20 +34,36 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--steps-per-epoch", type=int)
     parser.add_argument("--seed", type=int)
     parser.add_argument("--backend", help="what Keras runs on: tensorflow (the default), jax or torch")
+    parser.add_argument("--check", action="store_true", help="only say whether the settings are right")
     known, others = parser.parse_known_args(arguments)
     options = vars(known)
-    path = options.pop("config")
+    path, check = options.pop("config"), options.pop("check")
     quiet.silence()
     try:
         options |= config_file.overrides(others)
-        backend.choose(options["backend"] or config_file.read(path).get("backend", "tensorflow"))
-        training = quiet.load("model.training")
-        folder = training.train(config_file.load(training.TrainConfig, path, options))
+        content = config_file.read(path)
+        backend.choose(options["backend"] or content.get("backend", "tensorflow"))
+        module, settings = task(content)
+        training = quiet.load(module)
+        config = config_file.load(getattr(training, settings), path, options)
+        folder = None if check else training.train(config)
     except FinderError as error:
         print(f"model.train: {error}", file=sys.stderr)
         return 2
-    print(f"model: {folder}")
+    print(f"model: {folder}" if folder else f"{path}: the settings are right")
     return 0
+
+
+def task(content: Mapping[str, object]) -> tuple[str, str]:
+    """What a config is to train: the name of the module that does it, and of the settings' class in it.
+
+    Raises:
+        ConfigError: it names something else.
+    """
+    name = content.get("task")
+    if name not in list(_TASKS):  # a name may be anything, even what is no key
+        raise ConfigError(f"task: expected classifier, or no task for the detector, got {name!r}")
+    return _TASKS[name]
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
 import csv
+import importlib
 import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -22,7 +23,6 @@ from model import train, training, watch, weights_io
 from model.backbones import efficientnet_lite
 from model.data import mining
 from model.detector import DetectorConfig, build
-from model.training_config import TrainConfig
 from model.weights_io import WEIGHTS_FILE
 from tests.model.photos import AIRPLANES, picture, write_set
 
@@ -442,4 +442,5 @@ def test_the_configs_of_the_project_fit() -> None:
     files = sorted(Path("configs/train").glob("*.yaml"))
     assert files
     for file in files:
-        config_file.load(TrainConfig, file)
+        module, settings = train.task(config_file.read(file))
+        config_file.load(getattr(importlib.import_module(module), settings), file)
