@@ -7,13 +7,14 @@ import argparse
 import importlib.util
 import logging
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from geo.errors import ConfigError, FinderError
 from model import config as config_file
 from model import quiet
+from model.exporting.chip_tiling import ChipTiling
 from model.predictor import INPUT_MULTIPLE
 
 _ONNX_PACKAGES = ("onnx", "onnxruntime", "tf2onnx")
@@ -31,6 +32,7 @@ class ExportConfig:
         sets: names of the sets whose val photos are looked at in the check.
         tiles: how many tiles of each set.
         tile_px: their side.
+        chips: how a classifier, which knows chips of 20 px, looks at pictures; a detector has no use for it.
     """
 
     model: str
@@ -40,6 +42,7 @@ class ExportConfig:
     sets: tuple[str, ...]
     tiles: int
     tile_px: int
+    chips: ChipTiling = field(default_factory=ChipTiling)
 
     def __post_init__(self) -> None:
         for name in ("formats", "sets"):
@@ -91,7 +94,7 @@ def _export(config: ExportConfig) -> int:
     folder = weights_io.resolve(config.model)
     tiles = tiles_of_sets(config.data, config.sets, config.tiles, config.tile_px)
     try:
-        found = whole.export(folder, config.output, config.formats, tiles)
+        found = whole.export(folder, config.output, config.formats, tiles, config.chips)
     except ExportError as error:
         print(f"model.export: {error}", file=sys.stderr)
         return 1

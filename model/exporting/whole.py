@@ -1,19 +1,23 @@
 """An export as a whole: every format written, checked, and only then moved into place."""
 
 import contextlib
+import functools
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from geo.errors import ConfigError
 from geo.types import ImageArray
-from model import weights_io
+from model import classifier_io, weights_io
+from model.classifier_io import ClassifierModelConfig
 from model.exporting import frozen_graph, saved_model
 from model.exporting.check import Difference, check, difference, keras_outputs
+from model.exporting.chip_tiling import ChipTiling
+from model.exporting.classifier_graph import classifier_graph, tile_by_tile
 from model.exporting.graph import detector_graph
-from model.exporting.ways import Way
+from model.exporting.ways import Outputs, Way
 from model.weights_io import ModelConfig
 
 Format = Literal["saved_model", "frozen_graph", "onnx"]
@@ -25,7 +29,23 @@ _CARD = "README.md"
 _DOCUMENTS = (weights_io.CONFIG_FILE, _CARD)
 
 
-def export(model_folder: Path, output: Path, formats: Sequence[Format], tiles: ImageArray) -> dict[str, Difference]:
+class _Model(NamedTuple):
+    """A model that is to be exported.
+
+    Attributes:
+        config: of its folder.
+        graph: what goes into every format, see `model.exporting.graph.detector_graph`.
+        says: what the Keras model says of pictures (B, H, W, 3).
+    """
+
+    config: ModelConfig | ClassifierModelConfig
+    graph: Any
+    says: Callable[[ImageArray], Outputs]
+
+
+def export(
+    model_folder: Path, output: Path, formats: Sequence[Format], tiles: ImageArray, chips: ChipTiling | None = None
+) -> dict[str, Difference]:
     """Writes a model in other formats.
 
     Args:
@@ -33,27 +53,34 @@ def export(model_folder: Path, output: Path, formats: Sequence[Format], tiles: I
         output: folder to be made, or an earlier export, which is replaced.
         formats: what to write.
         tiles: pictures (B, H, W, 3) to check each format on, H and W multiples of 32.
+        chips: of a classifier, how it looks at pictures; as it does by default, if None.
 
     Returns:
         How far each way to call the export is from the Keras model, at most.
 
     Raises:
-        ConfigError: the output cannot be written, or the config of the model is damaged.
+        ConfigError: the output cannot be written, the config of the model is damaged, or a format cannot hold it.
         WeightsError: the weights are missing or damaged.
         ExportError: a format says something else than the Keras model. Then no output is left.
     """
     with whole_folder(output) as folder:
-        model, config = weights_io.load(model_folder)
-        graph = detector_graph(model, config.calibration)
+        model = _loaded(model_folder, chips or ChipTiling())
         _copy_documents(model_folder, folder)
-        ways = [way for name in formats for way in _write(name, graph, config, folder)]
-        found = {
-            way.name: difference(way.detect(tiles), keras_outputs(model, config.calibration, way.seen(tiles)))
-            for way in ways
-        }
+        ways = [way for name in formats for way in _write(name, model, folder)]
+        found = {way.name: difference(way.detect(tiles), model.says(way.seen(tiles))) for way in ways}
         for name, of in found.items():
             check(name, of)
     return found
+
+
+def _loaded(folder: Path, chips: ChipTiling) -> _Model:
+    if classifier_io.is_classifier(folder):
+        classifier, of_classifier = classifier_io.load(folder)
+        says = functools.partial(tile_by_tile, classifier, chips)
+        return _Model(of_classifier, classifier_graph(classifier, chips), says)
+    detector, config = weights_io.load(folder)
+    says = functools.partial(keras_outputs, detector, config.calibration)
+    return _Model(config, detector_graph(detector, config.calibration), says)
 
 
 @contextlib.contextmanager
@@ -98,19 +125,26 @@ def _replace(output: Path, new: Path, old: Path) -> None:
         raise ConfigError(f"output: expected a folder that can be replaced, got {output}: {error}") from error
 
 
-def _write(name: Format, graph: Any, config: ModelConfig, folder: Path) -> list[Way]:
+def _write(name: Format, model: _Model, folder: Path) -> list[Way]:
     """Writes one format and reads it back."""
     if name == "saved_model":
-        saved_model.write(graph, folder / _SAVED_MODEL)
+        saved_model.write(model.graph, folder / _SAVED_MODEL)
         _copy_documents(folder, folder / _SAVED_MODEL / saved_model.EXTRA)
         return saved_model.read(folder / _SAVED_MODEL)
     if name == "frozen_graph":
-        frozen_graph.write(graph, folder / _FROZEN_GRAPH)
+        frozen_graph.write(model.graph, folder / _FROZEN_GRAPH)
         return [frozen_graph.read(folder / _FROZEN_GRAPH)]
+    if not isinstance(model.config, ModelConfig):
+        raise ConfigError(
+            "formats: expected saved_model or frozen_graph for a classifier, got onnx, which is not written with the "
+            "loop over its tiles: leave it out"
+        )
     from model.exporting import onnx_file  # needs packages that nothing else does
 
     card = folder / _CARD
-    onnx_file.write(graph, config, card.read_text(encoding="utf-8") if card.is_file() else "", folder / _ONNX)
+    onnx_file.write(
+        model.graph, model.config, card.read_text(encoding="utf-8") if card.is_file() else "", folder / _ONNX
+    )
     return [onnx_file.read(folder / _ONNX)]
 
 
