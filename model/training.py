@@ -24,7 +24,7 @@ from model.detector import build
 from model.evaluate import read_scan_config
 from model.live import LivePredictor
 from model.losses import DetectionLoss, box_loss, objectness_loss
-from model.training_config import TrainConfig, WatchConfig
+from model.training_config import RecordsConfig, TrainConfig, WatchConfig
 
 # In the run's folder.
 _MISTAKES = "mistakes.json"
@@ -63,7 +63,7 @@ def _fit(loaded: dict[str, batches.Source], config: TrainConfig) -> None:
         _optimizer(config), DetectionLoss(), metrics=[_named(objectness_loss), _named(box_loss)], jit_compile=jit
     )
     _build(model)
-    crops = _crops(_with_mistakes(loaded, model, config), config)
+    crops = _tiles(config.records, config) if config.records else _crops(_with_mistakes(loaded, model, config), config)
     board = SummaryWriter(str(config.run / watch.BOARD), purge_step=crops.epoch * config.steps_per_epoch + 1)
     model.fit(
         distribution.part(crops, config.distribution),
@@ -102,6 +102,21 @@ def _crops(loaded: dict[str, batches.Source], config: TrainConfig) -> batches.Cr
         config.seed,
         epoch=resuming.epochs_done(config.run),
         mistakes=config.mistakes.share if config.mistakes else 0.0,
+    )
+
+
+def _tiles(records: RecordsConfig, config: TrainConfig) -> Any:
+    """The tiles from where the run stands, likewise."""
+    from model.data.tile_batches import Tiles  # brings TensorFlow, which other backends do without
+
+    machines = config.distribution.machines
+    return Tiles(
+        records,
+        config.batch // machines,
+        config.steps_per_epoch * machines,
+        config.seed,
+        assignment.targets,
+        epoch=resuming.epochs_done(config.run),
     )
 
 

@@ -39,6 +39,28 @@ class RenderedConfig(RenderedSet):
 
 
 @dataclass(frozen=True, slots=True)
+class RecordsConfig:
+    """Tiles that `model.datagen` has cut, to train on in place of photos.
+
+    Attributes:
+        pattern: of the TFRecord files, local or `gs://`, e.g. `out/tiles/*.tfrecord`.
+        shuffle_buffer: tiles among which the next one is drawn, held in memory as JPEGs; 0: they come in the order of
+            the files, all tiles of one photo one after the other.
+        cache: keep all records in memory, as JPEGs, and read the files only once.
+        augment: change each tile every time that it comes, as crops are changed.
+    """
+
+    pattern: str
+    shuffle_buffer: int = 5000
+    cache: bool = False
+    augment: bool = True
+
+    def __post_init__(self) -> None:
+        if self.shuffle_buffer < 0:
+            raise ValueError(f"shuffle_buffer: expected a whole number from 0 on, got {self.shuffle_buffer}")
+
+
+@dataclass(frozen=True, slots=True)
 class MistakesConfig:
     """More crops from where the model that training starts from is wrong (hard examples).
 
@@ -85,8 +107,9 @@ class TrainConfig:
     Attributes:
         name: of the model.
         data: folder of the data sets.
-        sources: the sets and their weights.
         run: the run's folder.
+        sources: the sets whose photos are trained on, and their weights.
+        records: tiles to train on; either these or `sources`.
         rendered: scenes of the renderer to train on as well.
         start: `imagenet`, or a model to go on from: the name of a packaged one, or a model's folder.
         mistakes: train more on what that model gets wrong in the same photos and scenes.
@@ -104,8 +127,9 @@ class TrainConfig:
 
     name: str
     data: Path
-    sources: tuple[SourceConfig, ...]
     run: Path
+    sources: tuple[SourceConfig, ...] = ()
+    records: RecordsConfig | None = None
     rendered: tuple[RenderedConfig, ...] = ()
     detector: DetectorConfig = field(default_factory=DetectorConfig)
     crops: CropConfig = field(default_factory=CropConfig)
@@ -127,8 +151,7 @@ class TrainConfig:
     distribution: DistributionConfig = field(default_factory=DistributionConfig)
 
     def __post_init__(self) -> None:
-        if not self.sources:
-            raise ValueError("sources: expected one data set or more, got none")
+        self._check_data()
         if self.mistakes and self.start == "imagenet":
             raise ValueError("mistakes: expected a model to start from, whose mistakes they are, got imagenet")
         if not 0 <= self.ema < 1:
@@ -139,3 +162,11 @@ class TrainConfig:
         for name in ("batch", "steps_per_epoch", "epochs"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: expected a whole number from 1 on, got {getattr(self, name)}")
+
+    def _check_data(self) -> None:
+        if bool(self.sources) == bool(self.records):
+            raise ValueError(f"sources, records: expected one of the two, got {'both' if self.records else 'none'}")
+        if self.records and (self.rendered or self.mistakes):
+            raise ValueError("records: expected no rendered and no mistakes beside them: these are drawn with sources")
+        if self.records and self.watch and not self.watch.sets:
+            raise ValueError("watch.sets: expected the names of sets to look at, since records have no dev part")

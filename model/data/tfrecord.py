@@ -1,4 +1,4 @@
-"""Tiles in TFRecord files, and from there to training batches, on any Keras backend.
+"""Tiles in TFRecord files: how one is written, and an endless row of batches of them.
 
 A record is a `tf.train.Example`: `image` (a JPEG), `boxes` and `ignored` (4N numbers: xmin, ymin, xmax, ymax in pixels
 of the tile, corner origin) and `name` (the photo's, and the tile's corner there).
@@ -8,7 +8,7 @@ import io
 import re
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from pathlib import PurePosixPath
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ from model.data.tiles import Tile
 Targets = Callable[[NDArray[np.float64], NDArray[np.float64], int, int], NDArray[np.float32]]
 
 _SHARD = re.compile(r"(.*)-(\d+)-of-(\d+)\.tfrecord")
+_REMEDY = "make them with python -m model.datagen"
 
 
 def encode(tile: Tile, quality: int) -> bytes:
@@ -41,58 +42,73 @@ def encode(tile: Tile, quality: int) -> bytes:
     return bytes(example.SerializeToString(deterministic=True))
 
 
-def find(pattern: str) -> list[str]:
-    """The files that a pattern names, local or `gs://`, in the order of their names.
+@dataclass(frozen=True, slots=True, eq=False)
+class Records:
+    """Files that were looked at.
+
+    Attributes:
+        dataset: their records, in the order of the files.
+        count: how many.
+        side_px: of a tile.
+    """
+
+    dataset: tf.data.Dataset
+    count: int
+    side_px: int
+
+
+def read(pattern: str, cache: bool = False) -> Records:
+    """Opens the files that a pattern names, local or `gs://`, and reads them once, to count and to check them.
+
+    Args:
+        pattern: a glob.
+        cache: keep the records in memory, as JPEGs.
 
     Raises:
-        ConfigError: none, or some shards of several are not there.
+        ConfigError: no files, some shards of several are missing, or a file is damaged or holds no tiles.
     """
     try:
         files = sorted(tf.io.gfile.glob(pattern))
+        _check_whole(pattern, files)
+        dataset = tf.data.TFRecordDataset(files)
+        sides = [int(parse(record)[0].shape[0]) for record in dataset.take(1)]
+        kept = dataset.cache() if cache else dataset
+        count = int(kept.reduce(np.int64(0), lambda number, _: number + 1))
     except tf.errors.OpError as error:
-        raise ConfigError(f"{pattern}: expected TFRecord files, got '{error.message}': check the path") from error
-    if not files:
-        raise ConfigError(f"{pattern}: expected TFRecord files, found none: make some with python -m model.datagen")
-    _check_whole(files)
-    return files
+        reason = " ".join(str(error.message).split())
+        raise ConfigError(f"{pattern}: expected TFRecord files of tiles, got '{reason}': {_REMEDY}") from error
+    if not sides:
+        raise ConfigError(f"{pattern}: expected tiles, found none in {len(files)} files: {_REMEDY}")
+    return Records(kept, count, sides[0])
 
 
 def batches(
-    files: Sequence[str],
+    records: Records,
     targets: Targets,
     *,
     batch: int,
     seed: int,
     start: int = 0,
     shuffle_buffer: int = 0,
-    cache: bool = False,
     augmented: bool = True,
 ) -> tf.data.Dataset:
     """Batches of tiles without end; all tiles come once before any comes again.
 
-    The tiles are an endless row, which is a function of the files, the seed and the buffer alone; so a training that
-    is gone on with sees what an unbroken one would have seen.
+    The tiles are an endless row, a function of the records, the seed and the buffer alone. So one can go on anywhere.
 
     Args:
-        files: TFRecord files, as `find` gives them. All are read once to begin with, to count and check them.
-        targets: what the network is to say of a tile.
+        records: the tiles.
+        targets: makes what the network is to say of a tile.
         batch: tiles in a batch.
         seed: of order and changes.
         start: place in the row of the first tile.
         shuffle_buffer: tiles among which the next one is drawn; 0: they come in the order of the files.
-        cache: keep the records in memory, as JPEGs.
         augmented: change each tile (`augment.change`).
 
     Returns:
         Pixels (batch, side, side, 3) uint8, and targets (batch, ...) float32.
-
-    Raises:
-        ConfigError: files that are damaged, or hold no tiles.
     """
-    records = tf.data.TFRecordDataset(list(files))
-    side = _side(records, files)
-    kept = records.cache() if cache else records
-    row = _endless(kept, _count(kept, files), shuffle_buffer, seed, start)
+    side = records.side_px
 
     def example(
         place: int, pixels: NDArray[np.uint8], boxes: NDArray[np.float32], ignored: NDArray[np.float32]
@@ -103,33 +119,16 @@ def batches(
             pixels, airplanes, others = augment.change(pixels, airplanes, others, generator)
         return pixels, targets(airplanes, others, side, side)
 
-    none = np.zeros((0, 4))
-    shapes = (side, side, 3), targets(none, none, side, side).shape
-
     def mapped(place: Any, record: Any) -> Any:
-        made = tf.numpy_function(example, [place, *_parsed(record)], [tf.uint8, tf.float32])
-        return tuple(tf.ensure_shape(part, shape) for part, shape in zip(made, shapes, strict=True))
+        return tuple(tf.numpy_function(example, [place, *parse(record)], [tf.uint8, tf.float32]))
 
-    examples = row.enumerate(start).map(mapped, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    row = _endless(records, shuffle_buffer, seed, start).enumerate(start)
+    examples = row.map(mapped, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     return examples.batch(batch, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
 
 
-def _endless(records: tf.data.Dataset, count: int, shuffle_buffer: int, seed: int, start: int) -> tf.data.Dataset:
-    """The records again and again, each time in an order of its own, from the place `start` on."""
-
-    def one_pass(number: Any) -> tf.data.Dataset:
-        if not shuffle_buffer:
-            return records
-        # Inside of a graph this is the graph's seed: whatever seed TensorFlow has, these two numbers make the order.
-        tf.random.set_seed(seed + 1)
-        return records.shuffle(shuffle_buffer, seed=number, reshuffle_each_iteration=False)
-
-    first, skipped = divmod(start, count)
-    return tf.data.Dataset.range(first, tf.int64.max).flat_map(one_pass).skip(skipped)
-
-
-def _parsed(record: Any) -> tuple[Any, Any, Any]:
-    """Pixels (side, side, 3), boxes (N, 4) and boxes to ignore (M, 4) of a record."""
+def parse(record: Any) -> tuple[Any, Any, Any]:
+    """Pixels (side, side, 3), boxes (N, 4) and boxes to ignore (M, 4) of a record, as tensors."""
     numbers = tf.io.FixedLenSequenceFeature((4,), tf.float32, allow_missing=True)
     features = {"image": tf.io.FixedLenFeature((), tf.string), "boxes": numbers, "ignored": numbers}
     found = tf.io.parse_single_example(record, features)
@@ -138,43 +137,34 @@ def _parsed(record: Any) -> tuple[Any, Any, Any]:
     return pixels, found["boxes"], found["ignored"]
 
 
-def _side(records: tf.data.Dataset, files: Sequence[str]) -> int:
-    """Side of the first tile."""
-    try:
-        for record in records.take(1):
-            return int(_parsed(record)[0].shape[0])
-    except tf.errors.OpError as error:
-        raise _damaged(files, error) from error
-    raise ConfigError(f"{files[0]}: expected tiles, found none: make some with python -m model.datagen")
+def _endless(records: Records, shuffle_buffer: int, seed: int, start: int) -> tf.data.Dataset:
+    """The records again and again, each time in an order of its own, from the place `start` on."""
+
+    def one_pass(number: Any) -> tf.data.Dataset:
+        if not shuffle_buffer:
+            return records.dataset
+        # Inside of a graph this is the graph's seed: whatever seed TensorFlow has, these two numbers make the order.
+        tf.random.set_seed(seed + 1)
+        return records.dataset.shuffle(shuffle_buffer, seed=number, reshuffle_each_iteration=False)
+
+    first, skipped = divmod(start, records.count)
+    return tf.data.Dataset.range(first, tf.int64.max).flat_map(one_pass).skip(skipped)
 
 
-def _count(records: tf.data.Dataset, files: Sequence[str]) -> int:
-    try:
-        return int(records.reduce(np.int64(0), lambda number, _: number + 1))
-    except tf.errors.OpError as error:
-        raise _damaged(files, error) from error
-
-
-def _damaged(files: Sequence[str], error: tf.errors.OpError) -> ConfigError:
-    reason = " ".join(str(error.message).split())
-    return ConfigError(
-        f"{files[0]}, ...: expected TFRecord files of tiles, got '{reason}': make them anew with "
-        "python -m model.datagen"
-    )
-
-
-def _check_whole(files: Sequence[str]) -> None:
-    """Refuses a part of what was made together."""
+def _check_whole(pattern: str, files: Sequence[str]) -> None:
+    """Refuses no files, and a part of what was made together."""
+    if not files:
+        raise ConfigError(f"{pattern}: expected TFRecord files, found none: {_REMEDY}")
     numbers: dict[tuple[str, int], set[int]] = defaultdict(set)
     for file in files:
         if match := _SHARD.fullmatch(file):
             numbers[match[1], int(match[3])].add(int(match[2]))
     for (stem, count), found in numbers.items():
-        missing = sorted(set(range(count)) - found)
-        if missing:
+        if len(found) < count:
+            missing = min(set(range(count)) - found)
             raise ConfigError(
-                f"{PurePosixPath(stem).name}-*: expected {count} files, number {missing[0]} of them is missing: mend "
-                "the pattern, or copy all of them"
+                f"{pattern}: expected {count} files {stem}-..., number {missing} is missing: mend the pattern, or "
+                "copy all of them"
             )
 
 

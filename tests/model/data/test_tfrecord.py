@@ -1,0 +1,182 @@
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from numpy.typing import NDArray
+from PIL import Image
+
+from geo.errors import ConfigError
+from model import assignment
+from model.data import augment, tfrecord
+from model.data.crops import Crop
+from model.data.tiles import Tile
+from tests.model.data.tile_records import SIDE, made_up_tile, write, write_files
+
+TILES = 10
+
+
+@pytest.fixture(scope="module")
+def pattern(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return write_files(tmp_path_factory.mktemp("records"))
+
+
+def number(boxes: NDArray[np.float64], ignored: NDArray[np.float64], height: int, width: int) -> NDArray[np.float32]:
+    """A target that tells which tile it is of."""
+    assert (height, width) == (SIDE, SIDE)
+    return boxes[:1, 0].astype(np.float32)
+
+
+def order(pattern: str, count: int, cache: bool = False, **options: Any) -> list[int]:
+    """The numbers of the first tiles of a row."""
+    row = tfrecord.batches(
+        tfrecord.read(pattern, cache), number, **{"batch": 1, "seed": 3, "augmented": False} | options
+    )
+    return [int(target) for _, targets in row.take(count).as_numpy_iterator() for target in targets.ravel()]
+
+
+BOXES = hnp.arrays(np.float32, st.tuples(st.integers(0, 6), st.just(4)), elements=st.floats(0, 256, width=32))
+
+
+@given(BOXES, BOXES, st.text())
+def test_boxes_come_back_as_they_were(boxes: NDArray[np.float32], ignored: NDArray[np.float32], name: str) -> None:
+    pixels = np.zeros((32, 32, 3), np.uint8)
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return
+    record = tfrecord.encode(Tile(name, Crop(pixels, boxes.astype(np.float64), ignored.astype(np.float64))), 90)
+    _, found, found_ignored = tfrecord.parse(record)
+    np.testing.assert_array_equal(found, boxes)
+    np.testing.assert_array_equal(found_ignored, ignored)
+    example = tf.train.Example.FromString(record)
+    assert example.features.feature["name"].bytes_list.value[0].decode() == name
+
+
+def test_pixels_come_back_as_any_reader_of_jpegs_gives_them() -> None:
+    # Smooth, as photos are: noise would be another picture after any JPEG.
+    rows, columns = np.mgrid[:SIDE, :SIDE]
+    tile = Tile(
+        "a", Crop(np.stack([rows * 3, columns * 3, rows + columns], -1).astype(np.uint8), *[np.zeros((0, 4))] * 2)
+    )
+    record = tfrecord.encode(tile, 90)
+    found = tfrecord.parse(record)[0].numpy()
+    jpeg = tf.train.Example.FromString(record).features.feature["image"].bytes_list.value[0]
+    assert np.abs(found.astype(int) - tile.crop.pixels).max() < 16
+    np.testing.assert_array_equal(found, np.asarray(Image.open(io.BytesIO(jpeg))))
+
+
+def test_the_same_tile_is_the_same_bytes() -> None:
+    assert tfrecord.encode(made_up_tile(3), 90) == tfrecord.encode(made_up_tile(3), 90)
+    assert len(tfrecord.encode(made_up_tile(3), 40)) < len(tfrecord.encode(made_up_tile(3), 90))
+
+
+def test_files_are_counted(pattern: str) -> None:
+    records = tfrecord.read(pattern)
+    assert (records.count, records.side_px) == (TILES, SIDE)
+
+
+def test_without_shuffling_tiles_come_in_the_order_of_the_files(pattern: str) -> None:
+    assert order(pattern, 25) == [*range(10), *range(10), *range(5)]
+
+
+@pytest.mark.parametrize("buffer", [2, 5, 100])
+def test_every_tile_comes_once_before_any_comes_again(pattern: str, buffer: int) -> None:
+    found = order(pattern, 30, shuffle_buffer=buffer)
+    passes = [found[start : start + TILES] for start in (0, 10, 20)]
+    assert all(sorted(one) == list(range(TILES)) for one in passes)
+    assert len({tuple(one) for one in passes}) == 3
+    # A tile comes at most so much earlier than in the files.
+    assert all(tile < place + buffer for one in passes for place, tile in enumerate(one))
+
+
+def test_the_order_hangs_on_the_seed_alone(pattern: str) -> None:
+    tf.random.set_seed(1)
+    found = order(pattern, 30, shuffle_buffer=5)
+    tf.random.set_seed(2)
+    assert order(pattern, 30, shuffle_buffer=5) == found
+    assert order(pattern, 30, shuffle_buffer=5, seed=4) != found
+    assert order(pattern, 30, shuffle_buffer=5, seed=0) != found
+
+
+@pytest.mark.parametrize("buffer", [0, 1, 5, 12])
+def test_a_row_can_be_gone_on_with_anywhere(pattern: str, buffer: int) -> None:
+    row = order(pattern, 45, shuffle_buffer=buffer)
+    for start, cache in [(1, False), (9, True), (10, False), (13, True), (30, False)]:
+        assert order(pattern, 15, cache, shuffle_buffer=buffer, start=start) == row[start : start + 15]
+
+
+def test_what_is_cached_is_read_only_once(tmp_path: Path) -> None:
+    records = tfrecord.read(write_files(tmp_path), cache=True)
+    for file in tmp_path.iterdir():
+        file.unlink()
+    for options in ({}, {"shuffle_buffer": 4}):
+        row = tfrecord.batches(records, number, batch=5, seed=1, augmented=False, **options)
+        found = [int(target) for _, targets in row.take(6).as_numpy_iterator() for target in targets.ravel()]
+        assert sorted(found) == sorted(3 * list(range(TILES)))
+
+
+def test_a_tile_is_changed_as_a_crop_is_and_its_targets_with_it(pattern: str) -> None:
+    records = tfrecord.read(pattern)
+    plain = tfrecord.batches(records, assignment.targets, batch=TILES, seed=3, augmented=False)
+    changed = tfrecord.batches(records, assignment.targets, batch=TILES, seed=3)
+    (before, targets_before), (after, targets_after) = (next(iter(row.as_numpy_iterator())) for row in (plain, changed))
+    assert (after.shape, after.dtype) == ((TILES, SIDE, SIDE, 3), np.uint8)
+    for place in range(TILES):
+        crop = made_up_tile(place).crop
+        np.testing.assert_array_equal(targets_before[place], assignment.targets(crop.boxes, crop.ignored, SIDE, SIDE))
+        generator = np.random.default_rng([3, place])
+        pixels, boxes, ignored = augment.change(before[place], crop.boxes, crop.ignored, generator)
+        np.testing.assert_array_equal(after[place], pixels)
+        np.testing.assert_array_equal(targets_after[place], assignment.targets(boxes, ignored, SIDE, SIDE))
+    # The next time they are changed otherwise.
+    again = [pixels for pixels, _ in changed.take(2).as_numpy_iterator()][1]
+    assert all((again[place] != after[place]).any() for place in range(TILES))
+
+
+def test_no_files_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"found none: make them with python -m model.datagen"):
+        tfrecord.read(str(tmp_path / "*.tfrecord"))
+
+
+def test_a_part_of_the_files_is_refused(tmp_path: Path) -> None:
+    pattern = write_files(tmp_path)
+    (tmp_path / "tiles-00001-of-00003.tfrecord").unlink()
+    with pytest.raises(ConfigError, match=r"expected 3 files .*, number 1 is missing"):
+        tfrecord.read(pattern)
+
+
+def test_files_of_any_other_name_will_do(tmp_path: Path) -> None:
+    write(tmp_path / "mine", 1, 2)
+    assert order(str(tmp_path / "mine"), 3) == [1, 2, 1]
+
+
+@pytest.mark.parametrize("content", [b"no records" * 10, None])
+def test_files_without_tiles_are_refused(tmp_path: Path, content: bytes | None) -> None:
+    file = tmp_path / "a.tfrecord"
+    if content is None:
+        write(file)
+    else:
+        file.write_bytes(content)
+    with pytest.raises(ConfigError, match=r"a\.tfrecord: expected .*model.datagen"):
+        tfrecord.read(str(file))
+
+
+def test_a_file_that_is_cut_off_is_refused(tmp_path: Path) -> None:
+    pattern = write_files(tmp_path)
+    last = tmp_path / "tiles-00002-of-00003.tfrecord"
+    last.write_bytes(last.read_bytes()[:-100])
+    with pytest.raises(ConfigError, match="expected TFRecord files of tiles"):
+        tfrecord.read(pattern)
+
+
+def test_records_of_something_else_are_refused(tmp_path: Path) -> None:
+    with tf.io.TFRecordWriter(str(tmp_path / "a")) as writer:
+        writer.write(tf.train.Example().SerializeToString())
+    with pytest.raises(ConfigError, match="expected TFRecord files of tiles"):
+        tfrecord.read(str(tmp_path / "a"))
