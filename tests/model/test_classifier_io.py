@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from geo.errors import ConfigError
-from model import classifier_io
+from model import classifier_io, weights_io
 from model.classifier import ClassifierConfig, ConvConfig, DenseConfig, build
 from model.weights_io import CONFIG_FILE, WEIGHTS_FILE, WeightsError
 
@@ -33,6 +33,12 @@ def test_what_was_kept_comes_back(config: ClassifierConfig, tmp_path: Path) -> N
     assert read == kept
     # Kernels are kept in half precision.
     np.testing.assert_allclose(again.predict_on_batch(images(5)), model.predict_on_batch(images(5)), atol=5e-3)
+
+
+def test_as_a_detector_it_is_refused_with_the_way_to_make_it_one(tmp_path: Path) -> None:
+    classifier_io.save(tmp_path, build(DenseConfig()), "tiny", DenseConfig(), 0.5)
+    with pytest.raises(WeightsError, match=r"got a classifier.*model\.export"):
+        weights_io.read_config(tmp_path)
 
 
 def test_a_detector_is_none(model_folder: Path) -> None:
