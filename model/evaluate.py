@@ -107,7 +107,7 @@ def measure(config: EvaluateConfig, trusted: bool = False) -> Measured:
         name, min_score, looked = file.model, _FILE_MIN_SCORE, look.given(_photos(config), file)
     else:
         predictor = load_predictor(
-            config.model, config.batch_size, _LEAST_SCORE, precision=config.precision, trusted=trusted
+            config.model, config.batch_size, _least_score(config.model), precision=config.precision, trusted=trusted
         )
         name, min_score = predictor.name, predictor.default_min_score
         looked = _looked(config, predictor)
@@ -186,6 +186,16 @@ def _parser() -> argparse.ArgumentParser:
         "--record", action="store_true", help="write calibration and best threshold over all sets into the model"
     )
     return parser
+
+
+def _least_score(model: str) -> float:
+    """From which score detections are asked for."""
+    if is_saved_model(model):
+        return _LEAST_SCORE
+    from model import weights_io  # brings Keras: only where it is used
+
+    calibrated = weights_io.read_config(weights_io.resolve(model)).calibration is not None
+    return _LEAST_SCORE if calibrated else _LEAST_RAW_SCORE
 
 
 def _looked(config: EvaluateConfig, predictor: Predictor) -> dict[str, Looked]:

@@ -89,8 +89,8 @@ class _Padded(layers.Layer):  # type: ignore[misc]  # Keras publishes no types
 def _head(x: Any, config: GridConfig) -> Any:
     """Features to raw cells: the last convolution has 5 channels for each box, which are averaged over a cell.
 
-    Of these, position and size are normalised, with a scale, so that tanh and the logistic function begin where they are
-    steep.
+    Of these, position and size are normalised, with a scale, so that tanh and the logistic function begin where they
+    are steep.
     """
     boxes = range(config.boxes)
     x = layers.Conv2D(5 * config.boxes, 1, dtype="float32", name="last_conv")(x)
