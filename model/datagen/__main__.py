@@ -29,10 +29,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         beam = beam_options.parse(rest)
         runner = beam_options.runner(beam)
         steps.check_output(config)
+        plans = steps.plan(config)
     except FinderError as error:
         return _say(error, 2)
     try:
-        manifest = job.run(config, runner, beam)
+        manifest = job.run(config, plans, runner, beam)
     except FinderError as error:
         return _say(error, 1)
     _summarize(manifest)

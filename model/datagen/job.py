@@ -4,24 +4,32 @@ Where the tiles lie is planned before the graph starts. Each file is then cut an
 through no shuffle, and the same settings give the same bytes on any runner.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.runner import PipelineRunner
 
+from model.data.tiles import SetPlan
 from model.datagen import steps
 from model.datagen.config import DatagenConfig
 
 
-def run(config: DatagenConfig, runner: PipelineRunner, options: PipelineOptions) -> dict[str, Any]:
+def run(
+    config: DatagenConfig, plans: Mapping[str, SetPlan], runner: PipelineRunner, options: PipelineOptions
+) -> dict[str, Any]:
     """Runs the job to its end and returns the manifest that it wrote.
 
+    Args:
+        config: the settings.
+        plans: what `steps.plan` has made of them.
+        runner: Beam's runner.
+        options: Beam's options.
+
     Raises:
-        ConfigError: photos that are not there, or nothing to cut.
         RasterError: a photo that cannot be read.
     """
-    plans = steps.plan(config)
     with beam.Pipeline(runner=runner, options=options) as pipeline:
         _ = (
             pipeline
