@@ -1,0 +1,54 @@
+"""Searches the settings of a training: `python -m model.tune --config configs/tune/detector.yaml`.
+
+The same command goes on where a study was broken off.
+"""
+
+import argparse
+import importlib.util
+import sys
+from pathlib import Path
+
+from geo.errors import ConfigError, FinderError
+from model import config as config_file
+from model.tuning.config import TuneConfig
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command; returns its exit status: 1 if no trial is complete, 2 if the command is wrong, 130 after Ctrl-C."""
+    parser = argparse.ArgumentParser("model.tune", description="Searches the settings of a training, or goes on.")
+    parser.add_argument("--config", type=Path, required=True, help="a file of configs/tune/")
+    parser.add_argument("--study", help="folder of the study")
+    parser.add_argument("--data", help="folder of the data sets, for every trial")
+    parser.add_argument("--trials", type=int, help="how many; more than before, and a study goes on")
+    parser.add_argument("--parallel", type=int, help="trials at a time")
+    options = vars(parser.parse_args(arguments))
+    path = options.pop("config")
+    options["fixed.data"] = options.pop("data")
+    try:
+        config = config_file.load(TuneConfig, path, options)
+        if importlib.util.find_spec("optuna") is None:
+            raise ConfigError("tuning needs the package optuna, which is not installed: install airplane-finder[tune]")
+        return _tune(config)
+    except FinderError as error:
+        print(f"model.tune: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("model.tune: interrupted; the same command goes on", file=sys.stderr)
+        return 130
+
+
+def _tune(config: TuneConfig) -> int:
+    from model.tuning import results, search, study
+    from model.tuning.rows import rows
+
+    found = rows(study.run(config), config)
+    print(results.text(found, config))
+    print(f"page: {config.study / results.PAGE}")
+    if found[0].state != "complete":
+        return 1
+    print(f"best: {search.folder(config, found[0].trial)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

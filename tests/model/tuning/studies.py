@@ -1,0 +1,64 @@
+"""Studies of the stand-in; as a command, `python -m tests.model.tuning.studies FILE` runs one as `model.tune` would."""
+
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import optuna
+import yaml
+
+from model import config as config_file
+from model.tuning import study
+from model.tuning.config import TuneConfig
+
+STAND_IN = Path(__file__).with_name("stand_in.py")
+X = {"kind": "float", "name": "x", "low": 0.0, "high": 1.0}
+LOSS = {"table": "log", "column": "loss", "direction": "minimize"}
+
+
+def command(config: Path) -> list[str]:
+    return [sys.executable, str(STAND_IN), "--config", str(config)]
+
+
+def pause() -> None:
+    time.sleep(0.01)
+
+
+def settings(folder: Path, **changes: Any) -> Path:
+    """Writes a study of four random trials below the folder."""
+    base, file = folder / "base.yaml", folder / "tune.yaml"
+    base.write_text(yaml.safe_dump({"name": "base", "inner": {"kept": 1}}))
+    content = {
+        "base": str(base),
+        "study": str(folder / "study"),
+        "parameters": [X],
+        "metric": LOSS,
+        "method": "random",
+        "trials": 4,
+        "seed": 3,
+    }
+    file.write_text(yaml.safe_dump(content | changes))
+    return file
+
+
+def read(folder: Path, **changes: Any) -> TuneConfig:
+    return config_file.load(TuneConfig, settings(folder, **changes))
+
+
+def grid_of(name: str, *values: object) -> dict[str, Any]:
+    """A grid's points of one parameter, in this order: a seed that leaves them so has no need to be looked for."""
+    return {
+        "method": "grid",
+        "trials": None,
+        "parameters": [{"kind": "categorical", "name": name, "choices": [*values]}],
+    }
+
+
+def run(config: TuneConfig, wait: Callable[[], None] = pause) -> optuna.Study:
+    return study.run(config, command, wait)
+
+
+if __name__ == "__main__":
+    run(config_file.load(TuneConfig, Path(sys.argv[1])))
