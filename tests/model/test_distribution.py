@@ -1,6 +1,5 @@
 import contextlib
 import importlib.util
-import json
 import os
 import socket
 import subprocess
@@ -16,10 +15,12 @@ import tensorflow as tf
 
 from geo.errors import ConfigError
 from model import distribution, train, training
+from model.data import batches
 from model.distribution import DistributionConfig
 from tests.model.photos import picture, write_set
 from tests.model.test_train import assert_same, log, settings, state, trained
 
+pytestmark = pytest.mark.filterwarnings("ignore:Even though the `tf.config:UserWarning")
 needs_jax = pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="needs jax, which is not installed")
 
 
@@ -134,6 +135,37 @@ def test_the_parts_of_all_machines_are_the_whole() -> None:
     assert [[part[step] for step in range(len(part))] for part in parts] == [[0, 3], [1, 4], [2, 5]]
     assert (parts[0].workers, parts[0].max_queue_size) == (3, 5)
     assert distribution.part(whole, DistributionConfig("gpu", devices=2)) is whole
+
+
+def test_a_machine_trains_on_its_part_of_every_step(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Of batches of 4 two machines have 2 each, and the second one every second of these.
+    asked, plain = [], batches.Crops.__getitem__
+
+    def note(self: batches.Crops, index: int) -> Any:
+        asked.append((self.epoch, index))
+        found = plain(self, index)
+        assert len(found[0]) == 2
+        return found
+
+    monkeypatch.setattr(batches.Crops, "__getitem__", note)
+    monkeypatch.setattr(distribution, "scope", lambda config, batch: contextlib.nullcontext())
+    monkeypatch.setattr(distribution, "check_epochs", lambda config, epochs: None)
+    monkeypatch.setattr(distribution, "part", lambda crops, config: distribution._Part(crops, 1, 2))
+    trained(tmp_path, data, batch=4, epochs=2, steps_per_epoch=3, distribution={"device": "cpu", "machines": 2})
+    assert set(asked) == {(epoch, index) for epoch in (0, 1) for index in (1, 3, 5)}
+
+
+@needs_jax
+@pytest.mark.parametrize("everywhere", [[3, 3], [3, 2]])
+def test_machines_at_different_epochs_are_refused(monkeypatch: pytest.MonkeyPatch, everywhere: list[int]) -> None:
+    from jax.experimental import multihost_utils
+
+    monkeypatch.setattr(multihost_utils, "process_allgather", lambda own: np.array(everywhere)[:, None])
+    alike = everywhere == [3, 3]
+    with contextlib.nullcontext() if alike else pytest.raises(ConfigError, match="got 3, 2: copy the run's folder"):
+        distribution.check_epochs(DistributionConfig("cpu", machines=2), 3)
 
 
 COMMON = """
@@ -260,10 +292,3 @@ def test_two_machines_make_one_model_and_go_on_together(data: Path, tmp_path: Pa
     losses = [[row["loss"] for row in log(run)] for run in runs]
     assert losses[0] == losses[1]
     assert [row["crops"] for row in log(runs[0])] == ["8", "16", "24"]
-    # A machine that has forgotten where it was does not go on with the other one.
-    metadata = runs[1] / "state" / "training_metadata.json"
-    metadata.write_text(json.dumps(json.loads(metadata.read_text()) | {"epoch": 2}))
-    for status, said in on_two_machines(tmp_path, data, "--epochs", "4"):
-        assert status == 2, said
-        assert "got 3, 2" in said
-    np.testing.assert_equal(len(log(runs[0])), 3)
