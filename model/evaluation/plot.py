@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from xml.etree.ElementTree import Element, SubElement, tostring
 
 WIDTH, HEIGHT = 340, 240
-_LEFT, _RIGHT, _TOP, _BOTTOM = 36, 8, 14, 34
+_LEFT, _RIGHT, _TOP, _BOTTOM = 42, 8, 14, 34
 
 # Places on an axis, with what stands there.
 Ticks = Sequence[tuple[float, str]]

@@ -1,5 +1,6 @@
 """The charts of a study, as inline SVG (see `model.evaluation.plot`)."""
 
+import itertools
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -11,6 +12,8 @@ from model.tuning.rows import Row, words
 
 # Room beside the outermost values, as a share of the axis.
 _MARGIN = 0.06
+# On an axis, at most one more than this.
+_TICKS = 5
 # A bar's name has room for so many letters, and so have all choices of a parameter together.
 _LETTERS = 50
 
@@ -26,7 +29,7 @@ class _Axis:
 def history(found: Sequence[Row], maximize: bool) -> str:
     """The value of every trial, in the order in which they began, and the best one so far."""
     chart, shown, up = plot("History"), _shown(found), _up(found)
-    across = _numbers(0, max((of.trial for of in found), default=1) or 1, False, "{:.0f}", 3)
+    across = _numbers(0, max([1, *(of.trial for of in found)]), least=1)
     chart.ticks_up(up.ticks)
     chart.ticks_across(across.ticks)
     chart.across("trial; the line is the best so far")
@@ -83,26 +86,37 @@ def _up(found: Sequence[Row]) -> _Axis:
     values = [of.value for of in found if of.state == "complete" and of.value is not None] or [0.0]
     low, high = min(values), max(values)
     room = (high - low) * 0.02 or abs(high) * 0.02 or 1.0
-    return _numbers(low - room, high + room, False, "{:.4g}", 5)
+    return _numbers(low - room, high + room)
 
 
 def _across(of: Parameter) -> _Axis:
     if isinstance(of, CategoricalParameter):
         return _choices(of.choices)
-    return _numbers(of.low, of.high, of.scale == "log", "{:.3g}", 3)
+    return _powers(of.low, of.high) if of.scale == "log" else _numbers(of.low, of.high, least=int(of.kind == "int"))
 
 
-def _numbers(low: float, high: float, log: bool, form: str, ticks: int) -> _Axis:
-    """An axis of numbers; what lies outside is at its end."""
-    bend, back = (math.log, math.exp) if log else (float, float)
-    start, end = bend(low), bend(high)
+def _numbers(low: float, high: float, least: float = 0) -> _Axis:
+    """An axis of numbers; what lies outside is at its end. `least` is the smallest step from tick to tick."""
+    first = math.floor(math.log10((high - low) / _TICKS))
+    steps = (factor * 10.0**power for power in itertools.count(first) for factor in (1, 2, 5))
+    step = next(step for step in steps if step >= least and (high - low) / step <= _TICKS)
+    at = [k * step for k in range(math.ceil(low / step), math.floor(high / step) + 1)]
+    return _axis(low, high, float, [(value, f"{value:.6g}") for value in at])
 
+
+def _powers(low: float, high: float) -> _Axis:
+    """An axis of numbers on a log scale."""
+    powers = range(math.ceil(math.log10(low) - 1e-9), math.floor(math.log10(high) + 1e-9) + 1)
+    at = [10.0**power for power in powers[:: -(-len(powers) // _TICKS) or 1]]
+    return _axis(low, high, math.log, [(value, f"{value:.3g}") for value in (at if len(at) > 1 else [low, high])])
+
+
+def _axis(low: float, high: float, bend: Callable[[float], float], at: Sequence[tuple[float, str]]) -> _Axis:
     def place(value: object) -> float:
-        share = (bend(float(str(value))) - start) / (end - start)
+        share = (bend(float(str(value))) - bend(low)) / (bend(high) - bend(low))
         return _MARGIN + (1 - 2 * _MARGIN) * min(max(share, 0.0), 1.0)
 
-    at = [back(start + (end - start) * k / (ticks - 1)) for k in range(ticks)]
-    return _Axis(place, [(place(value), form.format(value)) for value in at])
+    return _Axis(place, [(place(value), words) for value, words in at])
 
 
 def _choices(choices: Sequence[object]) -> _Axis:

@@ -13,22 +13,22 @@ import threading
 _PATIENCE_S = 20
 
 
-def main(command: list[str]) -> int:
+def main(command: list[str], patience_s: float = _PATIENCE_S) -> int:
     """Runs a command to its end; returns its exit status, as a shell does: 128 and the signal, if it was one."""
     # What is open here and can be inherited is meant to be: the lock of the study.
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, close_fds=False)  # noqa: S603  # as it was asked to
-    threading.Thread(target=_end, args=(process,), daemon=True).start()
+    threading.Thread(target=_end, args=(process, patience_s), daemon=True).start()
     status = process.wait()
     return status if status >= 0 else 128 - status
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def _end(process: subprocess.Popen[bytes], patience_s: float) -> None:
     """Waits until the leash is let go of, and ends the command."""
     while os.read(0, 1):
         pass
     process.terminate()
     try:
-        process.wait(_PATIENCE_S)
+        process.wait(patience_s)
     except subprocess.TimeoutExpired:
         process.kill()
 

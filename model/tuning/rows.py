@@ -81,15 +81,23 @@ def rows(study: optuna.Study, config: TuneConfig) -> list[Row]:
 def importance(study: optuna.Study) -> dict[str, float]:
     """What share each parameter has in a trial being one of the best quarter; the largest first.
 
+    Trials that were stopped count as the worst ones: without them, what makes trials hopeless would not seem to matter.
     Empty where there is one parameter, or too few trials to say.
     """
-    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    if len(complete) < _LEAST_TRIALS or len(complete[0].params) < 2:
+    ended = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
+    complete = [of.value for of in ended if of.state == TrialState.COMPLETE and of.value is not None]
+    if len(complete) < _LEAST_TRIALS or len(ended[0].params) < 2:
         return {}
+    maximize = study.direction == optuna.study.StudyDirection.MAXIMIZE
+    worst = min(complete) if maximize else max(complete)
+    compared = optuna.create_study(direction=study.direction)
+    for of in ended:
+        value = of.value if of.state == TrialState.COMPLETE else worst
+        compared.add_trial(optuna.trial.create_trial(params=of.params, distributions=of.distributions, value=value))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # where all are alike, it says so, and all matter the same
         # Optuna's own best tenth would be two trials of a study of twenty.
-        shares = get_param_importances(study, evaluator=PedAnovaImportanceEvaluator(target_quantile=0.25))
+        shares = get_param_importances(compared, evaluator=PedAnovaImportanceEvaluator(target_quantile=0.25))
     return dict(sorted(shares.items(), key=lambda each: -each[1]))
 
 

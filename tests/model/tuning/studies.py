@@ -47,15 +47,6 @@ def read(folder: Path, **changes: Any) -> TuneConfig:
     return config_file.load(TuneConfig, settings(folder, **changes))
 
 
-def grid_of(name: str, *values: object) -> dict[str, Any]:
-    """A grid's points of one parameter, in this order: a seed that leaves them so has no need to be looked for."""
-    return {
-        "method": "grid",
-        "trials": None,
-        "parameters": [{"kind": "categorical", "name": name, "choices": [*values]}],
-    }
-
-
 def run(config: TuneConfig, wait: Callable[[], None] = pause) -> optuna.Study:
     return study.run(config, command, wait)
 

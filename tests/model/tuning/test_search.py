@@ -68,7 +68,7 @@ def made(parameters: tuple[Parameter, ...], folder: Path, method: Any = "random"
 
 
 def asked(config: TuneConfig, some: int, study: optuna.Study | None = None) -> list[search.Values]:
-    """What the next trials are to try, each after the one before is complete, with a value that hangs on what it tried."""
+    """What the next trials try, each after the one before is complete, with a value that hangs on what it tries."""
     study = study or search.open_study(config, {})
     found: list[search.Values] = []
     while len(found) < some and (trial := search.ask(study, config)):
