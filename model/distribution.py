@@ -64,7 +64,7 @@ def scope(config: DistributionConfig, batch: int) -> AbstractContextManager[Any]
     try:
         return {"tensorflow": _tensorflow, "jax": _jax, "torch": _torch}[backend](config)
     except (RuntimeError, ValueError) as error:
-        reason = " ".join(str(error).split())
+        reason = " ".join(str(error).split()).rstrip(".")
         raise ConfigError(
             f"distribution: expected {_described(config)} that {backend} can use, got: {reason}: docs/training.md "
             "(Machines) says what that takes"
