@@ -68,3 +68,10 @@ def test_the_fingerprint_follows_what_shapes_the_result() -> None:
     ]
     assert len({settings_id(config) for config in same}) == 1
     assert len({settings_id(config) for config in [*same, *other]}) == 1 + len(other)
+
+
+def test_the_settings_of_the_project_fit() -> None:
+    files = sorted(Path("configs/pipeline").glob("*.yaml"))
+    assert len(files) > 1
+    for file in files:
+        load_config(file)
