@@ -15,17 +15,23 @@ from model.tuning.config import TuneConfig
 
 def main(arguments: list[str] | None = None) -> int:
     """The command; returns its exit status: 1 if no trial is complete, 2 if the command is wrong, 130 after Ctrl-C."""
-    parser = argparse.ArgumentParser("model.tune", description="Searches the settings of a training, or goes on.")
+    parser = argparse.ArgumentParser(
+        "model.tune",
+        description="Searches the settings of a training, or goes on searching them.",
+        epilog="Any other key of the config is an option too: --early_stopping.percentile=25, --fixed.epochs=2.",
+        allow_abbrev=False,
+    )
     parser.add_argument("--config", type=Path, required=True, help="a file of configs/tune/")
     parser.add_argument("--study", help="folder of the study")
     parser.add_argument("--data", help="folder of the data sets, for every trial")
-    parser.add_argument("--trials", type=int, help="how many; more than before, and a study goes on")
+    parser.add_argument("--trials", type=int, help="how many; with more than before, a study goes on")
     parser.add_argument("--parallel", type=int, help="trials at a time")
-    options = vars(parser.parse_args(arguments))
+    known, others = parser.parse_known_args(arguments)
+    options = vars(known)
     path = options.pop("config")
     options["fixed.data"] = options.pop("data")
     try:
-        config = config_file.load(TuneConfig, path, options)
+        config = config_file.load(TuneConfig, path, options | config_file.overrides(others))
         if importlib.util.find_spec("optuna") is None:
             raise ConfigError("tuning needs the package optuna, which is not installed: install airplane-finder[tune]")
         return _tune(config)

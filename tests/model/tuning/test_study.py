@@ -243,7 +243,8 @@ def test_several_trials_that_were_broken_off_go_on(tmp_path: Path, whole: Callab
     kill_at(gate, file)
     config = config_file.load(TuneConfig, file)
     run(config)
-    assert timeless(found(config)) == timeless(whole("random"))
+    # How far the other trials are at the kill is a matter of time, and so is what a trial that had no values yet tries.
+    assert [row[:2] for row in timeless(found(config))] == [row[:2] for row in timeless(whole("random"))]
     assert starts(config)[1] == 2
     assert all(epochs_in_log(config, trial) == ["0", "1", "2"] for trial in range(4))
 
