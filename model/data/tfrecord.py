@@ -1,4 +1,4 @@
-"""Tiles in TFRecord files: how one is written, and an endless row of batches of them.
+"""Tiles in TFRecord files: how one is written, and an endless row of them.
 
 A record is a `tf.train.Example`: `image` (a JPEG), `boxes` and `ignored` (4N numbers: xmin, ymin, xmax, ymax in pixels
 of the tile, corner origin) and `name` (the photo's, and the tile's corner there).
@@ -7,7 +7,7 @@ of the tile, corner origin) and `name` (the photo's, and the tile's corner there
 import io
 import re
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,11 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from geo.errors import ConfigError
-from model.data import augment
 from model.data.tiles import Tile
-
-#: Makes targets of airplanes (N, 4), boxes to ignore (M, 4), height and width, as `assignment.targets` does.
-Targets = Callable[[NDArray[np.float64], NDArray[np.float64], int, int], NDArray[np.float32]]
 
 _SHARD = re.compile(r"(.*)-(\d+)-of-(\d+)\.tfrecord")
 _REMEDY = "make them with python -m model.datagen"
@@ -82,49 +78,31 @@ def read(pattern: str, cache: bool = False) -> Records:
     return Records(kept, count, sides[0])
 
 
-def batches(
-    records: Records,
-    targets: Targets,
-    *,
-    batch: int,
-    seed: int,
-    start: int = 0,
-    shuffle_buffer: int = 0,
-    augmented: bool = True,
-) -> tf.data.Dataset:
-    """Batches of tiles without end; all tiles come once before any comes again.
+def row(records: Records, seed: int, start: int = 0, shuffle_buffer: int = 0) -> tf.data.Dataset:
+    """The tiles without end; all of them come once before any comes again, each time in an order of its own.
 
-    The tiles are an endless row, a function of the records, the seed and the buffer alone. So one can go on anywhere.
+    The row is a function of the records, the seed and the buffer alone. So one can go on with it anywhere.
 
     Args:
         records: the tiles.
-        targets: makes what the network is to say of a tile.
-        batch: tiles in a batch.
-        seed: of order and changes.
+        seed: of the order.
         start: place in the row of the first tile.
         shuffle_buffer: tiles among which the next one is drawn; 0: they come in the order of the files.
-        augmented: change each tile (`augment.change`).
 
     Returns:
-        Pixels (batch, side, side, 3) uint8, and targets (batch, ...) float32.
+        What `parse` says of each.
     """
-    side = records.side_px
 
-    def example(
-        place: int, pixels: NDArray[np.uint8], boxes: NDArray[np.float32], ignored: NDArray[np.float32]
-    ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-        airplanes, others = boxes.astype(np.float64), ignored.astype(np.float64)
-        if augmented:
-            generator = np.random.default_rng([seed, place])
-            pixels, airplanes, others = augment.change(pixels, airplanes, others, generator)
-        return pixels, targets(airplanes, others, side, side)
+    def one_pass(number: Any) -> tf.data.Dataset:
+        if not shuffle_buffer:
+            return records.dataset
+        # Inside of a graph this is the graph's seed: whatever seed TensorFlow has, these two numbers make the order.
+        tf.random.set_seed(seed + 1)
+        return records.dataset.shuffle(shuffle_buffer, seed=number, reshuffle_each_iteration=False)
 
-    def mapped(place: Any, record: Any) -> Any:
-        return tuple(tf.numpy_function(example, [place, *parse(record)], [tf.uint8, tf.float32]))
-
-    row = _endless(records, shuffle_buffer, seed, start).enumerate(start)
-    examples = row.map(mapped, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    return examples.batch(batch, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
+    first, skipped = divmod(start, records.count)
+    endless = tf.data.Dataset.range(first, tf.int64.max).flat_map(one_pass).skip(skipped)
+    return endless.map(parse, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
 
 
 def parse(record: Any) -> tuple[Any, Any, Any]:
@@ -135,20 +113,6 @@ def parse(record: Any) -> tuple[Any, Any, Any]:
     # As Pillow decodes, and so the pipeline.
     pixels = tf.io.decode_jpeg(found["image"], channels=3, dct_method="INTEGER_ACCURATE")
     return pixels, found["boxes"], found["ignored"]
-
-
-def _endless(records: Records, shuffle_buffer: int, seed: int, start: int) -> tf.data.Dataset:
-    """The records again and again, each time in an order of its own, from the place `start` on."""
-
-    def one_pass(number: Any) -> tf.data.Dataset:
-        if not shuffle_buffer:
-            return records.dataset
-        # Inside of a graph this is the graph's seed: whatever seed TensorFlow has, these two numbers make the order.
-        tf.random.set_seed(seed + 1)
-        return records.dataset.shuffle(shuffle_buffer, seed=number, reshuffle_each_iteration=False)
-
-    first, skipped = divmod(start, records.count)
-    return tf.data.Dataset.range(first, tf.int64.max).flat_map(one_pass).skip(skipped)
 
 
 def _check_whole(pattern: str, files: Sequence[str]) -> None:

@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from geo.errors import ConfigError
-from model import assignment
-from model.data import augment, tfrecord
+from model.data import tfrecord
 from model.data.crops import Crop
 from model.data.tiles import Tile
 from tests.model.data.tile_records import SIDE, made_up_tile, write, write_files
@@ -26,18 +25,14 @@ def pattern(tmp_path_factory: pytest.TempPathFactory) -> str:
     return write_files(tmp_path_factory.mktemp("records"))
 
 
-def number(boxes: NDArray[np.float64], ignored: NDArray[np.float64], height: int, width: int) -> NDArray[np.float32]:
-    """A target that tells which tile it is of."""
-    assert (height, width) == (SIDE, SIDE)
-    return boxes[:1, 0].astype(np.float32)
-
-
-def order(pattern: str, count: int, cache: bool = False, **options: Any) -> list[int]:
+def order(pattern: str, count: int, cache: bool = False, **options: int) -> list[int]:
     """The numbers of the first tiles of a row."""
-    row = tfrecord.batches(
-        tfrecord.read(pattern, cache), number, **{"batch": 1, "seed": 3, "augmented": False} | options
-    )
-    return [int(target) for _, targets in row.take(count).as_numpy_iterator() for target in targets.ravel()]
+    row = tfrecord.row(tfrecord.read(pattern, cache), **{"seed": 3} | options)
+    return numbers(row, count)
+
+
+def numbers(row: Any, count: int) -> list[int]:
+    return [int(boxes[0, 0]) for _, boxes, _ in row.take(count).as_numpy_iterator()]
 
 
 BOXES = hnp.arrays(np.float32, st.tuples(st.integers(0, 6), st.just(4)), elements=st.floats(0, 256, width=32))
@@ -115,28 +110,9 @@ def test_what_is_cached_is_read_only_once(tmp_path: Path) -> None:
     records = tfrecord.read(write_files(tmp_path), cache=True)
     for file in tmp_path.iterdir():
         file.unlink()
-    for options in ({}, {"shuffle_buffer": 4}):
-        row = tfrecord.batches(records, number, batch=5, seed=1, augmented=False, **options)
-        found = [int(target) for _, targets in row.take(6).as_numpy_iterator() for target in targets.ravel()]
-        assert sorted(found) == sorted(3 * list(range(TILES)))
-
-
-def test_a_tile_is_changed_as_a_crop_is_and_its_targets_with_it(pattern: str) -> None:
-    records = tfrecord.read(pattern)
-    plain = tfrecord.batches(records, assignment.targets, batch=TILES, seed=3, augmented=False)
-    changed = tfrecord.batches(records, assignment.targets, batch=TILES, seed=3)
-    (before, targets_before), (after, targets_after) = (next(iter(row.as_numpy_iterator())) for row in (plain, changed))
-    assert (after.shape, after.dtype) == ((TILES, SIDE, SIDE, 3), np.uint8)
-    for place in range(TILES):
-        crop = made_up_tile(place).crop
-        np.testing.assert_array_equal(targets_before[place], assignment.targets(crop.boxes, crop.ignored, SIDE, SIDE))
-        generator = np.random.default_rng([3, place])
-        pixels, boxes, ignored = augment.change(before[place], crop.boxes, crop.ignored, generator)
-        np.testing.assert_array_equal(after[place], pixels)
-        np.testing.assert_array_equal(targets_after[place], assignment.targets(boxes, ignored, SIDE, SIDE))
-    # The next time they are changed otherwise.
-    again = [pixels for pixels, _ in changed.take(2).as_numpy_iterator()][1]
-    assert all((again[place] != after[place]).any() for place in range(TILES))
+    for buffer in (0, 4):
+        row = tfrecord.row(records, seed=1, shuffle_buffer=buffer)
+        assert sorted(numbers(row, 30)) == sorted(3 * list(range(TILES)))
 
 
 def test_no_files_are_refused(tmp_path: Path) -> None:

@@ -1,13 +1,21 @@
-from collections.abc import Iterator
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
+from geo.errors import ConfigError
 from model import assignment
-from model.data.tile_batches import Batch, Tiles
+from model.data import augment, tfrecord
+from model.data.tfrecord import Records
+from model.data.tile_batches import Tiles
 from model.training_config import RecordsConfig
-from tests.model.data.tile_records import SIDE, write_files
+from tests.model.data.tile_records import SIDE, made_up_tile, write_files
+
+Boxes = NDArray[np.float64]
 
 STEPS, BATCH = 3, 2
 
@@ -45,32 +53,72 @@ def test_a_batch_depends_on_seed_epoch_and_index_alone(pattern: str) -> None:
     assert (tiles(pattern, seed=4)[0][0] != row[0, 0][0]).any()
 
 
+def unchanged(pattern: str) -> Tiles:
+    """Ten tiles in the order of the files, six to an epoch."""
+    return Tiles(RecordsConfig(pattern, shuffle_buffer=0, augment=False), BATCH, STEPS, 3, assignment.targets)
+
+
 def test_an_epoch_goes_on_where_the_one_before_has_ended(pattern: str) -> None:
-    # Ten tiles, six to an epoch, unshuffled and unchanged: the fourth batch of all begins with the seventh.
-    plain = Tiles(RecordsConfig(pattern, shuffle_buffer=0, augment=False), BATCH, STEPS, 3, assignment.targets)
-    first = plain[0][0]
-    plain.epoch = 1
-    plain[0], plain[1]
-    np.testing.assert_array_equal(plain[2][0], first)
-    assert plain._place == 6
+    used = unchanged(pattern)
+    first = used[0][0]
+    used.epoch = 1
+    found = [used[index][0] for index in range(STEPS)]
+    assert (found[0] != first).any()
+    np.testing.assert_array_equal(found[2], first)
+
+
+def test_a_tile_is_changed_as_a_crop_is_and_its_targets_with_it(pattern: str) -> None:
+    plain, changed = unchanged(pattern), tiles(pattern)
+    changed.config = RecordsConfig(pattern, shuffle_buffer=0)
+    (before, targets_before), (after, targets_after) = plain[1], changed[1]
+    for place in (2, 3):
+        crop = made_up_tile(place).crop
+        wanted = assignment.targets(crop.boxes, crop.ignored, SIDE, SIDE)
+        np.testing.assert_array_equal(targets_before[place - 2], wanted)
+        generator = np.random.default_rng([3, place])
+        pixels, boxes, ignored = augment.change(before[place - 2], crop.boxes, crop.ignored, generator)
+        np.testing.assert_array_equal(after[place - 2], pixels)
+        np.testing.assert_array_equal(targets_after[place - 2], assignment.targets(boxes, ignored, SIDE, SIDE))
+
+
+def test_targets_are_whatever_the_network_is_to_say(pattern: str) -> None:
+    config = RecordsConfig(pattern, shuffle_buffer=0, augment=False)
+
+    def numbers(boxes: Boxes, ignored: Boxes, height: int, width: int) -> NDArray[np.float32]:
+        return np.array([boxes[0, 0], len(boxes), len(ignored), height, width], np.float32)
+
+    found = Tiles(config, BATCH, STEPS, 3, numbers)[1][1]
+    np.testing.assert_array_equal(found, [[2, 1, 0, SIDE, SIDE], [3, 3, 1, SIDE, SIDE]])
 
 
 def test_what_lies_ahead_is_not_looked_for_anew(pattern: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    times: list[int] = []
-    plain = Tiles._from
+    starts: list[int] = []
+    plain = tfrecord.row
 
-    def looked_for(self: Tiles, place: int) -> Iterator[Batch]:
-        times.append(place)
-        return plain(self, place)
+    def row(records: Records, seed: int, start: int, shuffle_buffer: int) -> Any:
+        starts.append(start)
+        return plain(records, seed, start, shuffle_buffer)
 
-    monkeypatch.setattr(Tiles, "_from", looked_for)
-    used = tiles(pattern)
-    for used.epoch in range(3):
+    monkeypatch.setattr(tfrecord, "row", row)
+    used = tiles(pattern, epoch=1)
+    for used.epoch in range(1, 4):
         for index in (0, 2):
             used[index]
-    assert times == [0]
+    assert starts == [STEPS * BATCH]
+
+
+def test_a_program_that_is_done_ends(pattern: str) -> None:
+    # Threads that make what nobody takes any more must not hold it.
+    program = (
+        "from model import assignment\n"
+        "from model.data.tile_batches import Tiles\n"
+        "from model.training_config import RecordsConfig\n"
+        f"tiles = Tiles(RecordsConfig({pattern!r}), 2, 3, 1, assignment.targets)\n"
+        "tiles[0]\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, timeout=300)
 
 
 def test_the_folder_is_looked_at_before_any_training(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="found none"):
+    with pytest.raises(ConfigError, match="found none"):
         tiles(str(tmp_path / "*"))
