@@ -38,7 +38,7 @@ class Row:
         state: `complete`; `stopped` early, as hopeless; `running`; or `failed`.
         value: of the metric: the last one, if there is one; none of what failed.
         parameters: what it tried, by the name of the setting.
-        epochs: how many of them have a value of the metric.
+        epochs: that were behind it at the last value of the metric.
         seconds: that it ran, over all starts.
         reason: why it failed, empty if it did not.
     """
@@ -61,7 +61,7 @@ def row(trial: FrozenTrial, parameters: tuple[Parameter, ...]) -> Row:
         state=state,
         value=None if state == "failed" else last,
         parameters=search.decoded(parameters, trial.params),
-        epochs=len(known),
+        epochs=max(known, default=-1) + 1,
         seconds=float(trial.user_attrs.get(SECONDS, 0.0)),
         reason=str(trial.user_attrs.get(REASON, "")),
     )
