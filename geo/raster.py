@@ -226,17 +226,23 @@ class RasterReader:
         """
         image = np.zeros((tile.window.height, tile.window.width, 3), dtype=np.uint8)
         inside = tile.window.intersection(Window(0, 0, tile.level.width, tile.level.height))
-        image[: inside.height, : inside.width] = self._bands_last(inside, tile.level)
+        self._fill(image[: inside.height, : inside.width], inside, tile.level)
         return image
 
     def read_window(self, window: Window, level: Level) -> ImageArray:
         """Returns the pixels of a window inside the level, uint8 (height, width, 3); as `read_tile` otherwise."""
-        return np.ascontiguousarray(np.broadcast_to(self._bands_last(window, level), (window.height, window.width, 3)))
+        image = np.empty((window.height, window.width, 3), dtype=np.uint8)
+        self._fill(image, window, level)
+        return image
 
-    def _bands_last(self, window: Window, level: Level) -> ImageArray:
-        """Returns the pixels of a window inside the level, uint8 (height, width, 3 or 1)."""
+    def _fill(self, image: ImageArray, window: Window, level: Level) -> None:
+        """Reads a window inside the level into `image`, uint8 (height, width, 3), without a copy between."""
         dataset = self._dataset(level)
-        return np.asarray(np.moveaxis(self._read(dataset.read, dataset, window, level), 0, -1))
+        if len(self._bands) == 3:
+            self._read(dataset.read, dataset, window, level, out=np.moveaxis(image, -1, 0))
+        else:
+            band = self._read(dataset.read, dataset, window, level, out=np.empty((1, *image.shape[:2]), np.uint8))
+            image[:] = band[0, :, :, None]
 
     def is_empty(self, tile: Tile) -> bool:
         """Says whether the scene marks everything in the tile's window as missing (nodata, mask or alpha).
@@ -248,20 +254,22 @@ class RasterReader:
             return False
         inside = tile.window.intersection(Window(0, 0, tile.level.width, tile.level.height))
         dataset = self._dataset(tile.level)
-        return not self._read(dataset.read_masks, dataset, inside, tile.level).any()
+        out = np.empty((len(self._bands), inside.height, inside.width), np.uint8)
+        return not self._read(dataset.read_masks, dataset, inside, tile.level, out).any()
 
-    def _read(self, read: Any, dataset: Any, window: Window, level: Level) -> Any:
-        """Calls `dataset.read` or `dataset.read_masks` for a window of the level: (bands, height, width)."""
+    def _read(self, read: Any, dataset: Any, window: Window, level: Level, out: ImageArray) -> ImageArray:
+        """Calls `dataset.read` or `dataset.read_masks` for a window of the level into `out`, (bands, height, width)."""
         by_x, by_y = dataset.width / level.width, dataset.height / level.height
         left, right = _snapped(window.col * by_x), _snapped(window.right * by_x)
         top, bottom = _snapped(window.row * by_y), _snapped(window.bottom * by_y)
         with _reading(self._uri, _scene_window(window, level)):
-            return read(
+            read(
                 self._bands,
                 window=rasterio.windows.Window(left, top, right - left, bottom - top),
-                out_shape=(len(self._bands), window.height, window.width),
+                out=out,
                 resampling=Resampling.bilinear if min(by_x, by_y) < 1 else Resampling.average,
             )
+        return out
 
     def _dataset(self, level: Level) -> Any:
         """Returns the coarsest overview whose pixels are not coarser than the level's, or the scene itself."""
