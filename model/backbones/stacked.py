@@ -1,7 +1,7 @@
 """What the plain backbones share: convolutions that are normalised, in stages with max pooling between them.
 
 Depth is counted in convolutions, as their descriptions do, one after the other: the first, modules of two each, and the
-last, which is the head's (see `model.grid_detector`). An odd number has one plain 3x3 convolution more, after the
+last, which is the head's (see `model.grid.detector`). An odd number has one plain 3x3 convolution more, after the
 first. Nothing is ever folded (see `model.normalization`): names of normalisations do not end as that looks for.
 """
 

@@ -7,8 +7,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from model import grid_assignment, grid_decode
-from model.grid_detector import GridConfig
+from model.grid import assignment, decode
+from model.grid.detector import GridConfig
 
 
 def grid_loss(target: Any, cells: Any, config: GridConfig) -> Any:
@@ -18,8 +18,8 @@ def grid_loss(target: Any, cells: Any, config: GridConfig) -> Any:
     however many airplanes there are.
 
     Args:
-        target: (B, h, w, boxes, 5), see `model.grid_assignment.targets`.
-        cells: raw cells (B, h, w, boxes, 5), see `model.grid_detector.build`.
+        target: (B, h, w, boxes, 5), see `model.grid.assignment.targets`.
+        cells: raw cells (B, h, w, boxes, 5), see `model.grid.detector.build`.
         config: of the detector.
     """
     weighed = zip(config.loss_weights, parts(config).values(), strict=True)
@@ -37,21 +37,21 @@ def parts(config: GridConfig) -> dict[str, Callable[[Any, Any], Any]]:
 
 def plane_loss(target: Any, cells: Any) -> Any:
     """Cross-entropy of no plane or plane."""
-    plane = ops.cast(target[..., grid_assignment.PLANE], "int32")
-    entropy = ops.sparse_categorical_crossentropy(plane, cells[..., grid_decode.LOGITS], from_logits=True)
-    return _mean(entropy * target[..., grid_assignment.COUNTED], target)
+    plane = ops.cast(target[..., assignment.PLANE], "int32")
+    entropy = ops.sparse_categorical_crossentropy(plane, cells[..., decode.LOGITS], from_logits=True)
+    return _mean(entropy * target[..., assignment.COUNTED], target)
 
 
 def position_loss(target: Any, cells: Any, cell_grow: float) -> Any:
     """Squared distance of centres in half cells, where there is a plane."""
-    away = grid_decode.offsets(cells, cell_grow) - target[..., grid_assignment.POSITION]
-    return _mean(ops.sum(ops.square(away), axis=-1) * target[..., grid_assignment.PLANE], target)
+    away = decode.offsets(cells, cell_grow) - target[..., assignment.POSITION]
+    return _mean(ops.sum(ops.square(away), axis=-1) * target[..., assignment.PLANE], target)
 
 
 def size_loss(target: Any, cells: Any) -> Any:
     """Squared difference of sides as shares of 256 px, where there is a plane."""
-    larger = grid_decode.sizes(cells) - target[..., grid_assignment.SIZE]
-    return _mean(ops.square(larger) * target[..., grid_assignment.PLANE], target)
+    larger = decode.sizes(cells) - target[..., assignment.SIZE]
+    return _mean(ops.square(larger) * target[..., assignment.PLANE], target)
 
 
 class GridLoss(keras.losses.Loss):  # type: ignore[misc]  # Keras publishes no types
@@ -68,4 +68,4 @@ class GridLoss(keras.losses.Loss):  # type: ignore[misc]  # Keras publishes no t
 
 def _mean(values: Any, target: Any) -> Any:
     """The sum over the number of slots that are counted, at least 1."""
-    return ops.sum(values) / ops.maximum(ops.sum(target[..., grid_assignment.COUNTED]), 1.0)
+    return ops.sum(values) / ops.maximum(ops.sum(target[..., assignment.COUNTED]), 1.0)

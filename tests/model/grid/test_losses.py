@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from keras import ops
 from numpy.typing import NDArray
 
-from model import grid_assignment
-from model.grid_assignment import COUNTED, PLANE, POSITION, SIZE
-from model.grid_detector import GridConfig
-from model.grid_losses import GridLoss, grid_loss, parts
-from tests.model.grid_cells import ideal
+from model.grid import assignment
+from model.grid.assignment import COUNTED, PLANE, POSITION, SIZE
+from model.grid.detector import GridConfig
+from model.grid.losses import GridLoss, grid_loss, parts
+from tests.model.grid.cells import ideal
 
 CONFIG = GridConfig()
 PLAIN = GridConfig(assignment="plain")
@@ -23,7 +23,7 @@ Cells = NDArray[np.float32]
 
 
 def target(config: GridConfig = CONFIG, boxes: NDArray[np.float64] = TRUTH) -> Cells:
-    return grid_assignment.targets(boxes, HIDDEN, 64, 64, config)[None]
+    return assignment.targets(boxes, HIDDEN, 64, 64, config)[None]
 
 
 def drawn_cells(seed: int) -> Cells:

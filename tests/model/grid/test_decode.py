@@ -7,17 +7,17 @@ from hypothesis import strategies as st
 from keras import ops
 from numpy.typing import NDArray
 
-from model import grid_assignment, grid_decode
-from model.grid_assignment import PLANE
-from model.grid_detector import GridConfig
-from tests.model.grid_cells import ideal
+from model.grid import assignment, decode
+from model.grid.assignment import PLANE
+from model.grid.detector import GridConfig
+from tests.model.grid.cells import ideal
 
 NONE = np.zeros((0, 4))
 Rule = Literal["swarm", "plain"]
 
 
 def decoded(cells: NDArray[np.floating], config: GridConfig) -> NDArray[np.float32]:
-    return np.asarray(ops.convert_to_numpy(grid_decode.boxes(ops.convert_to_tensor(cells, "float32"), config)))
+    return np.asarray(ops.convert_to_numpy(decode.boxes(ops.convert_to_tensor(cells, "float32"), config)))
 
 
 def drawn_boxes(seed: int, count: int, height: int, width: int) -> NDArray[np.float64]:
@@ -54,11 +54,11 @@ def test_a_detector_that_says_its_targets_gives_the_truth_back(
     seed: int, count: int, grid: Literal[4, 8, 16], boxes: Literal[1, 2, 4], rule: Rule, size: tuple[int, int]
 ) -> None:
     config = GridConfig(grid=grid, boxes=boxes, assignment=rule)
-    truth = grid_assignment.squares(drawn_boxes(seed, count, *size))
-    target = grid_assignment.targets(truth, NONE, *size, config)
+    truth = assignment.squares(drawn_boxes(seed, count, *size))
+    target = assignment.targets(truth, NONE, *size, config)
     cells = ideal(target, config)[None]
     plane = target[..., PLANE] > 0
-    np.testing.assert_array_equal(ops.convert_to_numpy(grid_decode.scores(cells))[0] > 0.5, plane)
+    np.testing.assert_array_equal(ops.convert_to_numpy(decode.scores(cells))[0] > 0.5, plane)
     told = decoded(cells, config)[0][plane]
     # Every box is one of the truth.
     errors = np.abs(told[:, None] - truth[None]).max(axis=2, initial=0)
@@ -73,7 +73,7 @@ def test_scores_are_the_softmax_of_the_logits() -> None:
     cells = np.zeros((1, 1, 1, 4, 5), np.float32)
     cells[0, 0, 0, :, 3] = [0, 1, 40, -40]
     cells[0, 0, 0, :, 4] = [0, 1 + np.log(3), -40, 40]
-    np.testing.assert_allclose(ops.convert_to_numpy(grid_decode.scores(cells))[0, 0, 0], [0.5, 0.75, 0, 1], atol=1e-6)
+    np.testing.assert_allclose(ops.convert_to_numpy(decode.scores(cells))[0, 0, 0], [0.5, 0.75, 0, 1], atol=1e-6)
 
 
 @pytest.mark.parametrize("value", [1e3, 1e30, -1e30])

@@ -3,15 +3,15 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from model.grid_assignment import PLANE, POSITION, SIZE
-from model.grid_detector import GridConfig
+from model.grid.assignment import PLANE, POSITION, SIZE
+from model.grid.detector import GridConfig
 
 # tanh and the logistic function reach their bounds nowhere, but in float32 they come as near as this.
 _NEARLY = 1 - 1e-7
 
 
 def ideal(target: NDArray[np.float32], config: GridConfig, logit: float = 20.0) -> NDArray[np.float32]:
-    """Raw cells that say a target (..., boxes, 5), written from the words of `model.grid_detector.build`."""
+    """Raw cells that say a target (..., boxes, 5), written from the words of `model.grid.detector.build`."""
     plane = target[..., PLANE] > 0
     cells = np.zeros((*target.shape[:-1], 5))
     cells[..., :2] = np.arctanh(np.clip(target[..., POSITION] / config.cell_grow, -_NEARLY, _NEARLY))

@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from keras import ops
 
-from model.grid_detector import TILE_PX, GridConfig
+from model.grid.detector import TILE_PX, GridConfig
 
 # Channels of a raw cell's box.
 POSITION: Final = slice(0, 2)
@@ -16,7 +16,7 @@ def boxes(cells: Any, config: GridConfig) -> Any:
     """Boxes that cells describe.
 
     Args:
-        cells: raw cells (B, h, w, boxes, 5), see `model.grid_detector.build`.
+        cells: raw cells (B, h, w, boxes, 5), see `model.grid.detector.build`.
         config: of the detector that says them.
 
     Returns:

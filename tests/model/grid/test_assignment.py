@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from model import grid_assignment
-from model.grid_assignment import COUNTED, PLANE, POSITION, SIZE
-from model.grid_detector import GridConfig
+from model.grid import assignment
+from model.grid.assignment import COUNTED, PLANE, POSITION, SIZE
+from model.grid.detector import GridConfig
 
 NONE = np.zeros((0, 4))
 Boxes = NDArray[np.float64]
@@ -26,7 +26,7 @@ def at(*centres: tuple[float, float], side: float = 10.0) -> Boxes:
 
 def taught(boxes: Boxes, rule: Rule = "swarm", slots: Literal[1, 2, 4] = 2) -> dict[tuple[int, int], list[int | None]]:
     """By row and column, the number of the airplane in each slot of the cells that have any; told by its size."""
-    target = grid_assignment.targets(boxes, NONE, HEIGHT, WIDTH, GridConfig(boxes=slots, assignment=rule))
+    target = assignment.targets(boxes, NONE, HEIGHT, WIDTH, GridConfig(boxes=slots, assignment=rule))
     sizes = ((boxes[:, 2] - boxes[:, 0]) / 256).astype(np.float32).tolist()
     return {
         (row, col): [sizes.index(slot[SIZE]) if slot[PLANE] else None for slot in target[row, col]]
@@ -84,25 +84,25 @@ def test_a_centre_on_the_border_is_in_the_cell_after_it() -> None:
 
 def test_what_is_taught_is_the_square_of_the_longer_side() -> None:
     boxes = np.array([[10.0, 20, 40, 30], [3, 4, 5, 10]])
-    squares = grid_assignment.squares(boxes)
+    squares = assignment.squares(boxes)
     np.testing.assert_array_equal(squares, [[10, 10, 40, 40], [1, 4, 7, 10]])
     for rule in ("swarm", "plain"):
         config = GridConfig(assignment=rule)
-        of_boxes, of_squares = (grid_assignment.targets(some, NONE, 64, 64, config) for some in (boxes, squares))
+        of_boxes, of_squares = (assignment.targets(some, NONE, 64, 64, config) for some in (boxes, squares))
         np.testing.assert_array_equal(of_boxes, of_squares)
     assert of_boxes[1, 1, 0, SIZE] == np.float32(30 / 256)
     np.testing.assert_allclose(of_boxes[1, 1, 0, POSITION], [1 / 8, 1 / 8])
 
 
 def test_no_side_is_taught_that_cannot_be_said() -> None:
-    target = grid_assignment.targets(np.array([[10.0, 10, 400, 300]]), NONE, 512, 512, GridConfig())
+    target = assignment.targets(np.array([[10.0, 10, 400, 300]]), NONE, 512, 512, GridConfig())
     assert target[..., SIZE].max() == 1
 
 
 def test_boxes_to_ignore_count_neither_for_nor_against() -> None:
     # Small, beside a border: the two cells that could tell of it. Large: each cell whose centre lies in it as well.
     hidden = np.array([[30.0, 20, 33, 23], [33, 33, 80, 64]])
-    target = grid_assignment.targets(at((24, 24)), hidden, HEIGHT, WIDTH, GridConfig(assignment="plain"))
+    target = assignment.targets(at((24, 24)), hidden, HEIGHT, WIDTH, GridConfig(assignment="plain"))
     uncounted = {tuple(place) for place in np.argwhere(target[..., COUNTED] == 0).tolist()}
     large = {(row, col, slot) for row in (2, 3) for col in (2, 3, 4) for slot in (0, 1)}
     # The slot that has an airplane counts, the one beside it does not.
@@ -112,8 +112,8 @@ def test_boxes_to_ignore_count_neither_for_nor_against() -> None:
 
 @pytest.mark.parametrize("boxes", [1, 4])
 def test_a_picture_without_airplanes_counts_everywhere(boxes: Literal[1, 4]) -> None:
-    target = grid_assignment.targets(NONE, NONE, 100, 256, GridConfig(grid=8, boxes=boxes))
-    assert target.shape == (4, 8, boxes, grid_assignment.CHANNELS)
+    target = assignment.targets(NONE, NONE, 100, 256, GridConfig(grid=8, boxes=boxes))
+    assert target.shape == (4, 8, boxes, assignment.CHANNELS)
     assert target.dtype == np.float32
     assert (target[..., COUNTED] == 1).all()
     assert (target[..., :COUNTED] == 0).all()
@@ -144,7 +144,7 @@ def slots_by_hand(centres: list[tuple[float, float]], x: float, y: float, config
 
 
 def by_hand(boxes: Boxes, ignored: Boxes, config: GridConfig) -> NDArray[np.float32]:
-    """The rule of `grid_assignment.targets`, cell by cell and box by box."""
+    """The rule of `assignment.targets`, cell by cell and box by box."""
     cell = config.cell_px
     target = np.zeros((math.ceil(HEIGHT / cell), math.ceil(WIDTH / cell), config.boxes, 5), np.float32)
     centres = [((xmin + xmax) / 2, (ymin + ymax) / 2) for xmin, ymin, xmax, ymax in boxes]
@@ -177,7 +177,7 @@ def test_targets_follow_the_rule(
 ) -> None:
     config = GridConfig(grid=grid, boxes=boxes, assignment=rule, cell_grow=grow)
     airplanes, ignored = drawn_boxes(seed, count), drawn_boxes(seed + 1, hidden)
-    found = grid_assignment.targets(airplanes, ignored, HEIGHT, WIDTH, config)
+    found = assignment.targets(airplanes, ignored, HEIGHT, WIDTH, config)
     np.testing.assert_array_equal(found, by_hand(airplanes, ignored, config))
 
 
@@ -185,8 +185,7 @@ def test_targets_follow_the_rule(
 def test_the_swarm_teaches_what_the_plain_rule_teaches_and_more(seed: int, count: int) -> None:
     airplanes = drawn_boxes(seed, count)
     plain, swarm = (
-        grid_assignment.targets(airplanes, NONE, HEIGHT, WIDTH, GridConfig(assignment=rule))
-        for rule in ("plain", "swarm")
+        assignment.targets(airplanes, NONE, HEIGHT, WIDTH, GridConfig(assignment=rule)) for rule in ("plain", "swarm")
     )
     planes = plain[..., PLANE] > 0
     np.testing.assert_array_equal(swarm[planes], plain[planes])

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from geo.errors import ConfigError
 from model import config as config_file
-from model.grid_detector import GridConfig, build
+from model.grid.detector import GridConfig, build
 from tests.model.backbones.graphs import longest_chain
 
 Grid = Literal[4, 8, 16]

@@ -25,7 +25,7 @@ class GridConfig:
         grid: cells on the side of a tile of 256 px; so a cell is 256 / grid px wide.
         boxes: that a cell can tell of, its slots.
         cell_grow: how far a box's centre may be from that of its cell, in half cells, on each axis.
-        assignment: which cells are taught an airplane, see `model.grid_assignment`.
+        assignment: which cells are taught an airplane, see `model.grid.assignment`.
         spatial_dropout: share of channels dropped after each module of the backbone in training.
         loss_weights: of plane or not, position and size; their sum does not matter.
     """
@@ -63,7 +63,7 @@ def build(config: GridConfig) -> keras.Model:
     Returns:
         A model from pixels (B, H, W, 3), 0..255, of any height and width, to raw cells (B, h, w, boxes, 5): x, y (what
         tanh is taken of), size (what the logistic function is taken of) and the logits of no plane and plane, see
-        `model.grid_decode`. There is one cell for each `cell_px` pixels; where H or W is no multiple of it, one more,
+        `model.grid.decode`. There is one cell for each `cell_px` pixels; where H or W is no multiple of it, one more,
         which sees black beyond the lower or the right edge.
     """
     pixels = keras.Input((None, None, 3), name="pixels")

@@ -1,0 +1,1 @@
+"""The talk's detector: YOLO on a grid, with square boxes."""
