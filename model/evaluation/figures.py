@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from geo.types import FloatArray
-from model import metrics
+from model import metrics, tile_metrics
 from model.calibration import Reliability, reliability
 from model.evaluation.pictures import Picture
 from model.metrics import Outcomes
@@ -54,6 +54,9 @@ class Figures:
         background_km2: what the pictures show beside airplanes.
         false_elsewhere: wrong detections whose centre lies in no airplane's box, where the resolution is known.
         false_per_100km2: these for 100 km2 of background.
+        tiles: into which the pictures are cut for the next two, see `model.tile_metrics.cut`.
+        tile_iou: how much of the ground told to be airplane, or that is one, is both; mean over tiles that have any.
+        mistakes_per_tile: false, missed, or off in position or size by more than 30 %, at that threshold.
         calibration_error: see `model.calibration.Reliability.error`.
         by_size_px, by_size_m: recall at the threshold by the longer side of an airplane's box.
     """
@@ -73,6 +76,9 @@ class Figures:
     background_km2: float
     false_elsewhere: int
     false_per_100km2: float
+    tiles: int
+    tile_iou: float
+    mistakes_per_tile: float
     calibration_error: float
     by_size_px: tuple[SizeBin, ...]
     by_size_m: tuple[SizeBin, ...]
@@ -110,6 +116,7 @@ def figures(pictures: Sequence[Picture], min_score: float) -> Figures:
     best = metrics.best_f1(loose) if loose.truths and len(loose.scores) else None
     background_km2 = float(np.nansum([each.background_km2 for each in pictures]))
     elsewhere = sum(_false_elsewhere(each, min_score) for each in pictures)
+    by_tile = tile_metrics.figures([tile for each in pictures for tile in each.tiles(min_score)])
     return Figures(
         pictures=loose.pictures,
         airplanes=loose.truths,
@@ -126,6 +133,9 @@ def figures(pictures: Sequence[Picture], min_score: float) -> Figures:
         background_km2=background_km2,
         false_elsewhere=elsewhere,
         false_per_100km2=100 * elsewhere / background_km2 if background_km2 else math.nan,
+        tiles=by_tile.tiles,
+        tile_iou=by_tile.iou,
+        mistakes_per_tile=by_tile.mistakes,
         calibration_error=_reliability(loose).error,
         by_size_px=_by_size([each.sizes_px for each in pictures], pictures, SIZES_PX, min_score),
         by_size_m=_by_size([each.sizes_m for each in pictures], pictures, SIZES_M, min_score),

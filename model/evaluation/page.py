@@ -12,7 +12,7 @@ from model.evaluation.crops import Crop, boxes_of, false_hits, misses
 from model.evaluation.figures import Figures, curves, figures
 from model.evaluation.look import TOGETHER, Measured
 from model.evaluation.pictures import Picture
-from model.evaluation.tables import background_rows, figure_rows, size_rows
+from model.evaluation.tables import parts
 from model.evaluation.template import fill
 
 # Of each set.
@@ -37,13 +37,12 @@ def render(of: Measured, split: str) -> str:
         RasterError: a picture cannot be read any more.
     """
     numbers = {name: figures(pictures, of.min_score) for name, pictures in of.sets.items()}
-    tables = [figure_rows(numbers), background_rows(numbers), size_rows(numbers, "px"), size_rows(numbers, "m")]
     return fill(
         Path(__file__).with_name("page.html"),
         model=of.model,
         split=split,
         min_score=f"{of.min_score:.3f}",
-        tables=[rows for rows in tables if len(rows) > 1],
+        tables=parts(numbers),
         sets=_sections(of.sets, numbers, of.min_score),
         boxes_of=boxes_of,
     )

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from geo.boxes import area
 from geo.raster import SceneHeader, read_header
 from geo.types import Detections, FloatArray
-from model import metrics
+from model import metrics, tile_metrics
 from model.data.sources import Photo
 from model.metrics import Comparison
 
@@ -41,6 +41,15 @@ class Picture:
     compared: Comparison
     elsewhere: NDArray[np.bool_]
     background_km2: float
+
+    def found(self, min_score: float) -> Detections:
+        """The detections that count, from a score on."""
+        return self.compared.counted.take(self.compared.counted.scores >= min_score)
+
+    def tiles(self, min_score: float) -> list[tuple[Detections, FloatArray]]:
+        """The detections that count, from a score on, and the airplanes, tile by tile: see `model.tile_metrics.cut`."""
+        header = self.subject.header
+        return tile_metrics.cut(self.found(min_score), self.compared.airplanes, header.width, header.height)
 
     @property
     def seen_boxes(self) -> FloatArray:

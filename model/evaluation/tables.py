@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 from model.evaluation.figures import Figures, SizeBin
+from model.tile_metrics import TILE_PX
 
 # Lines of cells; the first names the columns, and the first cell of each the set.
 Rows = list[list[str]]
@@ -26,6 +27,11 @@ _COLUMNS: tuple[tuple[str, Callable[[Figures], str]], ...] = (
     ("a picture", lambda of: number(of.false_per_picture, 2)),
     ("ECE", lambda of: number(of.calibration_error)),
 )
+_TILES: tuple[tuple[str, Callable[[Figures], str]], ...] = (
+    ("tiles", lambda of: str(of.tiles)),
+    ("IOU of found and true ground", lambda of: number(of.tile_iou)),
+    ("mistakes a tile", lambda of: number(of.mistakes_per_tile)),
+)
 _BACKGROUND: tuple[tuple[str, Callable[[Figures], str]], ...] = (
     ("km2", lambda of: number(of.background_km2, 1)),
     ("false", lambda of: str(of.false_elsewhere)),
@@ -34,14 +40,27 @@ _BACKGROUND: tuple[tuple[str, Callable[[Figures], str]], ...] = (
 
 
 def tables(sets: Mapping[str, Figures]) -> str:
-    """The figures, false airplanes on the background, and recall by size in pixels and in metres; a line a set."""
-    parts = [figure_rows(sets), background_rows(sets), size_rows(sets, "px"), size_rows(sets, "m")]
-    return "\n\n".join(aligned(part) for part in parts if len(part) > 1)
+    """All tables; a line a set."""
+    return "\n\n".join(aligned(part) for part in parts(sets))
+
+
+def parts(sets: Mapping[str, Figures]) -> list[Rows]:
+    """The figures, those of tiles, false airplanes on the background, recall by size in pixels and in metres.
+
+    What no set has is left out.
+    """
+    sizes = [size_rows(sets, "px"), size_rows(sets, "m")]
+    return [rows for rows in (figure_rows(sets), tile_rows(sets), background_rows(sets), *sizes) if len(rows) > 1]
 
 
 def figure_rows(sets: Mapping[str, Figures]) -> Rows:
     """The figures of every set."""
     return _rows("set", _COLUMNS, sets)
+
+
+def tile_rows(sets: Mapping[str, Figures]) -> Rows:
+    """The talk's two figures of every set, over tiles of 256 px."""
+    return _rows(f"{TILE_PX} px tiles", _TILES, sets)
 
 
 def background_rows(sets: Mapping[str, Figures]) -> Rows:

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -6,12 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from geo.matching import match
 from geo.types import Detections
 from model import tile_metrics
 
 Boxes = NDArray[np.float64]
 NONE = np.zeros((0, 4))
 SIDE = 40
+WIDTH, HEIGHT = 600, 400  # 3 x 2 tiles
 AIRPLANE = np.array([[10.0, 10, 30, 20]])  # 20 long
 
 
@@ -124,3 +127,79 @@ def test_figures_of_nothing_are_no_numbers() -> None:
     assert math.isnan(nothing.mistakes)
     assert math.isnan(empty.iou)
     assert empty.mistakes == 0
+
+
+def picture(seed: int) -> tuple[Detections, Boxes]:
+    """Airplanes, some across a seam or beyond the picture, and detections near them and elsewhere."""
+    generator = np.random.default_rng(seed)
+    count = generator.integers(0, 9)
+    x = generator.choice([-5, 0, 100, 250, 256, 262, 511, 512, 590, 599, 606], count)
+    y = generator.choice([-5, 0, 100, 250, 256, 262, 390, 399, 406], count)
+    centres = np.stack([x, y], axis=1)
+    sizes = generator.integers(8, 60, (len(centres), 2))
+    truth = np.concatenate([centres - sizes / 2, centres + sizes / 2], axis=1)
+    near = np.repeat(truth, generator.integers(0, 3, len(truth)), axis=0)
+    near = near + generator.integers(-9, 10, near.shape) / 2
+    elsewhere = generator.integers(0, (WIDTH, HEIGHT), (generator.integers(0, 6), 2)).astype(float)
+    boxes = np.concatenate([near, np.concatenate([elsewhere, elsewhere + 12], axis=1)])
+    return detections(boxes, list(generator.integers(0, 9, len(boxes)) / 9)), truth
+
+
+def tile_of(box: Boxes) -> tuple[int, int]:
+    """Row and column by counting the seams that the centre has passed."""
+    x, y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
+    return int(y >= 256), int(x >= 256) + int(x >= 512)
+
+
+def rows(boxes: Boxes) -> list[list[float]]:
+    return sorted(boxes.tolist())
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_tiles_have_what_is_centred_in_them_and_pairs_stay_together(seed: int) -> None:
+    found, truth = picture(seed)
+    pairs = match(found.boxes, found.scores, truth, 0.1)
+    wanted: dict[tuple[int, int], tuple[list[Boxes], list[Boxes]]] = {
+        (row, column): ([], []) for row in range(2) for column in range(3)
+    }
+    for box, pair in zip(found.boxes, pairs, strict=True):
+        wanted[tile_of(box if pair < 0 else truth[pair])][0].append(box)
+    for box in truth:
+        wanted[tile_of(box)][1].append(box)
+    tiles = tile_metrics.cut(found, truth, WIDTH, HEIGHT)
+    assert [(rows(of.boxes), rows(boxes)) for of, boxes in tiles] == [
+        tuple(rows(np.array(some).reshape(-1, 4)) for some in each) for each in wanted.values()
+    ]
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_the_mistakes_of_all_tiles_are_those_of_the_picture(seed: int) -> None:
+    found, truth = picture(seed)
+    tiles = tile_metrics.cut(found, truth, WIDTH, HEIGHT)
+    whole = tile_metrics.mistakes(found, truth)
+    for name in ("false", "off", "missed"):
+        each = [getattr(tile_metrics.mistakes(*tile), name).sum() for tile in tiles]
+        assert sum(each) == getattr(whole, name).sum()
+    assert tile_metrics.figures(tiles).mistakes == pytest.approx(whole.count / 6)
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(0, 3), st.integers(0, 3))
+def test_tiles_move_with_their_picture(seed: int, across: int, down: int) -> None:
+    found, truth = picture(seed)
+    # What lies before the first tile would find a nearer one.
+    away = 256.0 * np.array([across, down] * 2)
+    found, truth = replace(found, boxes=np.maximum(found.boxes, 0)), np.maximum(truth, 0)
+    moved = tile_metrics.cut(replace(found, boxes=found.boxes + away), truth + away, WIDTH + 768, HEIGHT + 768)
+    at = [(row + down) * 6 + column + across for row in range(2) for column in range(3)]
+    here = tile_metrics.figures(tile_metrics.cut(found, truth, WIDTH, HEIGHT))
+    there = tile_metrics.figures([moved[place] for place in at])
+    assert (there.tiles, there.mistakes) == (here.tiles, here.mistakes)
+    np.testing.assert_allclose(there.iou, here.iou, atol=1e-12)
+    assert sum(len(of) + len(boxes) for of, boxes in moved) == len(found) + len(truth)
+
+
+def test_a_seam_between_two_centres_makes_nothing_wrong() -> None:
+    truth = np.array([[246.0, 100, 266.2, 120]])  # centre at 256.1
+    tiles = tile_metrics.cut(detections(truth - 0.4), truth, 512, 256)
+    assert [(len(found), len(boxes)) for found, boxes in tiles] == [(0, 0), (1, 1)]
+    assert tile_metrics.figures(tiles).mistakes == 0

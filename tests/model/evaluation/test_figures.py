@@ -1,12 +1,13 @@
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model import metrics
+from model import metrics, tile_metrics
 from model.evaluation.figures import SIZES_M, SIZES_PX, curves, figures, plain, together
 from model.evaluation.pictures import compare
 from tests.model.evaluation.made_up import SIZE, detections, drawn, squares, subject
@@ -72,6 +73,35 @@ def test_a_set_without_airplanes_or_without_detections_has_what_makes_sense() ->
     missed = figures([compare(subject("a", squares(20)), detections(none, np.zeros(0)))], 0.5)
     assert (missed.ap50, missed.recall, missed.mean_recall) == (0, 0, 0)
     assert math.isnan(missed.calibration_error)
+
+
+@given(SEEDS, st.floats(0, 1))
+def test_tiles_are_those_of_all_pictures_at_the_threshold(seeds: list[int], min_score: float) -> None:
+    pictures = [drawn(seed) for seed in seeds]
+    of, mistakes = figures(pictures, min_score), 0
+    for each in pictures:
+        counted = each.compared.counted
+        found = counted.take(counted.scores >= min_score)
+        mistakes += tile_metrics.mistakes(found, each.compared.airplanes).count
+    assert of.tiles == 16 * len(pictures)
+    assert of.mistakes_per_tile * of.tiles == pytest.approx(mistakes)
+
+
+def test_tiles_do_not_ask_for_what_neither_counts_nor_harms() -> None:
+    whole, cut, ignored = (
+        np.array([box], float) for box in ([20, 20, 60, 60], [0, 500, 40, 540], [700, 700, 740, 740])
+    )
+    of = subject("a", np.concatenate([whole, cut]))
+    of = replace(of, photo=replace(of.photo, ignored=ignored))
+    for found in (whole, np.concatenate([whole, cut + 1, ignored])):
+        at = figures([compare(of, detections(found, np.full(len(found), 0.9)))], 0.5)
+        assert (at.tile_iou, at.mistakes_per_tile) == (1, 0)
+    # An airplane that is off by half of its size, and a false one: 2 mistakes in 16 tiles, of which one has both.
+    wrong = detections(np.concatenate([whole + np.array([20, 0, 20, 0]), squares(20) + 60]), np.array([0.9, 0.8]))
+    at = figures([compare(of, wrong)], 0.5)
+    assert at.mistakes_per_tile == 2 / 16
+    assert at.tile_iou == pytest.approx(800 / (2400 + 400))
+    assert figures([compare(of, wrong)], 0.85).tile_iou == pytest.approx(1 / 3)
 
 
 @given(SEEDS)

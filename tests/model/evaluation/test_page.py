@@ -75,7 +75,7 @@ def test_it_shows_what_went_wrong_in_each_set_once(text: str) -> None:
 def test_every_set_has_its_charts_and_its_lines(text: str) -> None:
     for name in ("good", "bad", TOGETHER):
         assert f"<h2>{name}</h2>" in text
-        assert text.count(f'<th scope="row">{name}</th>') == 4
+        assert text.count(f'<th scope="row">{name}</th>') == 5
     for chart in (
         "Precision against recall",
         "Reliability",

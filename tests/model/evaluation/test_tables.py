@@ -14,7 +14,7 @@ def test_there_is_a_line_for_every_set_and_none_is_too_long() -> None:
     long = replace(of, pictures=12345, airplanes=123456, false=12345, false_elsewhere=4567, background_km2=12345.6)
     text = tables({"a name that is longer than there is room": long, "the other": of, "together": of})
     parts = [part.splitlines() for part in text.split("\n\n")]
-    assert [part[0].split()[0] for part in parts] == ["set", "background", "recall", "recall"]
+    assert [part[0].split()[0] for part in parts] == ["set", "256", "background", "recall", "recall"]
     for lines in parts:
         assert len(lines) == 4
         assert len({len(line) for line in lines}) == 1
@@ -39,8 +39,9 @@ def test_what_makes_no_sense_is_left_out() -> None:
     )
     assert math.isnan(empty.ap50)
     text = tables({"empty": empty})
-    assert len(text.splitlines()) == 2
-    assert text.splitlines()[1].split() == ["empty", "1", "0", *"-" * 8, "0", "0.00", "-"]
+    of, tiles = text.split("\n\n")
+    assert of.splitlines()[1].split() == ["empty", "1", "0", *"-" * 8, "0", "0.00", "-"]
+    assert tiles.splitlines()[1].split() == ["empty", "16", "-", "0.000"]
 
 
 def test_bins_are_named_by_their_sizes() -> None:
