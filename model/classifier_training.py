@@ -19,6 +19,7 @@ from model.classifier_training_config import ClassifierTrainConfig
 from model.data import chips
 from model.data.chip_batches import Batches
 from model.data.chips import Chips, Part
+from model.schedules import DecayTo
 
 # In the run's folder.
 RESULT = "result.json"
@@ -129,21 +130,6 @@ class _Save(keras.callbacks.Callback):  # type: ignore[misc]  # Keras publishes 
 
 def _schedule(config: ClassifierTrainConfig) -> keras.optimizers.schedules.LearningRateSchedule:
     return DecayTo(config.learning_rate, config.last_learning_rate, config.decay_steps)
-
-
-class DecayTo(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc]  # Keras publishes no types
-    """A learning rate that falls from `first` towards `last`, exponentially: to 1/e of the way in `steps` steps."""
-
-    def __init__(self, first: float, last: float, steps: int) -> None:
-        self.first, self.last, self.steps = first, last, steps
-
-    def __call__(self, step: Any) -> Any:
-        """The rate of a step, counted from 0."""
-        return self.last + (self.first - self.last) * keras.ops.exp(-keras.ops.cast(step, "float32") / self.steps)
-
-    def get_config(self) -> dict[str, Any]:
-        """Its arguments."""
-        return {"first": self.first, "last": self.last, "steps": self.steps}
 
 
 def _test(some: Chips, config: ClassifierTrainConfig) -> None:

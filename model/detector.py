@@ -3,7 +3,7 @@
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -24,10 +24,12 @@ class DetectorConfig:
     """What fixes a detector's layers, and so the names and shapes of its weights.
 
     Attributes:
+        kind: tells it from other detectors.
         backbone: the network below; `efficientnet_lite0` is the one there is.
         channels: width of the neck and of the head.
     """
 
+    kind: Literal["anchor_free"] = "anchor_free"
     backbone: str = "efficientnet_lite0"
     channels: int = 64
 

@@ -8,8 +8,10 @@ import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from geo.types import Detections, ImageArray
-from model import decode, weights_io
+from model import architecture, weights_io
+from model.architecture import Decode
 from model.calibration import Calibration
+from model.decode import LEAST_VOTE, tile_detections
 from model.precision import Precision
 
 
@@ -32,7 +34,7 @@ class GraphPredictor:
         graph: Any,
         batch_size: int,
         min_score: float,
-        least_vote: float = decode.LEAST_VOTE,
+        least_vote: float = LEAST_VOTE,
     ) -> None:
         self.name = name
         self.default_min_score = default_min_score
@@ -54,7 +56,7 @@ class GraphPredictor:
         padded = np.pad(images, ((0, missing), (0, 0), (0, 0), (0, 0))) if missing else images
         boxes, scores = (output.numpy() for output in self.graph(tf.constant(padded)))
         return [
-            decode.tile_detections(*found, self.min_score, self.least_vote)
+            tile_detections(*found, self.min_score, self.least_vote)
             for found in zip(boxes[: len(images)], scores[: len(images)], strict=True)
         ]
 
@@ -69,8 +71,8 @@ class FrozenPredictor(GraphPredictor):
         model, config = weights_io.load(weights_io.resolve(name_or_path), precision)
         calibration = config.calibration if calibrated else None
         # Nearly all cells have some score before it is calibrated.
-        least_vote = min_score if calibration is None else decode.LEAST_VOTE
-        graph = freeze(model, calibration)
+        least_vote = min_score if calibration is None else LEAST_VOTE
+        graph = freeze(model, architecture.of(config.detector).decode, calibration)
         super().__init__(config.version, config.min_score, graph, batch_size, min_score, least_vote)
 
 
@@ -80,17 +82,17 @@ def grow_memory() -> None:
         tf.config.experimental.set_memory_growth(gpu, True)
 
 
-def freeze(model: Any, calibration: Calibration | None) -> Any:
-    """A graph of constants: pixels uint8 (B, H, W, 3) to boxes (B, h, w, 4) and scores (B, h, w), float32.
+def freeze(model: Any, decode: Decode, calibration: Calibration | None) -> Any:
+    """A graph of constants: pixels uint8 (B, H, W, 3) to boxes (B, h, w, ..., 4) and scores (B, h, w, ...), float32.
 
     Args:
-        model: the detector, see `model.detector.build`.
+        model: the detector.
+        decode: makes boxes and scores of its cells, see `model.architecture`.
         calibration: makes probabilities of its scores; None leaves them as they are.
     """
 
     def detect(pixels: Any) -> tuple[Any, Any]:
-        cells = model(tf.cast(pixels, tf.float32), training=False)
-        boxes, scores = decode.boxes(cells), decode.scores(cells)
+        boxes, scores = decode(model(tf.cast(pixels, tf.float32), training=False))
         return boxes, scores if calibration is None else calibration.apply(scores, boxes, keras.ops)
 
     pixels = tf.TensorSpec((None, None, None, 3), tf.uint8, "pixels")

@@ -4,20 +4,23 @@ import keras
 import numpy as np
 
 from geo.types import Detections, ImageArray
-from model import decode
+from model.architecture import Decode
+from model.decode import tile_detections
 
 
 class LivePredictor:
     """A `Predictor` over a Keras model; its scores are the detector's own, not calibrated.
 
     Args:
-        model: the detector, see `model.detector.build`.
+        model: the detector.
+        decode: makes boxes and scores of its cells, see `model.architecture`.
         name: what it is called.
         min_score: detections below it are left out.
     """
 
-    def __init__(self, model: keras.Model, name: str, min_score: float) -> None:
+    def __init__(self, model: keras.Model, decode: Decode, name: str, min_score: float) -> None:
         self.model = model
+        self.decode = decode
         self.name = name
         self.default_min_score = min_score
 
@@ -25,7 +28,7 @@ class LivePredictor:
         """See `Predictor`."""
         # Of several TensorFlow devices each answers for all images, and the answers come one after the other.
         cells = self.model.predict_on_batch(images)[: len(images)]
-        boxes, scores = (np.asarray(keras.ops.convert_to_numpy(x)) for x in (decode.boxes(cells), decode.scores(cells)))
+        boxes, scores = (np.asarray(keras.ops.convert_to_numpy(found)) for found in self.decode(cells))
         # Nearly all cells have some score before it is calibrated.
         least = self.default_min_score
-        return [decode.tile_detections(*found, least, least) for found in zip(boxes, scores, strict=True)]
+        return [tile_detections(*found, least, least) for found in zip(boxes, scores, strict=True)]

@@ -9,21 +9,20 @@ does the broken epoch again, step by step as it was, and ends as an unbroken one
 """
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 from tensorboardX import SummaryWriter
 
 from geo.errors import ConfigError
-from model import assignment, backend, distribution, resuming, watch, weights_io
+from model import architecture, backend, distribution, resuming, schedules, watch, weights_io
 from model.backbones import efficientnet_lite
 from model.data import batches, mining, rendered, sources
-from model.detector import build
 from model.evaluate import read_scan_config
 from model.live import LivePredictor
-from model.losses import DetectionLoss, box_loss, objectness_loss
+from model.predictor import INPUT_MULTIPLE
 from model.training_config import RecordsConfig, TrainConfig, WatchConfig
 
 # In the run's folder.
@@ -56,13 +55,13 @@ def train(config: TrainConfig) -> Path:
 def _fit(loaded: dict[str, batches.Source], config: TrainConfig) -> None:
     """Builds the model, and trains it or goes on."""
     distribution.check_epochs(config.distribution, resuming.epochs_done(config.run))
+    kind = architecture.of(config.detector)
     model = _start(config)
     # XLA makes TensorFlow slower on a CPU; JAX is nothing without it.
     jit = keras.backend.backend() == "jax"
-    model.compile(
-        _optimizer(config), DetectionLoss(), metrics=[_named(objectness_loss), _named(box_loss)], jit_compile=jit
-    )
-    _build(model)
+    metrics = [keras.metrics.MeanMetricWrapper(part, name=name) for name, part in kind.parts.items()]
+    model.compile(_optimizer(config), kind.loss(), metrics=metrics, jit_compile=jit)
+    _build(model, kind.targets)
     crops = _tiles(config.records, config) if config.records else _crops(_with_mistakes(loaded, model, config), config)
     board = SummaryWriter(str(config.run / watch.BOARD), purge_step=crops.epoch * config.steps_per_epoch + 1)
     model.fit(
@@ -81,12 +80,14 @@ def _fit(loaded: dict[str, batches.Source], config: TrainConfig) -> None:
     board.close()
 
 
-def _build(model: keras.Model) -> None:
+def _build(model: keras.Model, targets: architecture.Targets) -> None:
     """Makes what loss and metrics keep.
 
     Keras would take a batch for that on JAX, on PyTorch and with several devices, and serve the others out of order.
     """
-    target, cells = (keras.ops.zeros((1, 1, 1, channels)) for channels in (assignment.CHANNELS, 5))
+    nothing = np.zeros((0, 4))
+    target = keras.ops.convert_to_tensor(targets(nothing, nothing, INPUT_MULTIPLE, INPUT_MULTIPLE)[None])
+    cells = keras.ops.zeros((*target.shape[:3], *model.output_shape[3:]))
     model.compute_loss(y=target, y_pred=cells)
     model.compute_metrics(None, target, cells)
 
@@ -100,6 +101,7 @@ def _crops(loaded: dict[str, batches.Source], config: TrainConfig) -> batches.Cr
         config.batch // machines,
         config.steps_per_epoch * machines,
         config.seed,
+        architecture.of(config.detector).targets,
         epoch=resuming.epochs_done(config.run),
         mistakes=config.mistakes.share if config.mistakes else 0.0,
     )
@@ -115,7 +117,7 @@ def _tiles(records: RecordsConfig, config: TrainConfig) -> Any:
         config.batch // machines,
         config.steps_per_epoch * machines,
         config.seed,
-        assignment.targets,
+        architecture.of(config.detector).targets,
         epoch=resuming.epochs_done(config.run),
     )
 
@@ -137,7 +139,8 @@ class _Save(keras.callbacks.Callback):  # type: ignore[misc]  # Keras publishes 
 
     def _look(self, epoch: int, config: WatchConfig) -> None:
         c = self.config
-        rows, pictures = watch.look(self.sets, self.model, config, read_scan_config(c.scan), c.min_score)
+        predictor = LivePredictor(self.model, architecture.of(c.detector).decode, c.name, watch.LEAST_SCORE)
+        rows, pictures = watch.look(self.sets, predictor, config, read_scan_config(c.scan), c.min_score)
         for row in rows:
             watch.append(c.run / watch.DEV, {"epoch": epoch} | row)
         watch.write(rows, pictures, self.board, (epoch + 1) * c.steps_per_epoch)
@@ -154,10 +157,10 @@ def _dev(config: TrainConfig, watched: WatchConfig) -> dict[str, list[sources.Ph
 
 
 def _start(config: TrainConfig) -> keras.Model:
-    model = build(config.detector)
+    model = architecture.of(config.detector).build()
     if config.start == "imagenet":
         efficientnet_lite.load_imagenet(model)
-    else:
+    elif config.start != "random":
         folder = weights_io.resolve(config.start)
         weights_io.read_config(folder)  # holds the weights against their digest
         weights_io.load_into(model, folder / weights_io.WEIGHTS_FILE)
@@ -167,13 +170,7 @@ def _start(config: TrainConfig) -> keras.Model:
 
 def _schedule(config: TrainConfig) -> keras.optimizers.schedules.LearningRateSchedule:
     steps = config.steps_per_epoch * config.epochs
-    return keras.optimizers.schedules.CosineDecay(
-        initial_learning_rate=config.learning_rate / 100,
-        decay_steps=max(steps - config.warmup_steps, 1),
-        alpha=0.01,
-        warmup_target=config.learning_rate,
-        warmup_steps=min(config.warmup_steps, steps),
-    )
+    return schedules.schedule(config.schedule, config.learning_rate, config.warmup_steps, steps)
 
 
 def _optimizer(config: TrainConfig) -> keras.optimizers.Optimizer:
@@ -187,11 +184,6 @@ def _optimizer(config: TrainConfig) -> keras.optimizers.Optimizer:
     # Shifts are not to shrink.
     optimizer.exclude_from_weight_decay(var_names=["bias"])
     return optimizer
-
-
-def _named(part: Callable[[Any, Any], Any]) -> keras.metrics.Metric:
-    """A part of the loss, as the log is to call it."""
-    return keras.metrics.MeanMetricWrapper(part, name=part.__name__.removesuffix("_loss"))
 
 
 def _load(config: TrainConfig) -> dict[str, batches.Source]:
@@ -217,7 +209,8 @@ def _with_mistakes(
         return loaded
     file = config.run / _MISTAKES
     if not file.is_file():
-        predictor = LivePredictor(model, config.name, config.mistakes.min_score)
+        decode = architecture.of(config.detector).decode
+        predictor = LivePredictor(model, decode, config.name, config.mistakes.min_score)
         scan_config = read_scan_config(config.scan)
         found = {
             name: mining.mine(source.photos, predictor, scan_config, _MINING_BATCH) for name, source in loaded.items()

@@ -8,6 +8,8 @@ from model.data.crops import CropConfig
 from model.data.rendered import RenderedSet
 from model.detector import DetectorConfig
 from model.distribution import DistributionConfig
+from model.grid.detector import GridConfig
+from model.schedules import CosineConfig, ScheduleConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,12 +113,14 @@ class TrainConfig:
         sources: the sets whose photos are trained on, and their weights.
         records: tiles to train on; either these or `sources`.
         rendered: scenes of the renderer to train on as well.
-        start: `imagenet`, or a model to go on from: the name of a packaged one, or a model's folder.
+        start: `imagenet` (weights of the backbone), `random`, or a model to go on from: the name of a packaged one, or
+            a model's folder.
         mistakes: train more on what that model gets wrong in the same photos and scenes.
         scan: the pipeline's settings, by which a model looks at photos.
         frozen_blocks: leading blocks of the backbone that stay as they are.
         batch, steps_per_epoch, epochs: crops a step, steps between two checkpoints, and checkpoints.
-        learning_rate, warmup_steps, weight_decay: AdamW's, with linear warm-up and cosine decay to a hundredth.
+        learning_rate, warmup_steps, weight_decay: AdamW's; the highest rate, and how many steps it rises to it.
+        schedule: how the rate falls from there.
         ema: momentum of the running mean of all weights over steps; this mean is the model that is kept.
         seed: of weights and crops.
         min_score: recorded with the weights until `model.evaluate` chooses one on dev.
@@ -131,7 +135,7 @@ class TrainConfig:
     sources: tuple[SourceConfig, ...] = ()
     records: RecordsConfig | None = None
     rendered: tuple[RenderedConfig, ...] = ()
-    detector: DetectorConfig = field(default_factory=DetectorConfig)
+    detector: DetectorConfig | GridConfig = field(default_factory=DetectorConfig)
     crops: CropConfig = field(default_factory=CropConfig)
     start: str = "imagenet"
     mistakes: MistakesConfig | None = None
@@ -142,6 +146,7 @@ class TrainConfig:
     epochs: int = 10
     learning_rate: float = 2e-3
     warmup_steps: int = 200
+    schedule: ScheduleConfig = field(default_factory=CosineConfig)
     weight_decay: float = 1e-4
     ema: float = 0.998
     seed: int = 1
@@ -152,8 +157,7 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         self._check_data()
-        if self.mistakes and self.start == "imagenet":
-            raise ValueError("mistakes: expected a model to start from, whose mistakes they are, got imagenet")
+        self._check_start()
         if not 0 <= self.ema < 1:
             raise ValueError(f"ema: expected a number from 0 on and below 1, got {self.ema}")
         names = [source.set for source in self.sources] + [scenes.name for scenes in self.rendered]
@@ -162,6 +166,15 @@ class TrainConfig:
         for name in ("batch", "steps_per_epoch", "epochs"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: expected a whole number from 1 on, got {getattr(self, name)}")
+
+    def _check_start(self) -> None:
+        if self.mistakes and self.start in ("imagenet", "random"):
+            raise ValueError(f"mistakes: expected a model to start from, whose mistakes they are, got {self.start}")
+        if isinstance(self.detector, GridConfig) and (self.start == "imagenet" or self.frozen_blocks):
+            raise ValueError(
+                "start, frozen_blocks: expected random or a model, and 0, for a detector on a grid, which has no "
+                f"weights of ImageNet, got {self.start}, {self.frozen_blocks}"
+            )
 
     def _check_data(self) -> None:
         if bool(self.sources) == bool(self.records):

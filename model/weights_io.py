@@ -17,10 +17,11 @@ import safetensors.numpy
 import yaml
 
 from geo.errors import FinderError
+from model import architecture
 from model import config as config_file
-from model import normalization
 from model.calibration import Calibration
-from model.detector import DetectorConfig, build
+from model.detector import DetectorConfig
+from model.grid.detector import GridConfig
 from model.precision import Precision, resolved
 
 CONFIG_FILE = "config.yaml"
@@ -45,7 +46,7 @@ class ModelConfig:
     """
 
     name: str
-    detector: DetectorConfig
+    detector: DetectorConfig | GridConfig
     min_score: float
     sha256: str
     calibration: Calibration | None = None
@@ -60,7 +61,9 @@ class ModelConfig:
         return f"{self.name}@{self.sha256[:12]}"
 
 
-def save(folder: Path, model: keras.Model, name: str, detector: DetectorConfig, min_score: float) -> ModelConfig:
+def save(
+    folder: Path, model: keras.Model, name: str, detector: DetectorConfig | GridConfig, min_score: float
+) -> ModelConfig:
     """Writes a model folder."""
     config = ModelConfig(name, detector, min_score, save_weights(folder, model))
     write_config(folder, config)
@@ -145,11 +148,12 @@ def load(folder: Path, precision: Precision = "float32") -> tuple[keras.Model, M
         ConfigError: the config is damaged.
     """
     config = read_config(folder)
+    kind = architecture.of(config.detector)
     with _computing_in(resolved(precision)):
-        model = build(config.detector, folded=True)
+        model = kind.build_folded()
     file = folder / WEIGHTS_FILE
     try:
-        arrays = normalization.fold(_read(file))
+        arrays = kind.fold(_read(file))
     except KeyError as error:
         raise WeightsError(f"{file}: expected the weights of a detector, {error} is missing") from error
     _assign(model, arrays, file)

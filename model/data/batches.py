@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from model import assignment
+from model.architecture import Targets
 from model.data import augment, crops
 from model.data.crops import CropConfig
 from model.data.sources import Photo
@@ -44,7 +44,8 @@ class Crops(keras.utils.PyDataset):  # type: ignore[misc]  # Keras publishes no 
     """The batches of augmented crops of one epoch, which is to be set in `epoch` before it begins.
 
     Every batch is a function of the seed, the epoch and its number alone: a resumed training sees what an unbroken
-    one would have seen. Of the sets with mistakes, the share `mistakes` of the crops is cut around one of these.
+    one would have seen. `targets` makes what the network is to say of a crop. Of the sets with mistakes, the share
+    `mistakes` of the crops is cut around one of these.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class Crops(keras.utils.PyDataset):  # type: ignore[misc]  # Keras publishes no 
         batch: int,
         steps: int,
         seed: int,
+        targets: Targets,
         epoch: int = 0,
         mistakes: float = 0.0,
     ) -> None:
@@ -63,6 +65,7 @@ class Crops(keras.utils.PyDataset):  # type: ignore[misc]  # Keras publishes no 
         self.batch = batch
         self.steps = steps
         self.seed = seed
+        self.targets = targets
         self.epoch = epoch
         self.mistakes = mistakes
         weights = np.array([source.weight for source in sources])
@@ -72,7 +75,7 @@ class Crops(keras.utils.PyDataset):  # type: ignore[misc]  # Keras publishes no 
         return self.steps
 
     def __getitem__(self, index: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-        """Pixels (B, side, side, 3) uint8 and targets (B, side / 4, side / 4, 6)."""
+        """Pixels (B, side, side, 3) uint8 and targets (B, ...) float32."""
         generator = np.random.default_rng([self.seed, self.epoch, index])
         pairs = [self._example(generator) for _ in range(self.batch)]
         return np.stack([pixels for pixels, _ in pairs]), np.stack([target for _, target in pairs])
@@ -85,4 +88,4 @@ class Crops(keras.utils.PyDataset):  # type: ignore[misc]  # Keras publishes no 
         crop = crops.draw(source.pixels[number], source.photos[number].boxes, self.config, generator, around)
         pixels, boxes, ignored = augment.change(crop.pixels, crop.boxes, crop.ignored, generator)
         side = self.config.side_px
-        return pixels, assignment.targets(boxes, ignored, side, side)
+        return pixels, self.targets(boxes, ignored, side, side)

@@ -1,7 +1,7 @@
 """TFRecord files of tiles to training batches, the same ones for the same seed, on any Keras backend."""
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -9,11 +9,9 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from model.architecture import Targets
 from model.data import augment, tfrecord
 from model.training_config import RecordsConfig
-
-#: Makes targets of airplanes (N, 4), boxes to ignore (M, 4), height and width, as `assignment.targets` does.
-Targets = Callable[[NDArray[np.float64], NDArray[np.float64], int, int], NDArray[np.float32]]
 
 # Threads that change tiles.
 _WORKERS = 2

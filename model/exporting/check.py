@@ -7,7 +7,7 @@ import numpy as np
 
 from geo.errors import FinderError
 from geo.types import ImageArray
-from model import decode
+from model.architecture import Decode
 from model.calibration import Calibration
 from model.exporting.ways import Outputs
 
@@ -34,10 +34,10 @@ class Difference:
     scores: float
 
 
-def keras_outputs(model: keras.Model, calibration: Calibration | None, images: ImageArray) -> Outputs:
+def keras_outputs(model: keras.Model, decode: Decode, calibration: Calibration | None, images: ImageArray) -> Outputs:
     """What an export should say: boxes (B, N, 4) and scores (B, N) of pictures (B, H, W, 3)."""
-    cells = model(images.astype(np.float32), training=False)
-    boxes, scores = (keras.ops.convert_to_numpy(cellwise(cells)) for cellwise in (decode.boxes, decode.scores))
+    decoded = decode(model(images.astype(np.float32), training=False))
+    boxes, scores = (keras.ops.convert_to_numpy(output) for output in decoded)
     calibrated = scores if calibration is None else calibration.apply(scores, boxes)
     return boxes.reshape(len(images), -1, 4), calibrated.reshape(len(images), -1)
 

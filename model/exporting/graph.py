@@ -5,6 +5,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from model.architecture import Decode
 from model.calibration import Calibration
 from model.frozen import freeze
 
@@ -14,19 +15,20 @@ BOXES = "boxes"
 SCORES = "scores"
 
 
-def detector_graph(model: keras.Model, calibration: Calibration | None) -> Any:
+def detector_graph(model: keras.Model, decode: Decode, calibration: Calibration | None) -> Any:
     """The detector as one graph of constants.
 
     Args:
-        model: see `model.detector.build`.
+        model: the detector.
+        decode: see `model.frozen.freeze`.
         calibration: see `model.frozen.freeze`.
 
     Returns:
         A TensorFlow GraphDef: `pixels` uint8 (B, H, W, 3), H and W multiples of 32, to `boxes` float32 (B, N, 4):
         xmin, ymin, xmax, ymax in pixels of the picture, corner origin, not clipped to it; and `scores` float32 (B, N),
-        0..1. N is the number of cells.
+        0..1. N is the number of cells, or of their slots.
     """
-    frozen = freeze(model, calibration)
+    frozen = freeze(model, decode, calibration)
     with tf.Graph().as_default() as graph:
         pixels = tf.compat.v1.placeholder(tf.uint8, (None, None, None, 3), PIXELS)
         boxes, scores = tf.graph_util.import_graph_def(
@@ -35,9 +37,11 @@ def detector_graph(model: keras.Model, calibration: Calibration | None) -> Any:
             [output.name for output in frozen.outputs],
             name="detector",
         )
-        batch, rows, cols = tf.unstack(tf.shape(scores))
-        tf.reshape(boxes, (batch, rows * cols, 4), name=BOXES)
-        tf.reshape(scores, (batch, rows * cols), name=SCORES)
+        batch = tf.shape(scores)[0]
+        # Not -1: of no pictures, TensorFlow could not tell how many cells each has.
+        cells = tf.reduce_prod(tf.shape(scores)[1:])
+        tf.reshape(boxes, (batch, cells, 4), name=BOXES)
+        tf.reshape(scores, (batch, cells), name=SCORES)
     return graph.as_graph_def()
 
 

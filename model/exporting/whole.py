@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 
 from geo.errors import ConfigError
 from geo.types import ImageArray
-from model import classifier_io, weights_io
+from model import architecture, classifier_io, weights_io
 from model.classifier_io import ClassifierModelConfig
 from model.exporting import frozen_graph, saved_model
 from model.exporting.check import Difference, check, difference, keras_outputs
@@ -79,8 +79,9 @@ def _loaded(folder: Path, chips: ChipTiling) -> _Model:
         says = functools.partial(tile_by_tile, classifier, chips)
         return _Model(of_classifier, classifier_graph(classifier, chips), says)
     detector, config = weights_io.load(folder)
-    says = functools.partial(keras_outputs, detector, config.calibration)
-    return _Model(config, detector_graph(detector, config.calibration), says)
+    decode = architecture.of(config.detector).decode
+    says = functools.partial(keras_outputs, detector, decode, config.calibration)
+    return _Model(config, detector_graph(detector, decode, config.calibration), says)
 
 
 @contextlib.contextmanager

@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 
 from model import classifier_io, classifier_training, resuming, train
 from model.classifier import DenseConfig
-from model.classifier_training import DecayTo, figures
+from model.classifier_training import figures
 from model.classifier_training_config import ClassifierTrainConfig
 from model.data import chips
 from model.data.chips import Chips
+from model.schedules import DecayTo
 from model.weights_io import WEIGHTS_FILE
 from tests.model.data import made_up_chips
 

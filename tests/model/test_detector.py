@@ -97,4 +97,4 @@ def test_the_width_is_that_of_the_config() -> None:
 @pytest.mark.parametrize(("backbone", "channels"), [("resnet50", 64), ("efficientnet_lite0", 0)])
 def test_a_network_that_cannot_be_built_is_refused(backbone: str, channels: int) -> None:
     with pytest.raises(ValueError, match="expected"):
-        DetectorConfig(backbone, channels)
+        DetectorConfig(backbone=backbone, channels=channels)

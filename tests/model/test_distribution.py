@@ -236,10 +236,10 @@ def test_two_devices_make_a_step_together(backend: str, oracle: str) -> None:
 
 MACHINE = """
 import sys
-from model import train, training
+from model import detector, train
 from tests.model.test_train import tiny_network
 
-training.build = tiny_network
+detector.build = tiny_network
 sys.exit(train.main(sys.argv[1:]))
 """
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from geo.raster import read_header
 from model import config as config_file
-from model import train, training, watch, weights_io
+from model import detector, train, training, watch, weights_io
 from model.backbones import efficientnet_lite
 from model.data import mining
 from model.detector import DetectorConfig, build
@@ -45,7 +45,7 @@ SMALL = {
 }
 
 
-def tiny_network(_: DetectorConfig) -> Any:
+def tiny_network(_: DetectorConfig, *, folded: bool = False) -> Any:  # as `detector.build`
     """A network of the detector's input and output that trains in no time, and finds nothing before it has."""
     pixels = keras.Input((None, None, 3), name="pixels")
     x = layers.Conv2D(6, 16, strides=4, padding="same", name="patches")(layers.Rescaling(1 / 128, offset=-1)(pixels))
@@ -73,7 +73,7 @@ def eagerly(patch_network: bool = True) -> Iterator[None]:
     """Step by step: so few steps are done long before a graph of them is made."""
     with pytest.MonkeyPatch.context() as patch:
         if patch_network:
-            patch.setattr(training, "build", tiny_network)
+            patch.setattr(detector, "build", tiny_network)
         tf.config.run_functions_eagerly(True)
         try:
             yield
@@ -330,7 +330,7 @@ def test_sample_scenes_are_drawn_once_and_trained_on(data: Path, tmp_path: Path)
 
 
 def test_training_makes_the_loss_smaller(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training, "build", tiny_network)
+    monkeypatch.setattr(detector, "build", tiny_network)
     changes = {"epochs": 4, "steps_per_epoch": 15, "learning_rate": 0.02}
     assert train.main(["--config", str(settings(tmp_path, data, **changes))]) == 0
     losses = [float(row["loss"]) for row in log(tmp_path / "run")]
@@ -424,7 +424,7 @@ def test_settings_that_do_not_fit_are_refused(
 ) -> None:
     if not (data / "empty").exists():
         write_set(data / "empty", {"v": picture()}, split="val")
-    monkeypatch.setattr(training, "build", tiny_network)
+    monkeypatch.setattr(detector, "build", tiny_network)
     assert train.main(["--config", str(settings(tmp_path, data, **change))]) == 2
     captured = capsys.readouterr()
     assert captured.err.count("\n") == 1

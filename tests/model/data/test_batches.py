@@ -36,7 +36,7 @@ def source(seed: int, level: int = AIRPLANE, weight: float = 1.0) -> Source:
 
 
 def crops(seed: int = 3, epoch: int = 0, batch: int = 8) -> Crops:
-    return Crops([source(1), source(2)], CONFIG, batch, 4, seed, epoch)
+    return Crops([source(1), source(2)], CONFIG, batch, 4, seed, assignment.targets, epoch)
 
 
 @pytest.fixture
@@ -91,7 +91,7 @@ def test_what_is_cut_too_far_to_learn_from_counts_for_nothing() -> None:
     # Large airplanes: of some only a strip is seen, wide enough to hold cells.
     config = CropConfig(side_px=SIDE, size_px=(60.0, 90.0))
     hidden = 0
-    for picture, target in zip(*Crops([source(1), source(2)], config, 60, 1, seed=3)[0], strict=True):
+    for picture, target in zip(*Crops([source(1), source(2)], config, 60, 1, 3, assignment.targets)[0], strict=True):
         boxes = answered(target)
         for area in bright(picture):
             if np.abs(boxes - area).max(axis=1).min(initial=np.inf) > 1.0:
@@ -126,16 +126,15 @@ def test_every_orientation_comes() -> None:
     whole[: SIDE // 2], whole[: SIDE // 2, : SIDE // 2] = 60, 110
     photo = Photo(Path("unread.png"), "set/a", np.zeros((0, 4)), 1.0, False)
     config = CropConfig(side_px=SIDE, scale=(1.0, 1.0))
-    shown = Crops([Source((photo,), (whole,), 1.0)], config, 100, 1, seed=1)[0][0]
+    shown = Crops([Source((photo,), (whole,), 1.0)], config, 100, 1, 1, assignment.targets)[0][0]
     assert len({picture.tobytes() for picture in shown}) == 8
 
 
 @pytest.mark.usefixtures("clear")
 def test_crops_come_from_sources_by_their_weights() -> None:
     config = CropConfig(side_px=SIDE, near_airplane=1.0, size_px=(30.0, 30.0))
-    mixed = Crops(
-        [source(1, 250, weight=3.0), source(2, 180, weight=1.0), source(3, 130, weight=0.0)], config, 200, 1, 5
-    )
+    weighted = [source(1, 250, weight=3.0), source(2, 180, weight=1.0), source(3, 130, weight=0.0)]
+    mixed = Crops(weighted, config, 200, 1, 5, assignment.targets)
     brightest = mixed[0][0].max(axis=(1, 2, 3))
     assert not (brightest == 130).any()
     assert 0.65 < (brightest == 250).sum() / (brightest >= 180).sum() < 0.85
@@ -156,7 +155,7 @@ def test_the_share_of_crops_around_mistakes_is_as_asked(monkeypatch: pytest.Monk
     monkeypatch.setattr(cropping, "draw", draw)
     for share in (0.0, 0.4, 1.0):
         asked.clear()
-        Crops([wrong, right], CONFIG, 600, 1, seed=7, mistakes=share)[0]
+        Crops([wrong, right], CONFIG, 600, 1, 7, assignment.targets, mistakes=share)[0]
         of_wrong = [around for pixels, around in asked if any(pixels is photo for photo in wrong.pixels)]
         assert len(of_wrong) == pytest.approx(300, abs=40)
         around = [box for box in of_wrong if box is not None]
@@ -170,11 +169,12 @@ def test_the_share_of_crops_around_mistakes_is_as_asked(monkeypatch: pytest.Monk
 
 def test_crops_around_mistakes_depend_on_seed_epoch_and_index_alone() -> None:
     wrong = batches.with_mistakes(source(1), PLACES)
-    used, same = (Crops([wrong, source(2)], CONFIG, 8, 4, 3, epoch=2, mistakes=0.5) for _ in range(2))
+    settings = [wrong, source(2)], CONFIG, 8, 4, 3, assignment.targets, 2
+    used, same = (Crops(*settings, mistakes=0.5) for _ in range(2))
     used[0]
     for mine, again in zip(used[3], same[3], strict=True):
         np.testing.assert_array_equal(mine, again)
-    assert (used[3][0] != Crops([wrong, source(2)], CONFIG, 8, 4, 3, epoch=2)[3][0]).any()
+    assert (used[3][0] != Crops(*settings)[3][0]).any()
 
 
 def test_mistakes_keep_the_numbers_of_their_photos() -> None:
