@@ -22,7 +22,6 @@ from geo.raster import read_header
 from geo.types import Detections, ImageArray
 from model import metrics
 from model.data.sources import Photo
-from model.live import LivePredictor
 from model.metrics import Outcomes
 from model.predictor import Predictor
 from model.scan import ScanConfig, scan_all
@@ -35,7 +34,7 @@ BOARD = "tensorboard"
 # Overlaps at which detections are compared with the truth.
 _IOUS = (0.5, 0.75)
 # Detections below this score are not looked at; a young detector gives any number of them.
-_LEAST_SCORE = 0.1
+LEAST_SCORE = 0.1
 # Steps that one point of a curve sums up.
 _STEPS = 10
 # Pictures are cut to at most this side.
@@ -135,13 +134,13 @@ class Log(keras.callbacks.Callback):  # type: ignore[misc]  # Keras publishes no
 
 
 def look(
-    sets: Sets, model: keras.Model, config: WatchConfig, scan: ScanConfig, min_score: float
+    sets: Sets, predictor: Predictor, config: WatchConfig, scan: ScanConfig, min_score: float
 ) -> tuple[list[dict[str, object]], dict[str, ImageArray]]:
     """Looks at photos as the pipeline would.
 
     Args:
         sets: the photos.
-        model: the detector.
+        predictor: the detector, for scores from `LEAST_SCORE` on.
         config: how many are drawn.
         scan: levels, tiles and suppression.
         min_score: from which a detection counts as an airplane.
@@ -149,7 +148,6 @@ def look(
     Returns:
         A row of figures for each set, and one of all together; and pictures (height, width, 3) by set and photo.
     """
-    predictor = LivePredictor(model, model.name, _LEAST_SCORE)
     found = {name: _scan(photos, predictor, scan, config.batch) for name, photos in sets.items()}
     outcomes = {name: _outcomes(photos, found[name]) for name, photos in sets.items()}
     outcomes["together"] = [Outcomes.concatenate(some) for some in zip(*outcomes.values(), strict=True)]

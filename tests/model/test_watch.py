@@ -150,32 +150,28 @@ def photos(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_look_measures_each_set_and_all_together(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watch, "LivePredictor", lambda *_: FakePredictor())
+def test_a_look_measures_each_set_and_all_together(photos: Path) -> None:
     sets = {name: read_photos(photos / name, "dev") for name in ("full", "empty")}
-    model = keras.Sequential(name="none")
-    rows, pictures = watch.look(sets, model, WatchConfig(pictures=2), SCAN, min_score=0.5)
+    rows, pictures = watch.look(sets, FakePredictor(), WatchConfig(pictures=2), SCAN, min_score=0.5)
     figures = [tuple(row.values()) for row in rows]
     assert figures == [("full", 12, 36, 1.0, 1.0, 0), ("empty", 1, 0, None, None, 0), ("together", 13, 36, 1.0, 1.0, 0)]
     assert pictures.keys() == {"full/00", "full/06", "empty/none"}
-    again, _ = watch.look(sets, model, WatchConfig(pictures=0), SCAN, min_score=0.5)
+    again, _ = watch.look(sets, FakePredictor(), WatchConfig(pictures=0), SCAN, min_score=0.5)
     assert again == rows
 
 
-def test_false_airplanes_are_counted_from_the_threshold_on(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watch, "LivePredictor", lambda *_: FakePredictor())
+def test_false_airplanes_are_counted_from_the_threshold_on(photos: Path) -> None:
     sets = {"full": read_photos(photos / "full", "dev")[:1]}
     sets["full"][0].boxes[0] += 60
     for min_score, false in ((250.5 / 255, 0), (249.5 / 255, 1)):
-        rows, _ = watch.look(sets, keras.Sequential(), WatchConfig(), SCAN, min_score)
+        rows, _ = watch.look(sets, FakePredictor(), WatchConfig(), SCAN, min_score)
         assert [row["false"] for row in rows] == [false, false]
 
 
-def test_what_is_to_be_ignored_neither_counts_nor_harms(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watch, "LivePredictor", lambda *_: FakePredictor())
+def test_what_is_to_be_ignored_neither_counts_nor_harms(photos: Path) -> None:
     photo = read_photos(photos / "full", "dev")[0]
     sets = {"full": [replace(photo, boxes=photo.boxes[1:], ignored=photo.boxes[:1])]}
-    rows, _ = watch.look(sets, keras.Sequential(), WatchConfig(), SCAN, 0.5)
+    rows, _ = watch.look(sets, FakePredictor(), WatchConfig(), SCAN, 0.5)
     assert [(row["airplanes"], row["ap50"], row["false"]) for row in rows] == [(2, 1.0, 0)] * 2
 
 
