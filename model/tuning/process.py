@@ -24,7 +24,7 @@ _LOCK = "lock"
 
 @contextmanager
 def alone(study: Path) -> Iterator[int]:
-    """Makes a study's folder, and keeps everyone else out of it; waits for those who are in it.
+    """Makes the folder of a study, or of a ladder, and keeps everyone else out of it; waits for those who are in it.
 
     Yields:
         The open file by which they are kept out: they are until it is closed here and in every process that has it.
@@ -36,12 +36,12 @@ def alone(study: Path) -> Iterator[int]:
         study.mkdir(parents=True, exist_ok=True)
         lock = (study / _LOCK).open("w")
     except OSError as error:
-        raise ConfigError(f"study: expected a folder that can be made, got {study}: {error}") from error
+        raise ConfigError(f"expected a folder that can be made, got {study}: {error}") from error
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            print(f"{study} is in use: waiting for its trials to end", flush=True)
+            print(f"{study} is in use: waiting for what runs there to end", flush=True)
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield lock.fileno()
 
@@ -54,27 +54,27 @@ def write_config(folder: Path, content: dict[str, Any]) -> Path:
     return file
 
 
-def start(command: Sequence[str], folder: Path, lock: int) -> subprocess.Popen[bytes]:
-    """Starts a training; what it says goes to a file in the trial's folder.
+def start(command: Sequence[str], said: Path, lock: int) -> subprocess.Popen[bytes]:
+    """Starts a command, such as a training.
 
     Args:
-        command: that trains, or goes on training.
-        folder: the trial's.
-        lock: kept open until the training has ended.
+        command: that begins, or goes on.
+        said: a file, to which what it says is added.
+        lock: kept open until the command has ended.
     """
-    with (folder / OUTPUT).open("ab") as output:
+    with said.open("ab") as output:
         return subprocess.Popen(  # noqa: S603  # as it was asked to
             [sys.executable, "-m", "model.tuning.leash", *command],
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=subprocess.STDOUT,
             pass_fds=[lock],
-            start_new_session=True,  # Ctrl-C is for the study alone, which lets go of its trials
+            start_new_session=True,  # Ctrl-C is for the one who started it alone, who lets go of it
         )
 
 
 def end(*processes: subprocess.Popen[bytes]) -> None:
-    """Lets go of trainings, and waits for their end."""
+    """Lets go of commands, and waits for their end."""
     for process in processes:
         if process.stdin is not None:
             process.stdin.close()
@@ -82,10 +82,10 @@ def end(*processes: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def reason(status: int, folder: Path) -> str:
-    """Why a training failed: its exit status or the signal that ended it, and the last line that it said."""
-    said = (folder / OUTPUT).read_text(encoding="utf-8", errors="replace").split("\n")
-    last = next((line.strip() for line in reversed(said) if line.strip()), "it said nothing")
+def reason(status: int, said: Path) -> str:
+    """Why a command failed: its exit status or the signal that ended it, and the last line that it said."""
+    lines = said.read_text(encoding="utf-8", errors="replace").split("\n")
+    last = next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")
     number = status - 128 if status > 128 else -status
     ended = f"signal {signal.Signals(number).name}" if number in list(signal.Signals) else f"exit status {status}"
     return f"{ended}: {last}"

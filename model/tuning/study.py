@@ -118,7 +118,8 @@ def _start(trial: optuna.Trial, config: TuneConfig, content: dict[str, Any], com
     print(f"trial {trial.number} {'goes on' if folder.exists() else 'starts'}: {words(values)}", flush=True)
     file = process.write_config(folder, _with(content, values))
     before = float(trial.user_attrs.get(SECONDS, 0.0))
-    return _Running(trial, folder, process.start(command(file), folder, lock), before, time.monotonic())
+    started = process.start(command(file), folder / process.OUTPUT, lock)
+    return _Running(trial, folder, started, before, time.monotonic())
 
 
 def _try_all(
@@ -169,7 +170,7 @@ def _verdict(each: _Running, config: MetricConfig) -> tuple[TrialState, float | 
     """How a trial stands: its state, its value if it is complete, and why it failed if it has."""
     status = each.process.poll()  # before the table is read: who has ended has written all of it
     if status:
-        return TrialState.FAIL, None, process.reason(status, each.folder)
+        return TrialState.FAIL, None, process.reason(status, each.folder / process.OUTPUT)
     try:
         values = metric.read(each.folder / process.RUN, config)
     except ConfigError as error:

@@ -23,7 +23,7 @@ def started(folder: Path, lock: int) -> subprocess.Popen[bytes]:
     """A training that is under way."""
     gate = folder / "gate"
     os.mkfifo(gate)
-    running = process.start([sys.executable, "-c", STAYS, str(gate)], folder, lock)
+    running = process.start([sys.executable, "-c", STAYS, str(gate)], folder / process.OUTPUT, lock)
     gate.open().close()
     return running
 
@@ -78,14 +78,14 @@ def test_a_study_is_in_use_until_its_last_training_has_ended(tmp_path: Path) -> 
 )
 def test_the_end_of_a_training_has_a_reason(tmp_path: Path, program: str, said: str) -> None:
     with process.alone(tmp_path) as lock:
-        status = process.start([sys.executable, "-c", program], tmp_path, lock).wait()
-    assert process.reason(status, tmp_path) == said
+        status = process.start([sys.executable, "-c", program], tmp_path / process.OUTPUT, lock).wait()
+    assert process.reason(status, tmp_path / process.OUTPUT) == said
 
 
 def test_a_training_hears_nothing_and_its_end_is_handed_on(tmp_path: Path) -> None:
     with process.alone(tmp_path) as lock:
         program = "import sys; sys.exit(len(sys.stdin.read()))"
-        assert process.start([sys.executable, "-c", program], tmp_path, lock).wait() == 0
+        assert process.start([sys.executable, "-c", program], tmp_path / process.OUTPUT, lock).wait() == 0
 
 
 def test_a_config_says_where_the_run_is(tmp_path: Path) -> None:
@@ -98,7 +98,7 @@ def test_a_config_says_where_the_run_is(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with (
-        pytest.raises(ConfigError, match="study: expected a folder that can be made"),
+        pytest.raises(ConfigError, match="expected a folder that can be made"),
         process.alone(tmp_path / "file"),
     ):
         pass
