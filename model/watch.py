@@ -15,14 +15,14 @@ from typing import Any
 import keras
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
 from tensorboardX import SummaryWriter
 
-from geo.raster import read_header
-from geo.types import Detections, ImageArray
-from model import metrics
+from geo.types import ImageArray
 from model.data.sources import Photo
-from model.metrics import Outcomes
+from model.evaluation.drawing import draw
+from model.evaluation.figures import figures
+from model.evaluation.look import TOGETHER, Looked
+from model.evaluation.pictures import Picture, read_subject
 from model.predictor import Predictor
 from model.scan import ScanConfig, scan_all
 from model.training_config import WatchConfig
@@ -31,15 +31,10 @@ LOG = "log.csv"
 DEV = "dev.csv"
 BOARD = "tensorboard"
 
-# Overlaps at which detections are compared with the truth.
-_IOUS = (0.5, 0.75)
 # Detections below this score are not looked at; a young detector gives any number of them.
 LEAST_SCORE = 0.1
 # Steps that one point of a curve sums up.
 _STEPS = 10
-# Pictures are cut to at most this side.
-_SIDE_PX = 640
-_TRUTH_COLOUR, _FOUND_COLOUR = (0, 230, 0), (255, 0, 255)
 
 # A set's name and its photos.
 Sets = Mapping[str, Sequence[Photo]]
@@ -146,39 +141,19 @@ def look(
         min_score: from which a detection counts as an airplane.
 
     Returns:
-        A row of figures for each set, and one of all together; and pictures (height, width, 3) by set and photo.
+        A row of figures for each set, and one of all together; and pictures (height, width, 3) by set and photo, with
+        truth and mistakes, see `model.evaluation.drawing`.
     """
-    found = {name: _scan(photos, predictor, scan, config.batch) for name, photos in sets.items()}
-    outcomes = {name: _outcomes(photos, found[name]) for name, photos in sets.items()}
-    outcomes["together"] = [Outcomes.concatenate(some) for some in zip(*outcomes.values(), strict=True)]
-    rows = [_row(name, some, min_score) for name, some in outcomes.items()]
-    pictures = {
-        f"{name}/{photos[k].path.stem}": drawn(photos[k], found[name][k], min_score)
+    looked = {name: _looked(photos, predictor, scan, config.batch) for name, photos in sets.items()}
+    compared = {name: each.compared() for name, each in looked.items()}
+    together = [picture for pictures in compared.values() for picture in pictures]
+    rows = [_row(name, pictures, min_score) for name, pictures in {**compared, TOGETHER: together}.items()]
+    drawn = {
+        f"{name}/{photos[k].path.stem}": draw(compared[name][k], looked[name].found[k], min_score)
         for name, photos in sets.items()
         for k in _spread([len(photo.boxes) for photo in photos], config.pictures)
     }
-    return rows, pictures
-
-
-def drawn(photo: Photo, found: Detections, min_score: float) -> ImageArray:
-    """A photo around its first airplane, with its airplanes (green) and what was found (magenta, with scores).
-
-    Returns:
-        (height, width, 3), at most 640 pixels high and wide.
-    """
-    pixels = photo.pixels()
-    size = np.array(pixels.shape[1::-1])
-    centre = (photo.boxes[0, :2] + photo.boxes[0, 2:]) / 2 if len(photo.boxes) else size / 2
-    x, y = np.clip(centre - _SIDE_PX / 2, 0, np.maximum(size - _SIDE_PX, 0)).astype(int)
-    image = Image.fromarray(pixels[y : y + _SIDE_PX, x : x + _SIDE_PX])
-    canvas = ImageDraw.Draw(image)
-    for box in photo.boxes - (x, y, x, y):
-        canvas.rectangle(tuple(box), outline=_TRUTH_COLOUR)
-    for box, score in zip(found.boxes - (x, y, x, y), found.scores, strict=True):
-        if score >= min_score:
-            canvas.rectangle(tuple(box), outline=_FOUND_COLOUR)
-            canvas.text((box[0], box[3]), f"{score:.2f}", fill=_FOUND_COLOUR)
-    return np.asarray(image)
+    return rows, drawn
 
 
 def write(
@@ -186,7 +161,7 @@ def write(
 ) -> None:
     """Puts figures and pictures on TensorBoard, and the figures on the terminal."""
     for row in rows:
-        for name in ("ap50", "ap75"):
+        for name in ("ap50", "ap75", "tile_iou", "mistakes_per_tile"):
             if row[name] is not None:
                 board.add_scalar(f"dev/{name}/{row['set']}", row[name], step)
         print("dev: " + ", ".join(f"{name} {'-' if value is None else value}" for name, value in row.items()))
@@ -195,28 +170,22 @@ def write(
     board.flush()
 
 
-def _scan(photos: Sequence[Photo], predictor: Predictor, config: ScanConfig, batch: int) -> list[Detections]:
-    return scan_all((read_header(str(photo.path), photo.resolution_m) for photo in photos), config, predictor, batch)
+def _looked(photos: Sequence[Photo], predictor: Predictor, config: ScanConfig, batch: int) -> Looked:
+    subjects = [read_subject(photo) for photo in photos]
+    return Looked(subjects, scan_all((subject.header for subject in subjects), config, predictor, batch))
 
 
-def _outcomes(photos: Sequence[Photo], found: Sequence[Detections]) -> list[Outcomes]:
-    """What became of the detections of a set, for each overlap."""
-    each: list[Mapping[float, Outcomes]] = []
-    for photo, some in zip(photos, found, strict=True):
-        header = read_header(str(photo.path), photo.resolution_m)
-        each.append(metrics.compare(some, photo.boxes, header.width, header.height, _IOUS, photo.ignored).outcomes)
-    return [Outcomes.concatenate([outcomes[iou] for outcomes in each]) for iou in _IOUS]
-
-
-def _row(name: str, outcomes: Sequence[Outcomes], min_score: float) -> dict[str, object]:
-    loose, tight = outcomes
+def _row(name: str, pictures: Sequence[Picture], min_score: float) -> dict[str, object]:
+    of = figures(pictures, min_score)
     return {
         "set": name,
-        "pictures": loose.pictures,
-        "airplanes": loose.truths,
-        "ap50": _rounded(metrics.average_precision(loose)),
-        "ap75": _rounded(metrics.average_precision(tight)),
-        "false": metrics.at_threshold(loose, min_score).wrong,
+        "pictures": of.pictures,
+        "airplanes": of.airplanes,
+        "ap50": _rounded(of.ap50),
+        "ap75": _rounded(of.ap75),
+        "false": of.false,
+        "tile_iou": _rounded(of.tile_iou),
+        "mistakes_per_tile": _rounded(of.mistakes_per_tile),
     }
 
 

@@ -17,7 +17,6 @@ from tensorboardX.proto.event_pb2 import Event
 
 from geo.boxes import Suppression
 from geo.grid import Tiling
-from geo.types import Detections
 from model import train, watch
 from model.data.sources import read_photos
 from model.predictor import FakePredictor
@@ -154,7 +153,11 @@ def test_a_look_measures_each_set_and_all_together(photos: Path) -> None:
     sets = {name: read_photos(photos / name, "dev") for name in ("full", "empty")}
     rows, pictures = watch.look(sets, FakePredictor(), WatchConfig(pictures=2), SCAN, min_score=0.5)
     figures = [tuple(row.values()) for row in rows]
-    assert figures == [("full", 12, 36, 1.0, 1.0, 0), ("empty", 1, 0, None, None, 0), ("together", 13, 36, 1.0, 1.0, 0)]
+    assert figures == [
+        ("full", 12, 36, 1.0, 1.0, 0, 1.0, 0.0),
+        ("empty", 1, 0, None, None, 0, None, 0.0),
+        ("together", 13, 36, 1.0, 1.0, 0, 1.0, 0.0),
+    ]
     assert pictures.keys() == {"full/00", "full/06", "empty/none"}
     again, _ = watch.look(sets, FakePredictor(), WatchConfig(pictures=0), SCAN, min_score=0.5)
     assert again == rows
@@ -166,6 +169,21 @@ def test_false_airplanes_are_counted_from_the_threshold_on(photos: Path) -> None
     for min_score, false in ((250.5 / 255, 0), (249.5 / 255, 1)):
         rows, _ = watch.look(sets, FakePredictor(), WatchConfig(), SCAN, min_score)
         assert [row["false"] for row in rows] == [false, false]
+        # In the one tile: three airplanes, of which the threshold leaves none or the one that is not where truth says.
+        assert [row["mistakes_per_tile"] for row in rows] == [3 + false] * 2
+
+
+def test_figures_and_pictures_come_on_the_board(capsys: pytest.CaptureFixture[str]) -> None:
+    board = Board()
+    row = {"set": "full", "ap50": 0.5, "ap75": None, "tile_iou": 0.25, "mistakes_per_tile": 1.5}
+    watch.write([row], {"full/00": np.zeros((4, 5, 3), np.uint8)}, board, 7)
+    assert board.points == {
+        "dev/ap50/full": {7: 0.5},
+        "dev/tile_iou/full": {7: 0.25},
+        "dev/mistakes_per_tile/full": {7: 1.5},
+    }
+    assert board.pictures.keys() == {"dev/full/00"}
+    assert "ap75 -, tile_iou 0.25" in capsys.readouterr().out
 
 
 def test_what_is_to_be_ignored_neither_counts_nor_harms(photos: Path) -> None:
@@ -173,28 +191,6 @@ def test_what_is_to_be_ignored_neither_counts_nor_harms(photos: Path) -> None:
     sets = {"full": [replace(photo, boxes=photo.boxes[1:], ignored=photo.boxes[:1])]}
     rows, _ = watch.look(sets, FakePredictor(), WatchConfig(), SCAN, 0.5)
     assert [(row["airplanes"], row["ap50"], row["false"]) for row in rows] == [(2, 1.0, 0)] * 2
-
-
-def test_a_picture_shows_truth_and_detections(photos: Path) -> None:
-    photo = read_photos(photos / "full", "dev")[0]
-    boxes = np.array([[60.0, 70, 90, 90], [5, 5, 15, 15]])
-    pixels = watch.drawn(photo, Detections(boxes, np.array([0.7, 0.1]), np.full(2, np.nan)), 0.3)
-    assert pixels.shape == (150, 200, 3)
-    for box, _ in AIRPLANES:
-        assert tuple(pixels[box[1], box[0]]) == watch._TRUTH_COLOUR
-    assert tuple(pixels[70, 60]) == watch._FOUND_COLOUR
-    np.testing.assert_array_equal(pixels[:20, :18], photo.pixels()[:20, :18])
-
-
-def test_a_large_photo_is_cut_around_an_airplane(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watch, "_SIDE_PX", 64)
-    photo = read_photos(photos / "full", "dev")[0]
-    nothing = Detections(np.zeros((0, 4)), np.zeros(0), np.zeros(0))
-    pixels = watch.drawn(photo, nothing, 0.3)
-    assert pixels.shape == (64, 64, 3)
-    # The first airplane, 25 by 30 pixels, has its centre at (32.5, 45).
-    assert (pixels == watch._TRUTH_COLOUR).all(axis=2).sum() >= 2 * 25 + 2 * 30
-    assert tuple(pixels[30 - 13, 20]) == watch._TRUTH_COLOUR
 
 
 @pytest.fixture(scope="module")
