@@ -43,6 +43,7 @@ DEVELOPMENT = [
     *ONNX,
     *TUNE,
     "hypothesis",  # properties over examples
+    "jax==0.10.*",  # tests of training on the second of Keras' backends, and on several devices
     "mypy",  # strict types
     "psutil",  # memory in `make bench`
     "pytest",  # the tests
