@@ -31,11 +31,16 @@ def make_folder(folder: Path) -> None:
 
 def epochs_done(run: Path) -> int:
     """How many epochs a broken-off run has behind it; its tables are cut to these."""
-    state = run / _STATE / "training_metadata.json"
-    done = int(json.loads(state.read_text())["epoch"]) if state.is_file() else 0
+    done = epochs_kept(run)
     for name in (watch.LOG, watch.DEV):
         watch.cut(run / name, done)
     return done
+
+
+def epochs_kept(run: Path) -> int:
+    """How many epochs the state of a run has behind it."""
+    state = run / _STATE / "training_metadata.json"
+    return int(json.loads(state.read_text())["epoch"]) if state.is_file() else 0
 
 
 def keep_state(run: Path) -> keras.callbacks.Callback:
