@@ -1,6 +1,8 @@
 import fcntl
 import json
 import os
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,14 @@ from model.ladder.__main__ import main
 from tests.model.ladder.ladders import TRAINING, command, go_up, read, settings
 
 ALL = [f"{step} {model}" for model in ("01-a/1", "01-a/2", "02-b/1") for step in ("train", "dev", "val")]
+
+
+@pytest.fixture
+def ctrl_c() -> Iterator[None]:
+    """Ctrl-C interrupts, also where the tests run in a shell's background, which has it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def test_every_step_is_done_once_and_in_order(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -55,6 +65,7 @@ def test_a_step_that_makes_nothing_has_failed(tmp_path: Path, call: str) -> None
         climb.climb(config, config.rungs, command)
 
 
+@pytest.mark.usefixtures("ctrl_c")
 @pytest.mark.parametrize("call", ALL[:3])
 def test_broken_off_it_lets_go_of_its_step_and_goes_on(tmp_path: Path, call: str) -> None:
     config = read(tmp_path)
@@ -144,6 +155,7 @@ def test_the_command_checks_and_refuses(tmp_path: Path, capsys: pytest.CaptureFi
         assert said.count("\n") == 1
 
 
+@pytest.mark.usefixtures("ctrl_c")
 def test_the_command_says_what_failed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
