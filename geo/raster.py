@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 # GDAL's block cache in MB, for the whole process; by default it is a share of the machine's memory. An environment
 # variable, because rasterio.Env would reset it at its end.
@@ -22,12 +23,13 @@ os.environ.setdefault("GDAL_CACHEMAX", "256")
 import rasterio
 from pyproj import CRS
 from pyproj.exceptions import CRSError
-from rasterio.enums import ColorInterp, MaskFlags, Resampling
+from rasterio.enums import MaskFlags, Resampling
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from geo.errors import GeoreferenceError, RasterError
 from geo.georef import GeoReference
 from geo.grid import Level, Tile
+from geo.rendition import Rendition, bands_of, rendition_of
 from geo.types import ImageArray, Window
 
 # A missing georeference is an error of its own here.
@@ -51,6 +53,7 @@ class SceneHeader:
         georef: Where it lies; None for a plain image whose resolution was given.
         resolution_m: Metres on the ground per pixel at the centre, along columns and along rows.
         scene_id: 16 hexadecimal digits, the fingerprint of size, header and a fixed sample of pixels.
+        rendition: How its values become red, green and blue of 8 bits, the same for every tile.
     """
 
     uri: str
@@ -61,34 +64,41 @@ class SceneHeader:
     georef: GeoReference | None
     resolution_m: tuple[float, float]
     scene_id: str
+    rendition: Rendition
 
 
-def read_header(uri: str, resolution_m: float | None = None) -> SceneHeader:
+def read_header(uri: str, resolution_m: float | None = None, bands: tuple[int, ...] | None = None) -> SceneHeader:
     """Reads what the plan of a scene needs, and finds most damage before any work starts.
 
     Args:
         uri: A raster file.
         resolution_m: For a plain image, metres on the ground per pixel; a georeference is then not looked for.
+        bands: Which bands are red, green and blue, or which one is grey, counted from 1; None to go by what the file
+            calls them, else to take the first.
 
     Raises:
         RasterError: The file is missing, no raster, cut off, or its bands do not fit.
         GeoreferenceError: It does not say, or not soundly, where on the Earth it lies.
     """
     with _opened(uri) as dataset:
-        _check_bands(dataset, uri)
+        with _fitting(uri):
+            bands = bands_of(dataset, bands)
         if resolution_m is None:
             georef, metres = _located(dataset, uri)
         else:
             georef, metres = None, (resolution_m, resolution_m)
+        scene_id = _fingerprint(dataset, uri)
+        rendition = rendition_of(dataset, bands)  # passes over what cannot be read, so it comes after the fingerprint
         return SceneHeader(
             uri=uri,
             width=dataset.width,
             height=dataset.height,
             bands=dataset.count,
-            dtype=dataset.dtypes[0],
+            dtype=dataset.dtypes[bands[0] - 1],
             georef=georef,
             resolution_m=metres,
-            scene_id=_fingerprint(dataset, uri),
+            scene_id=scene_id,
+            rendition=rendition,
         )
 
 
@@ -113,23 +123,13 @@ def _cause(error: BaseException) -> str:
     return str(error.__cause__ or error).partition("\n")[0]
 
 
-def _check_bands(dataset: Any, uri: str) -> None:
-    kinds = sorted(set(dataset.dtypes))
-    if kinds != ["uint8"]:
-        raise RasterError(
-            f"{uri}: expected pixels of 8 bits (uint8), got {', '.join(kinds)}: "
-            "convert it, e.g. with gdal_translate -ot Byte -scale"
-        )
-    if dataset.count == 2:
-        raise RasterError(
-            f"{uri}: expected 1 band (grey) or at least 3 (red, green, blue), got 2: "
-            "choose bands, e.g. with gdal_translate -b 1"
-        )
-    if dataset.colorinterp[0] == ColorInterp.palette:
-        raise RasterError(
-            f"{uri}: expected grey or colour values, got the numbers of a palette: "
-            "expand them, e.g. with gdal_translate -expand rgb"
-        )
+@contextmanager
+def _fitting(uri: str) -> Iterator[None]:
+    """Names the file in what is said of its bands."""
+    try:
+        yield
+    except RasterError as error:
+        raise RasterError(f"{uri}: {error}") from error
 
 
 def _located(dataset: Any, uri: str) -> tuple[GeoReference, tuple[float, float]]:
@@ -192,20 +192,25 @@ class RasterReader:
 
     Args:
         uri: A raster file that `read_header` accepts.
+        rendition: As its header says; None to look again.
 
     Raises:
         RasterError: On entry, where the file cannot be opened.
     """
 
-    def __init__(self, uri: str) -> None:
+    def __init__(self, uri: str, rendition: Rendition | None = None) -> None:
         self._uri = uri
+        self._told = rendition
         self._stack = ExitStack()
         self._datasets: dict[str, Any] = {}
 
     def __enter__(self) -> Self:
         with _opened(self._uri) as dataset:
-            self._bands = [1, 2, 3] if dataset.count >= 3 else [1]
-            self._valid = all(MaskFlags.all_valid in dataset.mask_flag_enums[band - 1] for band in self._bands)
+            with _fitting(self._uri):
+                self._rendition = self._told or rendition_of(dataset, None)
+            self._bands = list(self._rendition.bands)
+            self._dtype = np.dtype(dataset.dtypes[self._bands[0] - 1])
+            self._marked = any(MaskFlags.all_valid not in dataset.mask_flag_enums[band - 1] for band in self._bands)
             # (decimation as GDAL rounds it, position), coarsest first.
             self._overviews = sorted(((factor, n) for n, factor in enumerate(dataset.overviews(1))), reverse=True)
         return self
@@ -218,14 +223,14 @@ class RasterReader:
         """Returns what the tile's window shows, uint8 (tile_px, tile_px, 3), red, green, blue.
 
         The level's pixels are area averages of the scene's (or of the coarsest overview that is not coarser than the
-        level), or bilinear where the level is finer. One band is repeated; bands after the third are ignored; beyond
-        the scene everything is 0.
+        level), or bilinear where the level is finer. One band is repeated. What is missing is black, as is everything
+        beyond the scene: a detector has seen tiles that end so.
 
         Raises:
             RasterError: The file is damaged there.
         """
         image = np.zeros((tile.window.height, tile.window.width, 3), dtype=np.uint8)
-        inside = tile.window.intersection(Window(0, 0, tile.level.width, tile.level.height))
+        inside = _inside(tile)
         self._fill(image[: inside.height, : inside.width], inside, tile.level)
         return image
 
@@ -235,29 +240,84 @@ class RasterReader:
         self._fill(image, window, level)
         return image
 
-    def _fill(self, image: ImageArray, window: Window, level: Level) -> None:
-        """Reads a window inside the level into `image`, uint8 (height, width, 3), without a copy between."""
-        dataset = self._dataset(level)
-        if len(self._bands) == 3:
-            self._read(dataset.read, dataset, window, level, out=np.moveaxis(image, -1, 0))
-        else:
-            band = self._read(dataset.read, dataset, window, level, out=np.empty((1, *image.shape[:2]), np.uint8))
-            image[:] = band[0, :, :, None]
+    def read_valid(self, tile: Tile) -> NDArray[np.bool_]:
+        """Returns which pixels of the tile's window show the scene, (tile_px, tile_px); nothing beyond it does.
 
-    def is_empty(self, tile: Tile) -> bool:
-        """Says whether the scene marks everything in the tile's window as missing (nodata, mask or alpha).
+        Missing are pixels that nodata, a mask or alpha marks in every band that is read, those that are no number in
+        any, and those of a black border.
 
         Raises:
             RasterError: The file is damaged there.
         """
-        if self._valid:
-            return False
-        inside = tile.window.intersection(Window(0, 0, tile.level.width, tile.level.height))
-        dataset = self._dataset(tile.level)
-        out = np.empty((len(self._bands), inside.height, inside.width), np.uint8)
-        return not self._read(dataset.read_masks, dataset, inside, tile.level, out).any()
+        valid = np.zeros((tile.window.height, tile.window.width), dtype=np.bool_)
+        inside = _inside(tile)
+        raw = self._raw(inside, tile.level) if self._hides(inside, tile.level) else None
+        missing = None if raw is None and not self._marked else self._missing(raw, inside, tile.level)
+        valid[: inside.height, : inside.width] = True if missing is None else ~missing
+        return valid
 
-    def _read(self, read: Any, dataset: Any, window: Window, level: Level, out: ImageArray) -> ImageArray:
+    def is_empty(self, tile: Tile) -> bool:
+        """Says whether everything in the tile's window is missing.
+
+        Raises:
+            RasterError: The file is damaged there.
+        """
+        return self.may_miss(tile) and not self.read_valid(tile).any()
+
+    def may_miss(self, tile: Tile) -> bool:
+        """Says whether anything of the scene may be missing in the tile's window; looks at no pixel."""
+        return self._marked or self._hides(_inside(tile), tile.level)
+
+    def _fill(self, image: ImageArray, window: Window, level: Level) -> None:
+        """Reads a window inside the level into `image`, uint8 (height, width, 3); plain colours without a copy."""
+        stretch = self._rendition.stretch
+        if len(self._bands) == 3 and stretch is None:
+            raw = np.moveaxis(image, -1, 0)
+            self._read_pixels(window, level, raw)
+        else:
+            raw = self._raw(window, level)
+            image[:] = np.moveaxis(raw if stretch is None else stretch.apply(raw), 0, -1)
+        missing = self._missing(raw, window, level)
+        if missing is not None:
+            image[missing] = 0
+
+    def _raw(self, window: Window, level: Level) -> NDArray[Any]:
+        """Returns a window inside the level as it is in the file, (bands, height, width)."""
+        return self._read_pixels(window, level, np.empty((len(self._bands), window.height, window.width), self._dtype))
+
+    def _read_pixels(self, window: Window, level: Level, out: NDArray[Any]) -> NDArray[Any]:
+        dataset = self._dataset(level)
+        return self._read(dataset.read, dataset, window, level, out)
+
+    def _hides(self, window: Window, level: Level) -> bool:
+        """Says whether only the pixels tell what is missing: no numbers, or the black of a border."""
+        return self._dtype.kind == "f" or self._reached(window, level) is not None
+
+    def _reached(self, window: Window, level: Level) -> NDArray[np.bool_] | None:
+        """Returns where in the window the black border may lie, (height, width), or None."""
+        collar = self._rendition.collar
+        if collar is None:
+            return None
+        x = (np.arange(window.col, window.right) + 0.5) / level.width
+        y = (np.arange(window.row, window.bottom) + 0.5) / level.height
+        reached = collar.reaches(x, y)
+        return reached if reached.any() else None
+
+    def _missing(self, raw: NDArray[Any] | None, window: Window, level: Level) -> NDArray[np.bool_] | None:
+        """Returns which pixels are missing, (height, width), or None; `raw` where `_hides` asks for it."""
+        parts = []
+        if self._marked:
+            dataset = self._dataset(level)
+            masks = np.empty((len(self._bands), window.height, window.width), np.uint8)
+            parts.append(~self._read(dataset.read_masks, dataset, window, level, masks).any(axis=0))
+        if raw is not None and self._dtype.kind == "f":
+            parts.append(~np.isfinite(raw).any(axis=0))
+        reached = self._reached(window, level)
+        if raw is not None and reached is not None:
+            parts.append(reached & ~raw.any(axis=0))
+        return np.logical_or.reduce(parts) if parts else None
+
+    def _read(self, read: Any, dataset: Any, window: Window, level: Level, out: NDArray[Any]) -> NDArray[Any]:
         """Calls `dataset.read` or `dataset.read_masks` for a window of the level into `out`, (bands, height, width)."""
         by_x, by_y = dataset.width / level.width, dataset.height / level.height
         left, right = _snapped(window.col * by_x), _snapped(window.right * by_x)
@@ -285,6 +345,11 @@ class RasterReader:
         if overview not in self._datasets:
             self._datasets[overview] = self._stack.enter_context(_opened(self._uri, overview_level=overview))
         return self._datasets[overview]
+
+
+def _inside(tile: Tile) -> Window:
+    """Returns the part of a tile's window that lies in its level."""
+    return tile.window.intersection(Window(0, 0, tile.level.width, tile.level.height))
 
 
 def _snapped(value: float) -> float:
@@ -322,7 +387,8 @@ def read_size(uri: str) -> tuple[int, int]:
         RasterError: The file is missing, no raster, or its bands do not fit.
     """
     with _opened(uri) as dataset:
-        _check_bands(dataset, uri)
+        with _fitting(uri):
+            bands_of(dataset, None)
         return dataset.width, dataset.height
 
 

@@ -212,6 +212,7 @@ def test_the_small_picture_shows_the_whole_scene(tmp_path: Path) -> None:
 
 def test_a_picture_is_read_as_it_is_with_or_without_a_georeference(tmp_path: Path) -> None:
     pixels = noise(90, 70, bands=4)
+    pixels[..., 3] |= 1  # alpha
     for name, affine in (("placed.tif", AFFINE), ("plain.tif", None)):
         uri = write_tiff(tmp_path / name, pixels, affine=affine, overviews=(2,))
         assert read_size(uri) == (90, 70)

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geo.raster import SceneHeader
+from geo.rendition import Rendition
 from geo.types import Detections
 from model.data.sources import Photo
 from model.evaluation.pictures import Picture, Subject, compare
@@ -15,7 +16,8 @@ SIZE = 1000
 
 def subject(path: str, boxes: NDArray[np.float64], resolution_m: float = 0.5, known: bool = True) -> Subject:
     photo = Photo(Path(path), "some", boxes.reshape(-1, 4), resolution_m, known)
-    header = SceneHeader(path, SIZE, SIZE, 3, "uint8", None, (resolution_m, resolution_m), f"id of {path}")
+    metres, rendition = (resolution_m, resolution_m), Rendition((1, 2, 3), None, None)
+    header = SceneHeader(path, SIZE, SIZE, 3, "uint8", None, metres, f"id of {path}", rendition)
     return Subject(photo, header)
 
 
