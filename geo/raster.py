@@ -1,4 +1,4 @@
-"""The only place that opens rasters: headers, tiles through overviews, small pictures, and the writer of scenes.
+"""The only place that reads rasters: headers, tiles through overviews, small pictures.
 
 No scene is ever read whole. Each read names the overview it uses and its exact, fractional window there: left to
 itself, GDAL may choose an overview coarser than the level asked for, and loses fractions of a pixel on the way.
@@ -7,7 +7,7 @@ itself, GDAL may choose an overview coarser than the level asked for, and loses 
 import hashlib
 import os
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,21 +21,19 @@ from numpy.typing import NDArray
 os.environ.setdefault("GDAL_CACHEMAX", "256")
 
 import rasterio
-from pyproj import CRS
-from pyproj.exceptions import CRSError
 from rasterio.enums import MaskFlags, Resampling
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
-from geo.errors import GeoreferenceError, RasterError
+from geo.errors import RasterError
 from geo.georef import GeoReference
 from geo.grid import Level, Tile
+from geo.located import located
 from geo.rendition import Rendition, bands_of, rendition_of
 from geo.types import ImageArray, Window
 
 # A missing georeference is an error of its own here.
 warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
 
-_BLOCK_PX = 512
 # The fingerprint looks at this many patches along each axis, the corners among them.
 _PATCHES, _PATCH_PX = 5, 64
 
@@ -84,7 +82,7 @@ def read_header(uri: str, resolution_m: float | None = None, bands: tuple[int, .
         with _fitting(uri):
             bands = bands_of(dataset, bands)
         if resolution_m is None:
-            georef, metres = _located(dataset, uri)
+            georef, metres = located(dataset, uri)
         else:
             georef, metres = None, (resolution_m, resolution_m)
         scene_id = _fingerprint(dataset, uri)
@@ -130,28 +128,6 @@ def _fitting(uri: str) -> Iterator[None]:
         yield
     except RasterError as error:
         raise RasterError(f"{uri}: {error}") from error
-
-
-def _located(dataset: Any, uri: str) -> tuple[GeoReference, tuple[float, float]]:
-    """Returns the georeference and the ground resolution at the centre."""
-    if dataset.crs is None or dataset.transform.is_identity:
-        missing = "no CRS" if dataset.crs is None else "no transform"
-        raise GeoreferenceError(
-            f"{uri}: expected a georeference (an affine transform and a CRS), got {missing}: add it, e.g. with "
-            "gdal_edit.py -a_srs EPSG:32632 -a_ullr ...; a scene with ground control points needs gdalwarp"
-        )
-    width, height = dataset.width, dataset.height
-    try:
-        georef = GeoReference(dataset.transform, CRS.from_wkt(dataset.crs.to_wkt()))
-        georef.pixel_to_lonlat(np.array([[0.0, 0.0], [width, 0], [width, height], [0, height]]))
-        return georef, georef.ground_resolution_m(width / 2, height / 2)
-    except CRSError as error:
-        raise GeoreferenceError(
-            f"{uri}: expected a CRS that PROJ knows, got {_cause(error)}: "
-            "write the right one, e.g. with gdal_edit.py -a_srs EPSG:32632"
-        ) from error
-    except GeoreferenceError as error:
-        raise GeoreferenceError(f"{uri}: {error}") from error
 
 
 def _fingerprint(dataset: Any, uri: str) -> str:
@@ -240,20 +216,23 @@ class RasterReader:
         self._fill(image, window, level)
         return image
 
-    def read_valid(self, tile: Tile) -> NDArray[np.bool_]:
+    def read_valid(self, tile: Tile) -> NDArray[np.bool_] | None:
         """Returns which pixels of the tile's window show the scene, (tile_px, tile_px); nothing beyond it does.
 
-        Missing are pixels that nodata, a mask or alpha marks in every band that is read, those that are no number in
-        any, and those of a black border.
+        None, without a look at any pixel, where nothing of the scene can be missing in the window. Missing are pixels
+        that nodata, a mask or alpha marks in every band that is read, those that are no number in any, and those of a
+        black border.
 
         Raises:
             RasterError: The file is damaged there.
         """
-        valid = np.zeros((tile.window.height, tile.window.width), dtype=np.bool_)
         inside = _inside(tile)
         raw = self._raw(inside, tile.level) if self._hides(inside, tile.level) else None
-        missing = None if raw is None and not self._marked else self._missing(raw, inside, tile.level)
-        valid[: inside.height, : inside.width] = True if missing is None else ~missing
+        missing = self._missing(raw, inside, tile.level)
+        if missing is None:
+            return None
+        valid = np.zeros((tile.window.height, tile.window.width), dtype=np.bool_)
+        valid[: inside.height, : inside.width] = ~missing
         return valid
 
     def is_empty(self, tile: Tile) -> bool:
@@ -262,11 +241,8 @@ class RasterReader:
         Raises:
             RasterError: The file is damaged there.
         """
-        return self.may_miss(tile) and not self.read_valid(tile).any()
-
-    def may_miss(self, tile: Tile) -> bool:
-        """Says whether anything of the scene may be missing in the tile's window; looks at no pixel."""
-        return self._marked or self._hides(_inside(tile), tile.level)
+        valid = self.read_valid(tile)
+        return valid is not None and not valid.any()
 
     def _fill(self, image: ImageArray, window: Window, level: Level) -> None:
         """Reads a window inside the level into `image`, uint8 (height, width, 3); plain colours without a copy."""
@@ -399,62 +375,3 @@ def read_picture(uri: str) -> ImageArray:
         RasterError: The file is missing, no raster, damaged, or its bands do not fit.
     """
     return read_overview(uri, max(read_size(uri)))
-
-
-def write_scene(
-    path: Path, width: int, height: int, georef: GeoReference, blocks: Iterable[tuple[Window, ImageArray]]
-) -> None:
-    """Writes a scene as a tiled GeoTIFF (deflate, blocks of 512 px) with averaged overviews; whole or not at all.
-
-    Args:
-        path: The file; written beside it and moved into place at the end.
-        width: Columns.
-        height: Rows.
-        georef: Where it lies.
-        blocks: Where in the scene, and its pixels (height, width, 3); together they cover the scene. Blocks that keep
-            to multiples of 512 px are compressed only once.
-
-    Raises:
-        RasterError: The file cannot be written.
-    """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        _write_blocks(partial, width, height, georef, blocks)
-        factors = [2**n for n in range(1, 32) if max(width, height) > _BLOCK_PX * 2 ** (n - 1)]
-        with rasterio.open(partial, "r+") as dataset:
-            dataset.build_overviews(factors, Resampling.average)
-        _check_blocks(partial)
-        partial.replace(path)
-    except (RasterioError, OSError) as error:
-        raise RasterError(
-            f"{path}: expected a place to write a GeoTIFF, got {_cause(error)}: choose another path or free space"
-        ) from error
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def _write_blocks(
-    path: Path, width: int, height: int, georef: GeoReference, blocks: Iterable[tuple[Window, ImageArray]]
-) -> None:
-    profile = {"driver": "GTiff", "width": width, "height": height, "count": 3, "dtype": "uint8", "photometric": "RGB"}
-    layout = {"tiled": True, "blockxsize": _BLOCK_PX, "blockysize": _BLOCK_PX, "interleave": "pixel"}
-    packing = {"compress": "deflate", "predictor": 2, "bigtiff": "IF_SAFER"}
-    crs = rasterio.crs.CRS.from_wkt(georef.crs.to_wkt())
-    with rasterio.open(path, "w", **profile, **layout, **packing, crs=crs, transform=georef.affine) as dataset:
-        for window, pixels in blocks:
-            place = rasterio.windows.Window(window.col, window.row, window.width, window.height)
-            dataset.write(np.moveaxis(pixels, -1, 0), window=place)
-
-
-def _check_blocks(path: Path) -> None:
-    """Raises OSError where a block never reached the file: GDAL does not tell of a disk that was full at the end."""
-    length = path.stat().st_size
-    with rasterio.open(path) as dataset:
-        for overview in (None, *range(len(dataset.overviews(1)))):
-            with rasterio.open(path, overview_level="NONE" if overview is None else str(overview)) as level:
-                blocks = [f"{col}_{row}" for (row, col), _ in level.block_windows(1)]
-            for block in blocks:
-                start = dataset.get_tag_item(f"BLOCK_OFFSET_{block}", "TIFF", 1, overview)
-                size = dataset.get_tag_item(f"BLOCK_SIZE_{block}", "TIFF", 1, overview)
-                if start is None or int(start) + int(size) > length:
-                    raise OSError("a file that ends too early")

@@ -12,6 +12,7 @@ from pipeline import config as settings
 from pipeline import local, steps
 from pipeline.engine import Engine, describe_model, load_model
 from pipeline.sinks.frame import to_frame
+from pipeline.values import SceneSource
 
 if TYPE_CHECKING:
     import geopandas
@@ -23,7 +24,7 @@ def detect(
     """See `pipeline.detect`."""
     chosen = settings.load_config(Path(config or settings.DEFAULT_CONFIG), {"model": model, "min_score": min_score})
     engine = describe_model(chosen)
-    opened = steps.open_scene(str(scene), chosen.tiling)
+    opened = steps.open_scene(SceneSource(str(scene)), chosen)
     result = local.find_in(opened, engine.config, _loaded(engine), engine.identity)
     if result.entry.error is not None:
         # A table has no ledger beside it: what is not whole must not look whole.

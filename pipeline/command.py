@@ -19,6 +19,7 @@ from pipeline.errors import OutputError
 from pipeline.report.page import FILE_NAME as REPORT_FILE
 from pipeline.sinks import geojson
 from pipeline.sinks.whole import check_writable
+from pipeline.values import SceneSource
 
 LEDGER_FILE = "ledger.json"
 
@@ -28,7 +29,7 @@ class Command:
     """A command that makes sense.
 
     Attributes:
-        uris: the scenes, each once.
+        sources: the scenes, each once.
         outputs: the files for the airplanes, each once.
         ledger: the file for the ledger.
         report: the folder for the report, or None.
@@ -38,7 +39,7 @@ class Command:
         beam: Beam's options.
     """
 
-    uris: tuple[str, ...]
+    sources: tuple[SceneSource, ...]
     outputs: tuple[Path, ...]
     ledger: Path
     report: Path | None
@@ -63,7 +64,7 @@ def parse(argv: Sequence[str]) -> Command:
     ledger = report / LEDGER_FILE if report else outputs[0].with_name(f"{outputs[0].name}.{LEDGER_FILE}")
     overrides = {"model": options.model, "min_score": options.min_score}
     command = Command(
-        uris=sources.scene_uris(options.input),
+        sources=sources.scene_sources(options.input),
         outputs=outputs,
         ledger=ledger,
         report=report,

@@ -30,6 +30,8 @@ class PipelineConfig:
             batch.
         tiling: levels, tiles and their overlap.
         suppression: when two boxes are one airplane.
+        bands: which bands of a scene are red, green and blue, or which one is grey, counted from 1; None: as its STAC
+            item says, else as the file does, else the first.
     """
 
     model: str
@@ -39,6 +41,7 @@ class PipelineConfig:
     block_tiles: int
     tiling: Tiling
     suppression: Suppression
+    bands: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.min_score is not None:
@@ -46,6 +49,8 @@ class PipelineConfig:
         _check_positive("batch_size", self.batch_size)
         _check_positive("block_tiles", self.block_tiles)
         check_tiling(self.tiling)
+        if self.bands is not None and (len(self.bands) not in (1, 3) or min(self.bands) < 1):
+            raise ConfigError(f"bands: expected 1 or 3 numbers from 1 on, got {list(self.bands)}")
 
 
 def load_config(path: Path = DEFAULT_CONFIG, overrides: Mapping[str, object] | None = None) -> PipelineConfig:
@@ -71,6 +76,7 @@ def settings_id(config: PipelineConfig) -> str:
         "precision": config.precision,
         "tiling": dataclasses.asdict(config.tiling),
         "suppression": dataclasses.asdict(config.suppression),
+        "bands": config.bands,
     }
     return hashlib.sha256(json.dumps(shaping, sort_keys=True).encode()).hexdigest()[:16]
 

@@ -11,12 +11,12 @@ from pyproj import CRS
 from geo.grid import Tiling, plan_tiles
 from geo.raster import SceneHeader
 from pipeline.ledger import PartFailure, SceneEntry, Status
-from pipeline.values import Scene, SceneFailure, TileOutcome, TileStatus
+from pipeline.values import Scene, SceneFailure, SceneSource, TileOutcome, TileStatus
 
 
 def failed_entry(failure: SceneFailure) -> SceneEntry:
     """Returns the line of a scene that nothing could be done with."""
-    return dataclasses.replace(_blank(failure.scene_uri, failure.header), status="failed", error=failure.error)
+    return dataclasses.replace(_blank(failure.source, failure.header), status="failed", error=failure.error)
 
 
 def scene_entry(
@@ -36,7 +36,7 @@ def scene_entry(
     failures = tuple(_part_failure(outcome) for outcome in outcomes if outcome.status == "failed")
     error = error or _missing(planned, counts.total()) or _first(failures, planned)
     return dataclasses.replace(
-        _blank(scene.header.uri, scene.header),
+        _blank(scene.source, scene.header),
         status=_status(error, counts),
         error=error,
         parts_planned=planned,
@@ -50,17 +50,20 @@ def scene_entry(
     )
 
 
-def _blank(uri: str, header: SceneHeader | None) -> SceneEntry:
-    """What the header tells, and nothing done."""
+def _blank(source: SceneSource, header: SceneHeader | None) -> SceneEntry:
+    """What source and header tell, and nothing done."""
     return SceneEntry(
-        scene_uri=uri,
-        scene_id=header.scene_id if header else None,
+        scene_uri=source.uri,
+        scene_id=source.scene_id or (header.scene_id if header else None),
+        acquired_at=source.acquired_at,
         status="complete",
         error=None,
         width_px=header.width if header else None,
         height_px=header.height if header else None,
         crs=_crs_name(header.georef.crs) if header and header.georef else None,
         resolution_m=header.resolution_m if header else None,
+        bands=header.rendition.bands if header else None,
+        stretch=_stretch(header) if header else None,
         parts_planned=0,
         parts_done=0,
         parts_empty=0,
@@ -70,6 +73,11 @@ def _blank(uri: str, header: SceneHeader | None) -> SceneEntry:
         seconds=0.0,
         failures=(),
     )
+
+
+def _stretch(header: SceneHeader) -> tuple[float, float] | None:
+    stretch = header.rendition.stretch
+    return (stretch.low, stretch.high) if stretch else None
 
 
 def _crs_name(crs: CRS) -> str:
@@ -107,10 +115,10 @@ def _part_failure(outcome: TileOutcome) -> PartFailure:
 
 
 def _km2(scene: Scene, outcome: TileOutcome) -> float:
-    """Ground in the core of a tile of the finest level that was looked at, square kilometres."""
+    """Ground in the core of a tile of the finest level that was looked at, what is missing aside, square kilometres."""
     level, core = outcome.tile.level, outcome.tile.core
     if outcome.status != "done" or level != scene.levels[0]:
         return 0.0
     x, y = (core.col + core.width / 2) * level.scale_x, (core.row + core.height / 2) * level.scale_y
     mx, my = scene.georef.ground_resolution_m(x, y)
-    return core.width * level.scale_x * mx * core.height * level.scale_y * my / 1e6
+    return outcome.valid * core.width * level.scale_x * mx * core.height * level.scale_y * my / 1e6

@@ -1,4 +1,4 @@
-"""The main job as one Beam graph, from scene URIs to files."""
+"""The main job as one Beam graph, from scenes to files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pipeline.ledger import Ledger, RunInfo, SceneEntry, read_ledger
 from pipeline.records import Airplane
 from pipeline.sinks.transforms import WriteGeoJson, WriteLedger
 from pipeline.transforms import FindAirplanes
-from pipeline.values import SceneResult
+from pipeline.values import SceneResult, SceneSource
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -25,14 +25,14 @@ class Job:
     """What to look at, with what, and where to write.
 
     Attributes:
-        uris: the scenes.
+        sources: the scenes.
         engine: the model and the settings.
         outputs: the files for the airplanes.
         ledger: the file for the ledger.
         info: what the ledger says of the run.
     """
 
-    uris: tuple[str, ...]
+    sources: tuple[SceneSource, ...]
     engine: Engine
     outputs: tuple[Path, ...]
     ledger: Path
@@ -54,7 +54,7 @@ def run_job(
     with beam.Pipeline(runner=runner, options=options) as pipeline:
         results = (
             pipeline
-            | "Scenes" >> beam.Create(job.uris)
+            | "Scenes" >> beam.Create(job.sources)
             | "FindAirplanes" >> FindAirplanes(job.engine.config, load, job.engine.identity)
         )
         airplanes = results | "Airplanes" >> beam.FlatMap(_airplanes)

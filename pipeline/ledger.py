@@ -43,7 +43,8 @@ class SceneEntry:
 
     Attributes:
         scene_uri: where it was read from, as it was given.
-        scene_id: fingerprint, or None.
+        scene_id: the STAC item's id, or else a fingerprint, or None.
+        acquired_at: when the picture was taken, RFC 3339 UTC, or None where nothing tells.
         status: "complete" (every part was looked at or is empty), "incomplete" (some part failed) or "failed" (nothing
             was looked at).
         error: the cause, one line, or None.
@@ -51,11 +52,13 @@ class SceneEntry:
         height_px: rows, or None.
         crs: "EPSG:32631" where there is a code, else the name; or None.
         resolution_m: ground metres of one pixel along columns and rows at the centre, or None.
+        bands: the bands that are red, green and blue, or the one that is grey, counted from 1; or None.
+        stretch: the values that became 0 and 255; None where the values stayed as they are, or nothing is known.
         parts_planned: tiles planned, over every level.
         parts_done: tiles that the model looked at.
         parts_empty: tiles without any valid pixel, skipped.
         parts_failed: tiles that could not be read.
-        km2: ground looked at on the finest level, square kilometres.
+        km2: ground looked at on the finest level, what is missing in the file aside, square kilometres.
         airplanes: airplanes found.
         seconds: spent on reading its parts and looking at them.
         failures: the parts that failed.
@@ -63,12 +66,15 @@ class SceneEntry:
 
     scene_uri: str
     scene_id: str | None
+    acquired_at: str | None
     status: Status
     error: str | None
     width_px: int | None
     height_px: int | None
     crs: str | None
     resolution_m: tuple[float, float] | None
+    bands: tuple[int, ...] | None
+    stretch: tuple[float, float] | None
     parts_planned: int
     parts_done: int
     parts_empty: int

@@ -9,12 +9,14 @@ from model.predictor import Predictor
 from pipeline import entries, steps
 from pipeline.config import PipelineConfig
 from pipeline.readahead import ahead
-from pipeline.values import Identity, Scene, SceneFailure, SceneResult, TileImage, TileOutcome
+from pipeline.values import Identity, Scene, SceneFailure, SceneResult, SceneSource, TileImage, TileOutcome
 
 
-def find(uris: Iterable[str], config: PipelineConfig, predictor: Predictor, identity: Identity) -> list[SceneResult]:
+def find(
+    sources: Iterable[SceneSource], config: PipelineConfig, predictor: Predictor, identity: Identity
+) -> list[SceneResult]:
     """Returns the result of each scene, in the order of the scenes; failed ones have an entry and no airplanes."""
-    return [find_in(steps.describe(uri, config.tiling), config, predictor, identity) for uri in uris]
+    return [find_in(steps.describe(source, config), config, predictor, identity) for source in sources]
 
 
 def find_in(

@@ -27,7 +27,7 @@ class Airplane:
         geometry: outline box on the ground, lon/lat degrees (OGC:CRS84), counter-clockwise, closed, 7 decimals;
             a MultiPolygon where it crosses the antimeridian.
         detection_id: the same for the same box in the same scene with the same model and settings.
-        scene_id: fingerprint of the scene.
+        scene_id: the STAC item's id, or else a fingerprint of the scene.
         scene_uri: where the scene was read from, as it was given.
         acquired_at: RFC 3339 UTC, or None where nothing tells.
         score: 0..1.

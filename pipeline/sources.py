@@ -1,4 +1,4 @@
-"""From what was typed after `--input` to scene URIs. Looks at names only; opens no raster."""
+"""From what was typed after `--input` to scenes. Looks at names only; opens no raster."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from pipeline.errors import InputError
+from pipeline.values import SceneSource
 
 #: What counts as a scene in a folder, where nobody names the files one by one.
 RASTER_SUFFIXES = (".tif", ".tiff", ".jp2", ".vrt", ".img", ".ntf", ".nitf")
@@ -15,7 +16,7 @@ RASTER_SUFFIXES = (".tif", ".tiff", ".jp2", ".vrt", ".img", ".ntf", ".nitf")
 LIST_SUFFIX = ".txt"
 
 
-def scene_uris(patterns: Iterable[str]) -> tuple[str, ...]:
+def scene_sources(patterns: Iterable[str]) -> tuple[SceneSource, ...]:
     """Returns the scenes that the patterns name, in the order of the patterns, each file once.
 
     Args:
@@ -23,8 +24,8 @@ def scene_uris(patterns: Iterable[str]) -> tuple[str, ...]:
             lists (one file, folder or glob a line, relative to the working directory; `#` starts a comment line).
 
     Returns:
-        Paths as they were given, or under the folder or glob that was given. A file that is named twice, even by two
-        spellings, comes once, by its first name.
+        Scenes with paths as they were given, or under the folder or glob that was given. A file that is named twice,
+        even by two spellings, comes once, by its first name.
 
     Raises:
         InputError: a pattern names nothing, or a file whose name is no UTF-8.
@@ -36,7 +37,7 @@ def scene_uris(patterns: Iterable[str]) -> tuple[str, ...]:
             by_place.setdefault(os.path.realpath(uri), uri)
     if not by_place:
         raise InputError("expected at least one scene, got none: name a raster file, a folder, a glob or a .txt list")
-    return tuple(by_place.values())
+    return tuple(SceneSource(uri) for uri in by_place.values())
 
 
 def check_text(name: str) -> None:

@@ -1,4 +1,4 @@
-"""The steps of the job as plain functions: a scene URI in, airplanes and a line of the ledger out. No Beam.
+"""The steps of the job as plain functions: a scene's source in, airplanes and a line of the ledger out. No Beam.
 
 Pixels are (x, y) = (column, row) with the corner as origin. What fails for one scene or one tile is returned as a
 value, so that nothing stops the others and nothing goes unrecorded.
@@ -11,6 +11,9 @@ import itertools
 import time
 from collections.abc import Iterable, Iterator, Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
 from geo.boxes import Suppression, merge_levels
 from geo.errors import FinderError, GeoreferenceError
 from geo.grid import Tile, Tiling, plan_levels, plan_tiles
@@ -20,11 +23,12 @@ from geo.types import Detections, FloatArray
 from model import scan
 from model.predictor import Predictor
 from pipeline import entries, records
+from pipeline.config import PipelineConfig
 from pipeline.records import Airplane
-from pipeline.values import Block, Identity, Scene, SceneFailure, SceneResult, TileImage, TileOutcome
+from pipeline.values import Block, Identity, Scene, SceneFailure, SceneResult, SceneSource, TileImage, TileOutcome
 
 
-def open_scene(uri: str, tiling: Tiling) -> Scene:
+def open_scene(source: SceneSource, config: PipelineConfig) -> Scene:
     """Reads the header of a scene and plans its levels.
 
     Raises:
@@ -32,17 +36,17 @@ def open_scene(uri: str, tiling: Tiling) -> Scene:
         GeoreferenceError: nothing says where it lies.
         ResolutionError: too coarse to see an airplane.
     """
-    return _planned(read_header(uri), tiling)
+    return _planned(source, _header(source, config), config.tiling)
 
 
-def describe(uri: str, tiling: Tiling) -> Scene | SceneFailure:
+def describe(source: SceneSource, config: PipelineConfig) -> Scene | SceneFailure:
     """Returns the planned scene, or why there is none."""
     header = None
     try:
-        header = read_header(uri)
-        return _planned(header, tiling)
+        header = _header(source, config)
+        return _planned(source, header, config.tiling)
     except FinderError as error:
-        return SceneFailure(uri, _naming(uri, error), header)
+        return SceneFailure(source, _naming(source.uri, error), header)
 
 
 def plan(scene: Scene, tiling: Tiling, block_tiles: int) -> Iterator[Block]:
@@ -50,7 +54,7 @@ def plan(scene: Scene, tiling: Tiling, block_tiles: int) -> Iterator[Block]:
     for level in scene.levels:
         tiles = plan_tiles(level, tiling)
         while block := tuple(itertools.islice(tiles, block_tiles)):
-            yield Block(scene.header.uri, block)
+            yield Block(scene.header.uri, scene.header.rendition, block)
 
 
 def read(block: Block) -> Iterator[TileImage | TileOutcome]:
@@ -60,7 +64,7 @@ def read(block: Block) -> Iterator[TileImage | TileOutcome]:
     """
     with contextlib.ExitStack() as stack:
         try:
-            reader = stack.enter_context(RasterReader(block.scene_uri))
+            reader = stack.enter_context(RasterReader(block.scene_uri, block.rendition))
         except FinderError as error:
             # It was there when it was described: it has been moved or overwritten since.
             yield from (_failed(block.scene_uri, tile, error, 0.0) for tile in block.tiles)
@@ -74,7 +78,7 @@ def detect(predictor: Predictor, images: Sequence[TileImage]) -> list[TileOutcom
     found = scan.detect(predictor, [image.tile for image in images], [image.pixels for image in images])
     seconds = (time.perf_counter() - started) / len(images)
     return [
-        TileOutcome(image.scene_uri, image.tile, "done", detections, None, image.seconds + seconds)
+        TileOutcome(image.scene_uri, image.tile, "done", detections, image.valid, None, image.seconds + seconds)
         for image, detections in zip(images, found, strict=True)
     ]
 
@@ -112,10 +116,15 @@ def finish(
     return SceneResult(entries.scene_entry(scene, outcomes, tiling, len(airplanes), error), airplanes)
 
 
-def _planned(header: SceneHeader, tiling: Tiling) -> Scene:
+def _header(source: SceneSource, config: PipelineConfig) -> SceneHeader:
+    return read_header(source.uri, bands=config.bands or source.bands)
+
+
+def _planned(source: SceneSource, header: SceneHeader, tiling: Tiling) -> Scene:
     if header.georef is None:
         raise GeoreferenceError(f"{header.uri}: expected a georeference, got none: write one, e.g. with gdal_edit")
-    return Scene(header, header.georef, plan_levels(header.width, header.height, header.resolution_m, tiling))
+    levels = plan_levels(header.width, header.height, header.resolution_m, tiling)
+    return Scene(source, header, header.georef, levels)
 
 
 def _naming(uri: str, error: FinderError) -> str:
@@ -127,16 +136,24 @@ def _naming(uri: str, error: FinderError) -> str:
 def _read_tile(reader: RasterReader, uri: str, tile: Tile) -> TileImage | TileOutcome:
     started = time.perf_counter()
     try:
-        if reader.is_empty(tile):
-            return TileOutcome(uri, tile, "empty", Detections.empty(), None, time.perf_counter() - started)
+        valid = reader.read_valid(tile)
+        if valid is not None and not valid.any():
+            return TileOutcome(uri, tile, "empty", Detections.empty(), 0.0, None, time.perf_counter() - started)
         pixels = reader.read_tile(tile)
     except FinderError as error:
         return _failed(uri, tile, error, time.perf_counter() - started)
-    return TileImage(uri, tile, pixels, time.perf_counter() - started)
+    share = 1.0 if valid is None else float(_core_of(valid, tile).mean())
+    return TileImage(uri, tile, pixels, share, time.perf_counter() - started)
+
+
+def _core_of(valid: NDArray[np.bool_], tile: Tile) -> NDArray[np.bool_]:
+    """Cuts the core out of what was read for a tile's window."""
+    top, left = tile.core.row - tile.window.row, tile.core.col - tile.window.col
+    return valid[top : top + tile.core.height, left : left + tile.core.width]
 
 
 def _failed(uri: str, tile: Tile, error: FinderError, seconds: float) -> TileOutcome:
-    return TileOutcome(uri, tile, "failed", Detections.empty(), _naming(uri, error), seconds)
+    return TileOutcome(uri, tile, "failed", Detections.empty(), 0.0, _naming(uri, error), seconds)
 
 
 def _place(outcome: TileOutcome) -> tuple[float, int, int]:
@@ -149,10 +166,11 @@ def _airplane(scene: Scene, identity: Identity, box: FloatArray, score: float, r
     xmin, ymin, xmax, ymax = sides = [float(side) for side in box]
     return Airplane(
         geometry=ground_polygon(box, scene.georef),
+        # The fingerprint, whatever the scene is called: found with a STAC item or without, an airplane keeps its id.
         detection_id=records.detection_id(scene.header.scene_id, identity.model, identity.settings_id, sides),
-        scene_id=scene.header.scene_id,
+        scene_id=scene.scene_id,
         scene_uri=scene.header.uri,
-        acquired_at=None,
+        acquired_at=scene.source.acquired_at,
         score=score,
         xmin_px=xmin,
         ymin_px=ymin,

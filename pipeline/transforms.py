@@ -13,12 +13,11 @@ import apache_beam as beam
 from apache_beam.metrics import Metrics
 from apache_beam.ml.inference.base import ModelHandler, RunInference
 
-from geo.grid import Tiling
 from model.predictor import Predictor
 from pipeline import entries, progress, steps
 from pipeline.config import PipelineConfig
 from pipeline.readahead import ahead
-from pipeline.values import Block, Identity, Scene, SceneFailure, SceneResult, TileImage, TileOutcome
+from pipeline.values import Block, Identity, Scene, SceneFailure, SceneResult, SceneSource, TileImage, TileOutcome
 
 NAMESPACE = "airplanes"
 
@@ -32,7 +31,7 @@ def _count(name: str, amount: int = 1) -> None:
 
 @dataclasses.dataclass(eq=False)
 class FindAirplanes(beam.PTransform):  # type: ignore[misc]
-    """The job between its sources and its sinks: scene URIs to one `SceneResult` a scene.
+    """The job between its sources and its sinks: scenes asked for to one `SceneResult` a scene.
 
     Attributes:
         config: the settings.
@@ -44,9 +43,9 @@ class FindAirplanes(beam.PTransform):  # type: ignore[misc]
     load: Callable[[], Predictor]
     identity: Identity
 
-    def expand(self, uris: beam.PCollection[str]) -> beam.PCollection[SceneResult]:
+    def expand(self, sources: beam.PCollection[SceneSource]) -> beam.PCollection[SceneResult]:
         """Builds the graph."""
-        described = uris | Describe(self.config.tiling)
+        described = sources | Describe(self.config)
         outcomes = described.scenes | Look(self.config, self.load)
         finished = (described.scenes, outcomes) | Finish(self.config, self.identity)
         failed = described[_FAILURES] | "FailedScenes" >> beam.Map(_failed_result)
@@ -55,21 +54,21 @@ class FindAirplanes(beam.PTransform):  # type: ignore[misc]
 
 @dataclasses.dataclass(eq=False)
 class Describe(beam.PTransform):  # type: ignore[misc]
-    """Scene URIs to planned scenes (`scenes`), with those that failed beside them (`failures`)."""
+    """Scenes asked for to planned scenes (`scenes`), with those that failed beside them (`failures`)."""
 
-    tiling: Tiling
+    config: PipelineConfig
 
-    def expand(self, uris: beam.PCollection[str]) -> Any:
+    def expand(self, sources: beam.PCollection[SceneSource]) -> Any:
         """Builds the graph."""
         return (
-            uris
+            sources
             # A long list of scenes is opened by all workers, not by the one that holds the list.
             | "ShareScenes" >> beam.Reshuffle()
             | "Describe" >> beam.FlatMap(self._describe).with_outputs(_FAILURES, main="scenes")
         )
 
-    def _describe(self, uri: str) -> Iterator[Scene | beam.pvalue.TaggedOutput]:
-        described = steps.describe(uri, self.tiling)
+    def _describe(self, source: SceneSource) -> Iterator[Scene | beam.pvalue.TaggedOutput]:
+        described = steps.describe(source, self.config)
         progress.add(scenes=1)
         if isinstance(described, Scene):
             _count("scenes")

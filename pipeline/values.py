@@ -8,44 +8,78 @@ from typing import Literal
 from geo.georef import GeoReference
 from geo.grid import Level, Tile
 from geo.raster import SceneHeader
+from geo.rendition import Rendition
 from geo.types import Detections, ImageArray
 from pipeline.ledger import SceneEntry
 from pipeline.records import Airplane
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Scene:
-    """A scene that was opened and planned: its header, where it lies, and its levels, finest first."""
+class SceneSource:
+    """A scene that was asked for, and what is told of it before it is opened: by a STAC item, or nothing.
 
+    Attributes:
+        uri: where it is read from; tells scenes apart.
+        scene_id: the STAC item's id, or None.
+        acquired_at: when the picture was taken, RFC 3339 UTC, or None.
+        bands: which bands are red, green and blue, or which one is grey, counted from 1, or None.
+    """
+
+    uri: str
+    scene_id: str | None = None
+    acquired_at: str | None = None
+    bands: tuple[int, ...] | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Scene:
+    """A scene that was opened and planned: what was asked for, header, where it lies, and its levels, finest first."""
+
+    source: SceneSource
     header: SceneHeader
     georef: GeoReference
     levels: tuple[Level, ...]
+
+    @property
+    def scene_id(self) -> str:
+        """The STAC item's id, or else the fingerprint."""
+        return self.source.scene_id or self.header.scene_id
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class SceneFailure:
     """A scene that nothing can be done with, and why, in one line. The header is None if it could not be read."""
 
-    scene_uri: str
+    source: SceneSource
     error: str
     header: SceneHeader | None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Block:
-    """Tiles of one scene and level that are read one after the other, left to right and top to bottom."""
+    """Tiles of one scene and level that are read one after the other, left to right and top to bottom, and how."""
 
     scene_uri: str
+    rendition: Rendition
     tiles: tuple[Tile, ...]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
 class TileImage:
-    """A tile with its pixels, uint8 (tile_px, tile_px, 3), and the seconds it took to read them."""
+    """A tile with its pixels.
+
+    Attributes:
+        scene_uri: its scene.
+        tile: the tile.
+        pixels: uint8 (tile_px, tile_px, 3).
+        valid: share of its core that is not missing, 0..1.
+        seconds: that it took to read them.
+    """
 
     scene_uri: str
     tile: Tile
     pixels: ImageArray
+    valid: float
     seconds: float
 
 
@@ -61,6 +95,7 @@ class TileOutcome:
         tile: the tile.
         status: "done" (the model looked at it), "empty" (no valid pixel) or "failed" (could not be read).
         detections: in scene pixels; those that the tile owns.
+        valid: share of its core that was looked at, 0..1.
         error: the cause of a failure, else None.
         seconds: spent on it.
     """
@@ -69,6 +104,7 @@ class TileOutcome:
     tile: Tile
     status: TileStatus
     detections: Detections
+    valid: float
     error: str | None
     seconds: float
 

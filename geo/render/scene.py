@@ -15,7 +15,6 @@ from pyproj import CRS, Geod, Transformer
 from geo.errors import ConfigError, RasterError
 from geo.georef import GeoReference
 from geo.polygons import geojson_mapping, ground_polygon
-from geo.raster import write_scene
 from geo.render.layout import lay_out
 from geo.render.outland import lay_out_countryside
 from geo.render.paint import CELL_PX, OVERSAMPLING, Painting, draw_grain, paint_cell
@@ -24,6 +23,7 @@ from geo.render.style import draw_style
 from geo.render.texture import draw_textures
 from geo.render.town import lay_out_town
 from geo.render.world import Airplane, World
+from geo.scene_writer import write_scene
 from geo.types import ImageArray, Window
 
 SIZE_PX = (64, 60_000)

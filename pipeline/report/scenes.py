@@ -85,7 +85,8 @@ def _view(entry: SceneEntry, name: str, airplanes: Sequence[Airplane], longest: 
 def _shared(entry: SceneEntry, airplanes: Sequence[Airplane], ledger: Ledger) -> Mapping[str, str | None]:
     if airplanes:
         return {name: getattr(airplanes[0], name) for name in SHARED_FIELDS}
-    return {"scene_id": entry.scene_id, "scene_uri": entry.scene_uri, "acquired_at": None, "model": ledger.run.model}
+    known = {name: getattr(entry, name) for name in ("scene_id", "scene_uri", "acquired_at")}
+    return known | {"model": ledger.run.model}
 
 
 def _row(airplane: Airplane) -> list[str | float | None]:

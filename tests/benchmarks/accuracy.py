@@ -18,7 +18,7 @@ from affine import Affine
 from pyproj import CRS
 
 from geo.georef import GeoReference
-from geo.raster import write_scene
+from geo.scene_writer import write_scene
 from geo.types import Detections, ImageArray, Window
 from model import metrics
 from model.data.sources import Photo, read_photos

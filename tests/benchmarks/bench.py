@@ -95,11 +95,11 @@ def bare_rate(uri: str, model: str | None) -> float:
     from pipeline import steps
     from pipeline.config import load_config
     from pipeline.engine import describe_model, load_model
-    from pipeline.values import TileImage
+    from pipeline.values import SceneSource, TileImage
 
     engine = describe_model(load_config(overrides={"model": model}))
     config = engine.config
-    blocks = list(steps.plan(steps.open_scene(uri, config.tiling), config.tiling, config.batch_size))
+    blocks = list(steps.plan(steps.open_scene(SceneSource(uri), config), config.tiling, config.batch_size))
     middle = blocks[len(blocks) // 3 : len(blocks) // 3 + 8]
     batches = [[item for item in steps.read(block) if isinstance(item, TileImage)] for block in middle]
     batches = [batch for batch in batches if len(batch) == config.batch_size] or batches
@@ -170,11 +170,12 @@ def finest_share(scene: Path) -> float:
     from geo.grid import plan_tiles
     from pipeline import steps
     from pipeline.config import load_config
+    from pipeline.values import SceneSource
 
-    tiling = load_config().tiling
-    opened = steps.open_scene(str(scene), tiling)
-    tiles = len(list(plan_tiles(opened.levels[0], tiling)))
-    return tiles * tiling.tile_px**2 / (opened.header.width * opened.header.height)
+    config = load_config()
+    opened = steps.open_scene(SceneSource(str(scene)), config)
+    tiles = len(list(plan_tiles(opened.levels[0], config.tiling)))
+    return tiles * config.tiling.tile_px**2 / (opened.header.width * opened.header.height)
 
 
 def table(figures: dict[str, Any]) -> str:

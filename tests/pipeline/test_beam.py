@@ -23,14 +23,16 @@ from pipeline.errors import OutputError
 from pipeline.job import Job, run_job
 from pipeline.ledger import RunInfo, read_ledger
 from pipeline.sinks.geojson import read_geojson
-from pipeline.values import SceneResult
+from pipeline.values import SceneResult, SceneSource
 from tests.pipeline.scenes import AIRPLANES, CONFIG, IDENTITY, write_damaged_scene, write_scene
+
+TAKEN = "2026-05-01T10:20:30Z"
 
 INFO = RunInfo("r", "c", "2026-11-23T06:00:00.000+00:00", IDENTITY.model, {}, {})
 
 
 @pytest.fixture
-def uris(tmp_path: Path) -> tuple[str, ...]:
+def sources(tmp_path: Path) -> tuple[SceneSource, ...]:
     """A sound scene, its copy, a damaged one, one that is no raster, one that is half empty, one that is too coarse."""
     (tmp_path / "d.tif").write_text("no raster")
     paths = [
@@ -41,16 +43,18 @@ def uris(tmp_path: Path) -> tuple[str, ...]:
         write_scene(tmp_path / "e.tif", AIRPLANES[:3], nodata_right_of=215, rotation=20.0),
         write_scene(tmp_path / "f.tif", resolution=30.0),
     ]
-    return tuple(str(path) for path in paths)
+    return tuple(SceneSource(str(path), acquired_at=TAKEN) for path in paths)
 
 
 def timeless(result: SceneResult) -> SceneResult:
     return dataclasses.replace(result, entry=dataclasses.replace(result.entry, seconds=0.0))
 
 
-def run_beam(uris: Sequence[str], check: Callable[[Any], None], load: Callable[[], Predictor] = FakePredictor) -> Any:
+def run_beam(
+    sources: Sequence[SceneSource], check: Callable[[Any], None], load: Callable[[], Predictor] = FakePredictor
+) -> Any:
     with beam.Pipeline(runner=FnApiRunner()) as graph:
-        results = graph | beam.Create(uris) | transforms.FindAirplanes(CONFIG, load, IDENTITY)
+        results = graph | beam.Create(sources) | transforms.FindAirplanes(CONFIG, load, IDENTITY)
         assert_that(results | beam.Map(timeless), check)
     return graph.result
 
@@ -60,24 +64,24 @@ def counters(result: Any) -> dict[str, int]:
     return {counter.key.metric.name: counter.committed for counter in found}
 
 
-def test_beam_gives_what_one_process_gives(uris: tuple[str, ...]) -> None:
-    expected = [timeless(result) for result in local.find(uris, CONFIG, FakePredictor(), IDENTITY)]
+def test_beam_gives_what_one_process_gives(sources: tuple[SceneSource, ...]) -> None:
+    expected = [timeless(result) for result in local.find(sources, CONFIG, FakePredictor(), IDENTITY)]
     assert [one.entry.status for one in expected] == [
         *["complete", "complete", "incomplete", "failed", "complete", "failed"]
     ]
-    run_beam(uris, equal_to(expected))
+    run_beam(sources, equal_to(expected))
 
 
-def test_the_comparison_can_fail(uris: tuple[str, ...]) -> None:
-    (whole,) = local.find(uris[:1], CONFIG, FakePredictor(), IDENTITY)
+def test_the_comparison_can_fail(sources: tuple[SceneSource, ...]) -> None:
+    (whole,) = local.find(sources[:1], CONFIG, FakePredictor(), IDENTITY)
     short = SceneResult(timeless(whole).entry, whole.airplanes[1:])
     with pytest.raises(BeamAssertException):
-        run_beam(uris[:1], equal_to([short]))
+        run_beam(sources[:1], equal_to([short]))
 
 
-def test_counters_count(uris: tuple[str, ...]) -> None:
-    entries = [result.entry for result in local.find(uris, CONFIG, FakePredictor(), IDENTITY)]
-    found = counters(run_beam(uris, lambda _: None))
+def test_counters_count(sources: tuple[SceneSource, ...]) -> None:
+    entries = [result.entry for result in local.find(sources, CONFIG, FakePredictor(), IDENTITY)]
+    found = counters(run_beam(sources, lambda _: None))
     assert (found["scenes"], found["scenes_failed"]) == (4, 2)
     assert found["tiles"] == sum(entry.parts_planned for entry in entries)
     assert found["tiles_done"] == sum(entry.parts_done for entry in entries)
@@ -120,25 +124,25 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> type[Watched]:
     return Watched
 
 
-def test_progress_goes_on_while_the_model_works(uris: tuple[str, ...], watched: type[Watched]) -> None:
-    run_beam(uris, lambda _: None, watched)
+def test_progress_goes_on_while_the_model_works(sources: tuple[SceneSource, ...], watched: type[Watched]) -> None:
+    run_beam(sources, lambda _: None, watched)
     # The tiles of a batch are counted before the model is called with the next.
     assert watched.done_before == sorted(watched.done_before)
     assert len(set(watched.done_before)) == len(watched.batches)
 
 
 def test_one_model_sees_every_tile_once_in_full_batches(tmp_path: Path, watched: type[Watched]) -> None:
-    uris = [str(write_scene(tmp_path / name)) for name in ("a.tif", "b.tif")]
-    planned = sum(result.entry.parts_planned for result in local.find(uris, CONFIG, FakePredictor(), IDENTITY))
+    sources = [SceneSource(str(write_scene(tmp_path / name))) for name in ("a.tif", "b.tif")]
+    planned = sum(result.entry.parts_planned for result in local.find(sources, CONFIG, FakePredictor(), IDENTITY))
     Watched.reads.clear()
-    run_beam(uris, lambda _: None, watched)
+    run_beam(sources, lambda _: None, watched)
     assert len(watched.loads) == 1
     assert sum(watched.batches) == len(watched.reads) == planned
     assert all(size == CONFIG.batch_size for size in watched.batches[:-1])
 
 
 def test_pixels_are_looked_at_where_they_are_read(tmp_path: Path, watched: type[Watched]) -> None:
-    run_beam([str(write_scene(tmp_path / "a.tif"))], lambda _: None, watched)
+    run_beam([SceneSource(str(write_scene(tmp_path / "a.tif")))], lambda _: None, watched)
     # A shuffle between reading and looking would have every tile read before the first batch.
     seen = 0
     for size, reads in zip(watched.batches, watched.reads_before, strict=True):
@@ -148,7 +152,7 @@ def test_pixels_are_looked_at_where_they_are_read(tmp_path: Path, watched: type[
 
 
 def test_nothing_large_is_shuffled(tmp_path: Path) -> None:
-    scene = steps.open_scene(str(write_scene(tmp_path / "a.tif")), CONFIG.tiling)
+    scene = steps.open_scene(SceneSource(str(write_scene(tmp_path / "a.tif"))), CONFIG)
     shuffled = [*steps.plan(scene, CONFIG.tiling, 16), *local.look(scene, CONFIG, FakePredictor()), scene]
     pixels = CONFIG.tiling.tile_px**2 * 3
     assert max(len(pickle.dumps(one)) for one in shuffled) < pixels / 4
@@ -156,7 +160,7 @@ def test_nothing_large_is_shuffled(tmp_path: Path) -> None:
 
 def test_a_fault_of_the_model_is_not_swallowed(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="out of order"):
-        run_beam([str(write_scene(tmp_path / "a.tif"))], lambda _: None, Broken)
+        run_beam([SceneSource(str(write_scene(tmp_path / "a.tif")))], lambda _: None, Broken)
 
 
 class Broken(FakePredictor):
@@ -164,32 +168,32 @@ class Broken(FakePredictor):
         raise RuntimeError("out of order")
 
 
-def job(uris: Sequence[str], folder: Path) -> Job:
-    return Job(tuple(uris), Engine(CONFIG, IDENTITY), (folder / "x.geojson",), folder / "ledger.json", INFO)
+def job(sources: Sequence[SceneSource], folder: Path) -> Job:
+    return Job(tuple(sources), Engine(CONFIG, IDENTITY), (folder / "x.geojson",), folder / "ledger.json", INFO)
 
 
-def test_the_job_writes_airplanes_and_ledger(uris: tuple[str, ...], tmp_path: Path) -> None:
-    ledger = run_job(job(uris, tmp_path), FnApiRunner(), PipelineOptions([]), FakePredictor)
-    expected = local.find(uris, CONFIG, FakePredictor(), IDENTITY)
+def test_the_job_writes_airplanes_and_ledger(sources: tuple[SceneSource, ...], tmp_path: Path) -> None:
+    ledger = run_job(job(sources, tmp_path), FnApiRunner(), PipelineOptions([]), FakePredictor)
+    expected = local.find(sources, CONFIG, FakePredictor(), IDENTITY)
     airplanes = [one for result in expected for one in result.airplanes]
     assert read_geojson(tmp_path / "x.geojson") == sorted(airplanes, key=records.order)
-    assert [entry.scene_uri for entry in ledger.scenes] == sorted(uris)
+    assert [entry.scene_uri for entry in ledger.scenes] == sorted(source.uri for source in sources)
     assert (ledger.totals.complete, ledger.totals.incomplete, ledger.totals.failed) == (3, 1, 2)
     assert ledger.totals.airplanes == len(airplanes)
     assert ledger.run == INFO
     assert read_ledger(tmp_path / "ledger.json") == ledger
 
 
-def test_a_second_run_writes_the_same_bytes(uris: tuple[str, ...], tmp_path: Path) -> None:
+def test_a_second_run_writes_the_same_bytes(sources: tuple[SceneSource, ...], tmp_path: Path) -> None:
     written = []
-    for order in (uris, uris[::-1]):
+    for order in (sources, sources[::-1]):
         run_job(job(order, tmp_path), FnApiRunner(), PipelineOptions([]), FakePredictor)
         written.append((tmp_path / "x.geojson").read_bytes())
     assert written[0] == written[1]
 
 
-def test_the_ledger_vouches_only_for_what_was_written(uris: tuple[str, ...], tmp_path: Path) -> None:
+def test_the_ledger_vouches_only_for_what_was_written(sources: tuple[SceneSource, ...], tmp_path: Path) -> None:
     (tmp_path / "x.geojson").mkdir()
     with pytest.raises(OutputError):
-        run_job(job(uris[:1], tmp_path), FnApiRunner(), PipelineOptions([]), FakePredictor)
+        run_job(job(sources[:1], tmp_path), FnApiRunner(), PipelineOptions([]), FakePredictor)
     assert not (tmp_path / "ledger.json").exists()

@@ -19,6 +19,7 @@ from pipeline import command, engine, local, run
 from pipeline.engine import describe_model, load_model
 from pipeline.ledger import Ledger, SceneEntry, read_ledger
 from pipeline.sinks.geojson import read_geojson
+from pipeline.values import SceneSource
 from tests.pipeline.scenes import AIRPLANES, CONFIG, write_damaged_scene, write_scene
 
 
@@ -101,7 +102,7 @@ def test_min_score_leaves_airplanes_out(desk: Desk) -> None:
 def test_the_command_finds_what_one_process_finds(desk: Desk) -> None:
     desk.run()
     engine = describe_model(dataclasses.replace(CONFIG, min_score=None, model=str(desk.model)))
-    (again,) = local.find(["a.tif"], engine.config, load_model(engine), engine.identity)
+    (again,) = local.find([SceneSource("a.tif")], engine.config, load_model(engine), engine.identity)
     assert read_geojson(Path("x.geojson")) == list(again.airplanes)
 
 
@@ -178,8 +179,8 @@ def two_bands(path: Path) -> None:
     write_scene(path, bands=2)
 
 
-def sixteen_bit(path: Path) -> None:
-    write_scene(path, dtype="uint16")
+def complex_numbers(path: Path) -> None:
+    write_scene(path, dtype="complex64")
 
 
 def too_coarse(path: Path) -> None:
@@ -195,7 +196,7 @@ BAD = {
     no_crs: "expected a georeference.*no CRS.*add it",
     unknown_crs: "CRS.*somewhere.*write the right one",
     two_bands: "expected 1 band.*got 2: choose",
-    sixteen_bit: "expected .*uint8.*got uint16: convert",
+    complex_numbers: "expected real numbers.*got complex64: convert",
     too_coarse: "expected a scene of 2 m per pixel or finer, got 30 m: take a finer",
 }
 

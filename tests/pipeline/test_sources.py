@@ -3,7 +3,11 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import InputError
-from pipeline.sources import scene_uris
+from pipeline.sources import scene_sources
+
+
+def scene_uris(patterns: list[str]) -> tuple[str, ...]:
+    return tuple(source.uri for source in scene_sources(patterns))
 
 
 @pytest.fixture

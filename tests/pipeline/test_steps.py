@@ -12,14 +12,14 @@ from geo.types import Detections, ImageArray
 from model.predictor import FakePredictor
 from pipeline import entries, local, steps
 from pipeline.records import Airplane
-from pipeline.values import Scene, SceneFailure, TileImage, TileOutcome
+from pipeline.values import Scene, SceneFailure, SceneResult, SceneSource, TileImage, TileOutcome
 from tests.pipeline.scenes import AIRPLANES, CONFIG, IDENTITY, SIZE, write_damaged_scene, write_scene
 
 TILING = CONFIG.tiling
 
 
 def opened(path: Path) -> Scene:
-    return steps.open_scene(str(path), TILING)
+    return steps.open_scene(SceneSource(str(path)), CONFIG)
 
 
 def outcomes(scene: Scene) -> list[TileOutcome]:
@@ -28,6 +28,12 @@ def outcomes(scene: Scene) -> list[TileOutcome]:
 
 def boxes(airplanes: tuple[Airplane, ...]) -> list[tuple[float, ...]]:
     return [(one.xmin_px, one.ymin_px, one.xmax_px, one.ymax_px) for one in airplanes]
+
+
+def told_of(result: SceneResult) -> set[tuple[str | None, str | None]]:
+    """What the ledger's line and the airplanes say of the scene."""
+    lines = {(one.scene_id, one.acquired_at) for one in result.airplanes}
+    return lines | {(result.entry.scene_id, result.entry.acquired_at)}
 
 
 class Untouched(FakePredictor):
@@ -53,6 +59,23 @@ def test_airplanes_carry_scene_model_and_size(scene: Scene) -> None:
     assert first.resolution_m == pytest.approx(0.5, abs=1e-3)
     # 20 by 14 pixels of half a metre; UTM shrinks the ground by up to 0.04 %.
     assert first.size_m == pytest.approx(10.0, abs=0.02)
+
+
+def test_what_is_told_of_a_scene_stands_in_airplanes_and_ledger(scene: Scene) -> None:
+    source = dataclasses.replace(scene.source, scene_id="S-1", acquired_at="2026-05-01T10:20:30Z")
+    told = local.find_in(dataclasses.replace(scene, source=source), CONFIG, FakePredictor(), IDENTITY)
+    untold = local.find_in(scene, CONFIG, FakePredictor(), IDENTITY)
+    assert told_of(told) == {("S-1", "2026-05-01T10:20:30Z")}
+    assert told_of(untold) == {(scene.header.scene_id, None)}
+    # What an airplane is called does not hang on who told of the scene.
+    assert [one.detection_id for one in told.airplanes] == [one.detection_id for one in untold.airplanes]
+
+
+def test_a_scene_that_failed_keeps_what_is_told_of_it() -> None:
+    source = SceneSource("gone.tif", "S-1", "2026-05-01T10:20:30Z")
+    (result,) = local.find([source], CONFIG, Untouched(), IDENTITY)
+    entry = result.entry
+    assert (entry.status, entry.scene_id, entry.acquired_at) == ("failed", "S-1", "2026-05-01T10:20:30Z")
 
 
 def test_airplanes_lie_on_the_map(scene: Scene) -> None:
@@ -114,6 +137,8 @@ def test_a_tile_without_data_is_skipped_and_counted(tmp_path: Path) -> None:
     assert entry.status == "complete"
     assert entry.parts_empty == len(empty) > 0
     assert all(one.tile.window.col * one.tile.level.scale_x >= 215 and not len(one.detections) for one in empty)
+    # Tiles that are missing in part count in part.
+    assert entry.km2 == pytest.approx(215 * SIZE[1] * 0.25e-6, rel=2e-3)
     assert entry.parts_done + entry.parts_empty == entry.parts_planned
     assert entry.km2 < local.find_in(whole, CONFIG, FakePredictor(), IDENTITY).entry.km2
     assert entry.airplanes == 3
@@ -200,7 +225,7 @@ def test_tiles_of_a_batch_keep_their_own_boxes(scene: Scene) -> None:
         ({"crs": None, "transform": None}, GeoreferenceError, "georeference|CRS"),
         ({"crs": None}, GeoreferenceError, "CRS"),
         ({"bands": 2}, RasterError, "band"),
-        ({"dtype": "float32"}, RasterError, "float32"),
+        ({"dtype": "complex64"}, RasterError, "complex64"),
         ({"resolution": 30.0}, ResolutionError, "30"),
     ],
 )
@@ -210,7 +235,7 @@ def test_a_scene_that_cannot_be_used_is_a_value_that_names_it(
     path = write_scene(tmp_path / "a.tif", **profile)  # type: ignore[arg-type]
     with pytest.raises(error, match=text):
         opened(path)
-    failure = steps.describe(str(path), TILING)
+    failure = steps.describe(SceneSource(str(path)), CONFIG)
     assert isinstance(failure, SceneFailure)
     assert str(path) in failure.error
     assert failure.error.count(str(path)) == 1
@@ -220,7 +245,7 @@ def test_a_scene_that_cannot_be_used_is_a_value_that_names_it(
 
 
 def test_what_is_known_of_a_too_coarse_scene_is_recorded(tmp_path: Path) -> None:
-    failure = steps.describe(str(write_scene(tmp_path / "a.tif", resolution=30.0)), TILING)
+    failure = steps.describe(SceneSource(str(write_scene(tmp_path / "a.tif", resolution=30.0))), CONFIG)
     assert isinstance(failure, SceneFailure)
     entry = entries.failed_entry(failure)
     assert (entry.width_px, entry.height_px, entry.crs) == (*SIZE, "EPSG:32632")

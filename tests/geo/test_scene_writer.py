@@ -11,7 +11,8 @@ from pyproj import CRS
 
 from geo.errors import RasterError
 from geo.georef import GeoReference
-from geo.raster import read_header, write_scene
+from geo.raster import read_header
+from geo.scene_writer import write_scene
 from geo.types import ImageArray, Window
 from tests.geo.scenes import AFFINE, area_average, noise
 
@@ -93,9 +94,9 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path, room: int) -> None:
     program = f"""
 import resource, signal
 from pathlib import Path
-from geo.raster import write_scene
+from geo.scene_writer import write_scene
 from tests.geo.scenes import noise
-from tests.geo.test_raster_write import GEOREF, HEIGHT, WIDTH, blocks
+from tests.geo.test_scene_writer import GEOREF, HEIGHT, WIDTH, blocks
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, ({room}, {room}))
 try:

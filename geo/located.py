@@ -1,0 +1,36 @@
+"""Where an open raster says that it lies."""
+
+from typing import Any
+
+import numpy as np
+from pyproj import CRS
+from pyproj.exceptions import CRSError
+
+from geo.errors import GeoreferenceError
+from geo.georef import GeoReference
+
+
+def located(dataset: Any, uri: str) -> tuple[GeoReference, tuple[float, float]]:
+    """Returns the georeference of an open raster, and metres on the ground per pixel at its centre: columns, rows.
+
+    Raises:
+        GeoreferenceError: It does not say, or not soundly, where on the Earth it lies.
+    """
+    if dataset.crs is None or dataset.transform.is_identity:
+        missing = "no CRS" if dataset.crs is None else "no transform"
+        raise GeoreferenceError(
+            f"{uri}: expected a georeference (an affine transform and a CRS), got {missing}: add it, e.g. with "
+            "gdal_edit.py -a_srs EPSG:32632 -a_ullr ...; a scene with ground control points needs gdalwarp"
+        )
+    width, height = dataset.width, dataset.height
+    try:
+        georef = GeoReference(dataset.transform, CRS.from_wkt(dataset.crs.to_wkt()))
+        georef.pixel_to_lonlat(np.array([[0.0, 0.0], [width, 0], [width, height], [0, height]]))
+        return georef, georef.ground_resolution_m(width / 2, height / 2)
+    except CRSError as error:
+        raise GeoreferenceError(
+            f"{uri}: expected a CRS that PROJ knows, got {str(error).splitlines()[0]}: "
+            "write the right one, e.g. with gdal_edit.py -a_srs EPSG:32632"
+        ) from error
+    except GeoreferenceError as error:
+        raise GeoreferenceError(f"{uri}: {error}") from error

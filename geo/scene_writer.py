@@ -1,0 +1,76 @@
+"""Writes scenes as GeoTIFF."""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import rasterio
+from rasterio.enums import Resampling
+from rasterio.errors import RasterioError
+
+from geo.errors import RasterError
+from geo.georef import GeoReference
+from geo.types import ImageArray, Window
+
+_BLOCK_PX = 512
+
+
+def write_scene(
+    path: Path, width: int, height: int, georef: GeoReference, blocks: Iterable[tuple[Window, ImageArray]]
+) -> None:
+    """Writes a scene as a tiled GeoTIFF (deflate, blocks of 512 px) with averaged overviews; whole or not at all.
+
+    Args:
+        path: The file; written beside it and moved into place at the end.
+        width: Columns.
+        height: Rows.
+        georef: Where it lies.
+        blocks: Where in the scene, and its pixels (height, width, 3); together they cover the scene. Blocks that keep
+            to multiples of 512 px are compressed only once.
+
+    Raises:
+        RasterError: The file cannot be written.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        _write_blocks(partial, width, height, georef, blocks)
+        factors = [2**n for n in range(1, 32) if max(width, height) > _BLOCK_PX * 2 ** (n - 1)]
+        with rasterio.open(partial, "r+") as dataset:
+            dataset.build_overviews(factors, Resampling.average)
+        _check_blocks(partial)
+        partial.replace(path)
+    except (RasterioError, OSError) as error:
+        cause = error.__cause__ or error
+        raise RasterError(
+            f"{path}: expected a place to write a GeoTIFF, got {cause}: choose another path or free space"
+        ) from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _write_blocks(
+    path: Path, width: int, height: int, georef: GeoReference, blocks: Iterable[tuple[Window, ImageArray]]
+) -> None:
+    profile = {"driver": "GTiff", "width": width, "height": height, "count": 3, "dtype": "uint8", "photometric": "RGB"}
+    layout = {"tiled": True, "blockxsize": _BLOCK_PX, "blockysize": _BLOCK_PX, "interleave": "pixel"}
+    packing = {"compress": "deflate", "predictor": 2, "bigtiff": "IF_SAFER"}
+    crs = rasterio.crs.CRS.from_wkt(georef.crs.to_wkt())
+    with rasterio.open(path, "w", **profile, **layout, **packing, crs=crs, transform=georef.affine) as dataset:
+        for window, pixels in blocks:
+            place = rasterio.windows.Window(window.col, window.row, window.width, window.height)
+            dataset.write(np.moveaxis(pixels, -1, 0), window=place)
+
+
+def _check_blocks(path: Path) -> None:
+    """Raises OSError where a block never reached the file: GDAL does not tell of a disk that was full at the end."""
+    length = path.stat().st_size
+    with rasterio.open(path) as dataset:
+        for overview in (None, *range(len(dataset.overviews(1)))):
+            with rasterio.open(path, overview_level="NONE" if overview is None else str(overview)) as level:
+                blocks = [f"{col}_{row}" for (row, col), _ in level.block_windows(1)]
+            for block in blocks:
+                start = dataset.get_tag_item(f"BLOCK_OFFSET_{block}", "TIFF", 1, overview)
+                size = dataset.get_tag_item(f"BLOCK_SIZE_{block}", "TIFF", 1, overview)
+                if start is None or int(start) + int(size) > length:
+                    raise OSError("a file that ends too early")
