@@ -124,7 +124,9 @@ class Tile:
     core: Window
 
 
-def plan_levels(width: int, height: int, resolution_m: tuple[float, float], tiling: Tiling) -> tuple[Level, ...]:
+def plan_levels(
+    width: int, height: int, resolution_m: tuple[float, float], tiling: Tiling, force: bool = False
+) -> tuple[Level, ...]:
     """Chooses the levels of a scene, finest first.
 
     Args:
@@ -132,6 +134,7 @@ def plan_levels(width: int, height: int, resolution_m: tuple[float, float], tili
         height: Rows of the scene.
         resolution_m: Metres on the ground per scene pixel, along columns and along rows.
         tiling: The levels asked for.
+        force: Take the coarsest of them, too, for a scene that is too coarse for every one.
 
     Returns:
         One level for each asked resolution that the scene can show; levels of the same size once.
@@ -141,6 +144,8 @@ def plan_levels(width: int, height: int, resolution_m: tuple[float, float], tili
     """
     scene_m = math.sqrt(resolution_m[0] * resolution_m[1])
     usable = sorted(asked_m for asked_m in tiling.levels_m if asked_m * tiling.max_upsampling >= scene_m * (1 - 1e-9))
+    if not usable and force:
+        usable = [max(tiling.levels_m)]
     if not usable:
         raise ResolutionError(_too_coarse(scene_m, tiling))
     chosen: dict[tuple[int, int], float] = {}
@@ -161,7 +166,7 @@ def _too_coarse(scene_m: float, tiling: Tiling) -> str:
     coarsest_m = max(tiling.levels_m) * tiling.max_upsampling
     return (
         f"expected a scene of {coarsest_m:g} m per pixel or finer, got {scene_m:.3g} m: "
-        "take a finer scene, or raise tiling.levels_m or tiling.max_upsampling in the config"
+        "take a finer scene, or try this one with --force; hardly an airplane is seen at such a resolution"
     )
 
 

@@ -341,18 +341,24 @@ def _scene_window(window: Window, level: Level) -> Window:
     return Window(left, top, right - left, bottom - top)
 
 
-def read_overview(uri: str, max_px: int) -> ImageArray:
+def read_overview(uri: str, max_px: int, bands: tuple[int, ...] | None = None) -> ImageArray:
     """Returns the whole scene as a small picture, uint8 (height, width, 3), its longer side at most `max_px`.
+
+    Args:
+        uri: A raster file.
+        max_px: Pixels.
+        bands: As for `read_header`.
 
     Raises:
         RasterError: The file cannot be read.
     """
-    with _opened(uri) as dataset:
+    with _opened(uri) as dataset, _fitting(uri):
         size = (dataset.width, dataset.height)
+        rendition = rendition_of(dataset, bands)
     shrink = max(1.0, max(size) / max_px)
     width, height = (max(1, round(length / shrink)) for length in size)
     level = Level(float("nan"), width, height, size[0] / width, size[1] / height)
-    with RasterReader(uri) as reader:
+    with RasterReader(uri, rendition) as reader:
         return reader.read_window(Window(0, 0, width, height), level)
 
 

@@ -11,9 +11,11 @@ from pathlib import Path
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.runner import PipelineRunner
 
+from geo.area import Area
 from model.datagen import beam_options
 from pipeline import config as settings
 from pipeline import sources
+from pipeline.aoi import read_area
 from pipeline.config import PipelineConfig
 from pipeline.errors import OutputError
 from pipeline.report.page import FILE_NAME as REPORT_FILE
@@ -33,6 +35,7 @@ class Command:
         outputs: the files for the airplanes, each once.
         ledger: the file for the ledger.
         report: the folder for the report, or None.
+        area: the area of interest; None: everything.
         config: the settings, with what the command line overrides.
         trusted: the model may be a SavedModel, which can run code.
         runner: Beam's runner; DirectRunner, and none, mean Beam's in-process Python runner.
@@ -43,6 +46,7 @@ class Command:
     outputs: tuple[Path, ...]
     ledger: Path
     report: Path | None
+    area: Area | None
     config: PipelineConfig
     trusted: bool
     runner: PipelineRunner
@@ -62,12 +66,13 @@ def parse(argv: Sequence[str]) -> Command:
     outputs = tuple(dict.fromkeys(options.output))
     report = options.report
     ledger = report / LEDGER_FILE if report else outputs[0].with_name(f"{outputs[0].name}.{LEDGER_FILE}")
-    overrides = {"model": options.model, "min_score": options.min_score}
+    overrides = {"model": options.model, "min_score": options.min_score, "force": options.force or None}
     command = Command(
         sources=sources.scene_sources(options.input),
         outputs=outputs,
         ledger=ledger,
         report=report,
+        area=read_area(options.aoi) if options.aoi else None,
         config=settings.load_config(options.config, overrides),
         trusted=options.trust_model,
         runner=beam_options.runner(beam),
@@ -114,6 +119,8 @@ def _parser() -> beam_options.Parser:
         metavar="S",
         help="leave out airplanes below this score, 0..1 (default: the model's)",
     )
+    add("--aoi", type=_path, metavar="FILE", help="vector file with the polygons of interest (default: everything)")
+    add("--force", action="store_true", help="look at scenes that are too coarse to see an airplane, too")
     add("--report", type=_path, metavar="DIR", help=f"folder for {REPORT_FILE} and {LEDGER_FILE}")
     return parser
 

@@ -32,6 +32,7 @@ class PipelineConfig:
         suppression: when two boxes are one airplane.
         bands: which bands of a scene are red, green and blue, or which one is grey, counted from 1; None: as its STAC
             item says, else as the file does, else the first.
+        force: look at scenes that are too coarse to see an airplane, too.
     """
 
     model: str
@@ -42,6 +43,7 @@ class PipelineConfig:
     tiling: Tiling
     suppression: Suppression
     bands: tuple[int, ...] | None = None
+    force: bool = False
 
     def __post_init__(self) -> None:
         if self.min_score is not None:

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from pyproj import CRS
 
-from geo.grid import Tiling, plan_tiles
+from geo.area import tiles_in
+from geo.grid import Tile, Tiling, plan_tiles
 from geo.raster import SceneHeader
 from pipeline.ledger import PartFailure, SceneEntry, Status
 from pipeline.values import Scene, SceneFailure, SceneSource, TileOutcome, TileStatus
+
+
+def tiles_of(scene: Scene, tiling: Tiling) -> Iterator[Tile]:
+    """Yields every tile of a scene that is looked at, level by level, finest first."""
+    for level in scene.levels:
+        tiles = plan_tiles(level, tiling)
+        yield from tiles if scene.area is None else tiles_in(scene.area, tiles)
 
 
 def failed_entry(failure: SceneFailure) -> SceneEntry:
@@ -31,7 +39,7 @@ def scene_entry(
         airplanes: how many were found.
         error: what went wrong after the tiles, or None.
     """
-    planned = sum(1 for level in scene.levels for _ in plan_tiles(level, tiling))
+    planned = sum(1 for _ in tiles_of(scene, tiling))
     counts = Counter(outcome.status for outcome in outcomes)
     failures = tuple(_part_failure(outcome) for outcome in outcomes if outcome.status == "failed")
     error = error or _missing(planned, counts.total()) or _first(failures, planned)
@@ -115,10 +123,10 @@ def _part_failure(outcome: TileOutcome) -> PartFailure:
 
 
 def _km2(scene: Scene, outcome: TileOutcome) -> float:
-    """Ground in the core of a tile of the finest level that was looked at, what is missing aside, square kilometres."""
+    """Ground in the core of a tile of the finest level that was looked at and is of interest, square kilometres."""
     level, core = outcome.tile.level, outcome.tile.core
     if outcome.status != "done" or level != scene.levels[0]:
         return 0.0
     x, y = (core.col + core.width / 2) * level.scale_x, (core.row + core.height / 2) * level.scale_y
     mx, my = scene.georef.ground_resolution_m(x, y)
-    return outcome.valid * core.width * level.scale_x * mx * core.height * level.scale_y * my / 1e6
+    return outcome.seen * core.width * level.scale_x * mx * core.height * level.scale_y * my / 1e6

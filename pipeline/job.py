@@ -11,6 +11,7 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.runner import PipelineRunner
 
+from geo.area import Area
 from model.predictor import Predictor
 from pipeline.engine import Engine, load_model
 from pipeline.ledger import Ledger, RunInfo, SceneEntry, read_ledger
@@ -30,6 +31,7 @@ class Job:
         outputs: the files for the airplanes.
         ledger: the file for the ledger.
         info: what the ledger says of the run.
+        area: the area of interest; None: everything.
     """
 
     sources: tuple[SceneSource, ...]
@@ -37,6 +39,7 @@ class Job:
     outputs: tuple[Path, ...]
     ledger: Path
     info: RunInfo
+    area: Area | None = None
 
 
 def run_job(
@@ -55,7 +58,7 @@ def run_job(
         results = (
             pipeline
             | "Scenes" >> beam.Create(job.sources)
-            | "FindAirplanes" >> FindAirplanes(job.engine.config, load, job.engine.identity)
+            | "FindAirplanes" >> FindAirplanes(job.engine.config, load, job.engine.identity, job.area)
         )
         airplanes = results | "Airplanes" >> beam.FlatMap(_airplanes)
         lines = results | "Lines" >> beam.Map(_line)

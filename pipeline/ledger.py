@@ -58,7 +58,7 @@ class SceneEntry:
         parts_done: tiles that the model looked at.
         parts_empty: tiles without any valid pixel, skipped.
         parts_failed: tiles that could not be read.
-        km2: ground looked at on the finest level, what is missing in the file aside, square kilometres.
+        km2: ground looked at on the finest level: of interest, and not missing in the file; square kilometres.
         airplanes: airplanes found.
         seconds: spent on reading its parts and looking at them.
         failures: the parts that failed.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator
 
+from geo.area import Area
 from model.predictor import Predictor
 from pipeline import entries, steps
 from pipeline.config import PipelineConfig
@@ -13,10 +14,14 @@ from pipeline.values import Identity, Scene, SceneFailure, SceneResult, SceneSou
 
 
 def find(
-    sources: Iterable[SceneSource], config: PipelineConfig, predictor: Predictor, identity: Identity
+    sources: Iterable[SceneSource],
+    config: PipelineConfig,
+    predictor: Predictor,
+    identity: Identity,
+    area: Area | None = None,
 ) -> list[SceneResult]:
     """Returns the result of each scene, in the order of the scenes; failed ones have an entry and no airplanes."""
-    return [find_in(steps.describe(source, config), config, predictor, identity) for source in sources]
+    return [find_in(steps.describe(source, config, area), config, predictor, identity) for source in sources]
 
 
 def find_in(

@@ -78,7 +78,7 @@ def _work(command: Command, engine: Engine, words: Sequence[str]) -> Ledger:
     from pipeline.report.page import write_report
     from pipeline.sinks.geojson import read_geojson
 
-    job = Job(command.sources, engine, command.outputs, command.ledger, run_info(engine, words))
+    job = Job(command.sources, engine, command.outputs, command.ledger, run_info(engine, words), command.area)
     with progress.Display():
         ledger = run_job(job, command.runner, command.beam)
     if command.report:

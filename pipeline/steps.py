@@ -14,9 +14,10 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from geo.area import Area, Polygons, core_mask, in_area
 from geo.boxes import Suppression, merge_levels
 from geo.errors import FinderError, GeoreferenceError
-from geo.grid import Tile, Tiling, plan_levels, plan_tiles
+from geo.grid import Tile, Tiling, plan_levels
 from geo.polygons import ground_polygon, size_m
 from geo.raster import RasterReader, SceneHeader, read_header
 from geo.types import Detections, FloatArray
@@ -28,33 +29,32 @@ from pipeline.records import Airplane
 from pipeline.values import Block, Identity, Scene, SceneFailure, SceneResult, SceneSource, TileImage, TileOutcome
 
 
-def open_scene(source: SceneSource, config: PipelineConfig) -> Scene:
-    """Reads the header of a scene and plans its levels.
+def open_scene(source: SceneSource, config: PipelineConfig, area: Area | None = None) -> Scene:
+    """Reads the header of a scene and plans its levels, and the part of it that is of interest.
 
     Raises:
         RasterError: no raster, a truncated one, or bands that do not fit.
         GeoreferenceError: nothing says where it lies.
         ResolutionError: too coarse to see an airplane.
     """
-    return _planned(source, _header(source, config), config.tiling)
+    return _planned(source, _header(source, config), config, area)
 
 
-def describe(source: SceneSource, config: PipelineConfig) -> Scene | SceneFailure:
+def describe(source: SceneSource, config: PipelineConfig, area: Area | None = None) -> Scene | SceneFailure:
     """Returns the planned scene, or why there is none."""
     header = None
     try:
         header = _header(source, config)
-        return _planned(source, header, config.tiling)
+        return _planned(source, header, config, area)
     except FinderError as error:
         return SceneFailure(source, _naming(source.uri, error), header)
 
 
 def plan(scene: Scene, tiling: Tiling, block_tiles: int) -> Iterator[Block]:
     """Yields the work of a scene, as descriptions only: blocks of at most `block_tiles` tiles."""
-    for level in scene.levels:
-        tiles = plan_tiles(level, tiling)
+    for _, tiles in itertools.groupby(entries.tiles_of(scene, tiling), key=lambda tile: tile.level):
         while block := tuple(itertools.islice(tiles, block_tiles)):
-            yield Block(scene.header.uri, scene.header.rendition, block)
+            yield Block(scene.header.uri, scene.header.rendition, scene.area, block)
 
 
 def read(block: Block) -> Iterator[TileImage | TileOutcome]:
@@ -69,7 +69,7 @@ def read(block: Block) -> Iterator[TileImage | TileOutcome]:
             # It was there when it was described: it has been moved or overwritten since.
             yield from (_failed(block.scene_uri, tile, error, 0.0) for tile in block.tiles)
             return
-        yield from (_read_tile(reader, block.scene_uri, tile) for tile in block.tiles)
+        yield from (_read_tile(reader, block, tile) for tile in block.tiles)
 
 
 def detect(predictor: Predictor, images: Sequence[TileImage]) -> list[TileOutcome]:
@@ -78,7 +78,7 @@ def detect(predictor: Predictor, images: Sequence[TileImage]) -> list[TileOutcom
     found = scan.detect(predictor, [image.tile for image in images], [image.pixels for image in images])
     seconds = (time.perf_counter() - started) / len(images)
     return [
-        TileOutcome(image.scene_uri, image.tile, "done", detections, image.valid, None, image.seconds + seconds)
+        TileOutcome(image.scene_uri, image.tile, "done", detections, image.seen, None, image.seconds + seconds)
         for image, detections in zip(images, found, strict=True)
     ]
 
@@ -110,7 +110,7 @@ def finish(
     airplanes: tuple[Airplane, ...] = ()
     error = None
     try:
-        airplanes = georeference(scene, merge(outcomes, suppression), identity)
+        airplanes = georeference(scene, _of_interest(scene, merge(outcomes, suppression)), identity)
     except FinderError as failure:
         error = _naming(scene.header.uri, failure)
     return SceneResult(entries.scene_entry(scene, outcomes, tiling, len(airplanes), error), airplanes)
@@ -120,11 +120,19 @@ def _header(source: SceneSource, config: PipelineConfig) -> SceneHeader:
     return read_header(source.uri, bands=config.bands or source.bands)
 
 
-def _planned(source: SceneSource, header: SceneHeader, tiling: Tiling) -> Scene:
+def _of_interest(scene: Scene, detections: Detections) -> Detections:
+    """Keeps the detections whose centre lies in the scene's area of interest."""
+    if scene.area is None:
+        return detections
+    return detections.take(in_area(scene.area, (detections.boxes[:, :2] + detections.boxes[:, 2:]) / 2))
+
+
+def _planned(source: SceneSource, header: SceneHeader, config: PipelineConfig, area: Area | None) -> Scene:
     if header.georef is None:
         raise GeoreferenceError(f"{header.uri}: expected a georeference, got none: write one, e.g. with gdal_edit")
-    levels = plan_levels(header.width, header.height, header.resolution_m, tiling)
-    return Scene(source, header, header.georef, levels)
+    levels = plan_levels(header.width, header.height, header.resolution_m, config.tiling, force=config.force)
+    within = None if area is None else area.in_pixels(header.georef, header.width, header.height)
+    return Scene(source, header, header.georef, levels, within)
 
 
 def _naming(uri: str, error: FinderError) -> str:
@@ -133,8 +141,8 @@ def _naming(uri: str, error: FinderError) -> str:
     return text if uri in text else f"{uri}: {text}"
 
 
-def _read_tile(reader: RasterReader, uri: str, tile: Tile) -> TileImage | TileOutcome:
-    started = time.perf_counter()
+def _read_tile(reader: RasterReader, block: Block, tile: Tile) -> TileImage | TileOutcome:
+    uri, started = block.scene_uri, time.perf_counter()
     try:
         valid = reader.read_valid(tile)
         if valid is not None and not valid.any():
@@ -142,14 +150,19 @@ def _read_tile(reader: RasterReader, uri: str, tile: Tile) -> TileImage | TileOu
         pixels = reader.read_tile(tile)
     except FinderError as error:
         return _failed(uri, tile, error, time.perf_counter() - started)
-    share = 1.0 if valid is None else float(_core_of(valid, tile).mean())
-    return TileImage(uri, tile, pixels, share, time.perf_counter() - started)
+    return TileImage(uri, tile, pixels, _seen(valid, block.area, tile), time.perf_counter() - started)
 
 
-def _core_of(valid: NDArray[np.bool_], tile: Tile) -> NDArray[np.bool_]:
-    """Cuts the core out of what was read for a tile's window."""
-    top, left = tile.core.row - tile.window.row, tile.core.col - tile.window.col
-    return valid[top : top + tile.core.height, left : left + tile.core.width]
+def _seen(valid: NDArray[np.bool_] | None, area: Polygons | None, tile: Tile) -> float:
+    """Returns the share of a tile's core that is of interest and not missing; `valid` is for the tile's window."""
+    core = tile.core
+    seen = np.ones((core.height, core.width), dtype=np.bool_)
+    if valid is not None:
+        top, left = core.row - tile.window.row, core.col - tile.window.col
+        seen &= valid[top : top + core.height, left : left + core.width]
+    if area is not None:
+        seen &= core_mask(area, tile)
+    return float(seen.mean())
 
 
 def _failed(uri: str, tile: Tile, error: FinderError, seconds: float) -> TileOutcome:

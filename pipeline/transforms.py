@@ -13,6 +13,7 @@ import apache_beam as beam
 from apache_beam.metrics import Metrics
 from apache_beam.ml.inference.base import ModelHandler, RunInference
 
+from geo.area import Area
 from model.predictor import Predictor
 from pipeline import entries, progress, steps
 from pipeline.config import PipelineConfig
@@ -37,15 +38,17 @@ class FindAirplanes(beam.PTransform):  # type: ignore[misc]
         config: the settings.
         load: makes the model; called once in each process that looks at tiles.
         identity: what goes into the airplanes' ids.
+        area: the area of interest; None: everything.
     """
 
     config: PipelineConfig
     load: Callable[[], Predictor]
     identity: Identity
+    area: Area | None = None
 
     def expand(self, sources: beam.PCollection[SceneSource]) -> beam.PCollection[SceneResult]:
         """Builds the graph."""
-        described = sources | Describe(self.config)
+        described = sources | Describe(self.config, self.area)
         outcomes = described.scenes | Look(self.config, self.load)
         finished = (described.scenes, outcomes) | Finish(self.config, self.identity)
         failed = described[_FAILURES] | "FailedScenes" >> beam.Map(_failed_result)
@@ -57,6 +60,7 @@ class Describe(beam.PTransform):  # type: ignore[misc]
     """Scenes asked for to planned scenes (`scenes`), with those that failed beside them (`failures`)."""
 
     config: PipelineConfig
+    area: Area | None
 
     def expand(self, sources: beam.PCollection[SceneSource]) -> Any:
         """Builds the graph."""
@@ -68,7 +72,7 @@ class Describe(beam.PTransform):  # type: ignore[misc]
         )
 
     def _describe(self, source: SceneSource) -> Iterator[Scene | beam.pvalue.TaggedOutput]:
-        described = steps.describe(source, self.config)
+        described = steps.describe(source, self.config, self.area)
         progress.add(scenes=1)
         if isinstance(described, Scene):
             _count("scenes")

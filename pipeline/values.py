@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Literal
 
+from geo.area import Polygons
 from geo.georef import GeoReference
 from geo.grid import Level, Tile
 from geo.raster import SceneHeader
@@ -33,12 +34,21 @@ class SceneSource:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Scene:
-    """A scene that was opened and planned: what was asked for, header, where it lies, and its levels, finest first."""
+    """A scene that was opened and planned.
+
+    Attributes:
+        source: what was asked for.
+        header: what the file says.
+        georef: where it lies.
+        levels: what it is looked at in, finest first.
+        area: the part of it that is of interest, scene pixels; None: all of it.
+    """
 
     source: SceneSource
     header: SceneHeader
     georef: GeoReference
     levels: tuple[Level, ...]
+    area: Polygons | None = None
 
     @property
     def scene_id(self) -> str:
@@ -57,10 +67,18 @@ class SceneFailure:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Block:
-    """Tiles of one scene and level that are read one after the other, left to right and top to bottom, and how."""
+    """Tiles of one scene and level that are read one after the other, left to right and top to bottom, and how.
+
+    Attributes:
+        scene_uri: their scene.
+        rendition: how its values become colours.
+        area: the part of it that is of interest, scene pixels; None: all of it.
+        tiles: the tiles.
+    """
 
     scene_uri: str
     rendition: Rendition
+    area: Polygons | None
     tiles: tuple[Tile, ...]
 
 
@@ -72,14 +90,14 @@ class TileImage:
         scene_uri: its scene.
         tile: the tile.
         pixels: uint8 (tile_px, tile_px, 3).
-        valid: share of its core that is not missing, 0..1.
+        seen: share of its core that is of interest and not missing, 0..1.
         seconds: that it took to read them.
     """
 
     scene_uri: str
     tile: Tile
     pixels: ImageArray
-    valid: float
+    seen: float
     seconds: float
 
 
@@ -95,7 +113,7 @@ class TileOutcome:
         tile: the tile.
         status: "done" (the model looked at it), "empty" (no valid pixel) or "failed" (could not be read).
         detections: in scene pixels; those that the tile owns.
-        valid: share of its core that was looked at, 0..1.
+        seen: share of its core that is of interest and was looked at, 0..1.
         error: the cause of a failure, else None.
         seconds: spent on it.
     """
@@ -104,7 +122,7 @@ class TileOutcome:
     tile: Tile
     status: TileStatus
     detections: Detections
-    valid: float
+    seen: float
     error: str | None
     seconds: float
 

@@ -66,7 +66,7 @@ def picture_px(scenes: int) -> int:
 
 
 def _view(entry: SceneEntry, name: str, airplanes: Sequence[Airplane], longest: int, ledger: Ledger) -> dict[str, Any]:
-    picture, trouble = _picture(entry.scene_uri, longest)
+    picture, trouble = _picture(entry, longest)
     notes = [entry.error, trouble]
     return {
         "name": name,
@@ -108,8 +108,9 @@ def _missed(entry: SceneEntry, ledger: Ledger) -> list[dict[str, Any]]:
     if not (entry.failures and entry.width_px and entry.height_px and entry.resolution_m):
         return []
     # The ledger names parts in pixels of their level; the same settings give the same levels again.
-    tiling = Tiling(**ledger.run.settings["tiling"])
-    levels = plan_levels(entry.width_px, entry.height_px, entry.resolution_m, tiling)
+    settings = ledger.run.settings
+    size, tiling = (entry.width_px, entry.height_px), Tiling(**settings["tiling"])
+    levels = plan_levels(*size, entry.resolution_m, tiling, force=settings["force"])
     by_resolution = {round(level.resolution_m, 4): level for level in levels}
     return [{"box": _scene_box(part, by_resolution[part.resolution_m]), "error": part.error} for part in entry.failures]
 
@@ -120,10 +121,10 @@ def _scene_box(part: PartFailure, level: Level) -> list[float]:
     return [part.col * level.scale_x, part.row * level.scale_y, right * level.scale_x, bottom * level.scale_y]
 
 
-def _picture(uri: str, longest: int) -> tuple[str | None, str]:
+def _picture(entry: SceneEntry, longest: int) -> tuple[str | None, str]:
     """Returns the scene in small as a data URI and "", or None and the reason."""
     try:
-        return _data_uri(raster.read_overview(uri, longest)), ""
+        return _data_uri(raster.read_overview(entry.scene_uri, longest, entry.bands)), ""
     except FinderError as error:
         return None, f"No picture: {error}"
 

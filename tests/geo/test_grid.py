@@ -146,9 +146,18 @@ def test_oblong_pixels_become_square() -> None:
 
 
 def test_a_scene_too_coarse_says_what_would_do() -> None:
-    with pytest.raises(ResolutionError, match=r"expected a scene of 4 m per pixel or finer, got 4\.01 m: .*levels_m"):
+    with pytest.raises(ResolutionError, match=r"expected a scene of 4 m per pixel or finer, got 4\.01 m: .*--force"):
         plan_levels(100, 100, (4.01, 4.01), Tiling((0.5, 2.0)))
     assert len(plan_levels(100, 100, (4.0, 4.0), Tiling((0.5, 2.0)))) == 1
+
+
+def test_a_too_coarse_scene_is_tried_where_that_is_asked_for() -> None:
+    (level,) = plan_levels(100, 50, (30.0, 30.0), Tiling((0.5, 2.0)), force=True)
+    assert (level.width, level.height, level.resolution_m) == (1500, 750, 2.0)
+    # Nothing changes for others.
+    for metres in (0.3, 1.0, 4.0):
+        asked = (100, 100, (metres, metres), Tiling((0.5, 2.0)))
+        assert plan_levels(*asked, force=True) == plan_levels(*asked)
 
 
 @pytest.mark.parametrize(

@@ -8,12 +8,15 @@ from typing import Any, ClassVar
 
 import apache_beam as beam
 import pytest
+import shapely
 from apache_beam.metrics.metric import MetricsFilter
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.testing.util import BeamAssertException, assert_that, equal_to
+from pyproj import CRS
 
 from geo import raster
+from geo.area import area_of
 from geo.grid import Tile
 from geo.types import Detections, ImageArray
 from model.predictor import FakePredictor, Predictor
@@ -70,6 +73,16 @@ def test_beam_gives_what_one_process_gives(sources: tuple[SceneSource, ...]) -> 
         *["complete", "complete", "incomplete", "failed", "complete", "failed"]
     ]
     run_beam(sources, equal_to(expected))
+
+
+def test_beam_keeps_to_an_area_as_one_process_does(sources: tuple[SceneSource, ...]) -> None:
+    corners = [[560_000 + x * 0.5, 5_940_000 - y * 0.5] for x, y in ((10, 10), (150, 20), (120, 320), (5, 310))]
+    area = area_of([shapely.Polygon(corners)], CRS("EPSG:32632"))
+    expected = [timeless(result) for result in local.find(sources[:4], CONFIG, FakePredictor(), IDENTITY, area)]
+    assert [len(result.airplanes) for result in expected] == [2, 2, 2, 0]
+    with beam.Pipeline(runner=FnApiRunner()) as graph:
+        results = graph | beam.Create(sources[:4]) | transforms.FindAirplanes(CONFIG, FakePredictor, IDENTITY, area)
+        assert_that(results | beam.Map(timeless), equal_to(expected))
 
 
 def test_the_comparison_can_fail(sources: tuple[SceneSource, ...]) -> None:

@@ -10,7 +10,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import geopandas
 import pytest
+import shapely
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
 from geo.types import Detections, ImageArray
@@ -135,6 +137,24 @@ def test_a_report_holds_page_and_ledger(desk: Desk) -> None:
     assert sorted(path.name for path in Path("report").iterdir()) == ["ledger.json", "report.html"]
     assert not Path("x.geojson.ledger.json").exists()
     assert "a.tif" in Path("report/report.html").read_text(encoding="utf-8")
+
+
+def test_an_area_of_interest_is_kept_to(desk: Desk) -> None:
+    box = shapely.transform(shapely.box(5, 5, 60, 60), lambda xy: [560_000, 5_940_000] + xy * [0.5, -0.5])
+    geopandas.GeoDataFrame(geometry=[box], crs="EPSG:32632").to_file("area.gpkg")
+    assert desk.run("--aoi", "area.gpkg")[0] == 0
+    (one,) = read_geojson(Path("x.geojson"))
+    assert one.score == round(AIRPLANES[0][4] / 255, 6)
+    assert desk.entry("a.tif").km2 == pytest.approx(55 * 55 * 0.25e-6, rel=5e-3)
+    Path("area.gpkg").unlink()
+    assert "--aoi area.gpkg: expected a vector file" in desk.refused("--aoi", "area.gpkg")
+
+
+def test_a_scene_that_is_too_coarse_is_tried_by_force(desk: Desk) -> None:
+    write_scene(desk.folder / "coarse.tif", resolution=30.0, size=(20, 10))
+    assert desk.run(inputs=("coarse.tif",))[0] == 1
+    assert desk.run("--force", inputs=("coarse.tif",))[0] == 0
+    assert desk.ledger().run.settings["force"] is True
 
 
 def test_a_missing_folder_is_made(desk: Desk) -> None:

@@ -80,7 +80,7 @@ def ledger(*entries: SceneEntry, command: str = "python -m pipeline.run --input 
         started_at="2026-11-23T06:00:00Z",
         model=MODEL,
         versions={"apache-beam": "2.77.0"},
-        settings={"batch_size": 8, "tiling": dataclasses.asdict(TILING)},
+        settings={"batch_size": 8, "tiling": dataclasses.asdict(TILING), "force": False},
     )
     return make_ledger(run, 12.0, entries)
 
