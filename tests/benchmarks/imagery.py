@@ -1,0 +1,42 @@
+"""How one scene's airplanes agree, whatever it is brought as: `python -m tests.benchmarks.imagery`.
+
+Prints the table of docs/results.md.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+
+from pipeline import quiet
+
+
+def main() -> int:
+    quiet.silence()
+    quiet.import_tensorflow()
+    from pipeline.config import load_config
+    from pipeline.engine import describe_model, load_model
+    from tests.integration.imagery import CASES, agreement, look, plain
+
+    engine = describe_model(load_config())
+    predictor, base = load_model(engine), plain()
+    heads = ("case", "airplanes", "the same", "scores differ by", "centres by, m", "georeference off by, m")
+    print(f"| {' | '.join(heads)} | there and back, px |")
+    print("|---|---|---|---|---|---|---|")
+    expected = None
+    with tempfile.TemporaryDirectory() as folder:
+        for number, case in enumerate(CASES):
+            place = Path(folder) / str(number)
+            place.mkdir()
+            made = case.write(place, base)
+            scene, result = look(str(made.path), engine.config, predictor, engine.identity, made.settings)
+            expected = expected or result.airplanes
+            found = agreement(result.airplanes, expected, scene, made)
+            figures = f"{found.score:.3f} | {found.metres:.2f} | {found.placed_m:.1e} | {found.round_trip_px:.1e}"
+            print(f"| {case.name} | {found.found} | {found.matched} | {figures} |", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
