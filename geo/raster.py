@@ -27,7 +27,7 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from geo.errors import RasterError
 from geo.georef import GeoReference
 from geo.grid import Level, Tile
-from geo.located import located
+from geo.located import crs_wkt, located
 from geo.rendition import Rendition, bands_of, rendition_of
 from geo.types import ImageArray, Window
 
@@ -133,7 +133,7 @@ def _fitting(uri: str) -> Iterator[None]:
 def _fingerprint(dataset: Any, uri: str) -> str:
     """Returns 16 hexadecimal digits; reading the sample also finds most files that are cut off."""
     digest = hashlib.sha256(repr((Path(uri).stat().st_size, dataset.shape, dataset.count, dataset.dtypes)).encode())
-    digest.update(repr((tuple(dataset.transform), dataset.crs and dataset.crs.to_wkt())).encode())
+    digest.update(repr((tuple(dataset.transform), crs_wkt(dataset, uri))).encode())
     columns, rows = (_patches(length) for length in (dataset.width, dataset.height))
     for row in rows:
         for col in columns:

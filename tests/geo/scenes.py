@@ -38,9 +38,10 @@ def write_tiff(
 
 
 def coordinates(width: int, height: int) -> ImageArray:
-    """Red is the column, green the row (both below 256), blue one over the other."""
+    """Red is the column, green the row, blue one over the other; beyond 255 they fall, beyond 510 they rise again."""
     x, y = np.meshgrid(np.arange(width), np.arange(height))
-    return np.stack([x, y, (x > y) * 200 + 20], axis=-1).astype(np.uint8)
+    red, green = (255 - np.abs(255 - place % 510) for place in (x, y))
+    return np.stack([red, green, (x > y) * 200 + 20], axis=-1).astype(np.uint8)
 
 
 def noise(width: int, height: int, bands: int = 3, seed: int = 1) -> ImageArray:
