@@ -7,6 +7,7 @@ import numpy as np
 from pyproj import CRS
 from pyproj.exceptions import CRSError
 
+from geo.address import is_address
 from geo.errors import GeoreferenceError
 from geo.georef import GeoReference
 
@@ -42,6 +43,8 @@ def crs_wkt(dataset: Any, uri: str) -> str | None:
     """Returns the CRS of an open raster as WKT, if it says one, or its .prj file does: GDAL looks at none of these."""
     if dataset.crs is not None:
         return str(dataset.crs.to_wkt())
+    if is_address(uri):
+        return None
     for suffix in (".prj", ".PRJ"):
         beside = Path(uri).with_suffix(suffix)
         if beside.is_file():

@@ -24,6 +24,7 @@ import rasterio
 from rasterio.enums import MaskFlags, Resampling
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
+from geo.address import gdal_name, gdal_options, is_address, look_up
 from geo.errors import RasterError
 from geo.georef import GeoReference
 from geo.grid import Level, Tile
@@ -34,8 +35,9 @@ from geo.types import ImageArray, Window
 # A missing georeference is an error of its own here.
 warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
 
-# The fingerprint looks at this many patches along each axis, the corners among them.
-_PATCHES, _PATCH_PX = 5, 64
+# The fingerprint looks at this many patches along each axis, the corners among them; where a server says which version
+# of a file it has, the corners are enough to find one that is cut off.
+_PATCHES, _CORNERS, _PATCH_PX = 5, 2, 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +45,15 @@ class SceneHeader:
     """What is known of a scene before it is looked at.
 
     Args:
-        uri: The file.
+        uri: The file, or its address.
         width: Columns.
         height: Rows.
         bands: Bands of the file.
         dtype: NumPy's name of the pixel type.
         georef: Where it lies; None for a plain image whose resolution was given.
         resolution_m: Metres on the ground per pixel at the centre, along columns and along rows.
-        scene_id: 16 hexadecimal digits, the fingerprint of size, header and a fixed sample of pixels.
+        scene_id: 16 hexadecimal digits, the fingerprint of size, header and a fixed sample of pixels; of a file at an
+            address, of the version too that its server names.
         rendition: How its values become red, green and blue of 8 bits, the same for every tile.
     """
 
@@ -69,13 +72,13 @@ def read_header(uri: str, resolution_m: float | None = None, bands: tuple[int, .
     """Reads what the plan of a scene needs, and finds most damage before any work starts.
 
     Args:
-        uri: A raster file.
+        uri: A raster file, or its address: https://, http:// or gs://, of which only parts are read.
         resolution_m: For a plain image, metres on the ground per pixel; a georeference is then not looked for.
         bands: Which bands are red, green and blue, or which one is grey, counted from 1; None to go by what the file
             calls them, else to take the first.
 
     Raises:
-        RasterError: The file is missing, no raster, cut off, or its bands do not fit.
+        RasterError: The file is missing, no raster, cut off, or its bands do not fit; or its server does not give it.
         GeoreferenceError: It does not say, or not soundly, where on the Earth it lies.
     """
     with _opened(uri) as dataset:
@@ -103,11 +106,15 @@ def read_header(uri: str, resolution_m: float | None = None, bands: tuple[int, .
 @contextmanager
 def _opened(uri: str, **options: str) -> Iterator[Any]:
     """Opens a raster; what GDAL cannot open is a RasterError, and so is what only GDAL has a name for (/vsizip/...)."""
-    if not Path(uri).exists():
+    name = gdal_name(uri)
+    if not is_address(uri) and not Path(uri).exists():
         raise RasterError(f"{uri}: expected a raster, got no such file: check the path")
     try:
-        dataset = rasterio.open(uri, **options)
+        with rasterio.Env(**gdal_options(uri)):
+            dataset = rasterio.open(name, **options)
     except RasterioError as error:
+        if is_address(uri):
+            look_up(uri)  # tells it better than GDAL, where the address is what is wrong
         raise RasterError(
             f"{uri}: expected a raster such as GeoTIFF, got a file that GDAL cannot open ({_cause(error)}): "
             "it is no raster or it is cut off; fetch or write it again"
@@ -132,9 +139,14 @@ def _fitting(uri: str) -> Iterator[None]:
 
 def _fingerprint(dataset: Any, uri: str) -> str:
     """Returns 16 hexadecimal digits; reading the sample also finds most files that are cut off."""
-    digest = hashlib.sha256(repr((Path(uri).stat().st_size, dataset.shape, dataset.count, dataset.dtypes)).encode())
+    remote = look_up(uri) if is_address(uri) else None
+    size = remote.size if remote else Path(uri).stat().st_size
+    digest = hashlib.sha256(repr((size, dataset.shape, dataset.count, dataset.dtypes)).encode())
     digest.update(repr((tuple(dataset.transform), crs_wkt(dataset, uri))).encode())
-    columns, rows = (_patches(length) for length in (dataset.width, dataset.height))
+    if remote and remote.version:
+        digest.update(remote.version.encode())
+    count = _CORNERS if remote and remote.version else _PATCHES
+    columns, rows = (_patches(length, count) for length in (dataset.width, dataset.height))
     for row in rows:
         for col in columns:
             window = Window(col, row, min(_PATCH_PX, dataset.width), min(_PATCH_PX, dataset.height))
@@ -146,9 +158,9 @@ def _fingerprint(dataset: Any, uri: str) -> str:
     return digest.hexdigest()[:16]
 
 
-def _patches(length: int) -> list[int]:
+def _patches(length: int, count: int) -> list[int]:
     """Returns where the fingerprint's patches start along one axis."""
-    return [int(start) for start in np.linspace(0, max(0, length - _PATCH_PX), _PATCHES)]
+    return [int(start) for start in np.linspace(0, max(0, length - _PATCH_PX), count)]
 
 
 @contextmanager
@@ -157,9 +169,14 @@ def _reading(uri: str, window: Window) -> Iterator[None]:
     try:
         yield
     except RasterioError as error:
+        remedy = (
+            "the connection failed, or the file is damaged; try again, or copy it to this machine first"
+            if is_address(uri)
+            else "the file is damaged or cut off; fetch or write it again"
+        )
         raise RasterError(
             f"{uri}: expected pixels in columns {window.col} to {window.right}, rows {window.row} to {window.bottom}, "
-            f"got a read error ({_cause(error)}): the file is damaged or cut off; fetch or write it again"
+            f"got a read error ({_cause(error)}): {remedy}"
         ) from error
 
 

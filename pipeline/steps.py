@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from geo.address import shown
 from geo.area import Area, Polygons, core_mask, in_area
 from geo.boxes import Suppression, merge_levels
 from geo.errors import FinderError, GeoreferenceError
@@ -137,8 +138,8 @@ def _planned(source: SceneSource, header: SceneHeader, config: PipelineConfig, a
 
 def _naming(uri: str, error: FinderError) -> str:
     """The message of an error, with the scene named where it is not."""
-    text = str(error)
-    return text if uri in text else f"{uri}: {text}"
+    text, name = str(error), shown(uri)
+    return text if name in text else f"{name}: {text}"
 
 
 def _read_tile(reader: RasterReader, block: Block, tile: Tile) -> TileImage | TileOutcome:

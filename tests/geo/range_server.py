@@ -1,0 +1,117 @@
+"""A web server on this machine that knows ranges, counts what it sends, and can be told to misbehave."""
+
+import json
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+
+@dataclass
+class RangeServer:
+    """What a test tells the server, and what the server tells the test.
+
+    Args:
+        files: Path on the server, such as "/scene.tif", to a file of this machine.
+        refusals: Path to the status that answers it instead of the file.
+        ranges: Whether parts of files are sent; else always the whole.
+        closing: Paths where the connection is closed in the middle of what was asked for.
+        failing_once: Paths whose first request is answered by the status 503.
+        etags: Path to the ETag that is sent with it.
+        sent: Bytes of files sent so far.
+        requests: Method, path with query, and the Authorization header of each request.
+    """
+
+    files: dict[str, Path] = field(default_factory=dict)
+    refusals: dict[str, int] = field(default_factory=dict)
+    ranges: bool = True
+    closing: set[str] = field(default_factory=set)
+    failing_once: set[str] = field(default_factory=set)
+    etags: dict[str, str] = field(default_factory=dict)
+    sent: int = 0
+    requests: list[tuple[str, str, str | None]] = field(default_factory=list)
+    address: str = ""
+
+
+@contextmanager
+def serving() -> Iterator[RangeServer]:
+    """A server on a free port, for as long as the test runs."""
+    told = RangeServer()
+    handler = type("Handler", (_Handler,), {"told": told})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    told.address = f"http://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield told
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    wbufsize = -1  # head and body in one piece: the client need not acknowledge the one before it gets the other
+    told: RangeServer
+
+    def do_HEAD(self) -> None:
+        self._answer(with_body=False)
+
+    def do_GET(self) -> None:
+        self._answer(with_body=True)
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+        pass
+
+    def _answer(self, with_body: bool) -> None:
+        path = unquote(urlsplit(self.path).path)
+        self.told.requests.append((self.command, self.path, self.headers.get("Authorization")))
+        if path in self.told.failing_once:
+            self.told.failing_once.remove(path)
+            self._send(503, b"", {}, with_body)
+        elif path in self.told.refusals or (path not in self.told.files and not self._is_described(path)):
+            self._send(self.told.refusals.get(path, 404), b"", {}, with_body)
+        elif path in self.told.files:
+            self._send_file(path, with_body)
+
+    def _send_file(self, path: str, with_body: bool) -> None:
+        content = self.told.files[path].read_bytes()
+        headers = {"ETag": self.told.etags[path]} if path in self.told.etags else {}
+        part = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
+        if not (part and self.told.ranges):
+            self._send(200, content, headers, with_body)
+            return
+        first, last = int(part[1]), min(int(part[2] or len(content)), len(content) - 1)
+        if first > last:
+            self._send(416, b"", headers, with_body)
+            return
+        headers["Content-Range"] = f"bytes {first}-{last}/{len(content)}"
+        closing = path in self.told.closing and last > 0
+        self._send(206, content[first : last + 1], headers, with_body, closing)
+
+    def _is_described(self, path: str) -> bool:
+        """Answers what Google's storage is asked of an object: its size and generation."""
+        asked = re.fullmatch(r"/storage/v1/b/([^/]+)/o/(.+)", path)
+        file = self.told.files.get(f"/{asked[1]}/{asked[2]}") if asked else None
+        if file is None:
+            return False
+        about = {"name": "scene", "size": str(file.stat().st_size), "generation": "1700000000000001"}
+        self._send(200, json.dumps(about).encode(), {"Content-Type": "application/json"}, True)
+        return True
+
+    def _send(self, status: int, body: bytes, headers: dict[str, str], with_body: bool, closing: bool = False) -> None:
+        self.send_response(status)
+        for name, value in {"Content-Length": str(len(body)), "Accept-Ranges": "bytes", **headers}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if with_body:
+            part = body[: len(body) // 2] if closing else body
+            self.told.sent += len(part)
+            self.wfile.write(part)
+        self.close_connection = closing
