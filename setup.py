@@ -15,6 +15,7 @@ RUNTIME = [
     "numpy",  # every array
     "pillow",  # training photos, and the report's pictures
     "pyproj",  # coordinate systems and geodesic measures
+    "pystac-core",  # STAC items and catalogs; without its extensions, which nothing here needs
     "pyyaml",  # the configs
     "rasterio",  # reads and writes rasters (GDAL)
     "safetensors",  # weights as plain numbers: loading them runs no code

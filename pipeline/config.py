@@ -32,6 +32,8 @@ class PipelineConfig:
         suppression: when two boxes are one airplane.
         bands: which bands of a scene are red, green and blue, or which one is grey, counted from 1; None: as its STAC
             item says, else as the file does, else the first.
+        asset: which asset of a STAC item to look at, by its key; None: `visual` or `data`, by key or role, else the
+            only raster.
         force: look at scenes that are too coarse to see an airplane, too.
     """
 
@@ -43,6 +45,7 @@ class PipelineConfig:
     tiling: Tiling
     suppression: Suppression
     bands: tuple[int, ...] | None = None
+    asset: str | None = None
     force: bool = False
 
     def __post_init__(self) -> None:
@@ -71,7 +74,8 @@ def load_config(path: Path = DEFAULT_CONFIG, overrides: Mapping[str, object] | N
 def settings_id(config: PipelineConfig) -> str:
     """Returns a fingerprint of the settings that shape the result, the model's name aside (airplanes carry that).
 
-    `min_score` and `precision` must be filled in. How tiles are batched and blocked shapes nothing, and is left out.
+    `min_score` and `precision` must be filled in. How tiles are batched and blocked shapes nothing, and is left out. So
+    is `asset`, which chooses the scene: an airplane keeps its id, found in the asset of an item or in the file itself.
     """
     shaping = {
         "min_score": config.min_score,

@@ -25,6 +25,7 @@ from geo.types import Detections, FloatArray
 from model import scan
 from model.predictor import Predictor
 from pipeline import entries, records
+from pipeline.agreement import check_agrees
 from pipeline.config import PipelineConfig
 from pipeline.records import Airplane
 from pipeline.values import Block, Identity, Scene, SceneFailure, SceneResult, SceneSource, TileImage, TileOutcome
@@ -35,7 +36,7 @@ def open_scene(source: SceneSource, config: PipelineConfig, area: Area | None = 
 
     Raises:
         RasterError: no raster, a truncated one, or bands that do not fit.
-        GeoreferenceError: nothing says where it lies.
+        GeoreferenceError: nothing says where it lies, or its STAC item and the file contradict each other.
         ResolutionError: too coarse to see an airplane.
     """
     return _planned(source, _header(source, config), config, area)
@@ -118,7 +119,14 @@ def finish(
 
 
 def _header(source: SceneSource, config: PipelineConfig) -> SceneHeader:
-    return read_header(source.uri, bands=config.bands or source.bands)
+    try:
+        return read_header(source.uri, bands=config.bands or source.bands)
+    except GeoreferenceError as error:
+        # What an item tells is not put in the place of what the file lacks: nothing would be left to check it by.
+        told = (
+            f" (its STAC item says {source.crs}; if it is right, gdal_edit.py -a_srs writes it)" if source.crs else ""
+        )
+        raise GeoreferenceError(f"{error}{told}") from error
 
 
 def _of_interest(scene: Scene, detections: Detections) -> Detections:
@@ -131,6 +139,7 @@ def _of_interest(scene: Scene, detections: Detections) -> Detections:
 def _planned(source: SceneSource, header: SceneHeader, config: PipelineConfig, area: Area | None) -> Scene:
     if header.georef is None:
         raise GeoreferenceError(f"{header.uri}: expected a georeference, got none: write one, e.g. with gdal_edit")
+    check_agrees(source, header, header.georef)
     levels = plan_levels(header.width, header.height, header.resolution_m, config.tiling, force=config.force)
     within = None if area is None else area.in_pixels(header.georef, header.width, header.height)
     return Scene(source, header, header.georef, levels, within)

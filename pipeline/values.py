@@ -24,12 +24,19 @@ class SceneSource:
         scene_id: the STAC item's id, or None.
         acquired_at: when the picture was taken, RFC 3339 UTC, or None.
         bands: which bands are red, green and blue, or which one is grey, counted from 1, or None.
+        crs: the coordinate system, such as "EPSG:32632", or None. This and what follows is what the file itself says
+            too: it is told here so that an item that belongs to another file is noticed.
+        size: columns and rows, or None.
+        affine: a, b, c, d, e, f of x = a column + b row + c, y = d column + e row + f, in units of the CRS, or None.
     """
 
     uri: str
     scene_id: str | None = None
     acquired_at: str | None = None
     bands: tuple[int, ...] | None = None
+    crs: str | None = None
+    size: tuple[int, int] | None = None
+    affine: tuple[float, ...] | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
