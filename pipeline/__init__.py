@@ -20,7 +20,7 @@ def detect(
     """Finds the airplanes of one scene.
 
     Args:
-        scene: a georeferenced raster.
+        scene: a georeferenced raster, or a STAC file (`.json`, `.geojson`) that leads to one.
         config: a settings file as for `--config`; None: the default settings.
         model: a packaged model's name or a model's folder; None: the one in the settings.
         min_score: airplanes below this score are left out, 0..1; None: the model's own default.

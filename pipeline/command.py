@@ -1,4 +1,4 @@
-"""The command line of the main job, from words to checked values. Opens nothing but the lists of scenes."""
+"""The command line of the main job, from words to checked values. Opens nothing but lists of scenes and STAC files."""
 
 from __future__ import annotations
 
@@ -67,13 +67,14 @@ def parse(argv: Sequence[str]) -> Command:
     report = options.report
     ledger = report / LEDGER_FILE if report else outputs[0].with_name(f"{outputs[0].name}.{LEDGER_FILE}")
     overrides = {"model": options.model, "min_score": options.min_score, "force": options.force or None}
+    config = settings.load_config(options.config, overrides)
     command = Command(
-        sources=sources.scene_sources(options.input),
+        sources=sources.scene_sources(options.input, config.asset),
         outputs=outputs,
         ledger=ledger,
         report=report,
         area=read_area(options.aoi) if options.aoi else None,
-        config=settings.load_config(options.config, overrides),
+        config=config,
         trusted=options.trust_model,
         runner=beam_options.runner(beam),
         beam=beam,
@@ -96,7 +97,7 @@ def _parser() -> beam_options.Parser:
         action="append",
         required=True,
         metavar="PATTERN",
-        help="raster, folder, glob or .txt list; repeatable",
+        help="raster, STAC file, address of one, folder, glob or .txt list; repeatable",
     )
     add(
         "--output",

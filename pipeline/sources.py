@@ -1,13 +1,15 @@
-"""From what was typed after `--input` to scenes. Looks at names only; opens no raster."""
+"""From what was typed after `--input` to scenes. Opens STAC files and lists, but no raster."""
 
 from __future__ import annotations
 
+import dataclasses
 import glob
-import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from pipeline import stac
 from pipeline.errors import InputError
+from pipeline.places import identity, is_address
 from pipeline.values import SceneSource
 
 #: What counts as a scene in a folder, where nobody names the files one by one.
@@ -15,29 +17,45 @@ RASTER_SUFFIXES = (".tif", ".tiff", ".jp2", ".vrt", ".img", ".ntf", ".nitf")
 
 LIST_SUFFIX = ".txt"
 
+#: Addresses of rasters.
+SCHEMES = ("https://", "http://", "gs://")
 
-def scene_sources(patterns: Iterable[str]) -> tuple[SceneSource, ...]:
+_KNOWN = "a raster file, a folder, a glob, a .txt list, a STAC file or an address"
+
+
+def scene_sources(patterns: Iterable[str], asset: str | None = None) -> tuple[SceneSource, ...]:
     """Returns the scenes that the patterns name, in the order of the patterns, each file once.
 
     Args:
-        patterns: raster files, folders (their rasters, not those of sub-folders), globs (`**` for any depth) or `.txt`
-            lists (one file, folder or glob a line, relative to the working directory; `#` starts a comment line).
+        patterns: raster files, STAC files (`.json` or `.geojson`), addresses of either, folders (their rasters and
+            STAC files, not those of sub-folders), globs (`**` for any depth) or local `.txt` lists (one of these a
+            line, relative to the working directory; `#` starts a comment line).
+        asset: which asset of a STAC item to look at, by its key; None: as `stac_item.choose_asset` does.
 
     Returns:
-        Scenes with paths as they were given, or under the folder or glob that was given. A file that is named twice,
-        even by two spellings, comes once, by its first name.
+        Scenes with paths as they were given, or under the folder, glob or STAC file that was given. A file that is
+        named twice, even by two spellings, comes once, by its first name, with what the first STAC item tells of it.
 
     Raises:
-        InputError: a pattern names nothing, or a file whose name is no UTF-8.
+        InputError: a pattern names nothing, a STAC file cannot be read or leads to nothing, or a name is no UTF-8.
     """
-    by_place: dict[str, str] = {}
+    by_place: dict[str, SceneSource] = {}
     for pattern in patterns:
-        for uri in _expand(pattern):
-            check_text(uri)
-            by_place.setdefault(os.path.realpath(uri), uri)
+        for source in _expand(pattern, asset):
+            check_text(source.uri)
+            check_text(source.scene_id or "")
+            place = identity(source.uri)
+            by_place[place] = _told(by_place.get(place), source)
     if not by_place:
-        raise InputError("expected at least one scene, got none: name a raster file, a folder, a glob or a .txt list")
-    return tuple(SceneSource(uri) for uri in by_place.values())
+        raise InputError(f"expected at least one scene, got none: name {_KNOWN}")
+    return tuple(by_place.values())
+
+
+def _told(first: SceneSource | None, again: SceneSource) -> SceneSource:
+    """A scene that is named again: by its first name, with what the first that tells anything tells."""
+    if first is None:
+        return again
+    return dataclasses.replace(again, uri=first.uri) if first == SceneSource(first.uri) else first
 
 
 def check_text(name: str) -> None:
@@ -49,61 +67,97 @@ def check_text(name: str) -> None:
     try:
         name.encode()
     except UnicodeEncodeError as error:
-        raise InputError(f"{name!r}: expected a name in UTF-8, got other bytes: rename the file") from error
+        raise InputError(f"{name!r}: expected a name in UTF-8, got other bytes: rename it") from error
 
 
-def _expand(pattern: str) -> Iterator[str]:
+def _expand(pattern: str, asset: str | None) -> Iterator[SceneSource]:
     path = Path(pattern)
     if path.suffix.lower() == LIST_SUFFIX and path.is_file():
-        yield from _listed(path)
+        yield from _listed(path, asset)
     else:
-        yield from _files(pattern)
+        yield from _scenes(pattern, asset)
 
 
-def _files(pattern: str) -> list[str]:
+def _scenes(pattern: str, asset: str | None) -> list[SceneSource]:
     if not pattern:
         # Path("") is the working directory; what a shell makes of a variable that is not set should not be.
-        raise InputError(
-            "--input: expected a raster file, a folder, a glob or a .txt list, got an empty word: name one"
-        )
-    if "://" in pattern:
-        raise InputError(f"{pattern}: expected a local path, got an address: copy the scene to this machine first")
+        raise InputError(f"--input: expected {_KNOWN}, got an empty word: name one")
+    if is_address(pattern):
+        return _behind(pattern, asset)
     path = Path(pattern)
     if path.is_dir():
-        return _in_folder(path)
+        return _in_folder(path, asset)
     if path.exists():
-        return [pattern]
+        return _named(pattern, asset)
     if glob.has_magic(pattern):
-        return _matching(pattern)
-    raise InputError(
-        f"{pattern}: expected a raster file, a folder, a glob or a .txt list, got no such file: mend the path"
-    )
+        return _matching(pattern, asset)
+    raise InputError(f"{pattern}: expected {_KNOWN}, got no such file: mend the path")
 
 
-def _in_folder(folder: Path) -> list[str]:
-    found = sorted(str(path) for path in folder.iterdir() if path.suffix.lower() in RASTER_SUFFIXES and path.is_file())
-    if not found:
-        suffixes = ", ".join(RASTER_SUFFIXES)
-        raise InputError(f"{folder}: expected a folder with rasters ({suffixes}), got none: name the files by a glob")
-    return found
+def _behind(address: str, asset: str | None) -> list[SceneSource]:
+    if not address.startswith(SCHEMES):
+        raise InputError(
+            f"{address}: expected an address of {', '.join(SCHEMES)}, got another: copy the scene to this machine first"
+        )
+    if "*" in address:
+        raise InputError(f"{address}: expected the address of one file, got a pattern: name each, e.g. in a .txt list")
+    return _named(address, asset)
 
 
-def _matching(pattern: str) -> list[str]:
+def _named(place: str, asset: str | None) -> list[SceneSource]:
+    """What was named by itself: there is something to look at in it, or it is refused."""
+    if not stac.has_suffix(place):
+        return [SceneSource(place)]
+    scenes = stac.stac_scenes(place, asset)
+    if scenes is None:
+        raise InputError(
+            f"{place}: expected a STAC file, got JSON without a stac_version: name the raster, or another file"
+        )
+    if not scenes:
+        raise InputError(f"{place}: expected STAC with items, got none: name another file")
+    return scenes
+
+
+def _among(names: Iterable[str], asset: str | None) -> list[SceneSource]:
+    """What lies among other files: JSON that is no STAC is none of our business, such as GeoJSON beside a scene."""
+    return [
+        scene
+        for name in names
+        for scene in ((stac.stac_scenes(name, asset) or []) if stac.has_suffix(name) else [SceneSource(name)])
+    ]
+
+
+def _in_folder(folder: Path, asset: str | None) -> list[SceneSource]:
+    suffixes = (*RASTER_SUFFIXES, *stac.SUFFIXES)
+    files = sorted(str(path) for path in folder.iterdir() if path.suffix.lower() in suffixes and path.is_file())
+    scenes = _among(files, asset)
+    if not scenes:
+        raise InputError(
+            f"{folder}: expected a folder with rasters ({', '.join(RASTER_SUFFIXES)}) or STAC files with items, "
+            "got none: name the files by a glob"
+        )
+    return scenes
+
+
+def _matching(pattern: str, asset: str | None) -> list[SceneSource]:
     # Path.glob takes no absolute patterns.
     names = glob.glob(pattern, recursive=True)  # noqa: PTH207
-    found = sorted(name for name in names if Path(name).is_file())
-    if not found:
-        raise InputError(f"{pattern}: expected a glob that matches files, got no match: mend the pattern, and quote it")
-    return found
+    scenes = _among(sorted(name for name in names if Path(name).is_file()), asset)
+    if not scenes:
+        raise InputError(
+            f"{pattern}: expected a glob that matches rasters or STAC files with items, got no match: "
+            "mend the pattern, and quote it"
+        )
+    return scenes
 
 
-def _listed(path: Path) -> Iterator[str]:
+def _listed(path: Path, asset: str | None) -> Iterator[SceneSource]:
     for number, line in enumerate(_lines(path), start=1):
         entry = line.strip()
         if not entry or entry.startswith("#"):
             continue
         try:
-            yield from _files(entry)
+            yield from _scenes(entry, asset)
         except InputError as error:
             raise InputError(f"{path}, line {number}: {error}") from error
 
@@ -114,5 +168,5 @@ def _lines(path: Path) -> list[str]:
         return path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(
-            f"{path}: expected a list of scenes as UTF-8 text, got {error}: write one path a line"
+            f"{path}: expected a list of scenes as UTF-8 text, got {error}: write one path or address a line"
         ) from error

@@ -9,8 +9,10 @@ import pytest
 import pipeline
 from geo.errors import ConfigError, RasterError
 from pipeline import records
+from pipeline.errors import InputError
 from pipeline.sinks.geojson import read_geojson
 from tests.pipeline.scenes import AIRPLANES, CONFIG, write_damaged_scene, write_scene
+from tests.pipeline.stac_files import TAKEN, asset, item, items, write
 
 
 @pytest.fixture
@@ -44,6 +46,17 @@ def test_min_score_goes_before_the_settings(tmp_path: Path, settings: Path, mode
     scene = write_scene(tmp_path / "a.tif")
     frame = pipeline.detect(scene, config=str(settings), model=str(model_folder), min_score=0.9)
     assert len(frame) == 3
+
+
+def test_detect_takes_a_stac_item(tmp_path: Path, settings: Path, model_folder: Path) -> None:
+    write_scene(tmp_path / "a.tif")
+    one = write(tmp_path / "i.json", item("S-1"))
+    frame = pipeline.detect(one, config=settings, model=str(model_folder))
+    assert set(frame.scene_id) == {"S-1"}
+    assert set(frame.acquired_at) == {TAKEN}
+    two = write(tmp_path / "items.json", items(item("a"), item("b", assets={"data": asset("b.tif")})))
+    with pytest.raises(InputError, match=r"items\.json: expected one scene, got 2: name an item"):
+        pipeline.detect(two, config=settings, model=str(model_folder))
 
 
 def test_a_scene_that_is_not_whole_is_an_error(tmp_path: Path, settings: Path, model_folder: Path) -> None:

@@ -61,7 +61,7 @@ def test_settings_that_do_not_fit_are_refused(tmp_path: Path, change: dict[str, 
 
 
 def test_the_fingerprint_follows_what_shapes_the_result() -> None:
-    same = [CONFIG, dataclasses.replace(CONFIG, model="other", batch_size=7, block_tiles=9)]
+    same = [CONFIG, dataclasses.replace(CONFIG, model="other", batch_size=7, block_tiles=9, asset="pan")]
     other = [
         dataclasses.replace(CONFIG, min_score=0.6),
         dataclasses.replace(CONFIG, precision="bfloat16"),

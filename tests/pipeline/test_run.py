@@ -22,7 +22,8 @@ from pipeline.engine import describe_model, load_model
 from pipeline.ledger import Ledger, SceneEntry, read_ledger
 from pipeline.sinks.geojson import read_geojson
 from pipeline.values import SceneSource
-from tests.pipeline.scenes import AIRPLANES, CONFIG, write_damaged_scene, write_scene
+from tests.pipeline.scenes import AIRPLANES, CONFIG, SIZE, write_damaged_scene, write_scene
+from tests.pipeline.stac_files import TAKEN, asset, item, items, write
 
 
 @dataclasses.dataclass
@@ -302,19 +303,50 @@ def test_an_output_that_can_no_longer_be_written_is_told_in_one_line(
     assert caplog.records == []
 
 
+def test_a_stac_item_is_found_by_what_it_tells(desk: Desk) -> None:
+    assets = {"preview": asset("a.png", type="image/png"), "scene": asset("../a.tif")}
+    properties = {"proj:code": "EPSG:32632", "proj:shape": SIZE[::-1]}
+    write(desk.folder / "items" / "good.json", item("S-1", assets=assets, **properties))
+    assert desk.run(inputs=("items/good.json",))[0] == 0
+    plain = {one.detection_id for one in read_geojson(Path("x.geojson"))}
+    assert {(one.scene_id, one.acquired_at) for one in read_geojson(Path("x.geojson"))} == {("S-1", TAKEN)}
+    assert desk.entry("items/../a.tif").acquired_at == TAKEN
+    desk.run(inputs=("a.tif",))
+    assert {one.detection_id for one in read_geojson(Path("x.geojson"))} == plain
+
+
+def test_a_stac_item_that_contradicts_its_raster_is_named_and_the_others_go_on(desk: Desk) -> None:
+    write_scene(desk.folder / "b.tif", AIRPLANES[:2])
+    features = item("S-1"), item("S-2", assets={"visual": asset("b.tif")}, **{"proj:epsg": 32633})
+    write(desk.folder / "items.json", items(*features))
+    status, lines = desk.run(inputs=("items.json",))
+    assert status == 1
+    assert (desk.entry("a.tif").status, desk.entry("b.tif").status) == ("complete", "failed")
+    assert "failed: b.tif: expected EPSG:32633, as its STAC item says, got EPSG:32632 in the file" in lines[0]
+
+
+def test_the_settings_say_which_asset(desk: Desk) -> None:
+    settings = json.loads((desk.folder / "settings.yaml").read_text())
+    assets = {"visual": asset("gone.tif"), "pan": asset("a.tif")}
+    write(desk.folder / "i.json", item(assets=assets))
+    assert desk.run(inputs=("i.json",))[0] == 1
+    (desk.folder / "settings.yaml").write_text(json.dumps({**settings, "asset": "pan"}))
+    assert desk.run(inputs=("i.json",))[0] == 0
+    (desk.folder / "settings.yaml").write_text(json.dumps({**settings, "asset": "swir"}))
+    assert "i.json, item 'S-1': expected the asset 'swir', as the settings say" in desk.refused(inputs=("i.json",))
+
+
 # Commands that are wrong: status 2, one line, nothing written.
 
 
 def test_inputs_that_name_nothing_are_refused(desk: Desk) -> None:
     (desk.folder / "hollow").mkdir()
     assert "missing.tif: expected a raster file" in desk.refused(inputs=("missing.tif",))
-    assert "*.jp2: expected a glob that matches files" in desk.refused(inputs=("*.jp2",))
+    assert "*.jp2: expected a glob that matches rasters or STAC files" in desk.refused(inputs=("*.jp2",))
     assert "hollow: expected a folder with rasters" in desk.refused(inputs=("hollow",))
     assert "missing.tif" in desk.refused(inputs=("a.tif", "missing.tif"))
     assert "--input" in desk.refused(inputs=())
-    assert "--input: expected a raster file, a folder, a glob or a .txt list, got an empty word" in desk.refused(
-        inputs=("",)
-    )
+    assert "--input: expected a raster file, a folder, a glob" in desk.refused(inputs=("",))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only there may a name be any bytes")

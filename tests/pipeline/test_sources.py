@@ -4,6 +4,7 @@ import pytest
 
 from pipeline.errors import InputError
 from pipeline.sources import scene_sources
+from tests.pipeline.stac_files import asset, catalog, item, served, write
 
 
 def scene_uris(patterns: list[str]) -> tuple[str, ...]:
@@ -66,8 +67,9 @@ def test_a_list_names_files_folders_and_globs(folder: Path) -> None:
         ("*.jp2", r"\*\.jp2: .*no match.*mend the pattern"),
         ("hollow", "hollow: .*rasters.*got none.*glob"),
         ("missing.txt", "missing.txt: .*no such file"),
-        ("https://example.com/a.tif", "https://example.com/a.tif: expected a local path.*copy"),
-        ("gs://bucket/*.tif", "gs://bucket/.*expected a local path"),
+        ("ftp://example.com/a.tif", "ftp://example.com/a.tif: expected an address of https://, http://, gs://.*copy"),
+        ("gs://bucket/*.tif", r"gs://bucket/\*.tif: expected the address of one file, got a pattern: name each"),
+        ("gs://bucket/i.json", "gs://bucket/i.json: expected JSON text.*neither https:// nor http://"),
         ("broken.txt", "broken.txt, line 3: gone.tif: .*no such file"),
         ("empty.txt", "at least one scene"),
         ("binary.txt", "binary.txt: expected a list of scenes as UTF-8"),
@@ -81,6 +83,104 @@ def test_a_pattern_that_names_nothing_is_refused(folder: Path, pattern: str, exp
     (folder / "binary.txt").write_bytes(b"\xff\xfe\xfa\x80")
     with pytest.raises(InputError, match=expected) as caught:
         scene_uris([pattern])
+    assert "\n" not in str(caught.value)
+
+
+def test_an_address_of_a_raster_is_taken_as_it_is(folder: Path) -> None:
+    places = ("https://example.com/a b.tif?key=x[1]&y=?", "http://example.com/a", "gs://bucket/a.tif")
+    assert scene_uris([*places, f"{places[1]}#again"]) == places
+
+
+# STAC, in whatever way it is named.
+
+
+@pytest.fixture
+def stacked(folder: Path) -> Path:
+    """As `folder`, with an item of b.tif, a catalog of an item of deep/c.tif, and GeoJSON that is no STAC."""
+    write(folder / "b.json", item("B", assets={"visual": asset("b.tif")}))
+    write(folder / "catalog.json", catalog(("item", "deep/c.json")))
+    write(folder / "deep" / "c.json", item("C", assets={"visual": asset("c.tif")}))
+    write(folder / "b.truth.geojson", {"type": "FeatureCollection", "features": [{"type": "Feature"}]})
+    return folder
+
+
+def told(patterns: list[str]) -> list[tuple[str, str | None]]:
+    return [(source.uri, source.scene_id) for source in scene_sources(patterns)]
+
+
+def test_a_stac_file_means_its_scenes(stacked: Path) -> None:
+    assert told(["b.json"]) == [("b.tif", "B")]
+    assert told(["catalog.json", f"{stacked}/b.json"]) == [("deep/c.tif", "C"), (f"{stacked}/b.tif", "B")]
+
+
+def test_a_folder_and_a_glob_may_hold_stac_and_other_json_is_no_scene(stacked: Path) -> None:
+    assert told(["."]) == [("a.TIF", None), ("b.tif", "B"), ("deep/c.tif", "C"), ("odd[1].tif", None)]
+    assert told(["*.*json"]) == [("b.tif", "B"), ("deep/c.tif", "C")]
+    assert told(["b.*"]) == [("b.tif", "B")]
+
+
+def test_a_list_names_stac_and_addresses(stacked: Path) -> None:
+    with served(stacked) as address:
+        (stacked / "list.txt").write_text(f"{address}/deep/c.json\n\nb.json\n{address}/a.TIF\n")
+        assert told(["list.txt"]) == [(f"{address}/deep/c.tif", "C"), ("b.tif", "B"), (f"{address}/a.TIF", None)]
+        (stacked / "list.txt").write_text(f"b.json\n{address}/gone.json\n")
+        with pytest.raises(InputError, match=rf"^list.txt, line 2: {address}/gone.json: expected JSON text"):
+            scene_sources(["list.txt"])
+
+
+def test_entries_of_a_list_are_relative_to_the_working_directory(stacked: Path) -> None:
+    (stacked / "deep" / "list.txt").write_text("b.json\n")
+    assert told(["deep/list.txt"]) == [("b.tif", "B")]
+
+
+@pytest.mark.parametrize("patterns", [["b.tif", "b.json"], ["b.json", "b.tif"], ["./b.tif", ".", "b.json"]])
+def test_what_an_item_tells_is_kept_however_the_file_is_named(stacked: Path, patterns: list[str]) -> None:
+    first, *_ = told(patterns)
+    assert first == ("./b.tif" if patterns[0] == "./b.tif" else "b.tif", "B")
+
+
+def test_of_two_items_of_one_file_the_first_tells(stacked: Path) -> None:
+    write(stacked / "again.json", item("again", assets={"visual": asset("./deep/../b.tif")}))
+    assert told(["b.json", "again.json"]) == [("b.tif", "B")]
+    assert told(["again.json", "b.json"]) == [("deep/../b.tif", "again")]
+
+
+def test_the_asset_is_told_to_every_item(stacked: Path) -> None:
+    write(stacked / "b.json", item("B", assets={"visual": asset("b.tif"), "pan": asset("p.tif")}))
+    (stacked / "list.txt").write_text("b.json\n")
+    for pattern in ("b.json", "b.j*", "list.txt"):
+        assert [source.uri for source in scene_sources([pattern], "pan")] == ["p.tif"]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        (
+            "b.truth.geojson",
+            r"^b.truth.geojson: expected a STAC file, got JSON without a stac_version: name the raster",
+        ),
+        ("empty.json", "^empty.json: expected STAC with items, got none"),
+        ("broken.json", "^broken.json: expected JSON, got"),
+        ("br*", "^broken.json: expected JSON, got"),
+        ("old.json", "^old.json: expected STAC of version 1, got 0.9.0"),
+        ("list.txt", "^list.txt, line 2: empty.json: expected STAC with items"),
+        ("*.truth.geojson", r"^\*.truth.geojson: expected a glob that matches rasters or STAC files with items"),
+        ("truth", "^truth: expected a folder with rasters .* or STAC files with items, got none"),
+        ("damaged", "^damaged/broken.json: expected JSON, got"),
+        ("lost.json", "ud800': expected a name in UTF-8"),
+    ],
+)
+def test_stac_that_leads_nowhere_is_refused(stacked: Path, pattern: str, expected: str) -> None:
+    write(stacked / "empty.json", catalog())
+    write(stacked / "old.json", item() | {"stac_version": "0.9.0"})
+    write(stacked / "lost.json", item("\ud800"))
+    (stacked / "list.txt").write_text("b.json\nempty.json\n")
+    (stacked / "damaged").mkdir()
+    write(stacked / "truth" / "x.geojson", {"type": "FeatureCollection", "features": []})
+    for broken in (stacked / "broken.json", stacked / "damaged" / "broken.json"):
+        broken.write_text('{"type":')
+    with pytest.raises(InputError, match=expected) as caught:
+        scene_sources([pattern])
     assert "\n" not in str(caught.value)
 
 
