@@ -24,6 +24,7 @@ from pipeline.sinks.whole import check_writable
 from pipeline.values import SceneSource
 
 LEDGER_FILE = "ledger.json"
+MOSAIC_SUFFIX = ".mosaic.vrt"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -36,6 +37,7 @@ class Command:
         ledger: the file for the ledger.
         report: the folder for the report, or None.
         area: the area of interest; None: everything.
+        mosaic: the file for the VRT of all scenes, which are parts of one; None: each is one.
         config: the settings, with what the command line overrides.
         trusted: the model may be a SavedModel, which can run code.
         runner: Beam's runner; DirectRunner, and none, mean Beam's in-process Python runner.
@@ -47,6 +49,7 @@ class Command:
     ledger: Path
     report: Path | None
     area: Area | None
+    mosaic: Path | None
     config: PipelineConfig
     trusted: bool
     runner: PipelineRunner
@@ -74,12 +77,14 @@ def parse(argv: Sequence[str]) -> Command:
         ledger=ledger,
         report=report,
         area=read_area(options.aoi) if options.aoi else None,
+        mosaic=outputs[0].with_name(f"{outputs[0].name}{MOSAIC_SUFFIX}") if options.mosaic else None,
         config=config,
         trusted=options.trust_model,
         runner=beam_options.runner(beam),
         beam=beam,
     )
-    for path in (*outputs, ledger, *([report / REPORT_FILE] if report else [])):
+    others = (report / REPORT_FILE if report else None, command.mosaic)
+    for path in (*outputs, ledger, *filter(None, others)):
         check_writable(path)
     return command
 
@@ -121,6 +126,7 @@ def _parser() -> beam_options.Parser:
         help="leave out airplanes below this score, 0..1 (default: the model's)",
     )
     add("--aoi", type=_path, metavar="FILE", help="vector file with the polygons of interest (default: everything)")
+    add("--mosaic", action="store_true", help="take the inputs for parts of one scene, which lie side by side")
     add("--force", action="store_true", help="look at scenes that are too coarse to see an airplane, too")
     add("--report", type=_path, metavar="DIR", help=f"folder for {REPORT_FILE} and {LEDGER_FILE}")
     return parser

@@ -58,11 +58,15 @@ def _run(words: Sequence[str]) -> int:
     # What follows brings Beam, Keras and TensorFlow: not before they are told to be quiet.
     from pipeline import command as command_line
     from pipeline.engine import describe_model
+    from pipeline.mosaic import write_mosaic
 
     try:
         command = command_line.parse(words)
         quiet.import_tensorflow()
         engine = describe_model(command.config, command.trusted)
+        if command.mosaic:
+            scene = write_mosaic(command.sources, engine.config, command.mosaic)
+            command = dataclasses.replace(command, sources=(scene,))
     except FinderError as error:
         return _say(error, 2)
     try:

@@ -23,6 +23,8 @@ from rasterio.enums import ColorInterp, Resampling
 from rasterio.warp import calculate_default_transform, reproject
 
 from geo import render
+from geo.mosaic import mosaic_vrt
+from geo.raster import read_header
 from geo.types import FloatArray, ImageArray
 from model.predictor import Predictor
 from pipeline import local, steps
@@ -242,6 +244,17 @@ def _mark(path: Path, mark: str, base: Plain, affine: Affine, side: int) -> None
             dataset.write_mask(inside)
 
 
+def four_files(folder: Path, base: Plain) -> Made:
+    """What `--mosaic` makes of files that lie side by side; their seams run through airplanes."""
+    headers = []
+    for row, col in ((0, 0), (0, 611), (555, 0), (555, 611)):
+        pixels = base.pixels[row : SIZE if row else 555, col : SIZE if col else 611]
+        path = write(folder / f"{row}-{col}.tif", pixels, base.affine @ Affine.translation(col, row), base.crs)
+        headers.append(read_header(str(path)))
+    (folder / "scene.vrt").write_text(mosaic_vrt(headers), encoding="utf-8")
+    return Made(folder / "scene.vrt", by_affine(base.affine, base.crs))
+
+
 def identity(pixels: ImageArray) -> ImageArray:
     return pixels
 
@@ -290,6 +303,7 @@ CASES = (
     Case("COG", copied("scene.tif", "COG")),
     Case("JPEG 2000", copied("scene.jp2", "JP2OpenJPEG", QUALITY="100", REVERSIBLE="YES")),
     Case("VRT", copied("scene.vrt", "VRT")),
+    Case("four files, --mosaic", four_files),
 )
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import geopandas
 import pytest
+import rasterio
 import shapely
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
@@ -156,6 +157,30 @@ def test_a_scene_that_is_too_coarse_is_tried_by_force(desk: Desk) -> None:
     assert desk.run(inputs=("coarse.tif",))[0] == 1
     assert desk.run("--force", inputs=("coarse.tif",))[0] == 0
     assert desk.ledger().run.settings["force"] is True
+
+
+def test_files_side_by_side_are_one_scene(desk: Desk) -> None:
+    """Every airplane is found as in the whole scene, although the second and the fourth lie across two files."""
+    assert desk.run(output="whole.geojson")[0] == 0
+    with rasterio.open("a.tif") as whole:
+        for name, left, right in (("left.tif", 0, 207), ("right.tif", 207, SIZE[0])):
+            window = rasterio.windows.Window(left, 0, right - left, SIZE[1])
+            profile = {**whole.profile, "width": right - left, "transform": whole.window_transform(window)}
+            with rasterio.open(name, "w", **profile) as part:
+                part.write(whole.read(window=window))
+    assert desk.run("--mosaic", "--report", "report", inputs=("left.tif", "right.tif"))[0] == 0
+    expected, found = read_geojson(Path("whole.geojson")), read_geojson(Path("x.geojson"))
+    assert [one.geometry for one in found] == [one.geometry for one in expected]
+    assert {one.scene_uri for one in found} == {"x.geojson.mosaic.vrt"}
+    # Without it, each file is a scene of its own.
+    assert desk.run(inputs=("left.tif", "right.tif"))[0] == 0
+    assert desk.ledger().totals.scenes == 2
+    assert desk.ledger().totals.airplanes > len(AIRPLANES)
+
+
+def test_files_that_do_not_fit_together_are_refused(desk: Desk) -> None:
+    write_scene(desk.folder / "b.tif", resolution=0.6)
+    assert "b.tif: expected one grid of pixels as in a.tif" in desk.refused("--mosaic", inputs=("a.tif", "b.tif"))
 
 
 def test_a_missing_folder_is_made(desk: Desk) -> None:

@@ -1,0 +1,34 @@
+"""`--mosaic`: every input is a part of one scene."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from geo.mosaic import mosaic_vrt
+from geo.raster import read_header
+from pipeline.agreement import check_agrees
+from pipeline.config import PipelineConfig
+from pipeline.sinks.whole import write_whole
+from pipeline.values import SceneSource
+
+
+def write_mosaic(sources: Sequence[SceneSource], config: PipelineConfig, path: Path) -> SceneSource:
+    """Writes a VRT of all files, and returns it as the one scene.
+
+    Its time is that of the files, if all have the same.
+
+    Raises:
+        RasterError: a file cannot be read, or they do not fit together.
+        GeoreferenceError: nothing says where a file lies, or its STAC item and the file contradict each other.
+        OutputError: the VRT cannot be written.
+    """
+    headers = [read_header(source.uri, bands=config.bands or source.bands) for source in sources]
+    for source, header in zip(sources, headers, strict=True):
+        if header.georef is not None:
+            check_agrees(source, header, header.georef)
+    write_whole(path, [mosaic_vrt(headers)])
+    times = {source.acquired_at for source in sources}
+    return SceneSource(
+        str(path), acquired_at=times.pop() if len(times) == 1 else None, bands=headers[0].rendition.bands
+    )
