@@ -12,7 +12,7 @@ from geo.area import tiles_in
 from geo.grid import Tile, Tiling, plan_tiles
 from geo.raster import SceneHeader
 from pipeline.ledger import PartFailure, SceneEntry, Status
-from pipeline.values import Scene, SceneFailure, SceneSource, TileOutcome, TileStatus
+from pipeline.values import Duplicate, Scene, SceneFailure, SceneSource, TileOutcome, TileStatus
 
 
 def tiles_of(scene: Scene, tiling: Tiling) -> Iterator[Tile]:
@@ -25,6 +25,12 @@ def tiles_of(scene: Scene, tiling: Tiling) -> Iterator[Tile]:
 def failed_entry(failure: SceneFailure) -> SceneEntry:
     """Returns the line of a scene that nothing could be done with."""
     return dataclasses.replace(_blank(failure.source, failure.header), status="failed", error=failure.error)
+
+
+def duplicate_entry(duplicate: Duplicate) -> SceneEntry:
+    """Returns the line of a scene that was looked at as another."""
+    scene = duplicate.scene
+    return dataclasses.replace(_blank(scene.source, scene.header), status="duplicate", duplicate_of=duplicate.first)
 
 
 def scene_entry(
@@ -66,6 +72,7 @@ def _blank(source: SceneSource, header: SceneHeader | None) -> SceneEntry:
         acquired_at=source.acquired_at,
         status="complete",
         error=None,
+        duplicate_of=None,
         width_px=header.width if header else None,
         height_px=header.height if header else None,
         crs=_crs_name(header.georef.crs) if header and header.georef else None,

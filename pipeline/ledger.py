@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from model import config as config_file
 
-Status = Literal["complete", "incomplete", "failed"]
+Status = Literal["complete", "incomplete", "failed", "duplicate"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -45,9 +45,10 @@ class SceneEntry:
         scene_uri: where it was read from, as it was given.
         scene_id: the STAC item's id, or else a fingerprint, or None.
         acquired_at: when the picture was taken, RFC 3339 UTC, or None where nothing tells.
-        status: "complete" (every part was looked at or is empty), "incomplete" (some part failed) or "failed" (nothing
-            was looked at).
+        status: "complete" (every part was looked at or is empty), "incomplete" (some part failed), "failed" (nothing
+            was looked at) or "duplicate" (the same picture was looked at as another scene).
         error: the cause, one line, or None.
+        duplicate_of: of a duplicate, the `scene_uri` of the scene that was looked at in its place; else None.
         width_px: columns, or None.
         height_px: rows, or None.
         crs: "EPSG:32631" where there is a code, else the name; or None.
@@ -69,6 +70,7 @@ class SceneEntry:
     acquired_at: str | None
     status: Status
     error: str | None
+    duplicate_of: str | None
     width_px: int | None
     height_px: int | None
     crs: str | None
@@ -93,6 +95,7 @@ class Totals:
     complete: int
     incomplete: int
     failed: int
+    duplicate: int
     parts_planned: int
     parts_done: int
     parts_empty: int
@@ -140,8 +143,8 @@ class Ledger:
 
     @property
     def complete(self) -> bool:
-        """Whether every scene was looked at in every part."""
-        return self.totals.complete == self.totals.scenes
+        """Whether every scene was looked at in every part, itself or as the one that it is a duplicate of."""
+        return self.totals.complete + self.totals.duplicate == self.totals.scenes
 
 
 def make_ledger(run: RunInfo, seconds: float, entries: Iterable[SceneEntry]) -> Ledger:
@@ -159,6 +162,7 @@ def _totals(scenes: tuple[SceneEntry, ...]) -> Totals:
         complete=having("complete"),
         incomplete=having("incomplete"),
         failed=having("failed"),
+        duplicate=having("duplicate"),
         parts_planned=sum(entry.parts_planned for entry in scenes),
         parts_done=sum(entry.parts_done for entry in scenes),
         parts_empty=sum(entry.parts_empty for entry in scenes),

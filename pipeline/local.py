@@ -10,7 +10,7 @@ from model.predictor import Predictor
 from pipeline import entries, steps
 from pipeline.config import PipelineConfig
 from pipeline.readahead import ahead
-from pipeline.values import Identity, Scene, SceneFailure, SceneResult, SceneSource, TileImage, TileOutcome
+from pipeline.values import Duplicate, Identity, Scene, SceneFailure, SceneResult, SceneSource, TileImage, TileOutcome
 
 
 def find(
@@ -20,16 +20,24 @@ def find(
     identity: Identity,
     area: Area | None = None,
 ) -> list[SceneResult]:
-    """Returns the result of each scene, in the order of the scenes; failed ones have an entry and no airplanes."""
-    return [find_in(steps.describe(source, config, area), config, predictor, identity) for source in sources]
+    """Returns the result of each scene, in the order of the scenes.
+
+    Failed ones, and those that are duplicates of others, have an entry and no airplanes.
+    """
+    described = [steps.describe(source, config, area) for source in sources]
+    sorted_out = steps.distinct(scene for scene in described if isinstance(scene, Scene))
+    duplicates = {one.scene.source.uri: one for one in sorted_out if isinstance(one, Duplicate)}
+    return [find_in(duplicates.get(one.source.uri, one), config, predictor, identity) for one in described]
 
 
 def find_in(
-    scene: Scene | SceneFailure, config: PipelineConfig, predictor: Predictor, identity: Identity
+    scene: Scene | SceneFailure | Duplicate, config: PipelineConfig, predictor: Predictor, identity: Identity
 ) -> SceneResult:
     """Returns the result of one scene that was described."""
     if isinstance(scene, SceneFailure):
         return SceneResult(entries.failed_entry(scene), ())
+    if isinstance(scene, Duplicate):
+        return SceneResult(entries.duplicate_entry(scene), ())
     outcomes = look(scene, config, predictor)
     return steps.finish(scene, outcomes, config.tiling, config.suppression, identity)
 

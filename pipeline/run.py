@@ -1,7 +1,7 @@
 """The main job: `python -m pipeline.run --input scene.tif --output airplanes.geojson`.
 
-Exit status: 0 every scene complete; 1 some scene or part failed (the others are written, the ledger names each
-failure); 2 the command itself is wrong, before any work starts; 130 interrupted with Ctrl-C.
+Exit status: 0 every scene complete, or a duplicate of one; 1 some scene or part failed (the others are written, the
+ledger names each failure); 2 the command itself is wrong, before any work starts; 130 interrupted with Ctrl-C.
 """
 
 from __future__ import annotations
@@ -116,10 +116,13 @@ def _summarize(ledger: Ledger, command: Command) -> None:
     for scene in ledger.scenes:
         if scene.error:
             sys.stderr.write(f"{scene.status}: {scene.error}\n")
+        if scene.duplicate_of:
+            sys.stderr.write(f"{scene.status}: {scene.scene_uri}: the same as {scene.duplicate_of}, looked at once\n")
+    duplicates = f", {totals.duplicate} duplicate" if totals.duplicate else ""
     sys.stderr.write(
         f"{totals.airplanes} airplanes in {totals.scenes} scenes ({totals.complete} complete, "
-        f"{totals.incomplete} incomplete, {totals.failed} failed), {totals.km2:.2f} km2 in {ledger.seconds:.0f} s: "
-        f"{', '.join(map(str, (*command.outputs, command.ledger)))}\n"
+        f"{totals.incomplete} incomplete, {totals.failed} failed{duplicates}), "
+        f"{totals.km2:.2f} km2 in {ledger.seconds:.0f} s: {', '.join(map(str, (*command.outputs, command.ledger)))}\n"
     )
 
 

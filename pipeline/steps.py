@@ -7,6 +7,7 @@ value, so that nothing stops the others and nothing goes unrecorded.
 from __future__ import annotations
 
 import contextlib
+import filecmp
 import itertools
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -27,8 +28,19 @@ from model.predictor import Predictor
 from pipeline import entries, records
 from pipeline.agreement import check_agrees
 from pipeline.config import PipelineConfig
+from pipeline.places import is_address
 from pipeline.records import Airplane
-from pipeline.values import Block, Identity, Scene, SceneFailure, SceneResult, SceneSource, TileImage, TileOutcome
+from pipeline.values import (
+    Block,
+    Duplicate,
+    Identity,
+    Scene,
+    SceneFailure,
+    SceneResult,
+    SceneSource,
+    TileImage,
+    TileOutcome,
+)
 
 
 def open_scene(source: SceneSource, config: PipelineConfig, area: Area | None = None) -> Scene:
@@ -50,6 +62,17 @@ def describe(source: SceneSource, config: PipelineConfig, area: Area | None = No
         return _planned(source, header, config, area)
     except FinderError as error:
         return SceneFailure(source, _naming(source.uri, error), header)
+
+
+def distinct(scenes: Iterable[Scene]) -> Iterator[Scene | Duplicate]:
+    """Yields each scene, by URI, or as a duplicate of the first that shows the same."""
+    kept: dict[str, list[Scene]] = {}
+    for scene in sorted(scenes, key=lambda scene: scene.source.uri):
+        others = kept.setdefault(scene.header.scene_id, [])
+        first = next((other for other in others if _same(other, scene)), None)
+        if first is None:
+            others.append(scene)
+        yield scene if first is None else Duplicate(scene, first.source.uri)
 
 
 def plan(scene: Scene, tiling: Tiling, block_tiles: int) -> Iterator[Block]:
@@ -143,6 +166,20 @@ def _planned(source: SceneSource, header: SceneHeader, config: PipelineConfig, a
     levels = plan_levels(header.width, header.height, header.resolution_m, config.tiling, force=config.force)
     within = None if area is None else area.in_pixels(header.georef, header.width, header.height)
     return Scene(source, header, header.georef, levels, within)
+
+
+def _same(one: Scene, other: Scene) -> bool:
+    """Whether two scenes of one fingerprint show the same."""
+    if one.header.rendition.bands != other.header.rendition.bands:
+        return False  # told so by their items: the same file, but another picture
+    uris = one.source.uri, other.source.uri
+    if any(map(is_address, uris)):
+        # To be sure would be to fetch both whole: the fingerprint's sample of all parts of the picture must do.
+        return True
+    try:
+        return filecmp.cmp(*uris, shallow=False)
+    except OSError:
+        return False  # one of them is gone, which is found out again, and told, where it is looked at
 
 
 def _naming(uri: str, error: FinderError) -> str:

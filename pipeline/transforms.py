@@ -18,11 +18,22 @@ from model.predictor import Predictor
 from pipeline import entries, progress, steps
 from pipeline.config import PipelineConfig
 from pipeline.readahead import ahead
-from pipeline.values import Block, Identity, Scene, SceneFailure, SceneResult, SceneSource, TileImage, TileOutcome
+from pipeline.values import (
+    Block,
+    Duplicate,
+    Identity,
+    Scene,
+    SceneFailure,
+    SceneResult,
+    SceneSource,
+    TileImage,
+    TileOutcome,
+)
 
 NAMESPACE = "airplanes"
 
 _FAILURES = "failures"
+_DUPLICATES = "duplicates"
 _SETTLED = "settled"
 
 
@@ -49,10 +60,12 @@ class FindAirplanes(beam.PTransform):  # type: ignore[misc]
     def expand(self, sources: beam.PCollection[SceneSource]) -> beam.PCollection[SceneResult]:
         """Builds the graph."""
         described = sources | Describe(self.config, self.area)
-        outcomes = described.scenes | Look(self.config, self.load)
-        finished = (described.scenes, outcomes) | Finish(self.config, self.identity)
+        sorted_out = described.scenes | SortOut()
+        outcomes = sorted_out.scenes | Look(self.config, self.load)
+        finished = (sorted_out.scenes, outcomes) | Finish(self.config, self.identity)
         failed = described[_FAILURES] | "FailedScenes" >> beam.Map(_failed_result)
-        return (finished, failed) | "Results" >> beam.Flatten()
+        duplicates = sorted_out[_DUPLICATES] | "DuplicateScenes" >> beam.Map(_duplicate_result)
+        return (finished, failed, duplicates) | "Results" >> beam.Flatten()
 
 
 @dataclasses.dataclass(eq=False)
@@ -81,6 +94,30 @@ class Describe(beam.PTransform):  # type: ignore[misc]
             _count("scenes_failed")
             progress.add(scenes_done=1)
             yield beam.pvalue.TaggedOutput(_FAILURES, described)
+
+
+@dataclasses.dataclass(eq=False)
+class SortOut(beam.PTransform):  # type: ignore[misc]
+    """Planned scenes to those that are looked at (`scenes`), with duplicates of them beside (`duplicates`)."""
+
+    def expand(self, scenes: beam.PCollection[Scene]) -> Any:
+        """Builds the graph."""
+        return (
+            scenes
+            | "KeyFingerprints" >> beam.Map(_scene_with_fingerprint).with_output_types(tuple[str, Scene])
+            | "ByFingerprint" >> beam.GroupByKey()
+            | "SortOut" >> beam.FlatMap(self._sort_out).with_outputs(_DUPLICATES, main="scenes")
+        )
+
+    def _sort_out(self, group: tuple[str, Iterable[Scene]]) -> Iterator[Scene | beam.pvalue.TaggedOutput]:
+        _, scenes = group
+        for one in steps.distinct(scenes):
+            if isinstance(one, Scene):
+                yield one
+            else:
+                _count("scenes_duplicate")
+                progress.add(scenes_done=1)
+                yield beam.pvalue.TaggedOutput(_DUPLICATES, one)
 
 
 @dataclasses.dataclass(eq=False)
@@ -152,7 +189,7 @@ class AirplaneHandler(ModelHandler[TileImage, TileOutcome, Predictor]):  # type:
 class Finish(beam.PTransform):  # type: ignore[misc]
     """(planned scenes, tile outcomes) to one `SceneResult` a scene.
 
-    Scenes are told apart by their URI: two files with the same content have the same fingerprint.
+    Scenes are told apart by their URI: two that differ may have the same fingerprint, which is a sample.
     """
 
     config: PipelineConfig
@@ -183,12 +220,20 @@ def _scene_with_key(scene: Scene) -> tuple[str, Scene]:
     return scene.header.uri, scene
 
 
+def _scene_with_fingerprint(scene: Scene) -> tuple[str, Scene]:
+    return scene.header.scene_id, scene
+
+
 def _tile_with_key(outcome: TileOutcome) -> tuple[str, TileOutcome]:
     return outcome.scene_uri, outcome
 
 
 def _failed_result(failure: SceneFailure) -> SceneResult:
     return SceneResult(entries.failed_entry(failure), ())
+
+
+def _duplicate_result(duplicate: Duplicate) -> SceneResult:
+    return SceneResult(entries.duplicate_entry(duplicate), ())
 
 
 def _counted(outcome: TileOutcome) -> TileOutcome:

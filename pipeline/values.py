@@ -73,6 +73,14 @@ class SceneFailure:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Duplicate:
+    """A scene that shows the same as another one of the run, pixel by pixel, and the URI of that one."""
+
+    scene: Scene
+    first: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Block:
     """Tiles of one scene and level that are read one after the other, left to right and top to bottom, and how.
 

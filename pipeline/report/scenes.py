@@ -34,7 +34,7 @@ PICTURE_QUALITY = 80
 
 
 def scene_views(airplanes: Sequence[Airplane], ledger: Ledger) -> list[dict[str, Any]]:
-    """Returns one view for each scene that could be opened, in the ledger's order.
+    """Returns one view for each scene that was opened and is no duplicate of another, in the ledger's order.
 
     Args:
         airplanes: all airplanes, in any order.
@@ -51,7 +51,7 @@ def scene_views(airplanes: Sequence[Airplane], ledger: Ledger) -> list[dict[str,
     by_scene: dict[str, list[Airplane]] = collections.defaultdict(list)
     for airplane in airplanes:
         by_scene[airplane.scene_uri].append(airplane)
-    entries = [entry for entry in ledger.scenes if entry.width_px and entry.height_px]
+    entries = [entry for entry in ledger.scenes if entry.width_px and entry.height_px and not entry.duplicate_of]
     if unknown := by_scene.keys() - {entry.scene_uri for entry in entries}:
         raise ValueError(f"expected a ledger entry with a size for every airplane's scene, none for {min(unknown)}")
     names = _names([entry.scene_uri for entry in entries])

@@ -9,7 +9,8 @@ from pipeline.ledger import Ledger, PartFailure, SceneEntry
 
 #: Parts that failed are named up to this many; the ledger's own file has them all.
 PARTS_NAMED = 5
-_ORDER = {"failed": 0, "incomplete": 1, "complete": 2}
+_ORDER = {"failed": 0, "incomplete": 1, "complete": 2, "duplicate": 3}
+_GOOD = ("complete", "duplicate")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -22,11 +23,11 @@ class Column:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Row:
-    """One scene: its cells as text, in the order of the columns, and the cause of a failure or ""."""
+    """One scene: its cells as text, in the order of the columns, whether all is well with it, and what to say or ""."""
 
     cells: tuple[str, ...]
-    complete: bool
-    cause: str
+    good: bool
+    note: str
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ COLUMNS = (
 
 
 def ledger_table(ledger: Ledger) -> Table:
-    """Returns the ledger as a table: failed scenes first, then incomplete ones, then the rest; by URI within each."""
+    """Returns the ledger as a table: failed scenes first, then incomplete ones, duplicates last; by URI within each."""
     entries = sorted(ledger.scenes, key=lambda entry: (_ORDER[entry.status], entry.scene_uri))
     run = json.dumps(dataclasses.asdict(ledger.run), indent=2, ensure_ascii=False)
     return Table(columns=COLUMNS, rows=tuple(_row(entry) for entry in entries), run=run)
@@ -76,7 +77,7 @@ def _row(entry: SceneEntry) -> Row:
         f"{entry.airplanes:,}",
         f"{entry.seconds:,.1f}",
     )
-    return Row(cells=cells, complete=entry.status == "complete", cause=_cause(entry))
+    return Row(cells=cells, good=entry.status in _GOOD, note=_note(entry))
 
 
 def _resolution(resolution_m: tuple[float, float] | None) -> str:
@@ -86,8 +87,9 @@ def _resolution(resolution_m: tuple[float, float] | None) -> str:
     return across if across == down else f"{across} x {down}"
 
 
-def _cause(entry: SceneEntry) -> str:
+def _note(entry: SceneEntry) -> str:
     lines = [entry.error] if entry.error else []
+    lines += [f"The same as {entry.duplicate_of}, looked at once."] if entry.duplicate_of else []
     lines += [f"{_place(part)}: {part.error}" for part in entry.failures[:PARTS_NAMED]]
     if len(entry.failures) > PARTS_NAMED:
         lines.append(f"and {len(entry.failures) - PARTS_NAMED} more parts; ledger.json names each")

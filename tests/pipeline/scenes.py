@@ -87,6 +87,13 @@ def write_scene(
     return path
 
 
+def write_alike(first: Path, second: Path) -> tuple[Path, Path]:
+    """Writes two scenes of one fingerprint: the airplane at another place in the second lies between its patches."""
+    for path, row in ((first, 90), (second, 110)):
+        write_scene(path, [(100, row, 120, row + 14, 250)], size=(900, 700), compress=None)
+    return first, second
+
+
 def write_damaged_scene(path: Path) -> Path:
     """Writes a scene of which one block, columns 192 to 256 and rows 64 to 128, cannot be read; its header is sound.
 

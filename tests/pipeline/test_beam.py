@@ -27,7 +27,7 @@ from pipeline.job import Job, run_job
 from pipeline.ledger import RunInfo, read_ledger
 from pipeline.sinks.geojson import read_geojson
 from pipeline.values import SceneResult, SceneSource
-from tests.pipeline.scenes import AIRPLANES, CONFIG, IDENTITY, write_damaged_scene, write_scene
+from tests.pipeline.scenes import AIRPLANES, CONFIG, IDENTITY, write_alike, write_damaged_scene, write_scene
 
 TAKEN = "2026-05-01T10:20:30Z"
 
@@ -36,7 +36,10 @@ INFO = RunInfo("r", "c", "2026-11-23T06:00:00.000+00:00", IDENTITY.model, {}, {}
 
 @pytest.fixture
 def sources(tmp_path: Path) -> tuple[SceneSource, ...]:
-    """A sound scene, its copy, a damaged one, one that is no raster, one that is half empty, one that is too coarse."""
+    """The copy of a sound scene, that scene, a damaged one, one that is no raster, one half empty, one too coarse.
+
+    And two that differ, but not where the fingerprint looks.
+    """
     (tmp_path / "d.tif").write_text("no raster")
     paths = [
         write_scene(tmp_path / "b.tif"),
@@ -45,6 +48,7 @@ def sources(tmp_path: Path) -> tuple[SceneSource, ...]:
         tmp_path / "d.tif",
         write_scene(tmp_path / "e.tif", AIRPLANES[:3], nodata_right_of=215, rotation=20.0),
         write_scene(tmp_path / "f.tif", resolution=30.0),
+        *write_alike(tmp_path / "g.tif", tmp_path / "h.tif"),
     ]
     return tuple(SceneSource(str(path), acquired_at=TAKEN) for path in paths)
 
@@ -70,8 +74,10 @@ def counters(result: Any) -> dict[str, int]:
 def test_beam_gives_what_one_process_gives(sources: tuple[SceneSource, ...]) -> None:
     expected = [timeless(result) for result in local.find(sources, CONFIG, FakePredictor(), IDENTITY)]
     assert [one.entry.status for one in expected] == [
-        *["complete", "complete", "incomplete", "failed", "complete", "failed"]
+        *["duplicate", "complete", "incomplete", "failed", "complete", "failed", "complete", "complete"]
     ]
+    assert expected[0].entry.duplicate_of == sources[1].uri
+    assert expected[0].airplanes == ()
     run_beam(sources, equal_to(expected))
 
 
@@ -95,7 +101,7 @@ def test_the_comparison_can_fail(sources: tuple[SceneSource, ...]) -> None:
 def test_counters_count(sources: tuple[SceneSource, ...]) -> None:
     entries = [result.entry for result in local.find(sources, CONFIG, FakePredictor(), IDENTITY)]
     found = counters(run_beam(sources, lambda _: None))
-    assert (found["scenes"], found["scenes_failed"]) == (4, 2)
+    assert (found["scenes"], found["scenes_failed"], found["scenes_duplicate"]) == (6, 2, 1)
     assert found["tiles"] == sum(entry.parts_planned for entry in entries)
     assert found["tiles_done"] == sum(entry.parts_done for entry in entries)
     assert found["tiles_empty"] == sum(entry.parts_empty for entry in entries) > 0
@@ -145,7 +151,7 @@ def test_progress_goes_on_while_the_model_works(sources: tuple[SceneSource, ...]
 
 
 def test_one_model_sees_every_tile_once_in_full_batches(tmp_path: Path, watched: type[Watched]) -> None:
-    sources = [SceneSource(str(write_scene(tmp_path / name))) for name in ("a.tif", "b.tif")]
+    sources = [SceneSource(str(path)) for path in write_alike(tmp_path / "a.tif", tmp_path / "b.tif")]
     planned = sum(result.entry.parts_planned for result in local.find(sources, CONFIG, FakePredictor(), IDENTITY))
     Watched.reads.clear()
     run_beam(sources, lambda _: None, watched)
@@ -191,7 +197,8 @@ def test_the_job_writes_airplanes_and_ledger(sources: tuple[SceneSource, ...], t
     airplanes = [one for result in expected for one in result.airplanes]
     assert read_geojson(tmp_path / "x.geojson") == sorted(airplanes, key=records.order)
     assert [entry.scene_uri for entry in ledger.scenes] == sorted(source.uri for source in sources)
-    assert (ledger.totals.complete, ledger.totals.incomplete, ledger.totals.failed) == (3, 1, 2)
+    totals = ledger.totals
+    assert (totals.complete, totals.incomplete, totals.failed, totals.duplicate) == (4, 1, 2, 1)
     assert ledger.totals.airplanes == len(airplanes)
     assert ledger.run == INFO
     assert read_ledger(tmp_path / "ledger.json") == ledger

@@ -14,8 +14,9 @@ entries = st.builds(
     SceneEntry,
     scene_uri=st.text(),
     scene_id=st.none() | st.text(),
-    status=st.sampled_from(["complete", "incomplete", "failed"]),
+    status=st.sampled_from(["complete", "incomplete", "failed", "duplicate"]),
     error=st.none() | st.text(),
+    duplicate_of=st.none() | st.text(),
     width_px=st.none() | counts,
     height_px=st.none() | counts,
     crs=st.none() | st.text(),
@@ -46,7 +47,7 @@ def test_a_ledger_comes_back_from_json_as_it_was(
 @given(st.lists(entries))
 def test_totals_are_the_sums_and_nothing_is_dropped(scenes: list[SceneEntry]) -> None:
     totals = ledger.make_ledger(RUN, 3.5, scenes).totals
-    assert totals.scenes == len(scenes) == totals.complete + totals.incomplete + totals.failed
+    assert totals.scenes == len(scenes) == totals.complete + totals.incomplete + totals.failed + totals.duplicate
     for name in ("parts_planned", "parts_done", "parts_empty", "parts_failed", "airplanes"):
         assert getattr(totals, name) == sum(getattr(scene, name) for scene in scenes)
     assert totals.km2 == pytest.approx(sum(scene.km2 for scene in scenes), abs=1e-6)
@@ -55,7 +56,7 @@ def test_totals_are_the_sums_and_nothing_is_dropped(scenes: list[SceneEntry]) ->
 @given(st.lists(entries))
 def test_complete_means_every_scene(scenes: list[SceneEntry]) -> None:
     made = ledger.make_ledger(RUN, 3.5, scenes)
-    assert made.complete == all(scene.status == "complete" for scene in scenes)
+    assert made.complete == all(scene.status in ("complete", "duplicate") for scene in scenes)
 
 
 @given(st.lists(entries, unique_by=lambda entry: entry.scene_uri))

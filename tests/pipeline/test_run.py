@@ -328,6 +328,24 @@ def test_an_output_that_can_no_longer_be_written_is_told_in_one_line(
     assert caplog.records == []
 
 
+def test_a_copy_is_told_and_no_failure(desk: Desk) -> None:
+    shutil.copy("a.tif", "b.tif")
+    status, lines = desk.run("--report", "report", inputs=("b.tif", "a.tif"))
+    assert status == 0
+    assert lines[0] == "duplicate: b.tif: the same as a.tif, looked at once"
+    assert lines[1].startswith("4 airplanes in 2 scenes (1 complete, 0 incomplete, 0 failed, 1 duplicate), ")
+    assert {one.scene_uri for one in read_geojson(Path("x.geojson"))} == {"a.tif"}
+    entries = {entry.scene_uri: entry.status for entry in desk.ledger("report/ledger.json").scenes}
+    assert entries == {"a.tif": "complete", "b.tif": "duplicate"}
+
+
+def test_the_copy_of_a_scene_that_failed_in_part_does_not_make_it_whole(desk: Desk) -> None:
+    write_damaged_scene(desk.folder / "b.tif")
+    shutil.copy("b.tif", "c.tif")
+    assert desk.run(inputs=("b.tif", "c.tif"))[0] == 1
+    assert (desk.entry("b.tif").status, desk.entry("c.tif").status) == ("incomplete", "duplicate")
+
+
 def test_a_stac_item_is_found_by_what_it_tells(desk: Desk) -> None:
     assets = {"preview": asset("a.png", type="image/png"), "scene": asset("../a.tif")}
     properties = {"proj:code": "EPSG:32632", "proj:shape": SIZE[::-1]}

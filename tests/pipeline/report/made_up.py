@@ -46,6 +46,7 @@ def entry(uri: str, **changes: Any) -> SceneEntry:
         acquired_at=None,
         status="complete",
         error=None,
+        duplicate_of=None,
         width_px=WIDTH,
         height_px=HEIGHT,
         crs="EPSG:32632",

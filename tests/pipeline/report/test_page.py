@@ -125,6 +125,15 @@ def test_a_run_without_a_failure_gives_no_warning() -> None:
     assert 'class="failed"' not in text
 
 
+def test_a_duplicate_gives_no_warning_and_no_second_picture() -> None:
+    text = render([], ledger(entry("/in/a.tif"), entry("/in/b.tif", status="duplicate", duplicate_of="/in/a.tif")))
+    page = Page(text)
+    assert [scene["uri"] for scene in page.data["scenes"]] == ["/in/a.tif"]
+    assert "The same as /in/a.tif, looked at once." in page.text_of("div")
+    assert 'class="failed"' not in text
+    assert "not looked at" not in text
+
+
 def test_a_run_of_which_no_scene_opened_still_has_its_ledger() -> None:
     page = Page(render([], ledger(failed("/in/a.tif", "no raster"))))
     assert page.data["scenes"] == []

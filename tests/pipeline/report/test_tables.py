@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 from pipeline.report.tables import COLUMNS, PARTS_NAMED, ledger_table
 from tests.pipeline.report.made_up import entry, failed, ledger, part
 
-RANK = {"failed": 0, "incomplete": 1, "complete": 2}
+RANK = {"failed": 0, "incomplete": 1, "complete": 2, "duplicate": 3}
 
 
 @given(st.lists(st.sampled_from(sorted(RANK)), max_size=12))
@@ -35,21 +35,27 @@ def test_cells_say_what_the_entry_says() -> None:
         "Airplanes": "3",
         "Seconds": "1.5",
     }
-    assert row.complete
-    assert row.cause == ""
+    assert row.good
+    assert row.note == ""
 
 
 def test_what_is_not_known_is_a_dash() -> None:
     (row,) = ledger_table(ledger(failed("/in/a.txt", "no raster"))).rows
     assert row.cells[2:5] == ("-", "-", "-")
-    assert row.cause == "no raster"
-    assert not row.complete
+    assert row.note == "no raster"
+    assert not row.good
 
 
 def test_many_failed_parts_are_counted_not_listed() -> None:
     parts = tuple(part(0, 928 * number, f"block {number}") for number in range(PARTS_NAMED + 3))
     (row,) = ledger_table(ledger(entry("/in/a.tif", status="incomplete", failures=parts))).rows
-    lines = row.cause.splitlines()
+    lines = row.note.splitlines()
     assert len(lines) == PARTS_NAMED + 1
     assert "column 0, row 928 of the 0.5 m level: block 1" in lines[1]
     assert lines[-1].startswith("and 3 more")
+
+
+def test_a_duplicate_is_no_failure_and_names_the_other() -> None:
+    (row,) = ledger_table(ledger(entry("/in/b.tif", status="duplicate", duplicate_of="/in/a.tif"))).rows
+    assert row.good
+    assert row.note == "The same as /in/a.tif, looked at once."

@@ -1,0 +1,90 @@
+"""Scenes that show the same: the first by URI is looked at, the others are told."""
+
+import dataclasses
+import random
+from pathlib import Path
+
+import pytest
+
+from model.predictor import FakePredictor
+from pipeline import local, steps
+from pipeline.values import Duplicate, Scene, SceneSource
+from tests.pipeline.scenes import AIRPLANES, CONFIG, IDENTITY, write_alike, write_scene
+
+
+def opened(*paths: Path, bands: tuple[int, ...] | None = None) -> list[Scene]:
+    return [steps.open_scene(SceneSource(str(path), bands=bands), CONFIG) for path in paths]
+
+
+def named(scenes: list[Scene]) -> list[tuple[str, str | None]]:
+    """The scenes as they are sorted out, by the last letter of what they are called: what each is a duplicate of."""
+    return [
+        (Path(one.scene.source.uri).stem, Path(one.first).stem)
+        if isinstance(one, Duplicate)
+        else (Path(one.source.uri).stem, None)
+        for one in steps.distinct(scenes)
+    ]
+
+
+def test_of_the_same_file_the_first_by_uri_is_looked_at(tmp_path: Path) -> None:
+    scenes = opened(*(write_scene(tmp_path / f"{name}.tif") for name in "cabd"), write_scene(tmp_path / "x.tif", []))
+    for seed in range(5):
+        random.Random(seed).shuffle(scenes)  # noqa: S311
+        assert named(scenes) == [("a", None), ("b", "a"), ("c", "a"), ("d", "a"), ("x", None)]
+
+
+def test_a_fingerprint_alone_makes_no_duplicate(tmp_path: Path) -> None:
+    alike = write_alike(tmp_path / "a.tif", tmp_path / "b.tif")
+    copies = [path.with_stem(path.stem + "2") for path in alike]
+    for path, copy in zip(alike, copies, strict=True):
+        copy.write_bytes(path.read_bytes())
+    scenes = opened(*alike, *copies)
+    assert len({scene.header.scene_id for scene in scenes}) == 1
+    assert named(scenes) == [("a", None), ("a2", "a"), ("b", None), ("b2", "b")]
+
+
+def test_another_picture_out_of_the_same_file_is_no_duplicate(tmp_path: Path) -> None:
+    path, copy = (write_scene(tmp_path / name, bands=4) for name in ("a.tif", "b.tif"))
+    assert named([*opened(path, bands=(3, 2, 1)), *opened(copy, bands=(4, 2, 1))]) == [("a", None), ("b", None)]
+    assert named([*opened(path, bands=(3, 2, 1)), *opened(copy, bands=(3, 2, 1))]) == [("a", None), ("b", "a")]
+
+
+def test_a_scene_that_is_gone_is_left_to_be_found_out(tmp_path: Path) -> None:
+    scenes = opened(*(write_scene(tmp_path / name) for name in ("a.tif", "b.tif")))
+    (tmp_path / "b.tif").unlink()
+    assert named(scenes) == [("a", None), ("b", None)]
+
+
+def test_what_lies_elsewhere_goes_by_its_fingerprint(tmp_path: Path) -> None:
+    (scene,) = opened(write_scene(tmp_path / "a.tif"))
+    far = dataclasses.replace(scene, source=SceneSource("https://example.com/z.tif"))
+    assert named([far, scene]) == [("a", None), ("z", "a")]
+    other = dataclasses.replace(far, header=dataclasses.replace(scene.header, scene_id="0" * 16))
+    assert named([other, scene]) == [("a", None), ("z", None)]
+
+
+def test_a_duplicate_has_a_line_and_no_airplanes(tmp_path: Path) -> None:
+    first, second = (write_scene(tmp_path / name) for name in ("a.tif", "b.tif"))
+    told = SceneSource(str(second), "S-2", "2026-05-01T10:20:30Z")
+    again, whole = local.find([told, SceneSource(str(first))], CONFIG, FakePredictor(), IDENTITY)
+    assert len(whole.airplanes) == len(AIRPLANES)
+    assert again.airplanes == ()
+    entry = again.entry
+    assert (entry.status, entry.duplicate_of, entry.error) == ("duplicate", str(first), None)
+    assert (entry.scene_id, entry.acquired_at, entry.width_px) == ("S-2", told.acquired_at, whole.entry.width_px)
+    assert (entry.parts_planned, entry.km2, entry.airplanes) == (0, 0.0, 0)
+
+
+def test_the_order_of_what_is_asked_for_does_not_matter(tmp_path: Path) -> None:
+    paths = [write_scene(tmp_path / name) for name in ("a.tif", "b.tif", "c.tif")]
+    sources = [SceneSource(str(path)) for path in paths]
+    for order in (sources, sources[::-1]):
+        found = local.find(order, CONFIG, FakePredictor(), IDENTITY)
+        assert [result.entry.scene_uri for result in found] == [source.uri for source in order]
+        assert {result.entry.duplicate_of for result in found} == {None, str(paths[0])}
+
+
+@pytest.mark.parametrize("change", [{"resolution": 0.6}, {"crs": "EPSG:32633"}, {"rotation": 1.0}])
+def test_the_same_pixels_at_another_place_are_another_scene(tmp_path: Path, change: dict[str, object]) -> None:
+    scenes = opened(write_scene(tmp_path / "a.tif"), write_scene(tmp_path / "b.tif", **change))  # type: ignore[arg-type]
+    assert named(scenes) == [("a", None), ("b", None)]
