@@ -13,7 +13,7 @@ from pyproj import CRS, Transformer
 from rasterio.features import geometry_mask
 
 from geo.errors import ConfigError
-from geo.georef import GeoReference
+from geo.georef import BaseGeoReference
 from geo.grid import SEAM_PX, Tile
 from geo.types import FloatArray
 
@@ -32,7 +32,7 @@ class Area:
 
     polygons: Polygons
 
-    def in_pixels(self, georef: GeoReference, width: int, height: int) -> Polygons:
+    def in_pixels(self, georef: BaseGeoReference, width: int, height: int) -> Polygons:
         """Returns the part of the area that lies in a scene, in its pixels; empty where there is none."""
         border = _border(width, height)
         centre = (width / 2, height / 2)
@@ -105,7 +105,7 @@ def _border(width: int, height: int) -> FloatArray:
     return np.concatenate([np.column_stack(side) for side in sides])
 
 
-def _poles(georef: GeoReference, width: int, height: int) -> list[float]:
+def _poles(georef: BaseGeoReference, width: int, height: int) -> list[float]:
     """Returns the latitudes of the poles that lie in a scene."""
     found = []
     for pole in (-90.0, 90.0):

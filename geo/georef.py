@@ -1,9 +1,11 @@
 """Where a raster lies on the Earth: pixels to longitude and latitude and back, and lengths on the ground.
 
-Everything is float64. A georeference is exact for rotated, mirrored and south-up rasters and across the antimeridian.
+Everything is float64. What all kinds of georeference do is here, and the kind that most rasters have: an affine, exact
+for rotated, mirrored and south-up rasters and across the antimeridian.
 """
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -26,8 +28,91 @@ _CYLINDRICAL = (
 )
 
 
+class BaseGeoReference(ABC):
+    """What every kind of georeference can do: a kind tells pixels to map coordinates and back, all else follows.
+
+    Attributes:
+        crs: The horizontal coordinate system of the map, projected or geographic.
+    """
+
+    __slots__ = ()
+    crs: CRS
+
+    @abstractmethod
+    def pixel_to_map(self, xy: FloatArray) -> FloatArray:
+        """Returns map coordinates (N, 2) of pixel coordinates (N, 2), in the units of the CRS."""
+
+    @abstractmethod
+    def map_to_pixel(self, mapped: FloatArray) -> FloatArray:
+        """Returns pixel coordinates (N, 2) of map coordinates (N, 2); not finite where no pixel shows the place."""
+
+    def pixel_to_lonlat(self, xy: FloatArray) -> FloatArray:
+        """Returns (lon, lat) in degrees on WGS84, (N, 2), of pixel coordinates (N, 2); -180 <= lon <= 180.
+
+        Raises:
+            GeoreferenceError: A pixel lies where the CRS has no place on the Earth.
+        """
+        lon, lat = self._transformer().transform(*self.pixel_to_map(xy).T)
+        if not (np.isfinite(lon).all() and (np.abs(lat) <= 90 + 1e-9).all()):
+            raise GeoreferenceError(
+                f"expected pixels on the Earth, got places outside of the CRS {self.crs.name!r}: "
+                "the coordinates and the CRS do not belong together; write the right ones, e.g. with gdal_edit.py"
+            )
+        return np.column_stack([_wrap(lon, 360.0), lat])
+
+    def lonlat_to_pixel(self, lonlat: FloatArray, near: tuple[float, float] = (0.0, 0.0)) -> FloatArray:
+        """Returns pixel coordinates (N, 2) of (lon, lat) in degrees on WGS84, (N, 2).
+
+        Args:
+            lonlat: (N, 2); any longitude, 190 and -170 being the same.
+            near: Pixel (x, y) inside the raster. Where the map repeats around the world, the copy of the place that is
+                nearest to this pixel is meant.
+
+        Returns:
+            (N, 2), not finite where the CRS or the raster cannot show the place.
+        """
+        transformer = self._transformer()
+        lon, lat = _wrap(lonlat[:, 0], 360.0), lonlat[:, 1]
+        rough = transformer.transform(lon, lat, direction="INVERSE")
+        # The inverse of a datum shift is off by up to centimetres; what it missed by, once more, is not.
+        missed = transformer.transform(*transformer.transform(*rough), direction="INVERSE")
+        mapped = 2 * np.column_stack(rough) - np.column_stack(missed)
+        if self.crs.is_geographic or self._method() in _CYLINDRICAL:
+            centre_x = self.pixel_to_map(np.array([near]))[0, 0]
+            mapped[:, 0] = centre_x + _wrap(mapped[:, 0] - centre_x, self._world_width())
+        return self.map_to_pixel(mapped)
+
+    def ground_distance_m(self, start: FloatArray, end: FloatArray) -> FloatArray:
+        """Returns geodesic metres on the WGS84 ellipsoid, (N,), between pixel coordinates (N, 2) and (N, 2)."""
+        (lon1, lat1), (lon2, lat2) = self.pixel_to_lonlat(start).T, self.pixel_to_lonlat(end).T
+        return np.asarray(_GEOD.inv(lon1, lat1, lon2, lat2)[2], dtype=np.float64)
+
+    def ground_resolution_m(self, x: float, y: float) -> tuple[float, float]:
+        """Returns the metres on the ground of one pixel step along columns and along rows, around pixel (x, y).
+
+        Geodesic, so that a Web Mercator pixel counts what it covers on the ground and degrees count as metres.
+        """
+        steps = np.array([[0.5, 0.0], [0.0, 0.5]])
+        along_columns, along_rows = self.ground_distance_m(np.array([x, y]) - steps, np.array([x, y]) + steps)
+        return float(along_columns), float(along_rows)
+
+    def _transformer(self) -> Transformer:
+        x, y = self.pixel_to_map(np.zeros((1, 2)))[0].tolist()
+        return _single_operation(self.crs.srs, x, y)
+
+    def _method(self) -> str | None:
+        operation = self.crs.coordinate_operation
+        return None if operation is None else operation.method_name
+
+    def _world_width(self) -> float:
+        """Returns the length of the equator in map units."""
+        x, _ = self._transformer().transform(np.array([0.0, 1, 90, 91]), np.zeros(4), direction="INVERSE")
+        # Wherever the map is cut, at least one of the two pairs lies on one side of the cut.
+        return float(360 * min(abs(x[1] - x[0]), abs(x[3] - x[2])))
+
+
 @dataclass(frozen=True, slots=True)
-class GeoReference:
+class GeoReference(BaseGeoReference):
     """An affine from pixels to map coordinates, and the coordinate system of the map.
 
     Args:
@@ -47,79 +132,29 @@ class GeoReference:
             raise GeoreferenceError(
                 f"expected an affine that spans an area, got {numbers}: write another, e.g. with gdal_edit.py -a_ullr"
             )
-        if not (self.crs.is_projected or self.crs.is_geographic):
-            raise GeoreferenceError(
-                f"expected a projected or geographic CRS, got {self.crs.type_name} {self.crs.name!r}: "
-                "write the right one, e.g. with gdal_edit.py -a_srs EPSG:32632"
-            )
-        object.__setattr__(self, "crs", self.crs.to_2d())
+        object.__setattr__(self, "crs", horizontal(self.crs))
 
     def pixel_to_map(self, xy: FloatArray) -> FloatArray:
         """Returns map coordinates (N, 2) of pixel coordinates (N, 2), in the units of the CRS."""
         return _apply(self.affine, xy)
 
-    def pixel_to_lonlat(self, xy: FloatArray) -> FloatArray:
-        """Returns (lon, lat) in degrees on WGS84, (N, 2), of pixel coordinates (N, 2); -180 <= lon <= 180.
-
-        Raises:
-            GeoreferenceError: A pixel lies where the CRS has no place on the Earth.
-        """
-        lon, lat = self._transformer().transform(*self.pixel_to_map(xy).T)
-        if not (np.isfinite(lon).all() and (np.abs(lat) <= 90 + 1e-9).all()):
-            raise GeoreferenceError(
-                f"expected pixels on the Earth, got places outside of the CRS {self.crs.name!r}: "
-                "the affine and the CRS do not belong together; write the right ones, e.g. with gdal_edit.py"
-            )
-        return np.column_stack([_wrap(lon, 360.0), lat])
-
-    def lonlat_to_pixel(self, lonlat: FloatArray, near: tuple[float, float] = (0.0, 0.0)) -> FloatArray:
-        """Returns pixel coordinates (N, 2) of (lon, lat) in degrees on WGS84, (N, 2).
-
-        Args:
-            lonlat: (N, 2); any longitude, 190 and -170 being the same.
-            near: Pixel (x, y) inside the raster. Where the map repeats around the world, the copy of the place that is
-                nearest to this pixel is meant.
-
-        Returns:
-            (N, 2), not finite where the CRS cannot show the place.
-        """
-        transformer = self._transformer()
-        lon, lat = _wrap(lonlat[:, 0], 360.0), lonlat[:, 1]
-        rough = transformer.transform(lon, lat, direction="INVERSE")
-        # The inverse of a datum shift is off by up to centimetres; what it missed by, once more, is not.
-        missed = transformer.transform(*transformer.transform(*rough), direction="INVERSE")
-        mapped = 2 * np.column_stack(rough) - np.column_stack(missed)
-        if self.crs.is_geographic or self._method() in _CYLINDRICAL:
-            centre_x = self.pixel_to_map(np.array([near]))[0, 0]
-            mapped[:, 0] = centre_x + _wrap(mapped[:, 0] - centre_x, self._world_width())
+    def map_to_pixel(self, mapped: FloatArray) -> FloatArray:
+        """Returns pixel coordinates (N, 2) of map coordinates (N, 2)."""
         return _apply(~self.affine, mapped)
 
-    def ground_distance_m(self, start: FloatArray, end: FloatArray) -> FloatArray:
-        """Returns geodesic metres on the WGS84 ellipsoid, (N,), between pixel coordinates (N, 2) and (N, 2)."""
-        (lon1, lat1), (lon2, lat2) = self.pixel_to_lonlat(start).T, self.pixel_to_lonlat(end).T
-        return np.asarray(_GEOD.inv(lon1, lat1, lon2, lat2)[2], dtype=np.float64)
 
-    def ground_resolution_m(self, x: float, y: float) -> tuple[float, float]:
-        """Returns the metres on the ground of one pixel step along columns and along rows, around pixel (x, y).
+def horizontal(crs: CRS) -> CRS:
+    """Returns the horizontal part of a coordinate system.
 
-        Geodesic, so that a Web Mercator pixel counts what it covers on the ground and degrees count as metres.
-        """
-        steps = np.array([[0.5, 0.0], [0.0, 0.5]])
-        along_columns, along_rows = self.ground_distance_m(np.array([x, y]) - steps, np.array([x, y]) + steps)
-        return float(along_columns), float(along_rows)
-
-    def _transformer(self) -> Transformer:
-        return _single_operation(self.crs.srs, self.affine.c, self.affine.f)
-
-    def _method(self) -> str | None:
-        operation = self.crs.coordinate_operation
-        return None if operation is None else operation.method_name
-
-    def _world_width(self) -> float:
-        """Returns the length of the equator in map units."""
-        x, _ = self._transformer().transform(np.array([0.0, 1, 90, 91]), np.zeros(4), direction="INVERSE")
-        # Wherever the map is cut, at least one of the two pairs lies on one side of the cut.
-        return float(360 * min(abs(x[1] - x[0]), abs(x[3] - x[2])))
+    Raises:
+        GeoreferenceError: It does not lie on the Earth.
+    """
+    if not (crs.is_projected or crs.is_geographic):
+        raise GeoreferenceError(
+            f"expected a projected or geographic CRS, got {crs.type_name} {crs.name!r}: "
+            "write the right one, e.g. with gdal_edit.py -a_srs EPSG:32632"
+        )
+    return crs.to_2d()
 
 
 def _apply(affine: Affine, xy: FloatArray) -> FloatArray:

@@ -8,26 +8,22 @@ from pyproj import CRS
 from pyproj.exceptions import CRSError
 
 from geo.address import is_address
+from geo.control_points import ControlPointGeoReference
 from geo.errors import GeoreferenceError
-from geo.georef import GeoReference
+from geo.georef import BaseGeoReference, GeoReference
 
 
-def located(dataset: Any, uri: str) -> tuple[GeoReference, tuple[float, float]]:
+def located(dataset: Any, uri: str) -> tuple[BaseGeoReference, tuple[float, float]]:
     """Returns the georeference of an open raster, and metres on the ground per pixel at its centre: columns, rows.
+
+    An affine goes before ground control points, as in GDAL.
 
     Raises:
         GeoreferenceError: It does not say, or not soundly, where on the Earth it lies.
     """
-    wkt = crs_wkt(dataset, uri)
-    if wkt is None or dataset.transform.is_identity:
-        missing = "no CRS" if wkt is None else "no transform"
-        raise GeoreferenceError(
-            f"{uri}: expected a georeference (an affine transform and a CRS), got {missing}: add it, e.g. with "
-            "gdal_edit.py -a_srs EPSG:32632 -a_ullr ...; a scene with ground control points needs gdalwarp"
-        )
     width, height = dataset.width, dataset.height
     try:
-        georef = GeoReference(dataset.transform, CRS.from_wkt(wkt))
+        georef = _georeference(dataset, uri)
         georef.pixel_to_lonlat(np.array([[0.0, 0.0], [width, 0], [width, height], [0, height]]))
         return georef, georef.ground_resolution_m(width / 2, height / 2)
     except CRSError as error:
@@ -50,3 +46,37 @@ def crs_wkt(dataset: Any, uri: str) -> str | None:
         if beside.is_file():
             return beside.read_text(encoding="utf-8", errors="replace")
     return None
+
+
+def placement(dataset: Any) -> str:
+    """Returns all that an open raster says of its place beside affine and CRS, for a fingerprint; "" for nothing."""
+    points, crs = dataset.gcps
+    return repr((_points(points), crs and crs.to_wkt())) if points else ""
+
+
+def _georeference(dataset: Any, uri: str) -> BaseGeoReference:
+    points, crs_of_points = dataset.gcps
+    wkt = crs_wkt(dataset, uri)
+    if not dataset.transform.is_identity:
+        return GeoReference(dataset.transform, _crs(wkt, "an affine"))
+    if points:
+        of_points = str(crs_of_points.to_wkt()) if crs_of_points else None
+        return ControlPointGeoReference(_points(points), _crs(of_points, f"{len(points)} ground control points"))
+    missing = "no CRS" if wkt is None else "no transform"
+    raise GeoreferenceError(
+        f"expected a georeference (an affine transform or ground control points, and a CRS), got {missing}: add it, "
+        "e.g. with gdal_edit.py -a_srs EPSG:32632 -a_ullr ..."
+    )
+
+
+def _points(points: Any) -> tuple[tuple[float, float, float, float], ...]:
+    return tuple((float(point.col), float(point.row), float(point.x), float(point.y)) for point in points)
+
+
+def _crs(wkt: str | None, beside: str) -> CRS:
+    if wkt is None:
+        raise GeoreferenceError(
+            f"expected a georeference (an affine transform or ground control points, and a CRS), got no CRS beside "
+            f"{beside}: add it, e.g. with gdal_edit.py -a_srs EPSG:32632"
+        )
+    return CRS.from_wkt(wkt)

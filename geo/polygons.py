@@ -5,14 +5,14 @@ from typing import Any
 import numpy as np
 import shapely
 
-from geo.georef import GeoReference
+from geo.georef import BaseGeoReference
 from geo.types import FloatArray
 
 # A seventh decimal of a degree is a centimetre on the ground.
 _DECIMALS = 7
 
 
-def ground_polygon(box: FloatArray, georef: GeoReference) -> shapely.Polygon | shapely.MultiPolygon:
+def ground_polygon(box: FloatArray, georef: BaseGeoReference) -> shapely.Polygon | shapely.MultiPolygon:
     """Returns the outline of an upright pixel box on the ground.
 
     Args:
@@ -57,7 +57,7 @@ def _lists(coordinates: Any) -> Any:
     return [_lists(item) for item in coordinates] if isinstance(coordinates, tuple) else coordinates
 
 
-def size_m(box: FloatArray, georef: GeoReference) -> float:
+def size_m(box: FloatArray, georef: BaseGeoReference) -> float:
     """Returns the longer side of an upright pixel box on the ground, geodesic metres through its middle."""
     xmin, ymin, xmax, ymax = box
     x, y = (xmin + xmax) / 2, (ymin + ymax) / 2

@@ -26,9 +26,9 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from geo.address import gdal_name, gdal_options, is_address, look_up
 from geo.errors import RasterError
-from geo.georef import GeoReference
+from geo.georef import BaseGeoReference
 from geo.grid import Level, Tile
-from geo.located import crs_wkt, located
+from geo.located import crs_wkt, located, placement
 from geo.rendition import Rendition, bands_of, rendition_of
 from geo.types import ImageArray, Window
 
@@ -62,7 +62,7 @@ class SceneHeader:
     height: int
     bands: int
     dtype: str
-    georef: GeoReference | None
+    georef: BaseGeoReference | None
     resolution_m: tuple[float, float]
     scene_id: str
     rendition: Rendition
@@ -143,6 +143,7 @@ def _fingerprint(dataset: Any, uri: str) -> str:
     size = remote.size if remote else Path(uri).stat().st_size
     digest = hashlib.sha256(repr((size, dataset.shape, dataset.count, dataset.dtypes)).encode())
     digest.update(repr((tuple(dataset.transform), crs_wkt(dataset, uri))).encode())
+    digest.update(placement(dataset).encode())
     if remote and remote.version:
         digest.update(remote.version.encode())
     count = _CORNERS if remote and remote.version else _PATCHES

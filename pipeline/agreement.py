@@ -8,7 +8,7 @@ from pyproj import CRS, Geod, Transformer
 from pyproj.exceptions import ProjError
 
 from geo.errors import FinderError, GeoreferenceError
-from geo.georef import GeoReference
+from geo.georef import BaseGeoReference, GeoReference
 from geo.raster import SceneHeader
 from geo.types import FloatArray
 from pipeline.values import SceneSource
@@ -17,7 +17,7 @@ _GEOD = Geod(ellps="WGS84")
 _LONLAT = "OGC:CRS84"
 
 
-def check_agrees(source: SceneSource, header: SceneHeader, georef: GeoReference) -> None:
+def check_agrees(source: SceneSource, header: SceneHeader, georef: BaseGeoReference) -> None:
     """Refuses a raster that its item describes otherwise; what the item does not tell agrees.
 
     Coordinate systems, and affines, agree where they put every corner within a pixel of where the file puts it: the

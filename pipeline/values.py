@@ -6,7 +6,7 @@ import dataclasses
 from typing import Literal
 
 from geo.area import Polygons
-from geo.georef import GeoReference
+from geo.georef import BaseGeoReference
 from geo.grid import Level, Tile
 from geo.raster import SceneHeader
 from geo.rendition import Rendition
@@ -53,7 +53,7 @@ class Scene:
 
     source: SceneSource
     header: SceneHeader
-    georef: GeoReference
+    georef: BaseGeoReference
     levels: tuple[Level, ...]
     area: Polygons | None = None
 

@@ -53,7 +53,12 @@ def _tests_from_the_product(own: str, name: str) -> bool:
 
 
 def _rasterio_outside_of_its_module(own: str, name: str) -> bool:
-    return is_within(name, "rasterio") and own not in ("geo.area", "geo.raster", "geo.scene_writer")
+    return is_within(name, "rasterio") and own not in (
+        "geo.area",
+        "geo.control_points",
+        "geo.raster",
+        "geo.scene_writer",
+    )
 
 
 def _learning_or_beam_in_geo(own: str, name: str) -> bool:

@@ -13,7 +13,7 @@ from pyproj import CRS, Transformer
 from pyproj.exceptions import CRSError
 
 from geo.errors import ConfigError
-from geo.georef import GeoReference
+from geo.georef import BaseGeoReference
 from geo.types import FloatArray
 from model.data import labels
 from model.data.labels import LabelsConfig, Picture
@@ -45,7 +45,7 @@ class _Scene:
     """A picture, and where it lies, if it says so."""
 
     picture: Picture
-    georef: GeoReference | None
+    georef: BaseGeoReference | None
 
     @property
     def name(self) -> str:

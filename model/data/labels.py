@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from geo.errors import ConfigError, GeoreferenceError
-from geo.georef import GeoReference
+from geo.georef import BaseGeoReference
 from geo.raster import read_header, read_size
 from geo.types import FloatArray
 from model import config as config_file
@@ -88,7 +88,7 @@ def open_picture(path: Path, labels: Path) -> Picture:
     return Picture(path, *read_size(str(path)))
 
 
-def georeference(path: Path) -> GeoReference | None:
+def georeference(path: Path) -> BaseGeoReference | None:
     """Where a picture lies; None where it does not say, or not soundly."""
     try:
         return read_header(str(path)).georef
@@ -96,7 +96,7 @@ def georeference(path: Path) -> GeoReference | None:
         return None
 
 
-def resolution_m(georef: GeoReference | None, settings: LabelsConfig) -> tuple[float | None, bool]:
+def resolution_m(georef: BaseGeoReference | None, settings: LabelsConfig) -> tuple[float | None, bool]:
     """What a `Photo` says of its resolution, and whether it is known; the georeference goes before the settings."""
     if georef is not None:
         return None, True

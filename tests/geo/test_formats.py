@@ -14,6 +14,7 @@ from pyproj import CRS, Transformer
 from rasterio.shutil import copy
 
 from geo.errors import GeoreferenceError
+from geo.georef import GeoReference
 from geo.grid import Level, Tiling, plan_tiles
 from geo.raster import RasterReader, read_header, read_overview
 from geo.types import FloatArray, ImageArray, Window
@@ -169,7 +170,7 @@ formats = pytest.mark.parametrize("case", FORMATS.values(), ids=FORMATS.keys())
 def test_every_format_has_the_same_georeference(tmp_path: Path, case: Format) -> None:
     header = read_header(case.write(tmp_path))
     assert (header.width, header.height, header.bands, header.dtype) == (WIDTH, HEIGHT, 3, "uint8")
-    assert header.georef is not None
+    assert isinstance(header.georef, GeoReference)
     assert header.georef.affine == AFFINE
     places = np.array([[0.0, 0.0], [WIDTH, 0], [WIDTH, HEIGHT], [0, HEIGHT], [123.4, 321.0]])
     way = Transformer.from_crs("EPSG:32632", "OGC:CRS84", always_xy=True)

@@ -9,6 +9,7 @@ import rasterio
 from affine import Affine
 
 from geo.errors import RasterError
+from geo.georef import GeoReference
 from geo.grid import Level, Tile, Tiling, plan_tiles
 from geo.raster import RasterReader, read_header, read_overview, read_picture, read_size
 from geo.types import ImageArray, Window
@@ -228,7 +229,7 @@ def test_the_header_tells_what_the_plan_needs(tmp_path: Path) -> None:
     uri = write_tiff(tmp_path / "scene.tif", noise(80, 70, bands=4), affine=turned)
     header = read_header(uri)
     assert (header.uri, header.width, header.height, header.bands, header.dtype) == (uri, 80, 70, 4, "uint8")
-    assert header.georef is not None
+    assert isinstance(header.georef, GeoReference)
     assert header.georef.affine.almost_equals(turned)
     assert header.georef.crs.to_epsg() == 32632
     assert header.resolution_m == pytest.approx((0.5002, 0.5002), abs=1e-4)

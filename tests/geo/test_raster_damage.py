@@ -9,6 +9,7 @@ import pytest
 import rasterio
 from affine import Affine
 from PIL import Image
+from rasterio.control import GroundControlPoint
 
 from geo.errors import FinderError, GeoreferenceError, RasterError
 from geo.grid import Level, Tile
@@ -72,6 +73,16 @@ def _ignore(_: object) -> None:
     pass
 
 
+def _with_points(count: int, crs: str | None) -> Callable[[Path], None]:
+    def write(path: Path) -> None:
+        write_tiff(path, noise(80, 70), crs=None, affine=None)
+        with rasterio.open(path, "r+") as dataset:
+            points = [GroundControlPoint(row=n, col=n * n, x=565_000 + n * n, y=5e6 - n) for n in range(count)]
+            dataset.gcps = (points, rasterio.crs.CRS.from_user_input(crs) if crs else rasterio.crs.CRS())
+
+    return write
+
+
 ENGINEERING = 'LOCAL_CS["site grid",UNIT["metre",1],AXIS["Easting",EAST],AXIS["Northing",NORTH]]'
 CASES = [
     ("missing", _missing, RasterError, "expected a raster, got no such file: check the path"),
@@ -85,8 +96,25 @@ CASES = [
     ("complex", _of_type("complex64"), RasterError, "expected real numbers .* got complex64: .*gdal_translate"),
     ("palette", _palette, RasterError, "got the numbers of a palette: .*gdal_translate -expand rgb"),
     ("no georeference", _placed(None, None), GeoreferenceError, "expected a georeference .* got no CRS: .*gdal_edit"),
-    ("no CRS", _placed(None, AFFINE), GeoreferenceError, "expected a georeference .* got no CRS: .*gdal_edit"),
-    ("no transform", _placed("EPSG:32632", None), GeoreferenceError, "got no transform: .*gdal_edit.*gdalwarp"),
+    (
+        "no CRS",
+        _placed(None, AFFINE),
+        GeoreferenceError,
+        "expected a georeference .* got no CRS beside an affine: .*gdal_edit",
+    ),
+    ("no transform", _placed("EPSG:32632", None), GeoreferenceError, "got no transform: .*gdal_edit"),
+    (
+        "points, no CRS",
+        _with_points(5, None),
+        GeoreferenceError,
+        "got no CRS beside 5 ground control points: .*gdal_edit",
+    ),
+    (
+        "2 points",
+        _with_points(2, "EPSG:32632"),
+        GeoreferenceError,
+        "expected 3 or more ground control points, got 2: .*gdalwarp",
+    ),
     (
         "engineering CRS",
         _placed(ENGINEERING, AFFINE),

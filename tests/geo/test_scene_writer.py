@@ -45,7 +45,7 @@ def test_a_scene_is_written_as_given_with_averaged_overviews(tmp_path: Path) -> 
     off = np.abs(small - area_average(pixels, 651, 350))
     assert off.max() <= 1
     header = read_header(str(path))
-    assert header.georef is not None
+    assert isinstance(header.georef, GeoReference)
     assert header.georef.affine == AFFINE
     assert header.georef.crs.to_epsg() == 32632
     assert [item.name for item in tmp_path.iterdir()] == ["scene.tif"]
