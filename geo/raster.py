@@ -68,7 +68,12 @@ class SceneHeader:
     rendition: Rendition
 
 
-def read_header(uri: str, resolution_m: float | None = None, bands: tuple[int, ...] | None = None) -> SceneHeader:
+def read_header(
+    uri: str,
+    resolution_m: float | None = None,
+    bands: tuple[int, ...] | None = None,
+    height_m: float | None = None,
+) -> SceneHeader:
     """Reads what the plan of a scene needs, and finds most damage before any work starts.
 
     Args:
@@ -76,6 +81,7 @@ def read_header(uri: str, resolution_m: float | None = None, bands: tuple[int, .
         resolution_m: For a plain image, metres on the ground per pixel; a georeference is then not looked for.
         bands: Which bands are red, green and blue, or which one is grey, counted from 1; None to go by what the file
             calls them, else to take the first.
+        height_m: For a raster with RPCs, the height of the ground, metres above the WGS84 ellipsoid.
 
     Raises:
         RasterError: The file is missing, no raster, cut off, or its bands do not fit; or its server does not give it.
@@ -85,7 +91,7 @@ def read_header(uri: str, resolution_m: float | None = None, bands: tuple[int, .
         with _fitting(uri):
             bands = bands_of(dataset, bands)
         if resolution_m is None:
-            georef, metres = located(dataset, uri)
+            georef, metres = located(dataset, uri, height_m)
         else:
             georef, metres = None, (resolution_m, resolution_m)
         scene_id = _fingerprint(dataset, uri)

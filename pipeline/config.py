@@ -4,6 +4,7 @@
 import dataclasses
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -35,6 +36,8 @@ class PipelineConfig:
         asset: which asset of a STAC item to look at, by its key; None: `visual` or `data`, by key or role, else the
             only raster.
         force: look at scenes that are too coarse to see an airplane, too.
+        rpc_height_m: height of the ground in scenes that lie by RPCs, metres above the WGS84 ellipsoid; None: they are
+            refused, unless ground control points tell too where they lie.
     """
 
     model: str
@@ -47,6 +50,7 @@ class PipelineConfig:
     bands: tuple[int, ...] | None = None
     asset: str | None = None
     force: bool = False
+    rpc_height_m: float | None = None
 
     def __post_init__(self) -> None:
         if self.min_score is not None:
@@ -56,6 +60,8 @@ class PipelineConfig:
         check_tiling(self.tiling)
         if self.bands is not None and (len(self.bands) not in (1, 3) or min(self.bands) < 1):
             raise ConfigError(f"bands: expected 1 or 3 numbers from 1 on, got {list(self.bands)}")
+        if self.rpc_height_m is not None and not math.isfinite(self.rpc_height_m):
+            raise ConfigError(f"rpc_height_m: expected a number of metres, got {self.rpc_height_m}")
 
 
 def load_config(path: Path = DEFAULT_CONFIG, overrides: Mapping[str, object] | None = None) -> PipelineConfig:
@@ -83,6 +89,7 @@ def settings_id(config: PipelineConfig) -> str:
         "tiling": dataclasses.asdict(config.tiling),
         "suppression": dataclasses.asdict(config.suppression),
         "bands": config.bands,
+        "rpc_height_m": config.rpc_height_m,
     }
     return hashlib.sha256(json.dumps(shaping, sort_keys=True).encode()).hexdigest()[:16]
 

@@ -143,7 +143,7 @@ def finish(
 
 def _header(source: SceneSource, config: PipelineConfig) -> SceneHeader:
     try:
-        return read_header(source.uri, bands=config.bands or source.bands)
+        return read_header(source.uri, bands=config.bands or source.bands, height_m=config.rpc_height_m)
     except GeoreferenceError as error:
         # What an item tells is not put in the place of what the file lacks: nothing would be left to check it by.
         told = (

@@ -58,6 +58,7 @@ def _rasterio_outside_of_its_module(own: str, name: str) -> bool:
         "geo.control_points",
         "geo.raster",
         "geo.scene_writer",
+        "geo.rational",
     )
 
 

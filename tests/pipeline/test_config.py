@@ -50,6 +50,7 @@ def test_overrides_go_before_the_file(tmp_path: Path) -> None:
         ({"tiling": {"levels_m": [0.5], "halo": 3}}, "unknown key tiling.halo; known here: levels_m, tile_px"),
         ({"tiling": {"levels_m": []}}, "levels_m"),
         ({"bands": [1, 2]}, r"bands: expected 1 or 3 numbers from 1 on, got \[1, 2\]"),
+        ({"rpc_height_m": float("nan")}, "rpc_height_m: expected a number of metres, got nan"),
         ({"bands": [0]}, r"bands: expected 1 or 3 numbers from 1 on, got \[0\]"),
         ({"tiling": {"levels_m": [0.5], "tile_px": 144, "align_px": 16}}, "tiling.align_px: expected a multiple of 32"),
         ({"suppression": {"iou": 2.0, "containment": 0.5}}, "iou"),
@@ -67,6 +68,7 @@ def test_the_fingerprint_follows_what_shapes_the_result() -> None:
         dataclasses.replace(CONFIG, precision="bfloat16"),
         dataclasses.replace(CONFIG, tiling=dataclasses.replace(CONFIG.tiling, halo_px=32)),
         dataclasses.replace(CONFIG, bands=(5, 3, 2)),
+        dataclasses.replace(CONFIG, rpc_height_m=0.0),
         dataclasses.replace(CONFIG, suppression=dataclasses.replace(CONFIG.suppression, iou=0.4)),
     ]
     assert len({settings_id(config) for config in same}) == 1
