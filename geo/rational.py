@@ -1,4 +1,4 @@
-"""Rasters that lie by rational polynomial coefficients (RPCs): from place and height to a pixel, as GDAL does it."""
+"""Rasters that lie by rational polynomial coefficients (RPCs): by GDAL, from a place and its height to a pixel."""
 
 import math
 import warnings

@@ -55,7 +55,7 @@ def georef(tmp_path: Path) -> BaseGeoReference:
 
 
 def written_out(lonlat: FloatArray) -> FloatArray:
-    """The pixel of a place, by the definition (STDI-0002, appendix E): (0, 0) is the middle of the first pixel there."""
+    """The pixel of a place, by the definition (STDI-0002): there (0, 0) is the middle of the first pixel."""
     lon, lat = (lonlat[:, 0] - RPCS.long_off) / RPCS.long_scale, (lonlat[:, 1] - RPCS.lat_off) / RPCS.lat_scale
     up = np.full_like(lon, (GROUND_M - RPCS.height_off) / RPCS.height_scale)
     terms = np.column_stack([np.ones_like(lon), lon, lat, up, lon * lat, lon * up, lat * up, lon**2, lat**2, up**2])

@@ -50,7 +50,7 @@ def test_overrides_go_before_the_file(tmp_path: Path) -> None:
         ({"tiling": {"levels_m": [0.5], "halo": 3}}, "unknown key tiling.halo; known here: levels_m, tile_px"),
         ({"tiling": {"levels_m": []}}, "levels_m"),
         ({"bands": [1, 2]}, r"bands: expected 1 or 3 numbers from 1 on, got \[1, 2\]"),
-        ({"rpc_height_m": float("nan")}, "rpc_height_m: expected a number of metres, got nan"),
+        ({"rpc_height_m": "high"}, "rpc_height_m: expected a number"),
         ({"bands": [0]}, r"bands: expected 1 or 3 numbers from 1 on, got \[0\]"),
         ({"tiling": {"levels_m": [0.5], "tile_px": 144, "align_px": 16}}, "tiling.align_px: expected a multiple of 32"),
         ({"suppression": {"iou": 2.0, "containment": 0.5}}, "iou"),
@@ -80,3 +80,8 @@ def test_the_settings_of_the_project_fit() -> None:
     assert len(files) > 1
     for file in files:
         load_config(file)
+
+
+def test_a_height_is_a_number_of_metres() -> None:
+    with pytest.raises(ConfigError, match="rpc_height_m: expected a number of metres, got nan"):
+        dataclasses.replace(CONFIG, rpc_height_m=float("nan"))
