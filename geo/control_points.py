@@ -1,5 +1,6 @@
 """Rasters that lie by ground control points: pixels whose places on the map are known, and GDAL's way between them."""
 
+import atexit
 import math
 import warnings
 from dataclasses import dataclass
@@ -162,3 +163,7 @@ def _transformer(points: Points) -> Any:
     """
     gcps = [GroundControlPoint(row=y, col=x, x=column, y=row) for column, row, x, y in points]
     return GCPTransformer(gcps, tps=_bends(np.array(points)))
+
+
+# Left to the interpreter's last moments, rasterio's transformers complain on the way out.
+atexit.register(_transformer.cache_clear)

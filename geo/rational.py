@@ -1,5 +1,6 @@
 """Rasters that lie by rational polynomial coefficients (RPCs): by GDAL, from a place and its height to a pixel."""
 
+import atexit
 import math
 import warnings
 from dataclasses import dataclass
@@ -67,3 +68,7 @@ class RationalGeoReference(BaseGeoReference):
 def _transformer(coefficients: Coefficients) -> Any:
     # From a pixel to its place GDAL searches; it would stop as soon as it comes within a tenth of a pixel.
     return RPCTransformer(RPC.from_gdal(dict(coefficients)), RPC_PIXEL_ERROR_THRESHOLD=1e-6, RPC_MAX_ITERATIONS=50)
+
+
+# Left to the interpreter's last moments, rasterio's transformers complain on the way out.
+atexit.register(_transformer.cache_clear)

@@ -5,6 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
+import shapely
+from rasterio.control import GroundControlPoint
 
 from geo.errors import GeoreferenceError, RasterError, ResolutionError
 from geo.grid import plan_levels, plan_tiles
@@ -265,3 +268,25 @@ def test_a_coarser_scene_is_seen_on_the_levels_it_can_show(tmp_path: Path) -> No
         scene = opened(write_scene(tmp_path / "a.tif", AIRPLANES[:3], resolution=resolution))
         assert [level.resolution_m for level in scene.levels] == levels
         assert len(local.find_in(scene, CONFIG, FakePredictor(), IDENTITY).airplanes) == 3
+
+
+def test_airplanes_lie_where_ground_control_points_put_them(tmp_path: Path) -> None:
+    plain = write_scene(tmp_path / "plain.tif")
+    with rasterio.open(plain) as dataset:
+        pixels, affine, crs = dataset.read(), dataset.transform, dataset.crs
+    width, height = SIZE
+    corners = [(0, 0), (width, 0), (width, height), (0, height), (100, 50)]
+    points = [GroundControlPoint(row, column, *(affine @ (column, row))) for column, row in corners]
+    layout = {"driver": "GTiff", "width": width, "height": height, "count": len(pixels), "dtype": pixels.dtype}
+    with rasterio.open(tmp_path / "points.tif", "w", **layout) as dataset:
+        dataset.write(pixels)
+        dataset.gcps = (points, crs)
+    by_affine, by_points = (
+        local.find_in(opened(path), CONFIG, FakePredictor(), IDENTITY) for path in (plain, tmp_path / "points.tif")
+    )
+    assert by_points.entry.crs == by_affine.entry.crs == "EPSG:32632"
+    assert by_points.entry.km2 == pytest.approx(by_affine.entry.km2, rel=1e-5)
+    assert boxes(by_points.airplanes) == boxes(by_affine.airplanes)
+    for one, other in zip(by_points.airplanes, by_affine.airplanes, strict=True):
+        assert shapely.hausdorff_distance(one.geometry, other.geometry) < 1.5e-7
+        assert one.size_m == pytest.approx(other.size_m, abs=0.011)
