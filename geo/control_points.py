@@ -165,5 +165,5 @@ def _transformer(points: Points) -> Any:
     return GCPTransformer(gcps, tps=_bends(np.array(points)))
 
 
-# Left to the interpreter's last moments, rasterio's transformers complain on the way out.
+# Freed in the interpreter's last moments, rasterio's transformers raise what nothing can catch; pytest shows it.
 atexit.register(_transformer.cache_clear)
