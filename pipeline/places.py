@@ -12,6 +12,7 @@ from pathlib import Path
 
 from pystac.utils import make_absolute_href
 
+from geo.address import shown
 from pipeline.errors import InputError
 
 #: A server that says nothing for so long is taken to be down.
@@ -43,6 +44,19 @@ def identity(place: str) -> str:
     return urllib.parse.urldefrag(place).url if is_address(place) else os.path.realpath(place)
 
 
+def check_open(place: str) -> None:
+    """Refuses an address that holds a password: it would stand in every output.
+
+    Raises:
+        InputError: it does.
+    """
+    if shown(place) != place:
+        raise InputError(
+            f"{shown(place)}: expected an address without user and password, got one with them: "
+            "take them out, and set GDAL_HTTP_USERPWD=user:password in the environment"
+        )
+
+
 def read_text(place: str) -> tuple[str, str]:
     """Reads a small file of UTF-8 text.
 
@@ -53,8 +67,9 @@ def read_text(place: str) -> tuple[str, str]:
         The text, and the place where it was in the end: an address may lead to another one.
 
     Raises:
-        InputError: it cannot be read, or is no such text.
+        InputError: it cannot be read, is no such text, or its address holds a password.
     """
+    check_open(place)
     try:
         return _fetched(place) if is_address(place) else (Path(place).read_text(encoding="utf-8-sig"), place)
     except (OSError, ValueError, http.client.HTTPException) as error:

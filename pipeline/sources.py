@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pipeline import stac
 from pipeline.errors import InputError
-from pipeline.places import identity, is_address
+from pipeline.places import check_open, identity, is_address
 from pipeline.values import SceneSource
 
 #: What counts as a scene in a folder, where nobody names the files one by one.
@@ -44,6 +44,7 @@ def scene_sources(patterns: Iterable[str], asset: str | None = None) -> tuple[Sc
         for source in _expand(pattern, asset):
             check_text(source.uri)
             check_text(source.scene_id or "")
+            check_open(source.uri)
             place = identity(source.uri)
             by_place[place] = _told(by_place.get(place), source)
     if not by_place:
@@ -95,6 +96,7 @@ def _scenes(pattern: str, asset: str | None) -> list[SceneSource]:
 
 
 def _behind(address: str, asset: str | None) -> list[SceneSource]:
+    check_open(address)
     if not address.startswith(SCHEMES):
         raise InputError(
             f"{address}: expected an address of {', '.join(SCHEMES)}, got another: copy the scene to this machine first"

@@ -28,7 +28,7 @@ from model.predictor import Predictor
 from pipeline import entries, records
 from pipeline.agreement import check_agrees
 from pipeline.config import PipelineConfig
-from pipeline.places import is_address
+from pipeline.places import is_address, suffix
 from pipeline.records import Airplane
 from pipeline.values import (
     Block,
@@ -176,6 +176,8 @@ def _same(one: Scene, other: Scene) -> bool:
     if any(map(is_address, uris)):
         # To be sure would be to fetch both whole: the fingerprint's sample of all parts of the picture must do.
         return True
+    if any(suffix(uri) == ".vrt" for uri in uris):
+        return False  # the same words may mean other files: what they name is relative to where they stand
     try:
         return filecmp.cmp(*uris, shallow=False)
     except OSError:

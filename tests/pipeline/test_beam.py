@@ -85,7 +85,7 @@ def test_beam_keeps_to_an_area_as_one_process_does(sources: tuple[SceneSource, .
     corners = [[560_000 + x * 0.5, 5_940_000 - y * 0.5] for x, y in ((10, 10), (150, 20), (120, 320), (5, 310))]
     area = area_of([shapely.Polygon(corners)], CRS("EPSG:32632"))
     expected = [timeless(result) for result in local.find(sources[:4], CONFIG, FakePredictor(), IDENTITY, area)]
-    assert [len(result.airplanes) for result in expected] == [0, 2, 2, 0]  # the first is a copy of the second
+    assert [len(result.airplanes) for result in expected] == [0, 2, 2, 0]  # the first is a duplicate
     with beam.Pipeline(runner=FnApiRunner()) as graph:
         results = graph | beam.Create(sources[:4]) | transforms.FindAirplanes(CONFIG, FakePredictor, IDENTITY, area)
         assert_that(results | beam.Map(timeless), equal_to(expected))

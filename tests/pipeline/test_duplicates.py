@@ -5,6 +5,9 @@ import random
 from pathlib import Path
 
 import pytest
+import rasterio
+import rasterio.shutil
+from rasterio.vrt import WarpedVRT
 
 from model.predictor import FakePredictor
 from pipeline import local, steps
@@ -47,6 +50,15 @@ def test_another_picture_out_of_the_same_file_is_no_duplicate(tmp_path: Path) ->
     path, copy = (write_scene(tmp_path / name, bands=4) for name in ("a.tif", "b.tif"))
     assert named([*opened(path, bands=(3, 2, 1)), *opened(copy, bands=(4, 2, 1))]) == [("a", None), ("b", None)]
     assert named([*opened(path, bands=(3, 2, 1)), *opened(copy, bands=(3, 2, 1))]) == [("a", None), ("b", "a")]
+
+
+def test_a_vrt_is_looked_at_by_itself(tmp_path: Path) -> None:
+    for folder in (tmp_path / "x", tmp_path / "y"):
+        folder.mkdir()
+        write_scene(folder / "a.tif")
+        with rasterio.open(folder / "a.tif") as scene, WarpedVRT(scene) as same:
+            rasterio.shutil.copy(same, folder / "b.vrt", driver="VRT")
+    assert named(opened(tmp_path / "x" / "b.vrt", tmp_path / "y" / "b.vrt")) == [("b", None), ("b", None)]
 
 
 def test_a_scene_that_is_gone_is_left_to_be_found_out(tmp_path: Path) -> None:

@@ -91,6 +91,19 @@ def test_an_address_of_a_raster_is_taken_as_it_is(folder: Path) -> None:
     assert scene_uris([*places, f"{places[1]}#again"]) == places
 
 
+@pytest.mark.parametrize("name", ["a.tif", "i.json"])
+def test_a_password_is_refused_before_it_gets_anywhere(folder: Path, name: str) -> None:
+    write(folder / "i.json", item(assets={"data": asset("https://me:secret@example.com/a.tif")}))
+    write(folder / "c.json", catalog(("item", "http://me:secret@example.com/i.json")))
+    (folder / "list.txt").write_text(f"https://me:secret@example.com/{name}")
+    for pattern in (f"https://me:secret@example.com/{name}", "list.txt", "i.json", "c.json"):
+        with pytest.raises(
+            InputError, match=r"//\*\*\*@example.com/.*without user and password.*GDAL_HTTP_USERPWD"
+        ) as caught:
+            scene_uris([pattern])
+        assert "secret" not in str(caught.value)
+
+
 # STAC, in whatever way it is named.
 
 
