@@ -23,8 +23,9 @@ from pipeline.engine import describe_model, load_model
 from pipeline.ledger import Ledger, SceneEntry, read_ledger
 from pipeline.sinks.geojson import read_geojson
 from pipeline.values import SceneSource
+from tests.geo.range_server import serving
 from tests.pipeline.scenes import AIRPLANES, CONFIG, SIZE, write_damaged_scene, write_scene
-from tests.pipeline.stac_files import TAKEN, asset, item, items, write
+from tests.pipeline.stac_files import TAKEN, asset, catalog, item, items, write
 
 
 @dataclasses.dataclass
@@ -356,6 +357,23 @@ def test_a_stac_item_is_found_by_what_it_tells(desk: Desk) -> None:
     assert desk.entry("items/../a.tif").acquired_at == TAKEN
     desk.run(inputs=("a.tif",))
     assert {one.detection_id for one in read_geojson(Path("x.geojson"))} == plain
+
+
+def test_a_catalog_on_the_web_is_looked_at_where_it_is_and_its_copies_once(desk: Desk) -> None:
+    files = {
+        "/c/catalog.json": write(desk.folder / "catalog.json", catalog(("item", "./a.json"), ("item", "./b.json"))),
+        "/c/a.json": write(desk.folder / "a.json", item("A", assets={"data": asset("../a.tif")})),
+        "/c/b.json": write(desk.folder / "b.json", item("B", assets={"data": asset("../b.tif")})),
+        **dict.fromkeys(("/a.tif", "/b.tif"), desk.folder / "a.tif"),
+    }
+    with serving() as server:
+        server.files |= files
+        status, lines = desk.run(inputs=(f"{server.address}/c/catalog.json",))
+        first, second = (f"{server.address}/{name}.tif" for name in "ab")
+    assert status == 0
+    assert {(one.scene_uri, one.scene_id) for one in read_geojson(Path("x.geojson"))} == {(first, "A")}
+    assert (desk.entry(second).status, desk.entry(second).duplicate_of) == ("duplicate", first)
+    assert lines[0] == f"duplicate: {second}: the same as {first}, looked at once"
 
 
 def test_a_stac_item_that_contradicts_its_raster_is_named_and_the_others_go_on(desk: Desk) -> None:
