@@ -118,7 +118,7 @@ def _opened(uri: str, **options: str) -> Iterator[Any]:
     try:
         with rasterio.Env(**gdal_options(uri)):
             dataset = rasterio.open(name, **options)
-    except RasterioError as error:
+    except (RasterioError, UnicodeDecodeError) as error:  # the latter where the CRS is no text
         if is_address(uri):
             look_up(uri)  # tells it better than GDAL, where the address is what is wrong
         raise RasterError(
@@ -211,8 +211,9 @@ class RasterReader:
             self._bands = list(self._rendition.bands)
             self._dtype = np.dtype(dataset.dtypes[self._bands[0] - 1])
             self._marked = any(MaskFlags.all_valid not in dataset.mask_flag_enums[band - 1] for band in self._bands)
-            # (decimation as GDAL rounds it, position), coarsest first.
-            self._overviews = sorted(((factor, n) for n, factor in enumerate(dataset.overviews(1))), reverse=True)
+            # (decimation as GDAL rounds it, position), coarsest first; 0 and 1 are those of damaged files.
+            factors = enumerate(dataset.overviews(1))
+            self._overviews = sorted(((factor, n) for n, factor in factors if factor > 1), reverse=True)
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -72,7 +72,7 @@ def _valid_values(pixels: NDArray[Any], masks: NDArray[np.uint8], collar: bool) 
 def _sample(dataset: Any, bands: tuple[int, ...]) -> Iterator[tuple[NDArray[Any], NDArray[np.uint8]]]:
     """Yields pixels and masks, (bands, height, width) each: an overview, or patches of the scene."""
     sides = max(dataset.width, dataset.height)
-    factors = [factor for factor in dataset.overviews(bands[0]) if sides / factor >= _SAMPLE_PX]
+    factors = [factor for factor in dataset.overviews(bands[0]) if factor > 1 and sides / factor >= _SAMPLE_PX]
     if factors and sides / max(factors) < 8 * _SAMPLE_PX:
         shape = tuple(-(-side // max(factors)) for side in dataset.shape)
         if (overview := _looked_at(dataset, bands, out_shape=(len(bands), *shape))) is not None:
