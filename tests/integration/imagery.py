@@ -19,7 +19,9 @@ import rasterio.shutil
 from affine import Affine
 from numpy.typing import NDArray
 from pyproj import CRS, Geod, Transformer
+from rasterio.control import GroundControlPoint
 from rasterio.enums import ColorInterp, Resampling
+from rasterio.rpc import RPC
 from rasterio.warp import calculate_default_transform, reproject
 
 from geo import render
@@ -255,6 +257,44 @@ def four_files(folder: Path, base: Plain) -> Made:
     return Made(folder / "scene.vrt", by_affine(base.affine, base.crs))
 
 
+def by_control_points(*lines: float) -> Callable[[Path, Plain], Made]:
+    """No affine, but points where these lines across and down the scene (shares of its side) cross."""
+
+    def made(folder: Path, base: Plain) -> Made:
+        path = write(folder / "scene.tif", base.pixels, None, None)
+        places = [(x * SIZE, y * SIZE) for x in lines for y in lines]
+        points = [GroundControlPoint(y, x, *(base.affine @ (x, y))) for x, y in places]
+        with rasterio.open(path, "r+") as dataset:
+            dataset.gcps = (points, rasterio.crs.CRS.from_string(base.crs))
+        return Made(path, by_affine(base.affine, base.crs))
+
+    return made
+
+
+def by_rpcs(folder: Path, base: Plain) -> Made:
+    """No affine, but RPCs that are fitted to it; they count from the middle of the first pixel."""
+    lonlat = by_affine(base.affine, base.crs)
+    side = np.linspace(0, SIZE, 9)
+    xy = np.array([(x, y) for x in side for y in side])
+    places = lonlat(xy)
+    middle, half = places.mean(axis=0), np.ptp(places, axis=0) / 2
+    lon, lat = ((places - middle) / half).T
+    # The terms of a numerator in their order: 1, longitude, latitude, height, ... ; the ground is flat at height 0.
+    terms = {0: np.ones_like(lon), 1: lon, 2: lat, 4: lon * lat, 7: lon**2, 8: lat**2}
+    terms |= {11: lon**3, 12: lon * lat**2, 14: lon**2 * lat, 15: lat**3}
+    numerators = []
+    for values in ((xy - 0.5 - SIZE / 2) / (SIZE / 2)).T:
+        fitted = np.linalg.lstsq(np.column_stack(list(terms.values())), values, rcond=None)[0]
+        numerators.append([dict(zip(terms, fitted.tolist(), strict=True)).get(place, 0.0) for place in range(20)])
+    one = [1.0] + [0.0] * 19
+    scale = {"line_off": SIZE / 2, "samp_off": SIZE / 2, "line_scale": SIZE / 2, "samp_scale": SIZE / 2}
+    ground = {"long_off": middle[0], "lat_off": middle[1], "long_scale": half[0], "lat_scale": half[1]}
+    ratios = {"samp_num_coeff": numerators[0], "line_num_coeff": numerators[1], "samp_den_coeff": one}
+    rpcs = RPC(**ratios, line_den_coeff=one, **scale, **ground, height_off=0.0, height_scale=500.0)
+    path = write(folder / "scene.tif", base.pixels, None, None, rpcs=rpcs)
+    return Made(path, lonlat, {"rpc_height_m": 0.0})
+
+
 def identity(pixels: ImageArray) -> ImageArray:
     return pixels
 
@@ -293,6 +333,9 @@ CASES = (
     Case("sheared", on_grid(Affine.shear(8, 0) @ Affine.scale(0.5, -0.5), (1500, 1300)), **RESAMPLED),
     Case("pixels of 0.4 by 0.6 m", on_grid(Affine.scale(0.4, -0.6), (1625, 1084)), **RESAMPLED),
     Case("PixelIsPoint", is_point),
+    Case("25 ground control points, thin plate", by_control_points(0, 0.2, 0.5, 0.7, 1)),
+    Case("4 ground control points, polynomial", by_control_points(0, 1)),
+    Case("RPCs, rpc_height_m: 0", by_rpcs),
     Case("degrees (EPSG:4326)", on_map("EPSG:4326"), **RESAMPLED),
     Case("Web Mercator", on_map("EPSG:3857"), **RESAMPLED),
     Case("polar stereographic", on_map("EPSG:3995"), **TURNED),
