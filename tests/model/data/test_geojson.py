@@ -278,7 +278,8 @@ def test_what_else_lies_in_the_folder_does_no_harm(tmp_path: Path) -> None:
 
 
 def test_grey_and_multispectral_scenes_are_read_as_the_pipeline_reads_them(tmp_path: Path) -> None:
-    bands: NDArray[np.uint8] = np.random.default_rng(1).integers(0, 255, (HEIGHT, WIDTH, 5), dtype=np.uint8)
+    # From 1 on: GDAL takes the last band of four for alpha, and 0 there would be missing.
+    bands: NDArray[np.uint8] = np.random.default_rng(1).integers(1, 255, (HEIGHT, WIDTH, 5), dtype=np.uint8)
     for name, pixels in (("four", bands[..., :4]), ("grey", bands[..., :1]), ("five", bands)):
         write_tiff(tmp_path / f"{name}.tif", pixels)
     georef = GeoReference(AFFINE, CRS.from_user_input(UTM))
