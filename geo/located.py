@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 from pyproj import CRS
-from pyproj.exceptions import CRSError
+from pyproj.exceptions import ProjError
 
 from geo.address import is_address
 from geo.control_points import ControlPointGeoReference
@@ -33,7 +33,7 @@ def located(dataset: Any, uri: str, height_m: float | None = None) -> tuple[Base
         georef = _georeference(dataset, uri, height_m)
         georef.pixel_to_lonlat(np.array([[0.0, 0.0], [width, 0], [width, height], [0, height]]))
         return georef, georef.ground_resolution_m(width / 2, height / 2)
-    except CRSError as error:
+    except ProjError as error:
         raise GeoreferenceError(
             f"{uri}: expected a CRS that PROJ knows, got {str(error).splitlines()[0]}: "
             "write the right one, e.g. with gdal_edit.py -a_srs EPSG:32632"

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 os.environ.setdefault("GDAL_CACHEMAX", "256")
 
 import rasterio
+from rasterio._err import CPLE_BaseError
 from rasterio.enums import MaskFlags, Resampling
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
@@ -35,6 +36,10 @@ from geo.types import ImageArray, Window
 # A missing georeference is an error of its own here.
 warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
 
+# What rasterio lets through as GDAL has it, where a file is asked for what only its damaged parts tell: its CRS, which
+# may be no text, or its points.
+_LATE_ERRORS = (CPLE_BaseError, UnicodeDecodeError)
+_GDAL_ERRORS = (RasterioError, *_LATE_ERRORS)
 # The fingerprint looks at this many patches along each axis, the corners among them; where a server says which version
 # of a file it has, the corners are enough to find one that is cut off.
 _PATCHES, _CORNERS, _PATCH_PX = 5, 2, 64
@@ -118,15 +123,22 @@ def _opened(uri: str, **options: str) -> Iterator[Any]:
     try:
         with rasterio.Env(**gdal_options(uri)):
             dataset = rasterio.open(name, **options)
-    except (RasterioError, UnicodeDecodeError) as error:  # the latter where the CRS is no text
+    except _GDAL_ERRORS as error:
         if is_address(uri):
             look_up(uri)  # tells it better than GDAL, where the address is what is wrong
-        raise RasterError(
-            f"{uri}: expected a raster such as GeoTIFF, got a file that GDAL cannot open ({_cause(error)}): "
-            "it is no raster or it is cut off; fetch or write it again"
-        ) from error
+        raise _unopened(uri, error) from error
     with dataset:
-        yield dataset
+        try:
+            yield dataset
+        except _LATE_ERRORS as error:
+            raise _unopened(uri, error) from error
+
+
+def _unopened(uri: str, error: BaseException) -> RasterError:
+    return RasterError(
+        f"{uri}: expected a raster such as GeoTIFF, got a file that GDAL cannot open ({_cause(error)}): "
+        "it is no raster or it is cut off; fetch or write it again"
+    )
 
 
 def _cause(error: BaseException) -> str:
@@ -175,7 +187,7 @@ def _reading(uri: str, window: Window) -> Iterator[None]:
     """Makes a failed read of scene pixels a RasterError."""
     try:
         yield
-    except RasterioError as error:
+    except _GDAL_ERRORS as error:
         remedy = (
             "the connection failed, or the file is damaged; try again, or copy it to this machine first"
             if is_address(uri)
