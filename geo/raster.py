@@ -5,7 +5,6 @@ itself, GDAL may choose an overview coarser than the level asked for, and loses 
 """
 
 import hashlib
-import math
 import os
 import warnings
 from collections.abc import Iterator
@@ -41,11 +40,6 @@ warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
 # may be no text, or its points.
 _LATE_ERRORS = (CPLE_BaseError, UnicodeDecodeError)
 _GDAL_ERRORS = (RasterioError, *_LATE_ERRORS)
-# Overviews fill the scene, each pixel of them as many pixels of it. Not so those inside of a JPEG or a JPEG 2000 file:
-# each is twice as coarse as the one before, so that the last column of an odd number reaches beyond the scene. And in
-# JPEG 2000 a pixel stands for the first of two, not for both: the picture lies, in the end, this share of a pixel to
-# the right.
-_EXACT_HALVES = {"JPEG": 0.0, "JP2": 0.5}
 # The fingerprint looks at this many patches along each axis, the corners among them; where a server says which version
 # of a file it has, the corners are enough to find one that is cut off.
 _PATCHES, _CORNERS, _PATCH_PX = 5, 2, 64
@@ -226,7 +220,6 @@ class RasterReader:
         with _opened(self._uri) as dataset:
             with _fitting(self._uri):
                 self._rendition = self._told or rendition_of(dataset, None)
-            self._driver, self._width = dataset.driver, dataset.width
             self._bands = list(self._rendition.bands)
             self._dtype = np.dtype(dataset.dtypes[self._bands[0] - 1])
             self._marked = any(MaskFlags.all_valid not in dataset.mask_flag_enums[band - 1] for band in self._bands)
@@ -339,9 +332,9 @@ class RasterReader:
 
     def _read(self, read: Any, dataset: Any, window: Window, level: Level, out: NDArray[Any]) -> NDArray[Any]:
         """Calls `dataset.read` or `dataset.read_masks` for a window of the level into `out`, (bands, height, width)."""
-        by_x, by_y, off = self._place(dataset, level)
-        left, right = (min(_snapped(col * by_x + off), dataset.width) for col in (window.col, window.right))
-        top, bottom = (min(_snapped(row * by_y + off), dataset.height) for row in (window.row, window.bottom))
+        by_x, by_y = dataset.width / level.width, dataset.height / level.height
+        left, right = _snapped(window.col * by_x), _snapped(window.right * by_x)
+        top, bottom = _snapped(window.row * by_y), _snapped(window.bottom * by_y)
         with _reading(self._uri, _scene_window(window, level)):
             read(
                 self._bands,
@@ -350,15 +343,6 @@ class RasterReader:
                 resampling=Resampling.bilinear if min(by_x, by_y) < 1 else Resampling.average,
             )
         return out
-
-    def _place(self, dataset: Any, level: Level) -> tuple[float, float, float]:
-        """Returns columns and rows of an overview, or of the scene, per level pixel, and where 0 comes to lie."""
-        codec = next((codec for codec in _EXACT_HALVES if self._driver.startswith(codec)), None)
-        halvings = round(math.log2(self._width / dataset.width))
-        if codec is None or not halvings:
-            return dataset.width / level.width, dataset.height / level.height, 0.0
-        factor = 2.0**halvings
-        return level.scale_x / factor, level.scale_y / factor, _EXACT_HALVES[codec] * (1 - 1 / factor)
 
     def _dataset(self, level: Level) -> Any:
         """Returns the coarsest overview whose pixels are not coarser than the level's, or the scene itself."""

@@ -148,7 +148,7 @@ FORMATS = {
     "JPEG 2000 in tiles": Format(
         _copied("scene.jp2", "JP2OpenJPEG", REVERSIBLE="YES", QUALITY="100", BLOCKXSIZE=256, BLOCKYSIZE=256),
         half=(60, 1),
-        shift=0.15,
+        shift=0.55,
     ),
     "NITF": Format(_copied("scene.ntf", "NITF")),
     "NITF in blocks": Format(_copied("scene.ntf", "NITF", BLOCKXSIZE=128, BLOCKYSIZE=128)),
@@ -158,9 +158,9 @@ FORMATS = {
     "PNG, world file and .prj": Format(_picture("scene.png", _world_and_prj)),
     "PNG, world file and .aux.xml": Format(_picture("scene.png", _world_and_aux)),
     "PNG and .aux.xml": Format(_picture("scene.png", _aux_alone)),
-    "JPEG, world file and .prj": Format(_picture("scene.jpg", _world_and_prj, quality=90), **{**JPEG, "shift": 0.15}),
+    "JPEG, world file and .prj": Format(_picture("scene.jpg", _world_and_prj, quality=90), **{**JPEG, "shift": 0.55}),
     "JPEG, world file and .aux.xml": Format(
-        _picture("scene.jpg", _world_and_aux, quality=90), **{**JPEG, "shift": 0.15}
+        _picture("scene.jpg", _world_and_aux, quality=90), **{**JPEG, "shift": 0.55}
     ),
 }
 formats = pytest.mark.parametrize("case", FORMATS.values(), ids=FORMATS.keys())
