@@ -48,6 +48,7 @@ DEVELOPMENT = [
     "mypy",  # strict types
     "psutil",  # memory in `make bench`
     "pytest",  # the tests
+    "pytest-xdist",  # two of them at a time
     "ruff",  # formatter and linter
     "setuptools",  # installs the project itself, without a network
     "tensorboard",  # shows what a training has written for it
