@@ -6,7 +6,7 @@ from typing import Any
 import tensorflow as tf
 
 from geo.types import ImageArray
-from model.exporting.graph import PIXELS, run_graph
+from model.exporting.graph import BOXES, PIXELS, SCORES
 from model.exporting.ways import Outputs, Way
 
 
@@ -17,12 +17,14 @@ def write(graph: Any, file: Path) -> None:
 
 def read(file: Path) -> Way:
     """The detector in a file that `write` has written."""
-    graph = tf.compat.v1.GraphDef.FromString(file.read_bytes())
-    spec = tf.TensorSpec((None, None, None, 3), tf.uint8, PIXELS)
-    run = tf.function(lambda pixels: run_graph(graph, pixels), [spec])
+    with tf.Graph().as_default() as graph:
+        tf.graph_util.import_graph_def(tf.compat.v1.GraphDef.FromString(file.read_bytes()), name="")
+    # Not a `tf.function`: the functions within the graph would be known to the whole process by their names, which
+    # they share with those of the model that was exported, and gone as soon as that is.
+    session = tf.compat.v1.Session(graph=graph)
 
     def detect(images: ImageArray) -> Outputs:
-        boxes, scores = run(tf.constant(images))
-        return boxes.numpy(), scores.numpy()
+        boxes, scores = session.run([f"{BOXES}:0", f"{SCORES}:0"], {f"{PIXELS}:0": images})
+        return boxes, scores
 
     return Way("frozen_graph", detect)
