@@ -9,7 +9,7 @@ import numpy as np
 from geo.address import gdal_name, is_address
 from geo.errors import RasterError
 from geo.georef import GeoReference
-from geo.raster import SceneHeader
+from geo.header import SceneHeader
 from geo.types import FloatArray, Window
 
 # Whoever cuts a delivery into files rounds their corners; by more than this, pixels, they are not of one grid.

@@ -1,202 +1,29 @@
-"""The only place that reads rasters: headers, tiles through overviews, small pictures.
+"""The only place that reads the pixels of scenes: tiles through overviews, small pictures.
 
 No scene is ever read whole. Each read names the overview it uses and its exact, fractional window there: left to
 itself, GDAL may choose an overview coarser than the level asked for, and loses fractions of a pixel on the way.
 """
 
-import hashlib
-import os
-import warnings
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from pathlib import Path
+import math
+from contextlib import ExitStack
 from typing import Any, Self
 
 import numpy as np
+import rasterio.windows
 from numpy.typing import NDArray
-
-# GDAL's block cache in MB, for the whole process; by default it is a share of the machine's memory. An environment
-# variable, because rasterio.Env would reset it at its end.
-os.environ.setdefault("GDAL_CACHEMAX", "256")
-
-import rasterio
-from rasterio._err import CPLE_BaseError
 from rasterio.enums import MaskFlags, Resampling
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
-from geo.address import gdal_name, gdal_options, is_address, look_up
-from geo.errors import RasterError
-from geo.georef import BaseGeoReference
 from geo.grid import Level, Tile
-from geo.located import crs_wkt, located, placement
-from geo.rendition import Rendition, bands_of, rendition_of
+from geo.header import read_size
+from geo.opening import fitting, opened, reading
+from geo.rendition import Rendition, rendition_of
 from geo.types import ImageArray, Window
 
-# A missing georeference is an error of its own here.
-warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
-
-# What rasterio lets through as GDAL has it, where a file is asked for what only its damaged parts tell: its CRS, which
-# may be no text, or its points.
-_LATE_ERRORS = (CPLE_BaseError, UnicodeDecodeError)
-_GDAL_ERRORS = (RasterioError, *_LATE_ERRORS)
-# The fingerprint looks at this many patches along each axis, the corners among them; where a server says which version
-# of a file it has, the corners are enough to find one that is cut off.
-_PATCHES, _CORNERS, _PATCH_PX = 5, 2, 64
-
-
-@dataclass(frozen=True, slots=True)
-class SceneHeader:
-    """What is known of a scene before it is looked at.
-
-    Args:
-        uri: The file, or its address.
-        width: Columns.
-        height: Rows.
-        bands: Bands of the file.
-        dtype: NumPy's name of the pixel type.
-        georef: Where it lies; None for a plain image whose resolution was given.
-        resolution_m: Metres on the ground per pixel at the centre, along columns and along rows.
-        scene_id: 16 hexadecimal digits, the fingerprint of size, header and a fixed sample of pixels; of a file at an
-            address, of the version too that its server names.
-        rendition: How its values become red, green and blue of 8 bits, the same for every tile.
-    """
-
-    uri: str
-    width: int
-    height: int
-    bands: int
-    dtype: str
-    georef: BaseGeoReference | None
-    resolution_m: tuple[float, float]
-    scene_id: str
-    rendition: Rendition
-
-
-def read_header(
-    uri: str,
-    resolution_m: float | None = None,
-    bands: tuple[int, ...] | None = None,
-    height_m: float | None = None,
-) -> SceneHeader:
-    """Reads what the plan of a scene needs, and finds most damage before any work starts.
-
-    Args:
-        uri: A raster file, or its address: https://, http:// or gs://, of which only parts are read.
-        resolution_m: For a plain image, metres on the ground per pixel; a georeference is then not looked for.
-        bands: Which bands are red, green and blue, or which one is grey, counted from 1; None to go by what the file
-            calls them, else to take the first.
-        height_m: For a raster with RPCs, the height of the ground, metres above the WGS84 ellipsoid.
-
-    Raises:
-        RasterError: The file is missing, no raster, cut off, or its bands do not fit; or its server does not give it.
-        GeoreferenceError: It does not say, or not soundly, where on the Earth it lies.
-    """
-    with _opened(uri) as dataset:
-        with _fitting(uri):
-            bands = bands_of(dataset, bands)
-        if resolution_m is None:
-            georef, metres = located(dataset, uri, height_m)
-        else:
-            georef, metres = None, (resolution_m, resolution_m)
-        scene_id = _fingerprint(dataset, uri)
-        rendition = rendition_of(dataset, bands)  # passes over what cannot be read, so it comes after the fingerprint
-        return SceneHeader(
-            uri=uri,
-            width=dataset.width,
-            height=dataset.height,
-            bands=dataset.count,
-            dtype=dataset.dtypes[bands[0] - 1],
-            georef=georef,
-            resolution_m=metres,
-            scene_id=scene_id,
-            rendition=rendition,
-        )
-
-
-@contextmanager
-def _opened(uri: str, **options: str) -> Iterator[Any]:
-    """Opens a raster; what GDAL cannot open is a RasterError, and so is what only GDAL has a name for (/vsizip/...)."""
-    name = gdal_name(uri)
-    if not is_address(uri) and not Path(uri).exists():
-        raise RasterError(f"{uri}: expected a raster, got no such file: check the path")
-    try:
-        with rasterio.Env(**gdal_options(uri)):
-            dataset = rasterio.open(name, **options)
-    except _GDAL_ERRORS as error:
-        if is_address(uri):
-            look_up(uri)  # tells it better than GDAL, where the address is what is wrong
-        raise _unopened(uri, error) from error
-    with dataset:
-        try:
-            yield dataset
-        except _LATE_ERRORS as error:
-            raise _unopened(uri, error) from error
-
-
-def _unopened(uri: str, error: BaseException) -> RasterError:
-    return RasterError(
-        f"{uri}: expected a raster such as GeoTIFF, got a file that GDAL cannot open ({_cause(error)}): "
-        "it is no raster or it is cut off; fetch or write it again"
-    )
-
-
-def _cause(error: BaseException) -> str:
-    """Returns the first line of what GDAL said."""
-    return str(error.__cause__ or error).partition("\n")[0]
-
-
-@contextmanager
-def _fitting(uri: str) -> Iterator[None]:
-    """Names the file in what is said of its bands."""
-    try:
-        yield
-    except RasterError as error:
-        raise RasterError(f"{uri}: {error}") from error
-
-
-def _fingerprint(dataset: Any, uri: str) -> str:
-    """Returns 16 hexadecimal digits; reading the sample also finds most files that are cut off."""
-    remote = look_up(uri) if is_address(uri) else None
-    size = remote.size if remote else Path(uri).stat().st_size
-    digest = hashlib.sha256(repr((size, dataset.shape, dataset.count, dataset.dtypes)).encode())
-    digest.update(repr((tuple(dataset.transform), crs_wkt(dataset, uri))).encode())
-    digest.update(placement(dataset).encode())
-    if remote and remote.version:
-        digest.update(remote.version.encode())
-    count = _CORNERS if remote and remote.version else _PATCHES
-    columns, rows = (_patches(length, count) for length in (dataset.width, dataset.height))
-    for row in rows:
-        for col in columns:
-            window = Window(col, row, min(_PATCH_PX, dataset.width), min(_PATCH_PX, dataset.height))
-            with _reading(uri, window):
-                pixels = dataset.read(
-                    window=rasterio.windows.Window(window.col, window.row, window.width, window.height)
-                )
-            digest.update(pixels.tobytes())
-    return digest.hexdigest()[:16]
-
-
-def _patches(length: int, count: int) -> list[int]:
-    """Returns where the fingerprint's patches start along one axis."""
-    return [int(start) for start in np.linspace(0, max(0, length - _PATCH_PX), count)]
-
-
-@contextmanager
-def _reading(uri: str, window: Window) -> Iterator[None]:
-    """Makes a failed read of scene pixels a RasterError."""
-    try:
-        yield
-    except _GDAL_ERRORS as error:
-        remedy = (
-            "the connection failed, or the file is damaged; try again, or copy it to this machine first"
-            if is_address(uri)
-            else "the file is damaged or cut off; fetch or write it again"
-        )
-        raise RasterError(
-            f"{uri}: expected pixels in columns {window.col} to {window.right}, rows {window.row} to {window.bottom}, "
-            f"got a read error ({_cause(error)}): {remedy}"
-        ) from error
+# Overviews fill the scene, each pixel of them as many pixels of it. Not so those inside of a JPEG or a JPEG 2000 file:
+# each is twice as coarse as the one before, so that the last column of an odd number reaches beyond the scene. And in
+# JPEG 2000 a pixel stands for the first of two, not for both: the picture lies, in the end, this share of a pixel to
+# the right and below.
+_EXACT_HALVES = {"JPEG": 0.0, "JP2": 0.5}
 
 
 class RasterReader:
@@ -217,9 +44,10 @@ class RasterReader:
         self._datasets: dict[str, Any] = {}
 
     def __enter__(self) -> Self:
-        with _opened(self._uri) as dataset:
-            with _fitting(self._uri):
+        with opened(self._uri) as dataset:
+            with fitting(self._uri):
                 self._rendition = self._told or rendition_of(dataset, None)
+            self._driver, self._width = dataset.driver, dataset.width
             self._bands = list(self._rendition.bands)
             self._dtype = np.dtype(dataset.dtypes[self._bands[0] - 1])
             self._marked = any(MaskFlags.all_valid not in dataset.mask_flag_enums[band - 1] for band in self._bands)
@@ -332,17 +160,28 @@ class RasterReader:
 
     def _read(self, read: Any, dataset: Any, window: Window, level: Level, out: NDArray[Any]) -> NDArray[Any]:
         """Calls `dataset.read` or `dataset.read_masks` for a window of the level into `out`, (bands, height, width)."""
-        by_x, by_y = dataset.width / level.width, dataset.height / level.height
-        left, right = _snapped(window.col * by_x), _snapped(window.right * by_x)
-        top, bottom = _snapped(window.row * by_y), _snapped(window.bottom * by_y)
-        with _reading(self._uri, _scene_window(window, level)):
+        by_x, by_y, off = self._place(dataset, level)
+        left, cols = _span(window.col, window.width, by_x, off, dataset.width)
+        top, rows = _span(window.row, window.height, by_y, off, dataset.height)
+        with reading(self._uri, _scene_window(window, level)):
             read(
                 self._bands,
-                window=rasterio.windows.Window(left, top, right - left, bottom - top),
-                out=out,
+                window=rasterio.windows.Window(left, top, _snapped(cols * by_x), _snapped(rows * by_y)),
+                out=out[:, :rows, :cols],
                 resampling=Resampling.bilinear if min(by_x, by_y) < 1 else Resampling.average,
             )
+        out[:, rows:] = out[:, rows - 1 : rows]
+        out[:, :, cols:] = out[:, :, cols - 1 : cols]
         return out
+
+    def _place(self, dataset: Any, level: Level) -> tuple[float, float, float]:
+        """Returns columns and rows of an overview, or of the scene, per level pixel, and where 0 comes to lie."""
+        codec = next((codec for codec in _EXACT_HALVES if self._driver.startswith(codec)), None)
+        halvings = round(math.log2(self._width / dataset.width))
+        if codec is None or not halvings:
+            return dataset.width / level.width, dataset.height / level.height, 0.0
+        factor = 2.0**halvings
+        return level.scale_x / factor, level.scale_y / factor, _EXACT_HALVES[codec] * (1 - 1 / factor)
 
     def _dataset(self, level: Level) -> Any:
         """Returns the coarsest overview whose pixels are not coarser than the level's, or the scene itself."""
@@ -356,13 +195,28 @@ class RasterReader:
     def _opened_once(self, overview: str) -> Any:
         """Opens one overview alone, or the scene without any ("NONE"), so that GDAL has nothing to choose from."""
         if overview not in self._datasets:
-            self._datasets[overview] = self._stack.enter_context(_opened(self._uri, overview_level=overview))
+            self._datasets[overview] = self._stack.enter_context(opened(self._uri, overview_level=overview))
         return self._datasets[overview]
 
 
 def _inside(tile: Tile) -> Window:
     """Returns the part of a tile's window that lies in its level."""
     return tile.window.intersection(Window(0, 0, tile.level.width, tile.level.height))
+
+
+def _span(start: int, length: int, by: float, off: float, end: int) -> tuple[float, int]:
+    """Returns where a window begins along one axis of an overview, and how many of its pixels lie in it: one at least.
+
+    Args:
+        start: Of the window, pixels of the level.
+        length: Of the window, pixels of the level.
+        by: Pixels of the overview per pixel of the level.
+        off: Where the level begins, pixels of the overview.
+        end: Pixels of the overview.
+    """
+    first = _snapped(start * by + off)
+    count = math.floor(_snapped((end - first) / by))
+    return (first, min(length, count)) if count > 0 else (end - by, 1)
 
 
 def _snapped(value: float) -> float:
@@ -389,7 +243,7 @@ def read_overview(uri: str, max_px: int, bands: tuple[int, ...] | None = None) -
     Raises:
         RasterError: The file cannot be read.
     """
-    with _opened(uri) as dataset, _fitting(uri):
+    with opened(uri) as dataset, fitting(uri):
         size = (dataset.width, dataset.height)
         rendition = rendition_of(dataset, bands)
     shrink = max(1.0, max(size) / max_px)
@@ -397,18 +251,6 @@ def read_overview(uri: str, max_px: int, bands: tuple[int, ...] | None = None) -
     level = Level(float("nan"), width, height, size[0] / width, size[1] / height)
     with RasterReader(uri, rendition) as reader:
         return reader.read_window(Window(0, 0, width, height), level)
-
-
-def read_size(uri: str) -> tuple[int, int]:
-    """Returns columns and rows of a picture, georeferenced or not; looks at its header alone.
-
-    Raises:
-        RasterError: The file is missing, no raster, or its bands do not fit.
-    """
-    with _opened(uri) as dataset:
-        with _fitting(uri):
-            bands_of(dataset, None)
-        return dataset.width, dataset.height
 
 
 def read_picture(uri: str) -> ImageArray:

@@ -10,7 +10,8 @@ import numpy as np
 from geo.boxes import Suppression, merge_levels
 from geo.errors import ConfigError
 from geo.grid import Tile, Tiling, plan_levels, plan_tiles, scene_detections
-from geo.raster import RasterReader, SceneHeader
+from geo.header import SceneHeader
+from geo.raster import RasterReader
 from geo.types import Detections, ImageArray
 from model.predictor import INPUT_MULTIPLE, Predictor
 

@@ -9,7 +9,7 @@ from pyproj.exceptions import ProjError
 
 from geo.errors import FinderError, GeoreferenceError
 from geo.georef import BaseGeoReference, GeoReference
-from geo.raster import SceneHeader
+from geo.header import SceneHeader
 from geo.types import FloatArray
 from pipeline.values import SceneSource
 

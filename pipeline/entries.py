@@ -10,7 +10,7 @@ from pyproj import CRS
 
 from geo.area import tiles_in
 from geo.grid import Tile, Tiling, plan_tiles
-from geo.raster import SceneHeader
+from geo.header import SceneHeader
 from pipeline.ledger import PartFailure, SceneEntry, Status
 from pipeline.values import Duplicate, Scene, SceneFailure, SceneSource, TileOutcome, TileStatus
 

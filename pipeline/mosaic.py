@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from geo.header import read_header
 from geo.mosaic import mosaic_vrt
-from geo.raster import read_header
 from pipeline.agreement import check_agrees
 from pipeline.config import PipelineConfig
 from pipeline.sinks.whole import write_whole

@@ -20,8 +20,9 @@ from geo.area import Area, Polygons, core_mask, in_area
 from geo.boxes import Suppression, merge_levels
 from geo.errors import FinderError, GeoreferenceError
 from geo.grid import Tile, Tiling, plan_levels
+from geo.header import SceneHeader, read_header
 from geo.polygons import ground_polygon, size_m
-from geo.raster import RasterReader, SceneHeader, read_header
+from geo.raster import RasterReader
 from geo.types import Detections, FloatArray
 from model import scan
 from model.predictor import Predictor

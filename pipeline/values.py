@@ -8,7 +8,7 @@ from typing import Literal
 from geo.area import Polygons
 from geo.georef import BaseGeoReference
 from geo.grid import Level, Tile
-from geo.raster import SceneHeader
+from geo.header import SceneHeader
 from geo.rendition import Rendition
 from geo.types import Detections, ImageArray
 from pipeline.ledger import SceneEntry

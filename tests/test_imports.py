@@ -56,9 +56,11 @@ def _rasterio_outside_of_its_module(own: str, name: str) -> bool:
     return is_within(name, "rasterio") and own not in (
         "geo.area",
         "geo.control_points",
+        "geo.header",
+        "geo.opening",
         "geo.raster",
-        "geo.scene_writer",
         "geo.rational",
+        "geo.scene_writer",
     )
 
 

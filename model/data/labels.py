@@ -10,7 +10,7 @@ import numpy as np
 
 from geo.errors import ConfigError, GeoreferenceError
 from geo.georef import BaseGeoReference
-from geo.raster import read_header, read_size
+from geo.header import read_header, read_size
 from geo.types import FloatArray
 from model import config as config_file
 from model.data.photos import Photo

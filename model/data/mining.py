@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from geo.boxes import iou_matrix
-from geo.raster import read_header
+from geo.header import read_header
 from geo.types import Detections, FloatArray
 from model.data.sources import Photo
 from model.predictor import Predictor

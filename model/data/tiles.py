@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from geo.raster import read_size
+from geo.header import read_size
 from model.data import crops
 from model.data.crops import Crop
 from model.data.photos import Photo

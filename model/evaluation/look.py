@@ -8,7 +8,7 @@ from itertools import chain
 import numpy as np
 
 from geo.errors import ConfigError
-from geo.raster import SceneHeader
+from geo.header import SceneHeader
 from geo.types import Detections
 from model import calibration, metrics
 from model.calibration import Calibration

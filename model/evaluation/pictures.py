@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geo.boxes import area
-from geo.raster import SceneHeader, read_header
+from geo.header import SceneHeader, read_header
 from geo.types import Detections, FloatArray
 from model import metrics, tile_metrics
 from model.data.sources import Photo

@@ -41,7 +41,7 @@ def main() -> int:
 
 def print_places() -> None:
     """The georeferences of `tests/geo/test_georef_cases.py` against GDAL's own way, and there and back."""
-    from geo.raster import read_header
+    from geo.header import read_header
     from tests.geo.test_georef_cases import CASES, PIXELS, expected_lonlat, metres_apart, write
 
     print("| case | off by, m | there and back, px |")

@@ -13,7 +13,8 @@ from rasterio.shutil import copy
 from geo.address import RemoteFile, gdal_name, is_address, look_up, shown
 from geo.errors import RasterError
 from geo.grid import Level
-from geo.raster import RasterReader, read_header
+from geo.header import read_header
+from geo.raster import RasterReader
 from geo.types import ImageArray, Window
 from tests.geo.range_server import RangeServer, serving
 from tests.geo.scenes import noise, write_tiff

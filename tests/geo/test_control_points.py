@@ -22,8 +22,8 @@ from scipy.interpolate import RBFInterpolator
 from geo.control_points import ControlPointGeoReference, Points
 from geo.errors import GeoreferenceError
 from geo.georef import GeoReference
+from geo.header import read_header
 from geo.polygons import ground_polygon, size_m
-from geo.raster import read_header
 from geo.types import FloatArray
 from tests.geo.scenes import noise, write_tiff
 

@@ -16,7 +16,8 @@ from rasterio.shutil import copy
 from geo.errors import GeoreferenceError
 from geo.georef import GeoReference
 from geo.grid import Level, Tiling, plan_tiles
-from geo.raster import RasterReader, read_header, read_overview
+from geo.header import read_header
+from geo.raster import RasterReader, read_overview
 from geo.types import FloatArray, ImageArray, Window
 from tests.geo.scenes import area_average, coordinates, write_tiff
 
@@ -148,7 +149,7 @@ FORMATS = {
     "JPEG 2000 in tiles": Format(
         _copied("scene.jp2", "JP2OpenJPEG", REVERSIBLE="YES", QUALITY="100", BLOCKXSIZE=256, BLOCKYSIZE=256),
         half=(60, 1),
-        shift=0.55,
+        shift=0.2,  # the codec rounds colours in its coarser levels, by half a step of the slopes' two
     ),
     "NITF": Format(_copied("scene.ntf", "NITF")),
     "NITF in blocks": Format(_copied("scene.ntf", "NITF", BLOCKXSIZE=128, BLOCKYSIZE=128)),
@@ -158,10 +159,8 @@ FORMATS = {
     "PNG, world file and .prj": Format(_picture("scene.png", _world_and_prj)),
     "PNG, world file and .aux.xml": Format(_picture("scene.png", _world_and_aux)),
     "PNG and .aux.xml": Format(_picture("scene.png", _aux_alone)),
-    "JPEG, world file and .prj": Format(_picture("scene.jpg", _world_and_prj, quality=90), **{**JPEG, "shift": 0.55}),
-    "JPEG, world file and .aux.xml": Format(
-        _picture("scene.jpg", _world_and_aux, quality=90), **{**JPEG, "shift": 0.55}
-    ),
+    "JPEG, world file and .prj": Format(_picture("scene.jpg", _world_and_prj, quality=90), **JPEG),
+    "JPEG, world file and .aux.xml": Format(_picture("scene.jpg", _world_and_aux, quality=90), **JPEG),
 }
 formats = pytest.mark.parametrize("case", FORMATS.values(), ids=FORMATS.keys())
 

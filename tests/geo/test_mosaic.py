@@ -9,8 +9,9 @@ from affine import Affine
 
 from geo.errors import RasterError
 from geo.grid import Level, Tile
+from geo.header import SceneHeader, read_header
 from geo.mosaic import mosaic_vrt
-from geo.raster import RasterReader, SceneHeader, read_header
+from geo.raster import RasterReader
 from geo.types import ImageArray, Window
 from tests.geo.scenes import AFFINE, noise, write_tiff
 

@@ -11,7 +11,8 @@ from affine import Affine
 from geo.errors import RasterError
 from geo.georef import GeoReference
 from geo.grid import Level, Tile, Tiling, plan_tiles
-from geo.raster import RasterReader, read_header, read_overview, read_picture, read_size
+from geo.header import read_header, read_size
+from geo.raster import RasterReader, read_overview, read_picture
 from geo.types import ImageArray, Window
 from tests.geo.scenes import AFFINE, area_average, blob, centroid, coordinates, noise, write_tiff
 

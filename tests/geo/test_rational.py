@@ -12,7 +12,7 @@ from rasterio.transform import RPCTransformer
 
 from geo.errors import GeoreferenceError
 from geo.georef import BaseGeoReference
-from geo.raster import read_header
+from geo.header import read_header
 from geo.types import FloatArray
 from tests.geo.scenes import noise, write_tiff
 

@@ -11,7 +11,7 @@ from pyproj import CRS
 
 from geo.errors import RasterError
 from geo.georef import GeoReference
-from geo.raster import read_header
+from geo.header import read_header
 from geo.scene_writer import write_scene
 from geo.types import ImageArray, Window
 from tests.geo.scenes import AFFINE, area_average, noise

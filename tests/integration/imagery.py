@@ -25,8 +25,8 @@ from rasterio.rpc import RPC
 from rasterio.warp import calculate_default_transform, reproject
 
 from geo import render
+from geo.header import read_header
 from geo.mosaic import mosaic_vrt
-from geo.raster import read_header
 from geo.types import FloatArray, ImageArray
 from model.predictor import Predictor
 from pipeline import local, steps

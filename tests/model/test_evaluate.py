@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from geo.errors import ConfigError
-from geo.raster import read_header
+from geo.header import read_header
 from geo.types import Detections
 from model import evaluate, weights_io
 from model.data.sources import read_rendered

@@ -34,8 +34,8 @@ def test_the_black_that_is_left_out_beyond_a_small_picture_changes_next_to_nothi
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from geo import render
+    from geo.header import read_header
     from geo.matching import match
-    from geo.raster import read_header
     from model.evaluate import read_scan_config
     from model.predictor import load_predictor
     from model.scan import scan

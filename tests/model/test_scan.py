@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from geo.boxes import Suppression, iou_matrix, merge_levels
 from geo.errors import RasterError, ResolutionError
 from geo.grid import Tiling, plan_levels, plan_tiles
-from geo.raster import RasterReader, read_header
+from geo.header import read_header
+from geo.raster import RasterReader
 from geo.types import Detections, ImageArray
 from model.predictor import FakePredictor
 from model.scan import ScanConfig, detect, scan, scan_all

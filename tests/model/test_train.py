@@ -17,7 +17,7 @@ import yaml
 from keras import layers
 from numpy.typing import NDArray
 
-from geo.raster import read_header
+from geo.header import read_header
 from model import config as config_file
 from model import detector, train, training, watch, weights_io
 from model.backbones import efficientnet_lite

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from geo.header import read_header
 from geo.matching import match
-from geo.raster import read_header
 from geo.render import render, write
 from model.evaluate import read_scan_config
 from model.predictor import load_predictor

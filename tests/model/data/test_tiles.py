@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from geo.raster import read_size
+from geo.header import read_size
 from model.data import crops, tiles
 from model.data.photos import Photo
 from model.data.tiles import SetConfig, SetPlan, TileConfig

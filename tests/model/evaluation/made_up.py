@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from geo.raster import SceneHeader
+from geo.header import SceneHeader
 from geo.rendition import Rendition
 from geo.types import Detections
 from model.data.sources import Photo
