@@ -43,6 +43,7 @@ TUNE = [
 DEVELOPMENT = [
     *ONNX,
     *TUNE,
+    "gcp-storage-emulator",  # a cloud storage on this machine, for the tests of gs://
     "hypothesis",  # properties over examples
     "jax==0.10.*",  # tests of training on the second of Keras' backends, and on several devices
     "mypy",  # strict types
