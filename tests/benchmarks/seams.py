@@ -1,0 +1,128 @@
+"""What moves when a scene's origin moves: `python -m tests.benchmarks.seams`.
+
+Of each picture, windows of one size are looked at as scenes of their own, each with another origin, so that other
+airplanes lie at the seams of tiles. What is sure in the first window, and 64 px or more within all, is looked for in the
+others. Prints a table of docs/results.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import math
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from affine import Affine
+from pyproj import CRS
+
+from geo.georef import GeoReference
+from geo.matching import match
+from geo.render import scene
+from geo.scene_writer import write_scene
+from geo.types import Detections, ImageArray, Window
+from pipeline import quiet
+
+if TYPE_CHECKING:
+    from model.predictor import Predictor
+    from pipeline.engine import Engine
+
+#: The model's stride at the coarsest level, 2 m, in pixels of a scene of 0.5 m.
+STRIDE_PX = 128
+WITHIN_PX = 64
+SURE = 0.1
+#: Origins (x, y), pixels of the picture: those at multiples of the stride, and others.
+STRIDES = [(0, STRIDE_PX), (STRIDE_PX, 0), (STRIDE_PX, STRIDE_PX)]
+OTHERS = [(1, 0), (7, 13), (16, 16), (37, 5), (64, 20), (100, 99)]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"), metavar="DIR")
+    parser.add_argument("--pictures", type=int, default=8, metavar="N", help="of airbus val (default: %(default)s)")
+    options = parser.parse_args()
+    quiet.silence()
+    quiet.import_tensorflow()
+    from pipeline.config import load_config
+    from pipeline.engine import describe_model, load_model
+
+    engine = describe_model(load_config())
+    predictor = load_model(engine)
+    print(
+        "| pictures | origin moved by | sure airplanes | found again | centres by, px | scores by: mean, 99 %, most |"
+    )
+    print("|---|---|---|---|---|---|")
+    sets = {"rendered": list(rendered()), "airbus val": list(photos(options.data, options.pictures))}
+    for name, pictures in sets.items():
+        first = [look(picture, (0, 0), engine, predictor) for picture in pictures]
+        for kind, origins in (("the stride", STRIDES), ("other", OTHERS)):
+            rows = [
+                again(base, look(picture, origin, engine, predictor), picture, engine)
+                for (picture, base), origin in itertools.product(zip(pictures, first, strict=True), origins)
+            ]
+            print(f"| {len(pictures)} {name} | {kind} | {summary(np.concatenate(rows))} |", flush=True)
+    return 0
+
+
+def rendered() -> Iterator[ImageArray]:
+    """Airports that are drawn."""
+    for seed in (11, 12):
+        yield scene.paint_window(scene.render(3000, seed), Window(0, 0, 3000, 3000))
+
+
+def photos(data: Path, count: int) -> Iterator[ImageArray]:
+    """Real pictures of 0.5 m, with airplanes."""
+    from model.data.sources import read_photos
+
+    with_airplanes = (photo for photo in read_photos(data / "airbus", "val") if len(photo.boxes))
+    return (photo.pixels() for photo in itertools.islice(with_airplanes, count))
+
+
+def look(picture: ImageArray, origin: tuple[int, int], engine: Engine, predictor: Predictor) -> Detections:
+    """What is found in the window that begins at `origin`, in pixels of the picture."""
+    from pipeline import local, steps
+    from pipeline.values import SceneSource
+
+    x, y = origin
+    height, width = (length - STRIDE_PX for length in picture.shape[:2])
+    pixels = picture[y : y + height, x : x + width]
+    georef = GeoReference(Affine(0.5, 0, 500_000, 0, -0.5, 5_000_000), CRS.from_epsg(32631))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "scene.tif"
+        write_scene(path, width, height, georef, iter([(Window(0, 0, width, height), pixels)]))
+        opened = steps.open_scene(SceneSource(str(path)), engine.config)
+        found = steps.merge(list(local.look(opened, engine.config, predictor)), engine.config.suppression)
+    return Detections(found.boxes + np.array([x, y, x, y]), found.scores, found.resolution_m)
+
+
+def again(base: Detections, moved: Detections, picture: ImageArray, engine: Engine) -> np.ndarray:
+    """Of each sure airplane (N, 2): how far its centre moved, pixels, and its score; NaN where it was not found."""
+    threshold = engine.config.min_score or 0.0
+    low = STRIDE_PX + WITHIN_PX
+    high = np.array([picture.shape[1], picture.shape[0]] * 2) - low
+    within = (base.boxes >= low).all(axis=1) & (base.boxes <= high).all(axis=1)
+    sure = base.take(np.flatnonzero(within & (base.scores >= threshold + SURE)))
+    taken = match(moved.boxes, moved.scores, sure.boxes, 0.5)
+    result = np.full((len(sure), 2), math.nan)
+    found = np.flatnonzero(taken >= 0)
+    middles = [(boxes[:, :2] + boxes[:, 2:]) / 2 for boxes in (moved.boxes[found], sure.boxes[taken[found]])]
+    result[taken[found], 0] = np.linalg.norm(middles[0] - middles[1], axis=1)
+    result[taken[found], 1] = np.abs(moved.scores[found] - sure.scores[taken[found]])
+    return result
+
+
+def summary(rows: np.ndarray) -> str:
+    """Three cells of the table."""
+    found = rows[~np.isnan(rows[:, 0])]
+    by = found[:, 1]
+    moved = f"99 %: {np.quantile(found[:, 0], 0.99):.2f}, most {found[:, 0].max():.2f}"
+    share = f"{len(found)} ({len(found) / len(rows):.2%})"
+    return f"{len(rows)} | {share} | {moved} | {by.mean():.4f}, {np.quantile(by, 0.99):.3f}, {by.max():.3f}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
