@@ -1,8 +1,8 @@
 """What moves when a scene's origin moves: `python -m tests.benchmarks.seams`.
 
 Of each picture, windows of one size are looked at as scenes of their own, each with another origin, so that other
-airplanes lie at the seams of tiles. What is sure in the first window, and 64 px or more within all, is looked for in the
-others. Prints a table of docs/results.md.
+airplanes lie at the seams of tiles. What is sure in the first window, and 64 px or more within all, is looked for in
+the others. Prints a table of docs/results.md.
 """
 
 from __future__ import annotations
@@ -52,10 +52,8 @@ def main() -> int:
 
     engine = describe_model(load_config())
     predictor = load_model(engine)
-    print(
-        "| pictures | origin moved by | sure airplanes | found again | centres by, px | scores by: mean, 99 %, most |"
-    )
-    print("|---|---|---|---|---|---|")
+    heads = ("pictures", "origin moved by", "sure airplanes", "found again", "centres by, px", "px of their level")
+    print(f"| {' | '.join(heads)} | scores by: mean, 99 %, most |\n{'|---' * 7}|")
     sets = {"rendered": list(rendered()), "airbus val": list(photos(options.data, options.pictures))}
     for name, pictures in sets.items():
         first = [look(picture, (0, 0), engine, predictor) for picture in pictures]
@@ -100,28 +98,37 @@ def look(picture: ImageArray, origin: tuple[int, int], engine: Engine, predictor
 
 
 def again(base: Detections, moved: Detections, picture: ImageArray, engine: Engine) -> np.ndarray:
-    """Of each sure airplane (N, 2): how far its centre moved, pixels, and its score; NaN where it was not found."""
+    """Of each sure airplane how far its centre moved, pixels, and its score, and the size of its level's pixels: (N, 3).
+
+    NaN where it was not found.
+    """
     threshold = engine.config.min_score or 0.0
     low = STRIDE_PX + WITHIN_PX
     high = np.array([picture.shape[1], picture.shape[0]] * 2) - low
     within = (base.boxes >= low).all(axis=1) & (base.boxes <= high).all(axis=1)
     sure = base.take(np.flatnonzero(within & (base.scores >= threshold + SURE)))
     taken = match(moved.boxes, moved.scores, sure.boxes, 0.5)
-    result = np.full((len(sure), 2), math.nan)
+    result = np.full((len(sure), 3), math.nan)
     found = np.flatnonzero(taken >= 0)
     middles = [(boxes[:, :2] + boxes[:, 2:]) / 2 for boxes in (moved.boxes[found], sure.boxes[taken[found]])]
     result[taken[found], 0] = np.linalg.norm(middles[0] - middles[1], axis=1)
     result[taken[found], 1] = np.abs(moved.scores[found] - sure.scores[taken[found]])
+    result[:, 2] = sure.resolution_m / 0.5
     return result
 
 
 def summary(rows: np.ndarray) -> str:
-    """Three cells of the table."""
+    """Four cells of the table."""
     found = rows[~np.isnan(rows[:, 0])]
     by = found[:, 1]
-    moved = f"99 %: {np.quantile(found[:, 0], 0.99):.2f}, most {found[:, 0].max():.2f}"
+    moved, of_level = (
+        f"99 %: {np.quantile(away, 0.99):.2f}, most {away.max():.2f}"
+        for away in (found[:, 0], found[:, 0] / found[:, 2])
+    )
     share = f"{len(found)} ({len(found) / len(rows):.2%})"
-    return f"{len(rows)} | {share} | {moved} | {by.mean():.4f}, {np.quantile(by, 0.99):.3f}, {by.max():.3f}"
+    return (
+        f"{len(rows)} | {share} | {moved} | {of_level} | {by.mean():.4f}, {np.quantile(by, 0.99):.3f}, {by.max():.3f}"
+    )
 
 
 if __name__ == "__main__":
