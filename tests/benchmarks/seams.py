@@ -98,7 +98,7 @@ def look(picture: ImageArray, origin: tuple[int, int], engine: Engine, predictor
 
 
 def again(base: Detections, moved: Detections, picture: ImageArray, engine: Engine) -> np.ndarray:
-    """Of each sure airplane how far its centre moved, pixels, and its score, and the size of its level's pixels: (N, 3).
+    """Of each sure airplane how far its centre moved, pixels, and its score, and its level's scale: (N, 3).
 
     NaN where it was not found.
     """
@@ -126,9 +126,8 @@ def summary(rows: np.ndarray) -> str:
         for away in (found[:, 0], found[:, 0] / found[:, 2])
     )
     share = f"{len(found)} ({len(found) / len(rows):.2%})"
-    return (
-        f"{len(rows)} | {share} | {moved} | {of_level} | {by.mean():.4f}, {np.quantile(by, 0.99):.3f}, {by.max():.3f}"
-    )
+    scores = f"{by.mean():.4f}, {np.quantile(by, 0.99):.3f}, {by.max():.3f}"
+    return f"{len(rows)} | {share} | {moved} | {of_level} | {scores}"
 
 
 if __name__ == "__main__":
