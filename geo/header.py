@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import rasterio.windows
 
+from geo.acquired import time_in_tags
 from geo.address import is_address, look_up
 from geo.georef import BaseGeoReference
 from geo.located import crs_wkt, located, placement
@@ -35,6 +36,7 @@ class SceneHeader:
         scene_id: 16 hexadecimal digits, the fingerprint of size, header and a fixed sample of pixels; of a file at an
             address, of the version too that its server names.
         rendition: How its values become red, green and blue of 8 bits, the same for every tile.
+        acquired_at: When its tags say that it was taken, RFC 3339 UTC; None where they do not.
     """
 
     uri: str
@@ -46,6 +48,7 @@ class SceneHeader:
     resolution_m: tuple[float, float]
     scene_id: str
     rendition: Rendition
+    acquired_at: str | None = None
 
 
 def read_header(
@@ -86,6 +89,7 @@ def read_header(
             resolution_m=metres,
             scene_id=scene_id,
             rendition=rendition,
+            acquired_at=time_in_tags(dataset),
         )
 
 

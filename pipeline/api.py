@@ -10,10 +10,11 @@ from geo.errors import RasterError
 from model.predictor import Predictor
 from pipeline import config as settings
 from pipeline import local, stac, steps
+from pipeline.config import PipelineConfig
 from pipeline.engine import Engine, describe_model, load_model
 from pipeline.errors import InputError
 from pipeline.sinks.frame import to_frame
-from pipeline.sources import scene_sources
+from pipeline.sources import dated, scene_sources
 from pipeline.values import SceneSource
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def detect(
     """See `pipeline.detect`."""
     chosen = settings.load_config(Path(config or settings.DEFAULT_CONFIG), {"model": model, "min_score": min_score})
     engine = describe_model(chosen)
-    opened = steps.open_scene(_one(str(scene), chosen.asset), chosen)
+    opened = steps.open_scene(_one(str(scene), chosen), chosen)
     result = local.find_in(opened, engine.config, _loaded(engine), engine.identity)
     if result.entry.error is not None:
         # A table has no ledger beside it: what is not whole must not look whole.
@@ -34,10 +35,10 @@ def detect(
     return to_frame(result.airplanes)
 
 
-def _one(scene: str, asset: str | None) -> SceneSource:
+def _one(scene: str, config: PipelineConfig) -> SceneSource:
     if not stac.has_suffix(scene):
-        return SceneSource(scene)
-    found = scene_sources([scene], asset)
+        return dated(SceneSource(scene), config.acquired_in_name)
+    found = scene_sources([scene], config.asset, config.acquired_in_name)
     if len(found) != 1:
         raise InputError(f"{scene}: expected one scene, got {len(found)}: name an item, or use python -m pipeline.run")
     return found[0]

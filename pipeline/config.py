@@ -8,6 +8,7 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 
+from geo.acquired import check_rule
 from geo.boxes import Suppression
 from geo.errors import ConfigError
 from geo.grid import Tiling
@@ -38,6 +39,8 @@ class PipelineConfig:
         force: look at scenes that are too coarse to see an airplane, too.
         rpc_height_m: height of the ground in scenes that lie by RPCs, metres above the WGS84 ellipsoid; None: they are
             refused, unless ground control points tell too where they lie.
+        acquired_in_name: a regular expression that finds in a file's name when the picture was taken, UTC: named groups
+            year, month, day, and then hour, minute, second as far as names tell them; None: names do not tell.
     """
 
     model: str
@@ -51,6 +54,7 @@ class PipelineConfig:
     asset: str | None = None
     force: bool = False
     rpc_height_m: float | None = None
+    acquired_in_name: str | None = None
 
     def __post_init__(self) -> None:
         if self.min_score is not None:
@@ -62,6 +66,8 @@ class PipelineConfig:
             raise ConfigError(f"bands: expected 1 or 3 numbers from 1 on, got {list(self.bands)}")
         if self.rpc_height_m is not None and not math.isfinite(self.rpc_height_m):
             raise ConfigError(f"rpc_height_m: expected a number of metres, got {self.rpc_height_m}")
+        if self.acquired_in_name is not None:
+            _check_rule("acquired_in_name", self.acquired_in_name)
 
 
 def load_config(path: Path = DEFAULT_CONFIG, overrides: Mapping[str, object] | None = None) -> PipelineConfig:
@@ -81,7 +87,8 @@ def settings_id(config: PipelineConfig) -> str:
     """Returns a fingerprint of the settings that shape the result, the model's name aside (airplanes carry that).
 
     `min_score` and `precision` must be filled in. How tiles are batched and blocked shapes nothing, and is left out. So
-    is `asset`, which chooses the scene: an airplane keeps its id, found in the asset of an item or in the file itself.
+    are `asset`, which chooses the scene, and `acquired_in_name`: an airplane keeps its id, found in the asset of an
+    item or in the file itself, whoever tells of its time.
     """
     shaping = {
         "min_score": config.min_score,
@@ -102,3 +109,10 @@ def _check_share(name: str, value: float) -> None:
 def _check_positive(name: str, value: int) -> None:
     if value < 1:
         raise ConfigError(f"{name}: expected a whole number from 1 on, got {value}")
+
+
+def _check_rule(name: str, rule: str) -> None:
+    try:
+        check_rule(rule)
+    except ConfigError as error:
+        raise ConfigError(f"{name}: {error}") from error

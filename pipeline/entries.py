@@ -69,7 +69,7 @@ def _blank(source: SceneSource, header: SceneHeader | None) -> SceneEntry:
     return SceneEntry(
         scene_uri=source.uri,
         scene_id=source.scene_id or (header.scene_id if header else None),
-        acquired_at=source.acquired_at,
+        acquired_at=source.acquired_at or (header.acquired_at if header else None),
         status="complete",
         error=None,
         duplicate_of=None,

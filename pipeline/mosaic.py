@@ -28,7 +28,7 @@ def write_mosaic(sources: Sequence[SceneSource], config: PipelineConfig, path: P
         if header.georef is not None:
             check_agrees(source, header, header.georef)
     write_whole(path, [mosaic_vrt(headers)])
-    times = {source.acquired_at for source in sources}
+    times = {source.acquired_at or header.acquired_at for source, header in zip(sources, headers, strict=True)}
     return SceneSource(
         str(path), acquired_at=times.pop() if len(times) == 1 else None, bands=headers[0].rendition.bands
     )

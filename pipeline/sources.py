@@ -7,6 +7,7 @@ import glob
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from geo.acquired import time_in_name
 from pipeline import stac
 from pipeline.errors import InputError
 from pipeline.places import check_open, identity, is_address
@@ -23,7 +24,9 @@ SCHEMES = ("https://", "http://", "gs://")
 _KNOWN = "a raster file, a folder, a glob, a .txt list, a STAC file or an address"
 
 
-def scene_sources(patterns: Iterable[str], asset: str | None = None) -> tuple[SceneSource, ...]:
+def scene_sources(
+    patterns: Iterable[str], asset: str | None = None, acquired_in_name: str | None = None
+) -> tuple[SceneSource, ...]:
     """Returns the scenes that the patterns name, in the order of the patterns, each file once.
 
     Args:
@@ -31,6 +34,7 @@ def scene_sources(patterns: Iterable[str], asset: str | None = None) -> tuple[Sc
             STAC files, not those of sub-folders), globs (`**` for any depth) or local `.txt` lists (one of these a
             line, relative to the working directory; `#` starts a comment line).
         asset: which asset of a STAC item to look at, by its key; None: as `stac_item.choose_asset` does.
+        acquired_in_name: as for `dated`.
 
     Returns:
         Scenes with paths as they were given, or under the folder, glob or STAC file that was given. A file that is
@@ -49,7 +53,17 @@ def scene_sources(patterns: Iterable[str], asset: str | None = None) -> tuple[Sc
             by_place[place] = _told(by_place.get(place), source)
     if not by_place:
         raise InputError(f"expected at least one scene, got none: name {_KNOWN}")
-    return tuple(by_place.values())
+    return tuple(dated(source, acquired_in_name) for source in by_place.values())
+
+
+def dated(source: SceneSource, acquired_in_name: str | None) -> SceneSource:
+    """Returns a scene with the time that the name of its file tells, by the rule in the settings, if nothing else does.
+
+    The names of Items are not looked at: they are not those of what is looked at.
+    """
+    if source.acquired_at is not None or acquired_in_name is None:
+        return source
+    return dataclasses.replace(source, acquired_at=time_in_name(source.uri, acquired_in_name))
 
 
 def _told(first: SceneSource | None, again: SceneSource) -> SceneSource:

@@ -233,7 +233,7 @@ def _airplane(scene: Scene, identity: Identity, box: FloatArray, score: float, r
         detection_id=records.detection_id(scene.header.scene_id, identity.model, identity.settings_id, sides),
         scene_id=scene.scene_id,
         scene_uri=scene.header.uri,
-        acquired_at=scene.source.acquired_at,
+        acquired_at=scene.acquired_at,
         score=score,
         xmin_px=xmin,
         ymin_px=ymin,

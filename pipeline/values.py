@@ -17,7 +17,7 @@ from pipeline.records import Airplane
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class SceneSource:
-    """A scene that was asked for, and what is told of it before it is opened: by a STAC item, or nothing.
+    """A scene that was asked for, and what is told of it before it is opened: by a STAC item, its name, or nothing.
 
     Attributes:
         uri: where it is read from; tells scenes apart.
@@ -61,6 +61,11 @@ class Scene:
     def scene_id(self) -> str:
         """The STAC item's id, or else the fingerprint."""
         return self.source.scene_id or self.header.scene_id
+
+    @property
+    def acquired_at(self) -> str | None:
+        """When the picture was taken, by its STAC item, or else its name, or else its tags."""
+        return self.source.acquired_at or self.header.acquired_at
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

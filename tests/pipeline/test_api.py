@@ -48,6 +48,14 @@ def test_min_score_goes_before_the_settings(tmp_path: Path, settings: Path, mode
     assert len(frame) == 3
 
 
+def test_detect_knows_when_a_scene_was_taken_by_its_name(tmp_path: Path, model_folder: Path) -> None:
+    rule = r"(?P<year>\d{4})(?P<month>\d\d)(?P<day>\d\d)"
+    settings = tmp_path / "settings.yaml"
+    settings.write_text(json.dumps(dataclasses.asdict(dataclasses.replace(CONFIG, acquired_in_name=rule))))
+    frame = pipeline.detect(write_scene(tmp_path / "x_20250203.tif"), config=settings, model=str(model_folder))
+    assert set(frame.acquired_at) == {"2025-02-03T00:00:00Z"}
+
+
 def test_detect_takes_a_stac_item(tmp_path: Path, settings: Path, model_folder: Path) -> None:
     write_scene(tmp_path / "a.tif")
     one = write(tmp_path / "i.json", item("S-1"))

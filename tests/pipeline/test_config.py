@@ -51,6 +51,8 @@ def test_overrides_go_before_the_file(tmp_path: Path) -> None:
         ({"tiling": {"levels_m": []}}, "levels_m"),
         ({"bands": [1, 2]}, r"bands: expected 1 or 3 numbers from 1 on, got \[1, 2\]"),
         ({"rpc_height_m": "high"}, "rpc_height_m: expected a number"),
+        ({"acquired_in_name": "(?P<year>"}, "acquired_in_name: expected a regular expression"),
+        ({"acquired_in_name": "(?P<year>.)"}, "acquired_in_name: expected the named groups year, month, day"),
         ({"bands": [0]}, r"bands: expected 1 or 3 numbers from 1 on, got \[0\]"),
         ({"tiling": {"levels_m": [0.5], "tile_px": 144, "align_px": 16}}, "tiling.align_px: expected a multiple of 32"),
         ({"suppression": {"iou": 2.0, "containment": 0.5}}, "iou"),
@@ -62,7 +64,11 @@ def test_settings_that_do_not_fit_are_refused(tmp_path: Path, change: dict[str, 
 
 
 def test_the_fingerprint_follows_what_shapes_the_result() -> None:
-    same = [CONFIG, dataclasses.replace(CONFIG, model="other", batch_size=7, block_tiles=9, asset="pan")]
+    rule = "(?P<year>.*)(?P<month>.*)(?P<day>.*)"
+    same = [
+        CONFIG,
+        dataclasses.replace(CONFIG, model="other", batch_size=7, block_tiles=9, asset="pan", acquired_in_name=rule),
+    ]
     other = [
         dataclasses.replace(CONFIG, min_score=0.6),
         dataclasses.replace(CONFIG, precision="bfloat16"),

@@ -359,6 +359,44 @@ def test_a_stac_item_is_found_by_what_it_tells(desk: Desk) -> None:
     assert {one.detection_id for one in read_geojson(Path("x.geojson"))} == plain
 
 
+def test_when_a_scene_was_taken_is_told_by_its_item_or_else_its_name_or_else_its_tags(desk: Desk) -> None:
+    settings = json.loads((desk.folder / "settings.yaml").read_text())
+    rule = r"(?P<year>\d{4})(?P<month>\d\d)(?P<day>\d\d)"
+    (desk.folder / "settings.yaml").write_text(json.dumps({**settings, "acquired_in_name": rule}))
+    for number, name in enumerate(("tagged.tif", "20250203.tif", "20250204.tif"), start=1):
+        write_scene(desk.folder / name, AIRPLANES[:number])
+        with rasterio.open(name, "r+") as dataset:
+            dataset.update_tags(TIFFTAG_DATETIME="2024:05:06 07:08:09")
+    write(desk.folder / "i.json", item(assets={"visual": asset("20250204.tif")}))
+    assert desk.run(inputs=("tagged.tif", "20250203.tif", "i.json", "a.tif"))[0] == 0
+    expected = {
+        "tagged.tif": "2024-05-06T07:08:09Z",
+        "20250203.tif": "2025-02-03T00:00:00Z",
+        "20250204.tif": TAKEN,
+        "a.tif": None,
+    }
+    assert {entry.scene_uri: entry.acquired_at for entry in desk.ledger().scenes} == expected
+    assert {one.scene_uri: one.acquired_at for one in read_geojson(Path("x.geojson"))} == expected
+
+
+def test_a_mosaic_was_taken_when_all_its_files_were(desk: Desk) -> None:
+    settings = json.loads((desk.folder / "settings.yaml").read_text())
+    rule = r"(?P<year>\d{4})(?P<month>\d\d)(?P<day>\d\d)"
+    (desk.folder / "settings.yaml").write_text(json.dumps({**settings, "acquired_in_name": rule}))
+    for name, made in (("20250203.tif", "2024:05:06 07:08:09"), ("same.tif", "2025:02:03 00:00:00")):
+        write_scene(desk.folder / name)
+        with rasterio.open(name, "r+") as dataset:
+            dataset.update_tags(TIFFTAG_DATETIME=made)
+    for inputs, expected in (
+        (("20250203.tif", "same.tif"), "2025-02-03T00:00:00Z"),
+        (("20250203.tif", "same.tif", "a.tif"), None),
+    ):
+        # The name of the output is that of no picture.
+        assert desk.run("--mosaic", inputs=inputs, output="20200101.geojson")[0] == 0
+        assert {one.acquired_at for one in read_geojson(Path("20200101.geojson"))} == {expected}
+        assert [one.acquired_at for one in desk.ledger("20200101.geojson.ledger.json").scenes] == [expected]
+
+
 def test_a_catalog_on_the_web_is_looked_at_where_it_is_and_its_copies_once(desk: Desk) -> None:
     files = {
         "/c/catalog.json": write(desk.folder / "catalog.json", catalog(("item", "./a.json"), ("item", "./b.json"))),
