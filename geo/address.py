@@ -1,6 +1,7 @@
 """Scenes at addresses (https://, http://, gs://): what GDAL is told of them, and what is asked of their servers."""
 
 import base64
+import itertools
 import os
 import re
 import time
@@ -96,9 +97,22 @@ def look_up(uri: str) -> RemoteFile:
 
     Raises:
         RasterError: There is no such file, it may not be read, the server does not answer, or it sends whole files
-            only.
+            only; or the address is not one that `gdal_name` takes.
     """
+    gdal_name(uri)
     return _in_a_bucket(uri) if _in_bucket(uri) else _on_the_web(uri)
+
+
+def pauses_s(uri: str) -> Iterator[float]:
+    """Yields how long to wait before each further try of a read that failed, seconds.
+
+    At an address a second, then two, as GDAL_HTTP_RETRY_DELAY says, and then no more: what does not pass by then is
+    not worth a pause at each tile.
+    """
+    if is_address(uri):
+        delay = float(os.environ["GDAL_HTTP_RETRY_DELAY"])
+        yield from (delay, 2 * delay)
+    yield from itertools.repeat(0.0)
 
 
 def _in_bucket(uri: str) -> bool:

@@ -9,12 +9,13 @@ import numpy as np
 import rasterio.windows
 
 from geo.acquired import time_in_tags
-from geo.address import is_address, look_up
+from geo.address import RemoteFile, is_address, look_up
 from geo.georef import BaseGeoReference
 from geo.located import crs_wkt, located, placement
 from geo.opening import fitting, opened, reading
 from geo.rendition import Rendition, bands_of, rendition_of
 from geo.types import Window
+from geo.version import files_of, version_of
 
 # The fingerprint looks at this many patches along each axis, the corners among them; where a server says which version
 # of a file it has, the corners are enough to find one that is cut off.
@@ -37,6 +38,7 @@ class SceneHeader:
             address, of the version too that its server names.
         rendition: How its values become red, green and blue of 8 bits, the same for every tile.
         acquired_at: When its tags say that it was taken, RFC 3339 UTC; None where they do not.
+        version: Another one where the file was written again; None where nobody looked.
     """
 
     uri: str
@@ -49,6 +51,7 @@ class SceneHeader:
     scene_id: str
     rendition: Rendition
     acquired_at: str | None = None
+    version: str | None = None
 
 
 def read_header(
@@ -70,14 +73,16 @@ def read_header(
         RasterError: The file is missing, no raster, cut off, or its bands do not fit; or its server does not give it.
         GeoreferenceError: It does not say, or not soundly, where on the Earth it lies.
     """
+    remote = look_up(uri) if is_address(uri) else None
     with opened(uri) as dataset:
+        version = version_of(remote or files_of(dataset))  # first, lest it be that of a file that came in between
         with fitting(uri):
             bands = bands_of(dataset, bands)
         if resolution_m is None:
             georef, metres = located(dataset, uri, height_m)
         else:
             georef, metres = None, (resolution_m, resolution_m)
-        scene_id = _fingerprint(dataset, uri)
+        scene_id = _fingerprint(dataset, uri, remote)
         rendition = rendition_of(dataset, bands)  # passes over what cannot be read, so it comes after the fingerprint
         return SceneHeader(
             uri=uri,
@@ -90,6 +95,7 @@ def read_header(
             scene_id=scene_id,
             rendition=rendition,
             acquired_at=time_in_tags(dataset),
+            version=version,
         )
 
 
@@ -105,9 +111,8 @@ def read_size(uri: str) -> tuple[int, int]:
         return dataset.width, dataset.height
 
 
-def _fingerprint(dataset: Any, uri: str) -> str:
+def _fingerprint(dataset: Any, uri: str, remote: RemoteFile | None) -> str:
     """Returns 16 hexadecimal digits; reading the sample also finds most files that are cut off."""
-    remote = look_up(uri) if is_address(uri) else None
     size = remote.size if remote else Path(uri).stat().st_size
     digest = hashlib.sha256(repr((size, dataset.shape, dataset.count, dataset.dtypes)).encode())
     digest.update(repr((tuple(dataset.transform), crs_wkt(dataset, uri))).encode())

@@ -13,11 +13,14 @@ import rasterio.windows
 from numpy.typing import NDArray
 from rasterio.enums import MaskFlags, Resampling
 
+from geo.address import is_address, look_up
+from geo.errors import RasterError
 from geo.grid import Level, Tile
 from geo.header import read_size
 from geo.opening import fitting, opened, reading
 from geo.rendition import Rendition, rendition_of
 from geo.types import ImageArray, Window
+from geo.version import files_of, version_of
 
 # Overviews fill the scene, each pixel of them as many pixels of it. Not so those inside of a JPEG or a JPEG 2000 file:
 # each is twice as coarse as the one before, so that the last column of an odd number reaches beyond the scene. And in
@@ -32,14 +35,17 @@ class RasterReader:
     Args:
         uri: A raster file that `read_header` accepts.
         rendition: As its header says; None to look again.
+        version: As its header says: what was written since is not read. An address is asked once, local files are
+            looked at after each tile. None to read what is there.
 
     Raises:
-        RasterError: On entry, where the file cannot be opened.
+        RasterError: On entry, where the file cannot be opened, or is another version.
     """
 
-    def __init__(self, uri: str, rendition: Rendition | None = None) -> None:
+    def __init__(self, uri: str, rendition: Rendition | None = None, version: str | None = None) -> None:
         self._uri = uri
         self._told = rendition
+        self._version = version
         self._stack = ExitStack()
         self._datasets: dict[str, Any] = {}
 
@@ -54,11 +60,24 @@ class RasterReader:
             # (decimation as GDAL rounds it, position), coarsest first; 0 and 1 are those of damaged files.
             factors = enumerate(dataset.overviews(1))
             self._overviews = sorted(((factor, n) for n, factor in factors if factor > 1), reverse=True)
+            self._files = [] if is_address(self._uri) else files_of(dataset)
+        if self._version is not None and is_address(self._uri):
+            self._check(version_of(look_up(self._uri)))
+        self._check_files()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._datasets.clear()
         self._stack.close()
+
+    def reopen(self) -> None:
+        """Opens the scene anew, so that nothing is left of what went wrong with a read.
+
+        Raises:
+            RasterError: As on entry.
+        """
+        self.__exit__()
+        self.__enter__()
 
     def read_tile(self, tile: Tile) -> ImageArray:
         """Returns what the tile's window shows, uint8 (tile_px, tile_px, 3), red, green, blue.
@@ -68,11 +87,12 @@ class RasterReader:
         beyond the scene: a detector has seen tiles that end so.
 
         Raises:
-            RasterError: The file is damaged there.
+            RasterError: The file is damaged there, or is another version.
         """
         image = np.zeros((tile.window.height, tile.window.width, 3), dtype=np.uint8)
         inside = _inside(tile)
         self._fill(image[: inside.height, : inside.width], inside, tile.level)
+        self._check_files()
         return image
 
     def read_window(self, window: Window, level: Level) -> ImageArray:
@@ -89,11 +109,12 @@ class RasterReader:
         black border.
 
         Raises:
-            RasterError: The file is damaged there.
+            RasterError: The file is damaged there, or is another version.
         """
         inside = _inside(tile)
         raw = self._raw(inside, tile.level) if self._hides(inside, tile.level) else None
         missing = self._missing(raw, inside, tile.level)
+        self._check_files()
         if missing is None:
             return None
         valid = np.zeros((tile.window.height, tile.window.width), dtype=np.bool_)
@@ -108,6 +129,17 @@ class RasterReader:
         """
         valid = self.read_valid(tile)
         return valid is not None and not valid.any()
+
+    def _check_files(self) -> None:
+        if self._version is not None and not is_address(self._uri):
+            self._check(version_of(self._files))
+
+    def _check(self, version: str) -> None:
+        if version != self._version:
+            raise RasterError(
+                f"{self._uri}: expected the file whose header was read, got one that was moved or written since: "
+                "leave it as it is, and run again"
+            )
 
     def _fill(self, image: ImageArray, window: Window, level: Level) -> None:
         """Reads a window inside the level into `image`, uint8 (height, width, 3); plain colours without a copy."""

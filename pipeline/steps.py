@@ -6,7 +6,6 @@ value, so that nothing stops the others and nothing goes unrecorded.
 
 from __future__ import annotations
 
-import contextlib
 import filecmp
 import itertools
 import time
@@ -15,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from geo.address import shown
+from geo.address import pauses_s, shown
 from geo.area import Area, Polygons, core_mask, in_area
 from geo.boxes import Suppression, merge_levels
 from geo.errors import FinderError, GeoreferenceError
@@ -42,6 +41,9 @@ from pipeline.values import (
     TileImage,
     TileOutcome,
 )
+
+#: How often a tile is tried to be read.
+TRIES = 3
 
 
 def open_scene(source: SceneSource, config: PipelineConfig, area: Area | None = None) -> Scene:
@@ -80,22 +82,25 @@ def plan(scene: Scene, tiling: Tiling, block_tiles: int) -> Iterator[Block]:
     """Yields the work of a scene, as descriptions only: blocks of at most `block_tiles` tiles."""
     for _, tiles in itertools.groupby(entries.tiles_of(scene, tiling), key=lambda tile: tile.level):
         while block := tuple(itertools.islice(tiles, block_tiles)):
-            yield Block(scene.header.uri, scene.header.rendition, scene.area, block)
+            yield Block(scene.header.uri, scene.header.version, scene.header.rendition, scene.area, block)
 
 
 def read(block: Block) -> Iterator[TileImage | TileOutcome]:
     """Yields the tiles of a block with their pixels; for an empty tile, or one that cannot be read, its outcome.
 
-    The scene is opened once.
+    The scene is opened once, and anew before a tile is tried again. Of a scene that was written since it was described
+    nothing is read any more.
     """
-    with contextlib.ExitStack() as stack:
-        try:
-            reader = stack.enter_context(RasterReader(block.scene_uri, block.rendition))
-        except FinderError as error:
-            # It was there when it was described: it has been moved or overwritten since.
-            yield from (_failed(block.scene_uri, tile, error, 0.0) for tile in block.tiles)
-            return
-        yield from (_read_tile(reader, block, tile) for tile in block.tiles)
+    pauses = pauses_s(block.scene_uri)
+    done = 0
+    try:
+        with RasterReader(block.scene_uri, block.rendition, block.version) as reader:
+            for tile in block.tiles:
+                yield _read_patiently(reader, block, tile, pauses)
+                done += 1
+    except FinderError as error:
+        # It was there when it was described: it has been moved or overwritten since, or its server is gone.
+        yield from (_failed(block.scene_uri, tile, error, 0.0) for tile in block.tiles[done:])
 
 
 def detect(predictor: Predictor, images: Sequence[TileImage]) -> list[TileOutcome]:
@@ -189,6 +194,21 @@ def _naming(uri: str, error: FinderError) -> str:
     """The message of an error, with the scene named where it is not."""
     text, name = str(error), shown(uri)
     return text if name in text else f"{name}: {text}"
+
+
+def _read_patiently(reader: RasterReader, block: Block, tile: Tile, pauses: Iterator[float]) -> TileImage | TileOutcome:
+    """Reads a tile, again where that fails.
+
+    Raises:
+        RasterError: the scene cannot be opened again.
+    """
+    for _ in range(TRIES - 1):
+        item = _read_tile(reader, block, tile)
+        if isinstance(item, TileImage) or item.status != "failed":
+            return item
+        time.sleep(next(pauses))
+        reader.reopen()
+    return _read_tile(reader, block, tile)
 
 
 def _read_tile(reader: RasterReader, block: Block, tile: Tile) -> TileImage | TileOutcome:

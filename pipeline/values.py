@@ -91,12 +91,14 @@ class Block:
 
     Attributes:
         scene_uri: their scene.
+        version: of the scene's file, as its header says.
         rendition: how its values become colours.
         area: the part of it that is of interest, scene pixels; None: all of it.
         tiles: the tiles.
     """
 
     scene_uri: str
+    version: str | None
     rendition: Rendition
     area: Polygons | None
     tiles: tuple[Tile, ...]

@@ -21,6 +21,7 @@ class RangeServer:
         refusals: Path to the status that answers it instead of the file.
         ranges: Whether parts of files are sent; else always the whole.
         closing: Paths where the connection is closed in the middle of what was asked for.
+        closing_once: The same, the first time only.
         failing_once: Paths whose first request is answered by the status 503.
         etags: Path to the ETag that is sent with it.
         sent: Bytes of files sent so far.
@@ -31,6 +32,7 @@ class RangeServer:
     refusals: dict[str, int] = field(default_factory=dict)
     ranges: bool = True
     closing: set[str] = field(default_factory=set)
+    closing_once: set[str] = field(default_factory=set)
     failing_once: set[str] = field(default_factory=set)
     etags: dict[str, str] = field(default_factory=dict)
     sent: int = 0
@@ -92,7 +94,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(416, b"", headers, with_body)
             return
         headers["Content-Range"] = f"bytes {first}-{last}/{len(content)}"
-        closing = path in self.told.closing and last > 0
+        closing = last > 0 and (path in self.told.closing or path in self.told.closing_once)
+        if closing:
+            self.told.closing_once.discard(path)
         self._send(206, content[first : last + 1], headers, with_body, closing)
 
     def _is_described(self, path: str) -> bool:

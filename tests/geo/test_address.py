@@ -1,5 +1,6 @@
 """Scenes at addresses: only parts are read, and what goes wrong is said."""
 
+import itertools
 import re
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 from rasterio.shutil import copy
 
-from geo.address import RemoteFile, gdal_name, is_address, look_up, shown
+from geo.address import RemoteFile, gdal_name, is_address, look_up, pauses_s, shown
 from geo.errors import RasterError
 from geo.grid import Level
 from geo.header import read_header
@@ -195,3 +196,9 @@ def test_nothing_of_the_cloud_is_imported_with_geo() -> None:
     program = "import geo.raster, sys; print([name for name in sys.modules if name.startswith('google.cloud.')])"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_a_failed_read_is_waited_for_at_an_address_alone_and_not_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GDAL_HTTP_RETRY_DELAY", "1.5")
+    assert list(itertools.islice(pauses_s("https://example.com/a.tif"), 4)) == [1.5, 3.0, 0.0, 0.0]
+    assert list(itertools.islice(pauses_s("a.tif"), 4)) == [0.0] * 4
