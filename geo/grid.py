@@ -235,6 +235,12 @@ def scene_detections(tile: Tile, boxes: FloatArray, scores: FloatArray) -> Detec
     return Detections(inside, np.asarray(scores)[keep], np.full(len(inside), level.resolution_m))
 
 
+def scene_points(tile: Tile, points: FloatArray) -> FloatArray:
+    """Moves points (N, 2), in tile pixels, into the scene, and keeps those that lie in the tile's core: (M, 2)."""
+    placed = np.asarray(points, dtype=np.float64).reshape(-1, 2) + np.array([tile.window.col, tile.window.row])
+    return np.asarray(placed[tile.core.contains_points(placed)] * [tile.level.scale_x, tile.level.scale_y])
+
+
 def _claimed(tile: Tile) -> Window:
     """Returns the tile's core, grown by the width of a seam inside the level."""
     core, level = tile.core, tile.level

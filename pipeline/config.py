@@ -20,6 +20,27 @@ DEFAULT_CONFIG = Path(__file__).resolve().parents[1] / "configs" / "pipeline" / 
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Screen:
+    """A cheap look first: the finer levels look only near what the coarsest one takes for an airplane, however unsure.
+
+    Attributes:
+        min_score: how sure it must be, 0..1; far below the threshold of airplanes.
+        margin_m: how far around, metres.
+
+    Raises:
+        ConfigError: a value is out of its range.
+    """
+
+    min_score: float
+    margin_m: float
+
+    def __post_init__(self) -> None:
+        _check_share("screen.min_score", self.min_score)
+        if not 0 <= self.margin_m < math.inf:
+            raise ConfigError(f"screen.margin_m: expected a number of metres from 0 on, got {self.margin_m}")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class PipelineConfig:
     """Everything that the airplanes found depend on, beside the scenes.
 
@@ -41,6 +62,7 @@ class PipelineConfig:
             refused, unless ground control points tell too where they lie.
         acquired_in_name: a regular expression that finds in a file's name when the picture was taken, UTC: named groups
             year, month, day, and then hour, minute, second as far as names tell them; None: names do not tell.
+        screen: where the finer levels look; None: everywhere.
     """
 
     model: str
@@ -55,6 +77,7 @@ class PipelineConfig:
     force: bool = False
     rpc_height_m: float | None = None
     acquired_in_name: str | None = None
+    screen: Screen | None = None
 
     def __post_init__(self) -> None:
         if self.min_score is not None:
@@ -97,6 +120,7 @@ def settings_id(config: PipelineConfig) -> str:
         "suppression": dataclasses.asdict(config.suppression),
         "bands": config.bands,
         "rpc_height_m": config.rpc_height_m,
+        "screen": config.screen and dataclasses.asdict(config.screen),
     }
     return hashlib.sha256(json.dumps(shaping, sort_keys=True).encode()).hexdigest()[:16]
 

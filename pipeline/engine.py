@@ -67,6 +67,7 @@ def load_model(engine: Engine) -> Predictor:
     config = engine.config
     if config.min_score is None:
         raise ValueError("expected settings with min_score filled in, got None: use describe_model")
+    min_score = min(config.min_score, config.screen.min_score) if config.screen else config.min_score
     return load_predictor(
-        config.model, config.batch_size, config.min_score, precision=config.precision, trusted=engine.trusted
+        config.model, config.batch_size, min_score, precision=config.precision, trusted=engine.trusted
     )

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pyproj import CRS
 
 from geo.area import tiles_in
-from geo.grid import Tile, Tiling, plan_tiles
+from geo.grid import Level, Tile, Tiling, plan_tiles
 from geo.header import SceneHeader
 from pipeline.ledger import PartFailure, SceneEntry, Status
 from pipeline.values import Duplicate, Scene, SceneFailure, SceneSource, TileOutcome, TileStatus
@@ -48,6 +48,7 @@ def scene_entry(
     planned = sum(1 for _ in tiles_of(scene, tiling))
     counts = Counter(outcome.status for outcome in outcomes)
     failures = tuple(_part_failure(outcome) for outcome in outcomes if outcome.status == "failed")
+    km2 = _km2(scene, outcomes, scene.levels[0])
     error = error or _missing(planned, counts.total()) or _first(failures, planned)
     return dataclasses.replace(
         _blank(scene.source, scene.header),
@@ -57,7 +58,9 @@ def scene_entry(
         parts_done=counts["done"],
         parts_empty=counts["empty"],
         parts_failed=counts["failed"],
-        km2=round(sum(_km2(scene, outcome) for outcome in outcomes), 6),
+        parts_screened=counts["screened"],
+        km2=round(km2, 6),
+        km2_coarse=round(_km2_coarse(scene, outcomes, km2), 6) if counts["screened"] else 0.0,
         airplanes=airplanes,
         seconds=round(sum(outcome.seconds for outcome in outcomes), 3),
         failures=failures,
@@ -83,7 +86,9 @@ def _blank(source: SceneSource, header: SceneHeader | None) -> SceneEntry:
         parts_done=0,
         parts_empty=0,
         parts_failed=0,
+        parts_screened=0,
         km2=0.0,
+        km2_coarse=0.0,
         airplanes=0,
         seconds=0.0,
         failures=(),
@@ -129,11 +134,19 @@ def _part_failure(outcome: TileOutcome) -> PartFailure:
     )
 
 
-def _km2(scene: Scene, outcome: TileOutcome) -> float:
-    """Ground in the core of a tile of the finest level that was looked at and is of interest, square kilometres."""
+def _km2_coarse(scene: Scene, outcomes: Sequence[TileOutcome], km2: float) -> float:
+    """Ground that the coarsest level has seen, without `km2` of it that the finest level has seen, too."""
+    return max(0.0, _km2(scene, outcomes, scene.levels[-1]) - km2)
+
+
+def _km2(scene: Scene, outcomes: Sequence[TileOutcome], level: Level) -> float:
+    """Ground that was looked at on a level and is of interest, square kilometres."""
+    return sum(_core_km2(scene, one) for one in outcomes if one.status == "done" and one.tile.level == level)
+
+
+def _core_km2(scene: Scene, outcome: TileOutcome) -> float:
+    """Ground in the core of a tile that was looked at and is of interest, square kilometres."""
     level, core = outcome.tile.level, outcome.tile.core
-    if outcome.status != "done" or level != scene.levels[0]:
-        return 0.0
     x, y = (core.col + core.width / 2) * level.scale_x, (core.row + core.height / 2) * level.scale_y
     mx, my = scene.georef.ground_resolution_m(x, y)
     return outcome.seen * core.width * level.scale_x * mx * core.height * level.scale_y * my / 1e6

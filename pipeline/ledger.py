@@ -59,7 +59,9 @@ class SceneEntry:
         parts_done: tiles that the model looked at.
         parts_empty: tiles without any valid pixel, skipped.
         parts_failed: tiles that could not be read.
+        parts_screened: tiles that were not worth a look, by what the coarsest level had seen (`screen`, a setting).
         km2: ground looked at on the finest level: of interest, and not missing in the file; square kilometres.
+        km2_coarse: ground that was screened out: only the coarsest level has seen it.
         airplanes: airplanes found.
         seconds: spent on reading its parts and looking at them.
         failures: the parts that failed.
@@ -81,7 +83,9 @@ class SceneEntry:
     parts_done: int
     parts_empty: int
     parts_failed: int
+    parts_screened: int
     km2: float
+    km2_coarse: float
     airplanes: int
     seconds: float
     failures: tuple[PartFailure, ...]
@@ -100,7 +104,9 @@ class Totals:
     parts_done: int
     parts_empty: int
     parts_failed: int
+    parts_screened: int
     km2: float
+    km2_coarse: float
     airplanes: int
 
 
@@ -167,7 +173,9 @@ def _totals(scenes: tuple[SceneEntry, ...]) -> Totals:
         parts_done=sum(entry.parts_done for entry in scenes),
         parts_empty=sum(entry.parts_empty for entry in scenes),
         parts_failed=sum(entry.parts_failed for entry in scenes),
+        parts_screened=sum(entry.parts_screened for entry in scenes),
         km2=round(sum(entry.km2 for entry in scenes), 6),
+        km2_coarse=round(sum(entry.km2_coarse for entry in scenes), 6),
         airplanes=sum(entry.airplanes for entry in scenes),
     )
 

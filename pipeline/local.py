@@ -10,7 +10,17 @@ from model.predictor import Predictor
 from pipeline import entries, steps
 from pipeline.config import PipelineConfig
 from pipeline.readahead import ahead
-from pipeline.values import Duplicate, Identity, Scene, SceneFailure, SceneResult, SceneSource, TileImage, TileOutcome
+from pipeline.values import (
+    Block,
+    Duplicate,
+    Identity,
+    Scene,
+    SceneFailure,
+    SceneResult,
+    SceneSource,
+    TileImage,
+    TileOutcome,
+)
 
 
 def find(
@@ -43,8 +53,16 @@ def find_in(
 
 
 def look(scene: Scene, config: PipelineConfig, predictor: Predictor) -> Iterator[TileOutcome]:
-    """Yields what became of each tile of a scene; the next batch is read while the model looks at one."""
-    blocks = steps.plan(scene, config.tiling, config.block_tiles)
+    """Yields what became of each tile of a scene."""
+    first = list(_look(steps.plan(scene, config), config, predictor))
+    yield from first
+    more = list(steps.plan_more(scene, config, first))
+    yield from (one for one in more if isinstance(one, TileOutcome))
+    yield from _look((one for one in more if isinstance(one, Block)), config, predictor)
+
+
+def _look(blocks: Iterable[Block], config: PipelineConfig, predictor: Predictor) -> Iterator[TileOutcome]:
+    """Yields what became of each tile of blocks; the next batch is read while the model looks at one."""
     tiles = itertools.chain.from_iterable(steps.read(block) for block in blocks)
     batch: list[TileImage] = []
     for item in ahead(tiles, config.batch_size):
@@ -53,7 +71,7 @@ def look(scene: Scene, config: PipelineConfig, predictor: Predictor) -> Iterator
             continue
         batch.append(item)
         if len(batch) == config.batch_size:
-            yield from steps.detect(predictor, batch)
+            yield from steps.detect(predictor, batch, config)
             batch = []
     if batch:
-        yield from steps.detect(predictor, batch)
+        yield from steps.detect(predictor, batch, config)

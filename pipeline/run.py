@@ -119,10 +119,11 @@ def _summarize(ledger: Ledger, command: Command) -> None:
         if scene.duplicate_of:
             sys.stderr.write(f"{scene.status}: {scene.scene_uri}: the same as {scene.duplicate_of}, looked at once\n")
     duplicates = f", {totals.duplicate} duplicate" if totals.duplicate else ""
+    coarse = f" and {totals.km2_coarse:.2f} km2 coarsely" if totals.km2_coarse else ""
     sys.stderr.write(
         f"{totals.airplanes} airplanes in {totals.scenes} scenes ({totals.complete} complete, "
         f"{totals.incomplete} incomplete, {totals.failed} failed{duplicates}), "
-        f"{totals.km2:.2f} km2 in {ledger.seconds:.0f} s: {', '.join(map(str, (*command.outputs, command.ledger)))}\n"
+        f"{totals.km2:.2f} km2{coarse} in {ledger.seconds:.0f} s: {', '.join(map(str, (*command.outputs, command.ledger)))}\n"
     )
 
 

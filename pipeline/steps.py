@@ -18,14 +18,13 @@ from geo.address import pauses_s, shown
 from geo.area import Area, Polygons, core_mask, in_area
 from geo.boxes import Suppression, merge_levels
 from geo.errors import FinderError, GeoreferenceError
-from geo.grid import Tile, Tiling, plan_levels
+from geo.grid import Tile, Tiling, plan_levels, scene_detections, scene_points
 from geo.header import SceneHeader, read_header
 from geo.polygons import ground_polygon, size_m
 from geo.raster import RasterReader
 from geo.types import Detections, FloatArray
-from model import scan
 from model.predictor import Predictor
-from pipeline import entries, records
+from pipeline import entries, records, screen
 from pipeline.agreement import check_agrees
 from pipeline.config import PipelineConfig
 from pipeline.places import is_address, suffix
@@ -78,11 +77,26 @@ def distinct(scenes: Iterable[Scene]) -> Iterator[Scene | Duplicate]:
         yield scene if first is None else Duplicate(scene, first.source.uri)
 
 
-def plan(scene: Scene, tiling: Tiling, block_tiles: int) -> Iterator[Block]:
-    """Yields the work of a scene, as descriptions only: blocks of at most `block_tiles` tiles."""
-    for _, tiles in itertools.groupby(entries.tiles_of(scene, tiling), key=lambda tile: tile.level):
-        while block := tuple(itertools.islice(tiles, block_tiles)):
-            yield Block(scene.header.uri, scene.header.version, scene.header.rendition, scene.area, block)
+def plan(scene: Scene, config: PipelineConfig) -> Iterator[Block]:
+    """Yields the work of a scene, as descriptions only: all of it, or what comes first where it is screened."""
+    screened = _is_screened(scene, config)
+    tiles = screen.coarse_tiles(scene, config.tiling) if screened else entries.tiles_of(scene, config.tiling)
+    return _blocks(scene, tiles, config.block_tiles)
+
+
+def plan_more(scene: Scene, config: PipelineConfig, coarse: Iterable[TileOutcome]) -> Iterator[Block | TileOutcome]:
+    """Yields the rest of the work of a scene that is screened, and the outcomes of tiles that are not worth it.
+
+    Args:
+        scene: the scene.
+        config: the settings.
+        coarse: what became of the tiles that `plan` has planned.
+    """
+    if config.screen is None or not _is_screened(scene, config):
+        return
+    worth, others = screen.fine_tiles(scene, config.tiling, config.screen, coarse)
+    yield from screen.left_out(scene, others)
+    yield from _blocks(scene, iter(worth), config.block_tiles)
 
 
 def read(block: Block) -> Iterator[TileImage | TileOutcome]:
@@ -103,15 +117,12 @@ def read(block: Block) -> Iterator[TileImage | TileOutcome]:
         yield from (_failed(block.scene_uri, tile, error, 0.0) for tile in block.tiles[done:])
 
 
-def detect(predictor: Predictor, images: Sequence[TileImage]) -> list[TileOutcome]:
+def detect(predictor: Predictor, images: Sequence[TileImage], config: PipelineConfig) -> list[TileOutcome]:
     """Looks at a batch of tiles; each keeps the boxes whose centre lies in its core, in scene pixels."""
     started = time.perf_counter()
-    found = scan.detect(predictor, [image.tile for image in images], [image.pixels for image in images])
+    found = predictor(np.stack([image.pixels for image in images]))
     seconds = (time.perf_counter() - started) / len(images)
-    return [
-        TileOutcome(image.scene_uri, image.tile, "done", detections, image.seen, None, image.seconds + seconds)
-        for image, detections in zip(images, found, strict=True)
-    ]
+    return [_outcome(image, detections, config, seconds) for image, detections in zip(images, found, strict=True)]
 
 
 def merge(outcomes: Sequence[TileOutcome], suppression: Suppression) -> Detections:
@@ -194,6 +205,28 @@ def _naming(uri: str, error: FinderError) -> str:
     """The message of an error, with the scene named where it is not."""
     text, name = str(error), shown(uri)
     return text if name in text else f"{name}: {text}"
+
+
+def _is_screened(scene: Scene, config: PipelineConfig) -> bool:
+    return config.screen is not None and len(scene.levels) > 1
+
+
+def _blocks(scene: Scene, tiles: Iterator[Tile], block_tiles: int) -> Iterator[Block]:
+    for _, of_level in itertools.groupby(tiles, key=lambda tile: tile.level):
+        while block := tuple(itertools.islice(of_level, block_tiles)):
+            yield Block(scene.header.uri, scene.header.version, scene.header.rendition, scene.area, block)
+
+
+def _outcome(image: TileImage, found: Detections, config: PipelineConfig, seconds: float) -> TileOutcome:
+    """What became of a tile in which something was `found`, in its pixels, with the model's time for it."""
+    uri, tile = image.scene_uri, image.tile
+    marks = np.zeros((0, 2))
+    if config.screen is not None:
+        # The model was told to say what it is unsure of, too.
+        marks = scene_points(tile, (found.boxes[:, :2] + found.boxes[:, 2:]) / 2)
+        found = found.take(np.flatnonzero(found.scores >= (config.min_score or 0.0)))
+    owned = scene_detections(tile, found.boxes, found.scores)
+    return TileOutcome(uri, tile, "done", owned, image.seen, None, image.seconds + seconds, marks)
 
 
 def _read_patiently(reader: RasterReader, block: Block, tile: Tile, pauses: Iterator[float]) -> TileImage | TileOutcome:

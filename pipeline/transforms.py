@@ -122,29 +122,61 @@ class SortOut(beam.PTransform):  # type: ignore[misc]
 
 @dataclasses.dataclass(eq=False)
 class Look(beam.PTransform):  # type: ignore[misc]
-    """Planned scenes to one `TileOutcome` a tile. Descriptions are shuffled, pixels never: they are read after it."""
+    """Planned scenes to one `TileOutcome` a tile, in one pass, or in two where they are screened."""
 
     config: PipelineConfig
     load: Callable[[], Predictor]
 
     def expand(self, scenes: beam.PCollection[Scene]) -> beam.PCollection[TileOutcome]:
         """Builds the graph."""
+        first = scenes | "Plan" >> beam.FlatMap(self._plan) | "LookAtBlocks" >> LookAtBlocks(self.config, self.load)
+        if self.config.screen is None:
+            return first
+        keyed = {
+            "scenes": scenes | "KeyScenes" >> beam.Map(_scene_with_key).with_output_types(tuple[str, Scene]),
+            "coarse": first | "KeyCoarse" >> beam.Map(_tile_with_key).with_output_types(tuple[str, TileOutcome]),
+        }
+        more = (
+            keyed
+            | "ByScene" >> beam.CoGroupByKey()
+            | "PlanMore" >> beam.FlatMapTuple(self._plan_more).with_outputs(_SETTLED, main="blocks")
+        )
+        second = more.blocks | "LookCloser" >> LookAtBlocks(self.config, self.load)
+        return (first, second, more[_SETTLED]) | "Outcomes" >> beam.Flatten()
+
+    def _plan(self, scene: Scene) -> Iterator[Block]:
+        return map(_planned, steps.plan(scene, self.config))
+
+    def _plan_more(self, uri: str, groups: dict[str, Iterable[Any]]) -> Iterator[Block | beam.pvalue.TaggedOutput]:
+        del uri
+        (scene,) = groups["scenes"]
+        for one in steps.plan_more(scene, self.config, groups["coarse"]):
+            if isinstance(one, Block):
+                yield _planned(one)
+            else:
+                yield beam.pvalue.TaggedOutput(_SETTLED, _counted(one))
+
+
+@dataclasses.dataclass(eq=False)
+class LookAtBlocks(beam.PTransform):  # type: ignore[misc]
+    """Blocks to one `TileOutcome` a tile. Descriptions are shuffled, pixels never: they are read after it."""
+
+    config: PipelineConfig
+    load: Callable[[], Predictor]
+
+    def expand(self, blocks: beam.PCollection[Block]) -> beam.PCollection[TileOutcome]:
+        """Builds the graph."""
         read = (
-            scenes
-            | "Plan" >> beam.FlatMap(self._plan)
+            blocks
             | "ShareBlocks" >> beam.Reshuffle()
             | "Read" >> beam.FlatMap(self._read).with_outputs(_SETTLED, main="images")
         )
-        handler = AirplaneHandler(self.load, self.config.batch_size)
+        handler = AirplaneHandler(self.load, self.config)
         # Counted before they are brought together: that ends a stage, and would be too late for the progress.
-        looked = read.images | "Detect" >> RunInference(handler) | "Count" >> beam.Map(_counted)
+        looked = (
+            read.images | "Detect" >> RunInference(handler, model_identifier="detector") | "Count" >> beam.Map(_counted)
+        )
         return (looked, read[_SETTLED]) | "Outcomes" >> beam.Flatten()
-
-    def _plan(self, scene: Scene) -> Iterator[Block]:
-        for block in steps.plan(scene, self.config.tiling, self.config.block_tiles):
-            _count("tiles", len(block.tiles))
-            progress.add(parts=len(block.tiles))
-            yield block
 
     def _read(self, block: Block) -> Iterator[TileImage | beam.pvalue.TaggedOutput]:
         # RunInference is fused with this: while the model looks at what was yielded, the thread reads on.
@@ -157,12 +189,13 @@ class AirplaneHandler(ModelHandler[TileImage, TileOutcome, Predictor]):  # type:
 
     Args:
         load: makes the model; RunInference calls it once a process.
-        batch_size: tiles in one call; the last batch of a bundle has fewer.
+        config: the settings; the last batch of a bundle has fewer tiles than they say.
     """
 
-    def __init__(self, load: Callable[[], Predictor], batch_size: int) -> None:
-        super().__init__(min_batch_size=batch_size, max_batch_size=batch_size)
+    def __init__(self, load: Callable[[], Predictor], config: PipelineConfig) -> None:
+        super().__init__(min_batch_size=config.batch_size, max_batch_size=config.batch_size)
         self._load = load
+        self._config = config
 
     def load_model(self) -> Predictor:
         """Makes the model."""
@@ -174,7 +207,7 @@ class AirplaneHandler(ModelHandler[TileImage, TileOutcome, Predictor]):  # type:
         """Looks at a batch of tiles; there are no `inference_args`."""
         del inference_args
         progress.add(pixels=sum(image.pixels[..., 0].size for image in batch))
-        return steps.detect(model, batch)
+        return steps.detect(model, batch, self._config)
 
     def get_num_bytes(self, batch: Sequence[TileImage]) -> int:
         """The pixels' size; Beam's own way would pickle them to know."""
@@ -234,6 +267,12 @@ def _failed_result(failure: SceneFailure) -> SceneResult:
 
 def _duplicate_result(duplicate: Duplicate) -> SceneResult:
     return SceneResult(entries.duplicate_entry(duplicate), ())
+
+
+def _planned(block: Block) -> Block:
+    _count("tiles", len(block.tiles))
+    progress.add(parts=len(block.tiles))
+    return block
 
 
 def _counted(outcome: TileOutcome) -> TileOutcome:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 from typing import Literal
 
+import numpy as np
+
 from geo.area import Polygons
 from geo.georef import BaseGeoReference
 from geo.grid import Level, Tile
 from geo.header import SceneHeader
 from geo.rendition import Rendition
-from geo.types import Detections, ImageArray
+from geo.types import Detections, FloatArray, ImageArray
 from pipeline.ledger import SceneEntry
 from pipeline.records import Airplane
 
@@ -123,7 +125,7 @@ class TileImage:
     seconds: float
 
 
-TileStatus = Literal["done", "empty", "failed"]
+TileStatus = Literal["done", "empty", "failed", "screened"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -133,11 +135,13 @@ class TileOutcome:
     Attributes:
         scene_uri: its scene.
         tile: the tile.
-        status: "done" (the model looked at it), "empty" (no valid pixel) or "failed" (could not be read).
+        status: "done" (the model looked at it), "empty" (no valid pixel), "failed" (could not be read) or "screened"
+            (not worth a look, by what the coarsest level has seen there).
         detections: in scene pixels; those that the tile owns.
         seen: share of its core that is of interest and was looked at, 0..1.
         error: the cause of a failure, else None.
         seconds: spent on it.
+        marks: where a finer look is worth it, (N, 2), scene pixels: middles of what may be an airplane.
     """
 
     scene_uri: str
@@ -147,6 +151,7 @@ class TileOutcome:
     seen: float
     error: str | None
     seconds: float
+    marks: FloatArray = dataclasses.field(default_factory=lambda: np.zeros((0, 2)))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

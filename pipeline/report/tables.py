@@ -49,7 +49,9 @@ COLUMNS = (
     Column("Looked at", number=True),
     Column("Empty", number=True),
     Column("Failed", number=True),
+    Column("Screened out", number=True),
     Column("km²", number=True),
+    Column("km², coarse", number=True),
     Column("Airplanes", number=True),
     Column("Seconds", number=True),
 )
@@ -73,7 +75,9 @@ def _row(entry: SceneEntry) -> Row:
         f"{entry.parts_done:,}",
         f"{entry.parts_empty:,}",
         f"{entry.parts_failed:,}",
+        f"{entry.parts_screened:,}",
         f"{entry.km2:,.3f}",
+        f"{entry.km2_coarse:,.3f}",
         f"{entry.airplanes:,}",
         f"{entry.seconds:,.1f}",
     )

@@ -8,6 +8,7 @@ table goes to the terminal, and with everything else to out/bench.json.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import os
 import platform
@@ -99,17 +100,21 @@ def bare_rate(uri: str, model: str | None) -> float:
 
     engine = describe_model(load_config(overrides={"model": model}))
     config = engine.config
-    blocks = list(steps.plan(steps.open_scene(SceneSource(uri), config), config.tiling, config.batch_size))
+    blocks = list(
+        steps.plan(
+            steps.open_scene(SceneSource(uri), config), dataclasses.replace(config, block_tiles=config.batch_size)
+        )
+    )
     middle = blocks[len(blocks) // 3 : len(blocks) // 3 + 8]
     batches = [[item for item in steps.read(block) if isinstance(item, TileImage)] for block in middle]
     batches = [batch for batch in batches if len(batch) == config.batch_size] or batches
     predictor = load_model(engine)
-    steps.detect(predictor, batches[0])
+    steps.detect(predictor, batches[0], config)
     looked = 0
     started = time.perf_counter()
     while (seconds := time.perf_counter() - started) < BARE_SECONDS:
         for batch in batches:
-            steps.detect(predictor, batch)
+            steps.detect(predictor, batch, config)
             looked += len(batch)
     return looked * config.tiling.tile_px**2 / 1e6 / seconds
 

@@ -1,5 +1,6 @@
 """The area of interest: its file, what is looked at, what comes out, and what the ledger says."""
 
+import dataclasses
 from pathlib import Path
 
 import geopandas
@@ -59,7 +60,7 @@ def test_only_tiles_that_it_touches_are_looked_at(tmp_path: Path) -> None:
     scene = write_scene(tmp_path / "a.tif")
     area = read_area(write_area(tmp_path / "area.gpkg", shapely.box(10, 10, 60, 60)))
     opened, result = found_in(scene, area)
-    blocks = list(steps.plan(opened, CONFIG.tiling, 4))
+    blocks = list(steps.plan(opened, dataclasses.replace(CONFIG, block_tiles=4)))
     _, everything = found_in(scene, None)
     assert 0 < result.entry.parts_planned == sum(len(block.tiles) for block in blocks)
     assert result.entry.parts_planned == result.entry.parts_done < everything.entry.parts_planned / 3

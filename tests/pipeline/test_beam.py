@@ -172,7 +172,7 @@ def test_pixels_are_looked_at_where_they_are_read(tmp_path: Path, watched: type[
 
 def test_nothing_large_is_shuffled(tmp_path: Path) -> None:
     scene = steps.open_scene(SceneSource(str(write_scene(tmp_path / "a.tif"))), CONFIG)
-    shuffled = [*steps.plan(scene, CONFIG.tiling, 16), *local.look(scene, CONFIG, FakePredictor()), scene]
+    shuffled = [*steps.plan(scene, CONFIG), *local.look(scene, CONFIG, FakePredictor()), scene]
     pixels = CONFIG.tiling.tile_px**2 * 3
     assert max(len(pickle.dumps(one)) for one in shuffled) < pixels / 4
 

@@ -110,7 +110,7 @@ def test_the_entry_accounts_for_everything(scene: Scene) -> None:
 
 def test_blocks_hold_every_tile_once_in_order(scene: Scene) -> None:
     for size in (1, 3, 1000):
-        blocks = list(steps.plan(scene, TILING, size))
+        blocks = list(steps.plan(scene, dataclasses.replace(CONFIG, block_tiles=size)))
         tiles = [tile for block in blocks for tile in block.tiles]
         assert tiles == [tile for level in scene.levels for tile in plan_tiles(level, TILING)]
         assert all(0 < len(block.tiles) <= size and block.scene_uri == scene.header.uri for block in blocks)
@@ -119,7 +119,7 @@ def test_blocks_hold_every_tile_once_in_order(scene: Scene) -> None:
 def test_a_plan_is_made_as_it_is_asked_for(scene: Scene) -> None:
     level = plan_levels(10**6, 10**6, (0.5, 0.5), TILING)[0]
     huge = dataclasses.replace(scene, levels=(level,))
-    assert len(list(itertools.islice(steps.plan(huge, TILING, 4), 3))) == 3
+    assert len(list(itertools.islice(steps.plan(huge, CONFIG), 3))) == 3
 
 
 def test_the_result_does_not_depend_on_the_order_of_arrival(tmp_path: Path) -> None:
@@ -210,11 +210,9 @@ def test_a_box_that_is_nowhere_on_the_earth_is_a_failure_of_its_scene(scene: Sce
 
 
 def test_tiles_of_a_batch_keep_their_own_boxes(scene: Scene) -> None:
-    images = [
-        item for block in steps.plan(scene, TILING, 9) for item in steps.read(block) if isinstance(item, TileImage)
-    ]
-    together = steps.detect(FakePredictor(), images)
-    alone = [steps.detect(FakePredictor(), [image])[0] for image in images]
+    images = [item for block in steps.plan(scene, CONFIG) for item in steps.read(block) if isinstance(item, TileImage)]
+    together = steps.detect(FakePredictor(), images, CONFIG)
+    alone = [steps.detect(FakePredictor(), [image], CONFIG)[0] for image in images]
     assert sum(len(one.detections) for one in together) >= len(AIRPLANES)
     for one, other in zip(together, alone, strict=True):
         assert one.tile == other.tile
