@@ -123,7 +123,8 @@ def _summarize(ledger: Ledger, command: Command) -> None:
     sys.stderr.write(
         f"{totals.airplanes} airplanes in {totals.scenes} scenes ({totals.complete} complete, "
         f"{totals.incomplete} incomplete, {totals.failed} failed{duplicates}), "
-        f"{totals.km2:.2f} km2{coarse} in {ledger.seconds:.0f} s: {', '.join(map(str, (*command.outputs, command.ledger)))}\n"
+        f"{totals.km2:.2f} km2{coarse} in {ledger.seconds:.0f} s: "
+        f"{', '.join(map(str, (*command.outputs, command.ledger)))}\n"
     )
 
 

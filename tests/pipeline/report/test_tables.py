@@ -31,7 +31,9 @@ def test_cells_say_what_the_entry_says() -> None:
         "Looked at": "20",
         "Empty": "7",
         "Failed": "0",
+        "Screened out": "0",
         "km²": "3.000",
+        "km², coarse": "0.000",
         "Airplanes": "3",
         "Seconds": "1.5",
     }

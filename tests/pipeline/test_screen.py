@@ -1,0 +1,170 @@
+"""A cheap look first: where the finer levels look, what comes out, and what the ledger says."""
+
+import dataclasses
+from pathlib import Path
+
+import apache_beam as beam
+import numpy as np
+import pytest
+import shapely
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from apache_beam.testing.util import assert_that
+from hypothesis import given
+from hypothesis import strategies as st
+
+from geo.grid import Tile
+from geo.types import Detections, FloatArray
+from model.predictor import FakePredictor
+from pipeline import entries, local, screen, steps
+from pipeline.config import Screen
+from pipeline.transforms import FindAirplanes
+from pipeline.values import Scene, SceneResult, SceneSource
+from tests.pipeline.scenes import AIRPLANES, CONFIG, IDENTITY, write_damaged_scene, write_scene
+
+SIZE = (1500, 1100)
+# All in one corner, but for one spot that is no airplane: too dim to be one, and bright enough to be looked at.
+SPOT = (1200, 900, 1220, 914, 110)
+SCREENED = dataclasses.replace(CONFIG, screen=Screen(min_score=0.4, margin_m=40.0))
+
+
+class Unsure(FakePredictor):
+    """Says what it is unsure of, too."""
+
+    def __call__(self, images: np.ndarray) -> list[Detections]:
+        brighter = np.where(images >= 100, np.maximum(images, 128), images)
+        found = super().__call__(brighter)
+        return [
+            dataclasses.replace(one, scores=np.array([_level(image, box) / 255 for box in one.boxes]))
+            for image, one in zip(images, found, strict=True)
+        ]
+
+
+def _level(image: np.ndarray, box: FloatArray) -> float:
+    xmin, ymin, xmax, ymax = (int(side) for side in box)
+    return float(image[ymin:ymax, xmin:xmax, 0].max())
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Scene:
+    return opened(write_scene(tmp_path / "a.tif", [*AIRPLANES, SPOT], size=SIZE))
+
+
+def opened(path: Path) -> Scene:
+    return steps.open_scene(SceneSource(str(path)), CONFIG)
+
+
+def test_nothing_is_lost_and_most_is_not_looked_at(scene: Scene) -> None:
+    everywhere = local.find_in(scene, CONFIG, Unsure(), IDENTITY)
+    near = local.find_in(scene, SCREENED, Unsure(), IDENTITY)
+    assert [one.geometry for one in near.airplanes if one.score >= 0.5] == [one.geometry for one in near.airplanes]
+    sure = [one for one in everywhere.airplanes if one.score >= 0.5]
+    assert [one.geometry for one in near.airplanes] == [one.geometry for one in sure]
+    assert len(near.airplanes) == len(AIRPLANES)
+    planned = len(list(entries.tiles_of(scene, CONFIG.tiling)))
+    assert near.entry.parts_planned == near.entry.parts_done + near.entry.parts_screened == planned
+    assert near.entry.parts_screened > planned / 2
+    assert (near.entry.status, near.entry.error) == ("complete", None)
+
+
+def test_the_ledger_tells_what_only_the_coarse_look_has_seen(scene: Scene) -> None:
+    everywhere = local.find_in(scene, CONFIG, Unsure(), IDENTITY).entry
+    near = local.find_in(scene, SCREENED, Unsure(), IDENTITY).entry
+    assert (everywhere.km2_coarse, everywhere.parts_screened) == (0.0, 0)
+    assert 0 < near.km2 < everywhere.km2 / 2
+    assert near.km2 + near.km2_coarse == pytest.approx(everywhere.km2, rel=1e-5)
+
+
+def test_what_is_too_unsure_is_not_looked_at(scene: Scene) -> None:
+    stricter = dataclasses.replace(CONFIG, screen=Screen(min_score=0.45, margin_m=40.0))
+    spot = [local.find_in(scene, one, Least(one.screen), IDENTITY).entry for one in (SCREENED, stricter)]
+    assert spot[1].parts_screened > spot[0].parts_screened
+
+
+class Least(Unsure):
+    """As the model is loaded: it says nothing below a least score."""
+
+    def __init__(self, least: Screen | None) -> None:
+        self._least = least.min_score if least else 0.0
+
+    def __call__(self, images: np.ndarray) -> list[Detections]:
+        return [one.take(np.flatnonzero(one.scores >= self._least)) for one in super().__call__(images)]
+
+
+def test_a_scene_of_one_level_is_looked_at_everywhere(tmp_path: Path) -> None:
+    coarse = opened(write_scene(tmp_path / "a.tif", resolution=1.0))
+    one_level = dataclasses.replace(coarse, levels=coarse.levels[-1:])
+    entry = local.find_in(one_level, SCREENED, FakePredictor(), IDENTITY).entry
+    assert (entry.parts_screened, entry.km2_coarse) == (0, 0.0)
+    assert entry.parts_done == entry.parts_planned
+
+
+def test_where_the_coarse_look_failed_the_finer_ones_try(tmp_path: Path) -> None:
+    scene = opened(write_damaged_scene(tmp_path / "a.tif"))
+    coarse = [one for one in local.look(scene, SCREENED, FakePredictor()) if one.tile.level == scene.levels[-1]]
+    failed = [one for one in coarse if one.status == "failed"]
+    assert failed
+    worth, _ = screen.fine_tiles(scene, CONFIG.tiling, Screen(0.4, 0.0), failed)
+    cores = shapely.box(*np.array([_sides(one.tile) for one in failed]).T)
+    assert worth
+    assert all(shapely.intersects(cores, shapely.box(*_sides(tile))).any() for tile in worth)
+
+
+def _sides(tile: Tile) -> list[float]:
+    core, by = tile.core, tile.level.scale_x
+    return [side * by for side in (core.col, core.row, core.right, core.bottom)]
+
+
+marks = st.lists(st.tuples(st.floats(0, SIZE[0]), st.floats(0, SIZE[1])), max_size=5)
+
+
+@given(points=marks, margin=st.floats(0, 300))
+def test_tiles_are_worth_it_by_their_distance(
+    tmp_path_factory: pytest.TempPathFactory, points: list[tuple[float, float]], margin: float
+) -> None:
+    scene = LARGE.get(tmp_path_factory)
+    first = next(local.look(scene, SCREENED, FakePredictor()))
+    coarse = dataclasses.replace(first, marks=np.array(points, np.float64).reshape(-1, 2))
+    worth, others = screen.fine_tiles(scene, CONFIG.tiling, Screen(0.4, margin), [coarse])
+    mx, my = scene.header.resolution_m
+    for tiles, near in ((worth, True), (others, False)):
+        for tile in tiles:
+            left, top, right, bottom = _sides(tile)
+            gaps = [max((left - x) * mx, (x - right) * mx, (top - y) * my, (y - bottom) * my) for x, y in points]
+            nearest = min(gaps, default=np.inf)
+            assert abs(nearest - margin) < 1e-6 or (nearest < margin) == near
+
+
+class Kept:
+    """One scene for all examples."""
+
+    def __init__(self) -> None:
+        self.scene: Scene | None = None
+
+    def get(self, factory: pytest.TempPathFactory) -> Scene:
+        self.scene = self.scene or opened(write_scene(factory.mktemp("screen") / "a.tif", size=SIZE))
+        return self.scene
+
+
+LARGE = Kept()
+
+
+def test_the_graph_gives_what_one_process_gives(tmp_path: Path) -> None:
+    paths = [
+        write_scene(tmp_path / "a.tif", [*AIRPLANES, SPOT], size=SIZE),
+        write_damaged_scene(tmp_path / "b.tif"),
+        write_scene(tmp_path / "c.tif", [], size=SIZE),
+    ]
+    sources = [SceneSource(str(path)) for path in paths]
+    expected = local.find(sources, SCREENED, Unsure(), IDENTITY)
+
+    def alike(results: list[SceneResult]) -> None:
+        found = sorted(map(timeless, results), key=lambda result: result.entry.scene_uri)
+        assert found == [timeless(result) for result in expected]
+
+    with beam.Pipeline(FnApiRunner()) as pipeline:
+        assert_that(pipeline | beam.Create(sources) | FindAirplanes(SCREENED, Unsure, IDENTITY), alike)
+    assert expected[2].entry.parts_screened > 0
+
+
+def timeless(result: SceneResult) -> SceneResult:
+    return dataclasses.replace(result, entry=dataclasses.replace(result.entry, seconds=0.0))
