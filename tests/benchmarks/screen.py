@@ -1,0 +1,136 @@
+"""What a cheap look first saves and loses: `python -m tests.benchmarks.screen`.
+
+Looks at scenes with and without `screen` in the settings, and prints a table of docs/results.md: a drawn one that is
+95 % countryside and town, drawn ones that are all airport, and val pictures. Lost is what is found without and not with.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import itertools
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from geo.matching import match
+from pipeline import quiet
+from tests.benchmarks import scenes
+from tests.benchmarks.accuracy import written
+
+if TYPE_CHECKING:
+    from model.predictor import Predictor
+    from pipeline.config import PipelineConfig
+    from pipeline.engine import Engine
+    from pipeline.values import SceneResult
+
+#: Two sizes of a grid of drawn scenes of 5,000 px, of which one is an airport.
+ROWS, COLUMNS = 4, 5
+SETS = ("airbus", "hrplanes", "aerial_airport")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"), metavar="DIR")
+    parser.add_argument("--work", type=Path, default=Path("out/bench"), metavar="DIR")
+    parser.add_argument("--pictures", type=int, default=1000, metavar="N", help="of each set, at most")
+    parser.add_argument("--min-score", type=float, default=0.3, metavar="S")
+    parser.add_argument("--margin", type=float, default=500.0, metavar="M")
+    options = parser.parse_args()
+    quiet.silence()
+    quiet.import_tensorflow()
+    from pipeline.config import Screen, load_config
+    from pipeline.engine import describe_model, load_model
+
+    plain = describe_model(load_config())
+    screened = dataclasses.replace(
+        plain, config=dataclasses.replace(plain.config, screen=Screen(options.min_score, options.margin))
+    )
+    models = load_model(plain), load_model(screened)
+    print("| scenes | airplanes | lost | finest tiles | looked at with it | times fewer |")
+    print("|---|---|---|---|---|---|")
+    airport = scenes.drawn(scenes.PART_PX, options.work)
+    large = scenes.together(grid(airport, options.work), options.work / "mostly-empty.vrt")
+    report("20 drawn, one an airport", [(airport, large)], plain, screened, models)
+    airports = [scenes.drawn(scenes.PART_PX, options.work, seed=seed) for seed in (scenes.SEED, 8, 9)]
+    report("3 drawn, all airport", zip(airports, airports, strict=True), plain, screened, models)
+    for name in SETS:
+        with tempfile.TemporaryDirectory() as folder:
+            pictures = list(pictures_of(options.data / name, Path(folder), options.pictures))
+            report(f"{name} val", zip(pictures, pictures, strict=True), plain, screened, models)
+    return 0
+
+
+def grid(airport: Path, folder: Path) -> list[list[Path]]:
+    """The airport, not in a corner, among countryside and town."""
+    others = [
+        scenes.drawn(scenes.PART_PX, folder, kind, seed)
+        for kind, seed in itertools.product(("countryside", "town"), (1, 2, 3))
+    ]
+    endless = itertools.cycle(others)
+    rows = [[next(endless) for _ in range(COLUMNS)] for _ in range(ROWS)]
+    rows[0][0] = airport  # where a VRT of many has its origin: the pixels are those of the airport alone
+    return rows
+
+
+def pictures_of(data: Path, folder: Path, count: int) -> Iterator[Path]:
+    from model.data.sources import read_photos
+
+    for photo in itertools.islice(read_photos(data, "val"), count):
+        if photo.resolution_m is not None:
+            yield written(photo, folder)
+
+
+def report(
+    name: str,
+    pairs: Iterable[tuple[Path, Path]],
+    plain: Engine,
+    screened: Engine,
+    models: tuple[Predictor, Predictor],
+) -> None:
+    """Prints a line; of a pair, the first is looked at everywhere and the second is screened."""
+    airplanes, lost, tiles, done = 0, 0, 0, 0
+    for first, second in pairs:
+        everywhere = look(first, plain, models[0])
+        near = look(second, screened, models[1])
+        taken = match(boxes(near), np.array([one.score for one in near.airplanes]), boxes(everywhere), 0.5)
+        airplanes += len(everywhere.airplanes)
+        lost += len(everywhere.airplanes) - int((taken >= 0).sum())
+        planned, looked = finest(second, near, screened.config)
+        tiles, done = tiles + planned, done + looked
+    share = f"{lost / max(1, airplanes):.2%}"
+    print(f"| {name} | {airplanes} | {lost} ({share}) | {tiles} | {done} | {tiles / max(1, done):.1f} |", flush=True)
+
+
+def look(path: Path, engine: Engine, predictor: Predictor) -> SceneResult:
+    from pipeline import local, steps
+    from pipeline.values import SceneSource
+
+    return local.find_in(
+        steps.open_scene(SceneSource(str(path)), engine.config), engine.config, predictor, engine.identity
+    )
+
+
+def boxes(result: SceneResult) -> np.ndarray:
+    found = [(one.xmin_px, one.ymin_px, one.xmax_px, one.ymax_px) for one in result.airplanes]
+    return np.array(found, np.float64).reshape(-1, 4)
+
+
+def finest(path: Path, result: SceneResult, config: PipelineConfig) -> tuple[int, int]:
+    """Tiles of the finest level: all, and those that were looked at by their share of the ground."""
+    from geo.grid import plan_tiles
+    from pipeline import steps
+    from pipeline.values import SceneSource
+
+    opened = steps.open_scene(SceneSource(str(path)), config)
+    planned = len(list(plan_tiles(opened.levels[0], config.tiling)))
+    entry = result.entry
+    return planned, round(planned * entry.km2 / max(1e-9, entry.km2 + entry.km2_coarse))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
