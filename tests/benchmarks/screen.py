@@ -1,7 +1,7 @@
 """What a cheap look first saves and loses: `python -m tests.benchmarks.screen`.
 
 Looks at scenes with and without `screen` in the settings, and prints a table of docs/results.md: a drawn one that is
-95 % countryside and town, drawn ones that are all airport, and val pictures. Lost is what is found without and not with.
+95 % countryside and town, drawn ones that are all airport, and val pictures. Lost: found without it and not with it.
 """
 
 from __future__ import annotations
