@@ -97,7 +97,7 @@ def test_a_tile_that_cannot_be_read_is_tried_again_and_no_other(tmp_path: Path, 
 
 def test_a_scene_is_opened_anew_before_a_tile_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     scene = opened(write_scene(tmp_path / "a.tif"))
-    (first, *_) = steps.plan(scene, CONFIG.tiling, 1)
+    (first, *_) = steps.plan(scene, dataclasses.replace(CONFIG, block_tiles=1))
     openings = []
     enter = RasterReader.__enter__
 
@@ -154,7 +154,7 @@ def test_a_server_that_is_gone_is_asked_once_for_each_block(server: RangeServer)
     entry = local.find_in(scene, CONFIG, Untouched(), IDENTITY).entry
     assert (entry.status, entry.parts_failed) == ("failed", entry.parts_planned)
     assert all("got no such file (404)" in failure.error for failure in entry.failures)
-    assert len(server.requests) <= len(list(steps.plan(scene, CONFIG.tiling, CONFIG.block_tiles)))
+    assert len(server.requests) <= len(list(steps.plan(scene, CONFIG)))
 
 
 # Scenes that are no longer what they were when their header was read.
