@@ -3,8 +3,9 @@
 Boxes are float64 (N, 4) rows of xmin, ymin, xmax, ymax, in pixels of one frame.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import shapely
@@ -13,8 +14,18 @@ from numpy.typing import NDArray
 from geo.errors import ConfigError
 from geo.types import Detections, FloatArray, IndexArray
 
-# (position of a kept box, positions of boxes near it) -> which of those it suppresses.
-_Rule = Callable[[int, IndexArray], NDArray[np.bool_]]
+# Positions of boxes, and of others one by one -> which of the first suppress the second.
+Rule = Callable[[IndexArray, IndexArray], NDArray[np.bool_]]
+
+# Boxes that are asked for their neighbours at once.
+_CHUNK = 500
+
+
+class Pairs(NamedTuple):
+    """Positions of boxes, one pair a row: the earlier one suppresses the later one. By the earlier one, (M,) each."""
+
+    earlier: IndexArray
+    later: IndexArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +81,14 @@ def iou_matrix(a: FloatArray, b: FloatArray) -> FloatArray:
     return iou_pairs(a[:, None], b[None])
 
 
+def iom_pairs(a: FloatArray, b: FloatArray) -> FloatArray:
+    """Returns intersection over the smaller box of boxes (..., 4) with boxes (..., 4), broadcast, 0..1."""
+    return _ratio(_intersection(a, b), np.minimum(area(a), area(b)))
+
+
 def iom_matrix(a: FloatArray, b: FloatArray) -> FloatArray:
     """Returns intersection over the smaller box of every pair, (N, M), 0..1."""
-    shared = _intersection(a[:, None], b[None])
-    return _ratio(shared, np.minimum(area(a)[:, None], area(b)[None]))
+    return iom_pairs(a[:, None], b[None])
 
 
 def score_order(boxes: FloatArray, scores: FloatArray) -> IndexArray:
@@ -86,20 +101,38 @@ def box_tree(boxes: FloatArray) -> shapely.STRtree:
     return shapely.STRtree(shapely.box(boxes[:, 0], boxes[:, 1], boxes[:, 2], boxes[:, 3]))
 
 
-def _greedy(boxes: FloatArray, scores: FloatArray, suppresses: _Rule) -> IndexArray:
-    """Walks down the scores: each box not yet suppressed is kept and suppresses others by the rule."""
+def overlapping(boxes: FloatArray, suppresses: Rule, asked: NDArray[np.bool_]) -> Iterator[Pairs]:
+    """Yields the pairs of touching boxes, of which the earlier one suppresses the later one by the rule.
+
+    Args:
+        boxes: (N, 4), the most important first.
+        suppresses: The rule; it is asked for touching boxes alone.
+        asked: Which boxes are asked for what they suppress, (N,); may change while pairs are taken.
+    """
     tree = box_tree(boxes)
-    pending = np.ones(len(boxes), dtype=bool)
-    kept = []
-    for index in score_order(boxes, scores):
-        if not pending[index]:
-            continue
-        kept.append(index)
-        pending[index] = False
-        near = tree.query(tree.geometries[index])
-        near = near[pending[near]]
-        pending[near[suppresses(int(index), near)]] = False
-    return np.array(kept, dtype=np.int64)
+    for start in range(0, len(boxes), _CHUNK):
+        numbers = start + np.flatnonzero(asked[start : start + _CHUNK])
+        of, later = tree.query(tree.geometries[numbers])
+        earlier = numbers[of]
+        earlier, later = earlier[later > earlier], later[later > earlier]
+        which = suppresses(earlier, later)
+        yield Pairs(earlier[which], later[which])
+
+
+def walk(kept: bytearray, pairs: Pairs) -> None:
+    """Goes through pairs by the earlier box: one that is kept suppresses the later one, whose byte becomes 0."""
+    for earlier, later in zip(pairs.earlier.tolist(), pairs.later.tolist(), strict=True):
+        if kept[earlier]:
+            kept[later] = 0
+
+
+def greedy(boxes: FloatArray, suppresses: Rule) -> IndexArray:
+    """Walks down boxes (N, 4): each that is not suppressed is kept and suppresses others; positions of the kept."""
+    kept = bytearray(b"\1" * len(boxes))
+    # What is suppressed is not asked any more: a heap of boxes, each over each, is not a matrix of pairs.
+    for pairs in overlapping(boxes, suppresses, np.frombuffer(kept, dtype=np.bool_)):
+        walk(kept, pairs)
+    return np.flatnonzero(np.frombuffer(kept, dtype=np.bool_))
 
 
 def suppress(boxes: FloatArray, scores: FloatArray, iou: float) -> IndexArray:
@@ -113,7 +146,9 @@ def suppress(boxes: FloatArray, scores: FloatArray, iou: float) -> IndexArray:
     Returns:
         Positions of the kept boxes by falling score; the kept boxes do not depend on the input's order.
     """
-    return _greedy(boxes, scores, lambda kept, near: iou_matrix(boxes[kept : kept + 1], boxes[near])[0] > iou)
+    order = score_order(boxes, scores)
+    ranked = boxes[order]
+    return np.asarray(order[greedy(ranked, lambda one, other: iou_pairs(ranked[one], ranked[other]) > iou)])
 
 
 def average(boxes: FloatArray, kept: IndexArray, iou: float) -> FloatArray:
@@ -150,31 +185,3 @@ def round_detections(detections: Detections) -> Detections:
     # Adding 0 turns a rounded -0.0 into 0.0, which prints and hashes alike.
     boxes = np.round(detections.boxes, 2) + 0.0
     return Detections(boxes, np.round(detections.scores, 6), detections.resolution_m)
-
-
-def merge_levels(detections: Detections, suppression: Suppression) -> Detections:
-    """Leaves one detection for each airplane out of all tiles and levels of one scene.
-
-    Greedy, the highest score first. A kept box suppresses boxes that overlap it by more than `suppression.iou`; and of
-    the finer levels also smaller boxes that lie inside it by at least `suppression.containment` of their area: parts
-    of a whole that only the coarser level could see. A small box never suppresses the larger one around it this way.
-
-    Args:
-        detections: In scene pixels.
-        suppression: When two boxes are one airplane.
-
-    Returns:
-        The kept detections, rounded, by falling score and then by coordinates.
-    """
-    # Finer first, which decides between detections that are equal but for their level.
-    rounded = round_detections(detections.take(np.argsort(detections.resolution_m, kind="stable")))
-    boxes, resolution_m, areas = rounded.boxes, rounded.resolution_m, area(rounded.boxes)
-
-    def suppresses(kept: int, near: IndexArray) -> NDArray[np.bool_]:
-        whole, others = boxes[kept : kept + 1], boxes[near]
-        part = (resolution_m[near] < resolution_m[kept]) & (areas[near] < areas[kept])
-        inside = iom_matrix(whole, others)[0] >= suppression.containment
-        same = iou_matrix(whole, others)[0] > suppression.iou
-        return np.asarray(same | (part & inside))
-
-    return rounded.take(_greedy(boxes, rounded.scores, suppresses))

@@ -7,10 +7,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from geo.boxes import Suppression, merge_levels
+from geo.boxes import Suppression
 from geo.errors import ConfigError
 from geo.grid import Tile, Tiling, plan_levels, plan_tiles, scene_detections
 from geo.header import SceneHeader
+from geo.merge import merge_levels
 from geo.raster import RasterReader
 from geo.types import Detections, ImageArray
 from model.predictor import INPUT_MULTIPLE, Predictor

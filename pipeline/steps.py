@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 
 from geo.address import pauses_s, shown
 from geo.area import Area, Polygons, core_mask, in_area
-from geo.boxes import Suppression, merge_levels
+from geo.boxes import Suppression
 from geo.errors import FinderError, GeoreferenceError
 from geo.grid import Tile, Tiling, plan_levels, scene_detections, scene_points
 from geo.header import SceneHeader, read_header
+from geo.merge import merge_levels
 from geo.polygons import ground_polygon, size_m
 from geo.raster import RasterReader
 from geo.types import Detections, FloatArray

@@ -95,3 +95,27 @@ def pixels_of(box: FloatArray) -> set[tuple[int, int]]:
     """The whole pixels that a box covers."""
     xmin, ymin, xmax, ymax = (int(value) for value in box)
     return {(x, y) for x in range(xmin, xmax) for y in range(ymin, ymax)}
+
+
+def plain_suppress(found: Detections, iou: float, containment: float = 2.0) -> list[int]:
+    """The rule of `merge_levels` word by word; containment above 1: the rule of `suppress`."""
+    order = sorted(range(len(found)), key=lambda i: (-found.scores[i], *found.boxes[i], found.resolution_m[i]))
+    kept: list[int] = []
+    for i in order:
+        for k in kept:
+            whole, part = found.boxes[k], found.boxes[i]
+            shared = len(pixels_of(whole) & pixels_of(part))
+            smaller = len(pixels_of(part)) < len(pixels_of(whole))
+            coarser = found.resolution_m[k] > found.resolution_m[i]
+            if plain_iou(whole, part) > iou:
+                break
+            if smaller and coarser and shared / len(pixels_of(part)) >= containment:
+                break
+        else:
+            kept.append(i)
+    return kept
+
+
+def rows(found: Detections) -> list[list[float]]:
+    rows: list[list[float]] = np.column_stack([found.boxes, found.scores, found.resolution_m]).tolist()
+    return rows

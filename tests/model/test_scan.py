@@ -6,10 +6,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from geo.boxes import Suppression, iou_matrix, merge_levels
+from geo.boxes import Suppression, iou_matrix
 from geo.errors import RasterError, ResolutionError
 from geo.grid import Tiling, plan_levels, plan_tiles
 from geo.header import read_header
+from geo.merge import merge_levels
 from geo.raster import RasterReader
 from geo.types import Detections, ImageArray
 from model.predictor import FakePredictor
