@@ -29,8 +29,8 @@ def detect(
         One row an airplane, the surest first, with the fields of every output; geometry in lon/lat (OGC:CRS84).
 
     Raises:
-        FinderError: the scene, or a part of it, cannot be read, has no georeference, or is too coarse; or the settings
-            or the model are damaged.
+        FinderError: the scene, or a part of it, cannot be read, has no georeference, no valid pixel, or is too coarse;
+            or the settings or the model are damaged.
     """
     from pipeline import api
 

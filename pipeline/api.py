@@ -13,6 +13,7 @@ from pipeline import local, stac, steps
 from pipeline.config import PipelineConfig
 from pipeline.engine import Engine, describe_model, load_model
 from pipeline.errors import InputError
+from pipeline.ledger import why_empty
 from pipeline.sinks.frame import to_frame
 from pipeline.sources import dated, scene_sources
 from pipeline.values import SceneSource
@@ -32,6 +33,8 @@ def detect(
     if result.entry.error is not None:
         # A table has no ledger beside it: what is not whole must not look whole.
         raise RasterError(result.entry.error)
+    if result.entry.status == "empty":
+        raise RasterError(f"{scene}: expected something to look at, got none: {why_empty(result.entry)}: name another")
     return to_frame(result.airplanes)
 
 

@@ -107,7 +107,7 @@ def _crs_name(crs: CRS) -> str:
 
 def _status(error: str | None, counts: Counter[TileStatus]) -> Status:
     if error is None:
-        return "complete"
+        return "complete" if counts["done"] else "empty"
     return "incomplete" if counts["done"] else "failed"
 
 

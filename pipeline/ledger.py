@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from model import config as config_file
 
-Status = Literal["complete", "incomplete", "failed", "duplicate"]
+Status = Literal["complete", "incomplete", "failed", "empty", "duplicate"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -46,7 +46,8 @@ class SceneEntry:
         scene_id: the STAC item's id, or else a fingerprint, or None.
         acquired_at: when the picture was taken, RFC 3339 UTC, or None where nothing tells.
         status: "complete" (every part was looked at or is empty), "incomplete" (some part failed), "failed" (nothing
-            was looked at) or "duplicate" (the same picture was looked at as another scene).
+            was looked at), "empty" (there was nothing to look at: see `why_empty`) or "duplicate" (the same picture was
+            looked at as another scene).
         error: the cause, one line, or None.
         duplicate_of: of a duplicate, the `scene_uri` of the scene that was looked at in its place; else None.
         width_px: columns, or None.
@@ -99,6 +100,7 @@ class Totals:
     complete: int
     incomplete: int
     failed: int
+    empty: int
     duplicate: int
     parts_planned: int
     parts_done: int
@@ -149,8 +151,15 @@ class Ledger:
 
     @property
     def complete(self) -> bool:
-        """Whether every scene was looked at in every part, itself or as the one that it is a duplicate of."""
-        return self.totals.complete + self.totals.duplicate == self.totals.scenes
+        """Whether every scene was looked at wherever there is something to see, itself or as what it duplicates."""
+        return self.totals.incomplete + self.totals.failed == 0
+
+
+def why_empty(entry: SceneEntry) -> str:
+    """Returns why there was nothing to look at in a scene whose status says so."""
+    if entry.parts_planned == 0:
+        return "nothing of it lies in the area of interest, so nothing was looked at"
+    return f"no pixel of it is valid in any of {entry.parts_planned} parts, so nothing was looked at"
 
 
 def make_ledger(run: RunInfo, seconds: float, entries: Iterable[SceneEntry]) -> Ledger:
@@ -168,6 +177,7 @@ def _totals(scenes: tuple[SceneEntry, ...]) -> Totals:
         complete=having("complete"),
         incomplete=having("incomplete"),
         failed=having("failed"),
+        empty=having("empty"),
         duplicate=having("duplicate"),
         parts_planned=sum(entry.parts_planned for entry in scenes),
         parts_done=sum(entry.parts_done for entry in scenes),

@@ -1,7 +1,8 @@
 """The main job: `python -m pipeline.run --input scene.tif --output airplanes.geojson`.
 
-Exit status: 0 every scene complete, or a duplicate of one; 1 some scene or part failed (the others are written, the
-ledger names each failure); 2 the command itself is wrong, before any work starts; 130 interrupted with Ctrl-C.
+Exit status: 0 every scene complete, empty, or a duplicate of another; 1 some scene or part failed (the others are
+written, the ledger names each failure); 2 the command itself is wrong, before any work starts; 130 interrupted with
+Ctrl-C.
 """
 
 from __future__ import annotations
@@ -118,11 +119,16 @@ def _summarize(ledger: Ledger, command: Command) -> None:
             sys.stderr.write(f"{scene.status}: {scene.error}\n")
         if scene.duplicate_of:
             sys.stderr.write(f"{scene.status}: {scene.scene_uri}: the same as {scene.duplicate_of}, looked at once\n")
-    duplicates = f", {totals.duplicate} duplicate" if totals.duplicate else ""
+    if totals.empty:
+        sys.stderr.write(
+            f"empty: {totals.empty} of {totals.scenes} scenes had nothing to look at: no valid pixel, or none in the "
+            "area of interest; the ledger says which\n"
+        )
+    others = [f", {count} {name}" for name in ("empty", "duplicate") if (count := getattr(totals, name))]
     coarse = f" and {totals.km2_coarse:.2f} km2 coarsely" if totals.km2_coarse else ""
     sys.stderr.write(
         f"{totals.airplanes} airplanes in {totals.scenes} scenes ({totals.complete} complete, "
-        f"{totals.incomplete} incomplete, {totals.failed} failed{duplicates}), "
+        f"{totals.incomplete} incomplete, {totals.failed} failed{''.join(others)}), "
         f"{totals.km2:.2f} km2{coarse} in {ledger.seconds:.0f} s: "
         f"{', '.join(map(str, (*command.outputs, command.ledger)))}\n"
     )

@@ -91,6 +91,7 @@ def _summary(ledger: Ledger) -> dict[str, Any]:
         "km2": totals.km2,
         "model": ledger.run.model,
         "troubles": ", ".join(troubles),
+        "empty": _counted(totals.empty, "scene", "scenes") if totals.empty else "",
     }
 
 

@@ -17,7 +17,7 @@ from PIL import Image
 from geo import raster
 from geo.errors import FinderError
 from geo.grid import Level, Tiling, plan_levels
-from pipeline.ledger import Ledger, PartFailure, SceneEntry
+from pipeline.ledger import Ledger, PartFailure, SceneEntry, why_empty
 from pipeline.records import PROPERTIES, Airplane
 
 #: Fields that all airplanes of a scene share; the page holds them once.
@@ -67,7 +67,8 @@ def picture_px(scenes: int) -> int:
 
 def _view(entry: SceneEntry, name: str, airplanes: Sequence[Airplane], longest: int, ledger: Ledger) -> dict[str, Any]:
     picture, trouble = _picture(entry, longest)
-    notes = [entry.error, trouble]
+    empty = f"Empty: {why_empty(entry)}." if entry.status == "empty" else ""
+    notes = [entry.error, empty, trouble]
     return {
         "name": name,
         "uri": entry.scene_uri,

@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 import json
 
-from pipeline.ledger import Ledger, PartFailure, SceneEntry
+from pipeline.ledger import Ledger, PartFailure, SceneEntry, why_empty
 
 #: Parts that failed are named up to this many; the ledger's own file has them all.
 PARTS_NAMED = 5
-_ORDER = {"failed": 0, "incomplete": 1, "complete": 2, "duplicate": 3}
-_GOOD = ("complete", "duplicate")
+_ORDER = {"failed": 0, "incomplete": 1, "empty": 2, "complete": 3, "duplicate": 4}
+_GOOD = ("empty", "complete", "duplicate")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ COLUMNS = (
 
 
 def ledger_table(ledger: Ledger) -> Table:
-    """Returns the ledger as a table: failed scenes first, then incomplete ones, duplicates last; by URI within each."""
+    """Returns the ledger as a table: failed scenes first, then incomplete and empty ones, duplicates last; by URI."""
     entries = sorted(ledger.scenes, key=lambda entry: (_ORDER[entry.status], entry.scene_uri))
     run = json.dumps(dataclasses.asdict(ledger.run), indent=2, ensure_ascii=False)
     return Table(columns=COLUMNS, rows=tuple(_row(entry) for entry in entries), run=run)
@@ -93,6 +93,7 @@ def _resolution(resolution_m: tuple[float, float] | None) -> str:
 
 def _note(entry: SceneEntry) -> str:
     lines = [entry.error] if entry.error else []
+    lines += [f"Empty: {why_empty(entry)}."] if entry.status == "empty" else []
     lines += [f"The same as {entry.duplicate_of}, looked at once."] if entry.duplicate_of else []
     lines += [f"{_place(part)}: {part.error}" for part in entry.failures[:PARTS_NAMED]]
     if len(entry.failures) > PARTS_NAMED:

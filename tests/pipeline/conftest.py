@@ -1,5 +1,6 @@
+import dataclasses
 import hashlib
-from dataclasses import asdict
+import json
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,8 @@ import yaml
 from geo.types import Detections, ImageArray
 from model.predictor import FakePredictor
 from pipeline import engine
+from tests.pipeline.desk import Desk
+from tests.pipeline.scenes import CONFIG, write_scene
 
 
 @pytest.fixture
@@ -21,9 +24,20 @@ def model_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     weights = b"no numbers, but whole"
     described = ModelConfig("fake", DetectorConfig(), 0.85, hashlib.sha256(weights).hexdigest())
     (folder / WEIGHTS_FILE).write_bytes(weights)
-    (folder / CONFIG_FILE).write_text(yaml.safe_dump(asdict(described)), encoding="utf-8")
+    (folder / CONFIG_FILE).write_text(yaml.safe_dump(dataclasses.asdict(described)), encoding="utf-8")
     monkeypatch.setattr(engine, "load_predictor", _Fake)
     return folder
+
+
+@pytest.fixture
+def desk(
+    tmp_path: Path, model_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Desk:
+    write_scene(tmp_path / "a.tif")
+    settings = dataclasses.asdict(dataclasses.replace(CONFIG, min_score=None))
+    (tmp_path / "settings.yaml").write_text(json.dumps(settings))
+    monkeypatch.chdir(tmp_path)
+    return Desk(tmp_path, model_folder, capsys)
 
 
 class _Fake(FakePredictor):

@@ -12,6 +12,7 @@ from model.predictor import FakePredictor
 from pipeline import local, steps
 from pipeline.aoi import read_area
 from pipeline.errors import InputError
+from pipeline.ledger import why_empty
 from pipeline.values import Scene, SceneResult, SceneSource
 from tests.pipeline.scenes import AIRPLANES, CONFIG, IDENTITY, SIZE, write_scene
 
@@ -75,11 +76,12 @@ def test_it_is_counted_where_pixels_are_missing_too(tmp_path: Path) -> None:
     assert found_in(scene, area)[1].entry.km2 == pytest.approx(50 * 200 * 0.25e-6, rel=5e-3)
 
 
-def test_a_scene_beside_it_is_complete_with_nothing_looked_at(tmp_path: Path) -> None:
+def test_a_scene_beside_it_is_empty_with_nothing_looked_at(tmp_path: Path) -> None:
     area = read_area(write_area(tmp_path / "area.gpkg", shapely.box(9000, 9000, 9100, 9100)))
     _, result = found_in(write_scene(tmp_path / "a.tif"), area)
     entry = result.entry
-    assert (entry.status, entry.parts_planned, entry.km2, result.airplanes) == ("complete", 0, 0.0, ())
+    assert (entry.status, entry.parts_planned, entry.km2, result.airplanes) == ("empty", 0, 0.0, ())
+    assert why_empty(entry) == "nothing of it lies in the area of interest, so nothing was looked at"
 
 
 def test_all_of_the_scene_is_as_good_as_none(tmp_path: Path) -> None:

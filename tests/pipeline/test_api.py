@@ -76,6 +76,14 @@ def test_a_scene_that_is_not_whole_is_an_error(tmp_path: Path, settings: Path, m
         pipeline.detect("missing.tif", config=settings, model=str(model_folder), min_score=7)
 
 
+def test_a_scene_with_nothing_to_look_at_is_not_taken_for_one_without_airplanes(
+    tmp_path: Path, settings: Path, model_folder: Path
+) -> None:
+    assert len(pipeline.detect(write_scene(tmp_path / "a.tif", []), config=settings, model=str(model_folder))) == 0
+    with pytest.raises(RasterError, match=r"b\.tif: expected something to look at, got none: no pixel of it is valid"):
+        pipeline.detect(write_scene(tmp_path / "b.tif", nodata_right_of=0), config=settings, model=str(model_folder))
+
+
 def test_importing_is_light() -> None:
     heavy = "{'tensorflow', 'keras', 'apache_beam', 'rasterio', 'geopandas'}"
     code = f"import sys, pipeline; found = {heavy} & set(sys.modules); sys.exit(str(found) if found else 0)"

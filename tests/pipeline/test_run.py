@@ -18,62 +18,14 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
 from geo.types import Detections, ImageArray
 from model.predictor import FakePredictor
-from pipeline import command, engine, local, run
+from pipeline import command, engine, local
 from pipeline.engine import describe_model, load_model
-from pipeline.ledger import Ledger, SceneEntry, read_ledger
 from pipeline.sinks.geojson import read_geojson
 from pipeline.values import SceneSource
 from tests.geo.range_server import serving
+from tests.pipeline.desk import Desk
 from tests.pipeline.scenes import AIRPLANES, CONFIG, SIZE, write_damaged_scene, write_scene
 from tests.pipeline.stac_files import TAKEN, asset, catalog, item, items, write
-
-
-@dataclasses.dataclass
-class Desk:
-    """A working directory with a good scene `a.tif`, settings and a model, and the command that uses them."""
-
-    folder: Path
-    model: Path
-    capsys: pytest.CaptureFixture[str]
-
-    def run(
-        self, *words: str, inputs: tuple[str, ...] = ("a.tif",), output: str = "x.geojson"
-    ) -> tuple[int, list[str]]:
-        """The exit status and the lines on stderr."""
-        given = [word for pattern in inputs for word in ("--input", pattern)]
-        base = [*given, "--output", output, "--config", "settings.yaml", "--model", str(self.model)]
-        status = run.main([*base, *words])
-        captured = self.capsys.readouterr()
-        assert captured.out == ""
-        return status, captured.err.splitlines()
-
-    def refused(self, *words: str, **given: object) -> str:
-        """The one line with which the command is refused, before anything was written."""
-        before = sorted(self.folder.rglob("*"))
-        status, lines = self.run(*words, **given)  # type: ignore[arg-type]
-        assert status == 2
-        assert sorted(self.folder.rglob("*")) == before
-        (line,) = lines
-        assert line.startswith("error: ")
-        return line
-
-    def ledger(self, name: str = "x.geojson.ledger.json") -> Ledger:
-        return read_ledger(self.folder / name)
-
-    def entry(self, uri: str) -> SceneEntry:
-        (entry,) = [entry for entry in self.ledger().scenes if entry.scene_uri == uri]
-        return entry
-
-
-@pytest.fixture
-def desk(
-    tmp_path: Path, model_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Desk:
-    write_scene(tmp_path / "a.tif")
-    settings = dataclasses.asdict(dataclasses.replace(CONFIG, min_score=None))
-    (tmp_path / "settings.yaml").write_text(json.dumps(settings))
-    monkeypatch.chdir(tmp_path)
-    return Desk(tmp_path, model_folder, capsys)
 
 
 def test_a_good_scene(desk: Desk) -> None:

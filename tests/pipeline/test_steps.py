@@ -14,6 +14,7 @@ from geo.grid import plan_levels, plan_tiles
 from geo.types import Detections, ImageArray
 from model.predictor import FakePredictor
 from pipeline import entries, local, steps
+from pipeline.ledger import why_empty
 from pipeline.records import Airplane
 from pipeline.values import Scene, SceneFailure, SceneResult, SceneSource, TileImage, TileOutcome
 from tests.pipeline.scenes import AIRPLANES, CONFIG, IDENTITY, SIZE, write_damaged_scene, write_scene
@@ -150,7 +151,16 @@ def test_a_tile_without_data_is_skipped_and_counted(tmp_path: Path) -> None:
 def test_the_model_never_sees_an_empty_tile(tmp_path: Path) -> None:
     scene = opened(write_scene(tmp_path / "a.tif", [], nodata_right_of=0))
     result = local.find_in(scene, CONFIG, Untouched(), IDENTITY)
-    assert (result.entry.status, result.entry.parts_done, result.entry.km2) == ("complete", 0, 0.0)
+    entry = result.entry
+    assert (entry.status, entry.error, entry.parts_done, entry.km2) == ("empty", None, 0, 0.0)
+    assert entry.parts_empty == entry.parts_planned > 0
+    assert why_empty(entry).startswith(f"no pixel of it is valid in any of {entry.parts_planned} parts")
+
+
+def test_a_scene_without_airplanes_was_looked_at(tmp_path: Path) -> None:
+    entry = local.find_in(opened(write_scene(tmp_path / "a.tif", [])), CONFIG, FakePredictor(), IDENTITY).entry
+    assert (entry.status, entry.airplanes, entry.parts_done) == ("complete", 0, entry.parts_planned)
+    assert entry.km2 == pytest.approx(SIZE[0] * SIZE[1] * 0.25e-6, rel=2e-3)
 
 
 def test_a_damaged_part_is_recorded_and_the_others_go_on(tmp_path: Path) -> None:

@@ -134,6 +134,17 @@ def test_a_duplicate_gives_no_warning_and_no_second_picture() -> None:
     assert "not looked at" not in text
 
 
+def test_an_empty_scene_gives_no_warning_and_is_not_taken_for_one_without_airplanes() -> None:
+    plain = render([], ledger(entry("/in/a.tif")))
+    text = render([], ledger(entry("/in/a.tif"), entry("/in/b.tif", status="empty", parts_planned=0, parts_done=0)))
+    assert "1 scene empty" not in plain
+    assert "1 scene empty" in text
+    assert 'class="failed"' not in text
+    (first, second) = Page(text).data["scenes"]
+    assert "Empty" not in first["note"]
+    assert (second["status"], "Empty: nothing of it lies in the area" in second["note"]) == ("empty", True)
+
+
 def test_a_run_of_which_no_scene_opened_still_has_its_ledger() -> None:
     page = Page(render([], ledger(failed("/in/a.tif", "no raster"))))
     assert page.data["scenes"] == []

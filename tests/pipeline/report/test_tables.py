@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 from pipeline.report.tables import COLUMNS, PARTS_NAMED, ledger_table
 from tests.pipeline.report.made_up import entry, failed, ledger, part
 
-RANK = {"failed": 0, "incomplete": 1, "complete": 2, "duplicate": 3}
+RANK = {"failed": 0, "incomplete": 1, "empty": 2, "complete": 3, "duplicate": 4}
 
 
 @given(st.lists(st.sampled_from(sorted(RANK)), max_size=12))
@@ -61,3 +61,14 @@ def test_a_duplicate_is_no_failure_and_names_the_other() -> None:
     (row,) = ledger_table(ledger(entry("/in/b.tif", status="duplicate", duplicate_of="/in/a.tif"))).rows
     assert row.good
     assert row.note == "The same as /in/a.tif, looked at once."
+
+
+def test_an_empty_scene_is_no_failure_and_says_why() -> None:
+    beside = entry("/in/b.tif", status="empty", parts_planned=0, parts_done=0)
+    black = entry("/in/c.tif", status="empty", parts_planned=6, parts_done=0, parts_empty=6)
+    rows = ledger_table(ledger(beside, black)).rows
+    assert [row.good for row in rows] == [True, True]
+    assert [row.note for row in rows] == [
+        "Empty: nothing of it lies in the area of interest, so nothing was looked at.",
+        "Empty: no pixel of it is valid in any of 6 parts, so nothing was looked at.",
+    ]

@@ -1,0 +1,186 @@
+"""The command where something goes wrong, or there is nothing, or very much: what every output says of it."""
+
+import json
+import resource
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import geopandas
+import pytest
+import shapely
+
+from geo.types import Detections, ImageArray
+from model.predictor import FakePredictor
+from pipeline import engine
+from pipeline.ledger import SceneEntry
+from pipeline.sinks.geojson import read_geojson
+from tests.pipeline.desk import Desk
+from tests.pipeline.scenes import AIRPLANES, write_scene
+
+# A disk that is full.
+
+
+@contextmanager
+def full_beyond(size: int) -> Iterator[None]:
+    """No file gets larger than so many bytes: writing on is an error of the system, as on a disk that is full."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("old", [None, "old"])
+def test_a_full_disk_leaves_no_part_of_an_output(desk: Desk, old: str | None) -> None:
+    if old:
+        Path("x.geojson").write_text(old)
+    before = sorted(desk.folder.rglob("*"))
+    with full_beyond(500):
+        status, lines = desk.run()
+    assert status == 1
+    (line,) = lines
+    assert line.startswith("error: x.geojson: expected a place that can be written, got 'File too large': name another")
+    assert sorted(desk.folder.rglob("*")) == before
+    assert (Path("x.geojson").read_text() if old else None) == old
+
+
+def test_a_disk_that_is_full_at_the_ledger_leaves_the_airplanes_alone(desk: Desk) -> None:
+    write_scene(desk.folder / "b.tif", [])
+    with full_beyond(1000):
+        status, lines = desk.run(inputs=("b.tif",))
+    assert status == 1
+    (line,) = lines
+    assert line.startswith("error: x.geojson.ledger.json: expected a place that can be written")
+    assert read_geojson(Path("x.geojson")) == []
+    assert not list(desk.folder.glob("*.ledger.json"))
+    assert not list(desk.folder.glob(".*"))
+
+
+def test_a_disk_that_is_full_at_the_report_leaves_the_other_outputs_whole(desk: Desk) -> None:
+    with full_beyond(20_000):
+        status, lines = desk.run("--report", "report")
+    assert status == 1
+    (line,) = lines
+    assert line.startswith("error: report/report.html: expected a place that can be written")
+    assert [path.name for path in Path("report").iterdir()] == ["ledger.json"]
+    assert len(read_geojson(Path("x.geojson"))) == desk.ledger("report/ledger.json").totals.airplanes == 4
+
+
+def test_a_disk_that_is_full_at_the_mosaic_ends_the_command_before_any_work(desk: Desk) -> None:
+    with full_beyond(500):
+        assert "x.geojson.mosaic.vrt: expected a place that can be written" in desk.refused("--mosaic")
+
+
+# A scene that is overwritten by another one while the model works.
+
+
+class Swapping(FakePredictor):
+    """Somebody writes another raster over the scene while the model works."""
+
+    def __init__(self, *_: object, **__: object) -> None:
+        self.calls = 0
+
+    def __call__(self, images: ImageArray) -> list[Detections]:
+        self.calls += 1
+        if self.calls == 2:
+            write_scene(Path("b.tif"), [(60, 60, 80, 80, 250)], size=(250, 200))
+        return super().__call__(images)
+
+
+def test_a_scene_that_is_overwritten_in_the_meantime_is_incomplete(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_scene(desk.folder / "b.tif")
+    monkeypatch.setattr(engine, "load_predictor", Swapping)
+    status, lines = desk.run(inputs=("b.tif",))
+    assert status == 1
+    entry = desk.entry("b.tif")
+    assert entry.status == "incomplete"
+    assert 0 < entry.parts_done < entry.parts_planned == entry.parts_done + entry.parts_failed
+    assert lines[0] == f"incomplete: {entry.error}"
+    assert "expected the file whose header was read" in lines[0]
+    truth = {tuple(map(float, airplane[:4])) for airplane in AIRPLANES}
+    assert {(one.xmin_px, one.ymin_px, one.xmax_px, one.ymax_px) for one in read_geojson(Path("x.geojson"))} <= truth
+
+
+# Nothing found, and nothing looked at.
+
+
+def no_airplanes(_: Path) -> list[str]:
+    write_scene(Path("b.tif"), [])
+    return []
+
+
+def no_data(_: Path) -> list[str]:
+    write_scene(Path("b.tif"), nodata_right_of=0)
+    return []
+
+
+def beside_the_area(folder: Path) -> list[str]:
+    geopandas.GeoDataFrame(geometry=[shapely.box(9, 9, 9.1, 9.1)], crs=4326).to_file(folder / "area.gpkg")
+    write_scene(Path("b.tif"))
+    return ["--aoi", "area.gpkg"]
+
+
+def no_raster(_: Path) -> list[str]:
+    Path("b.tif").write_text("no raster")
+    return []
+
+
+def looked_at(entry: SceneEntry) -> None:
+    assert (entry.status, entry.parts_done, entry.error) == ("complete", entry.parts_planned, None)
+    assert entry.km2 > 0
+
+
+def not_looked_at(entry: SceneEntry) -> None:
+    assert (entry.parts_done, entry.km2) == (0, 0.0)
+    assert entry.status in ("empty", "failed")
+
+
+@pytest.mark.parametrize(
+    ("make", "status", "check", "first", "summary"),
+    [
+        (no_airplanes, 0, looked_at, None, "(1 complete, 0 incomplete, 0 failed), 0.03 km2"),
+        (no_data, 0, not_looked_at, "empty: 1 of 1 scenes", "(0 complete, 0 incomplete, 0 failed, 1 empty), 0.00 km2"),
+        (beside_the_area, 0, not_looked_at, "empty: 1 of 1 scenes", "0 failed, 1 empty), 0.00 km2"),
+        (no_raster, 1, not_looked_at, "failed: b.tif: ", "(0 complete, 0 incomplete, 1 failed), 0.00 km2"),
+    ],
+)
+def test_no_airplanes_and_not_looked_at_are_told_apart_by_every_output(
+    desk: Desk,
+    make: Callable[[Path], list[str]],
+    status: int,
+    check: Callable[[SceneEntry], None],
+    first: str | None,
+    summary: str,
+) -> None:
+    words = make(desk.folder)
+    found, lines = desk.run(*words, "--report", "report", inputs=("b.tif",))
+    assert found == status
+    assert json.loads(Path("x.geojson").read_text())["features"] == []
+    (entry,) = desk.ledger("report/ledger.json").scenes
+    check(entry)
+    assert lines[-1].startswith("0 airplanes in 1 scenes ")
+    assert summary in lines[-1]
+    assert [line.startswith(first) for line in lines[:-1]] == [True] if first else len(lines) == 1
+    told = Path("report/report.html").read_text(encoding="utf-8")
+    assert f'<span class="badge">{entry.status}</span>' in told
+    assert ("1 scene empty" in told, "1 scene failed" in told) == (entry.status == "empty", entry.status == "failed")
+
+
+# Very many.
+
+
+def test_ten_thousand_airplanes_on_one_scene_come_out_each_once(desk: Desk) -> None:
+    """A boneyard: 100 rows of 100, each 8 by 6 px and 4 px apart, at even places, so that both levels see the same."""
+    places = [(8 + 12 * col, 8 + 10 * row) for row in range(100) for col in range(100)]
+    parked = [(x, y, x + 8, y + 6, 250) for x, y in places]
+    write_scene(desk.folder / "b.tif", parked, size=(1220, 1020))
+    assert desk.run(inputs=("b.tif",))[0] == 0
+    found = read_geojson(Path("x.geojson"))
+    boxes = {(one.xmin_px, one.ymin_px, one.xmax_px, one.ymax_px) for one in found}
+    assert boxes == {tuple(map(float, box[:4])) for box in parked}
+    assert len(found) == len({one.detection_id for one in found}) == 10_000
+    entry = desk.entry("b.tif")
+    assert (entry.status, entry.airplanes, desk.ledger().totals.airplanes) == ("complete", 10_000, 10_000)
+    assert entry.parts_done == entry.parts_planned
