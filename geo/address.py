@@ -30,6 +30,8 @@ _NETWORK = {
     "GDAL_HTTP_MAX_RETRY": "4",  # servers say 429 and 503 in passing, to many workers above all
     "GDAL_HTTP_RETRY_DELAY": "1",  # seconds, about twice as many each time
     "GDAL_INGESTED_BYTES_AT_OPEN": "32768",  # holds the header of most COGs: one request instead of two or three
+    # What was fetched is forgotten when a scene is closed, lest the next look at it be one at two versions of it mixed.
+    "CPL_VSIL_CURL_NON_CACHED": "/vsicurl/http:/vsigs/",
 }
 for _name, _value in _NETWORK.items():
     os.environ.setdefault(_name, _value)

@@ -50,6 +50,8 @@ class RasterReader:
         self._datasets: dict[str, Any] = {}
 
     def __enter__(self) -> Self:
+        if self._version is not None and is_address(self._uri):
+            self._check(version_of(look_up(self._uri)))
         with opened(self._uri) as dataset:
             with fitting(self._uri):
                 self._rendition = self._told or rendition_of(dataset, None)
@@ -61,8 +63,6 @@ class RasterReader:
             factors = enumerate(dataset.overviews(1))
             self._overviews = sorted(((factor, n) for n, factor in factors if factor > 1), reverse=True)
             self._files = [] if is_address(self._uri) else files_of(dataset)
-        if self._version is not None and is_address(self._uri):
-            self._check(version_of(look_up(self._uri)))
         self._check_files()
         return self
 

@@ -1,8 +1,8 @@
 """Which version of a file it is: another one where it was written again, told without a look at its content."""
 
 import hashlib
+import os
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 from geo.address import RemoteFile
@@ -29,7 +29,7 @@ def version_of(what: RemoteFile | Iterable[str]) -> str:
 
 def _local(file: str) -> tuple[int, int] | None:
     try:
-        found = Path(file).stat()
+        found = os.stat(file)  # noqa: PTH116 -- a quarter of the time, and a VRT may have thousands of parts
     except OSError:
         return None
     return found.st_size, found.st_mtime_ns

@@ -94,6 +94,18 @@ def test_another_version_is_another_scene(server: RangeServer, tmp_path: Path) -
     assert without == read_header(str(tmp_path / "scene.tif")).scene_id
 
 
+def test_a_file_that_was_written_again_is_read_anew(server: RangeServer, tmp_path: Path) -> None:
+    server.files["/scene.tif"] = tmp_path / "scene.tif"
+    for version, width in enumerate((300, 310)):
+        write_tiff(tmp_path / "scene.tif", noise(width, 200, seed=version))
+        server.etags["/scene.tif"] = f'"{version}"'
+        header = read_header(f"{server.address}/scene.tif")
+        assert header.width == width
+        with RasterReader(header.uri, header.rendition, header.version) as reader:
+            shown = reader.read_window(Window(0, 0, width, 200), Level(0.5, width, 200, 1.0, 1.0))
+        np.testing.assert_array_equal(shown, noise(width, 200, seed=version))
+
+
 def test_a_file_is_looked_up_by_a_byte(server: RangeServer, cog: Path) -> None:
     server.files["/scene.tif"] = cog
     server.etags["/scene.tif"] = '"one"'
