@@ -27,7 +27,10 @@ def write_mosaic(sources: Sequence[SceneSource], config: PipelineConfig, path: P
     for source, header in zip(sources, headers, strict=True):
         if header.georef is not None:
             check_agrees(source, header, header.georef)
-    write_whole(path, [mosaic_vrt(headers)])
+    text = mosaic_vrt(headers)
+    # The time of writing is part of a scene's version: the same mosaic is to be the same scene in the next run.
+    if not path.is_file() or path.read_bytes() != text.encode():
+        write_whole(path, [text])
     times = {source.acquired_at or header.acquired_at for source, header in zip(sources, headers, strict=True)}
     return SceneSource(
         str(path), acquired_at=times.pop() if len(times) == 1 else None, bands=headers[0].rendition.bands

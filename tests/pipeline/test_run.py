@@ -131,6 +131,17 @@ def test_files_side_by_side_are_one_scene(desk: Desk) -> None:
     assert desk.ledger().totals.airplanes > len(AIRPLANES)
 
 
+def test_the_same_mosaic_is_the_same_scene_in_the_next_run(desk: Desk) -> None:
+    vrt = Path("x.geojson.mosaic.vrt")
+    versions = []
+    for bands in (3, 3, 4):
+        write_scene(desk.folder / "b.tif", bands=bands)
+        assert desk.run("--mosaic", inputs=("b.tif",))[0] == 0
+        versions.append((vrt.read_text(), vrt.stat().st_mtime_ns))
+    assert versions[0] == versions[1]
+    assert versions[1][0] != versions[2][0]
+
+
 def test_files_that_do_not_fit_together_are_refused(desk: Desk) -> None:
     write_scene(desk.folder / "b.tif", resolution=0.6)
     assert "b.tif: expected one grid of pixels as in a.tif" in desk.refused("--mosaic", inputs=("a.tif", "b.tif"))
