@@ -28,7 +28,6 @@ from geo.boxes import (
 )
 from geo.types import Detections, FloatArray, IndexArray
 
-
 _NONE = Pairs(np.zeros(0, np.int64), np.zeros(0, np.int64))
 
 
