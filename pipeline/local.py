@@ -48,8 +48,8 @@ def find_in(
         return SceneResult(entries.failed_entry(scene), ())
     if isinstance(scene, Duplicate):
         return SceneResult(entries.duplicate_entry(scene), ())
-    outcomes = look(scene, config, predictor)
-    return steps.finish(scene, outcomes, config.tiling, config.suppression, identity)
+    outcomes = list(look(scene, config, predictor))
+    return steps.finish(scene, outcomes, steps.merge(outcomes, config.suppression), config.tiling, identity)
 
 
 def look(scene: Scene, config: PipelineConfig, predictor: Predictor) -> Iterator[TileOutcome]:

@@ -6,6 +6,7 @@ value, so that nothing stops the others and nothing goes unrecorded.
 
 from __future__ import annotations
 
+import dataclasses
 import filecmp
 import itertools
 import time
@@ -14,13 +15,14 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from geo import merge as merging
 from geo.address import pauses_s, shown
 from geo.area import Area, Polygons, core_mask, in_area
 from geo.boxes import Suppression
 from geo.errors import FinderError, GeoreferenceError
 from geo.grid import Tile, Tiling, plan_levels, scene_detections, scene_points
 from geo.header import SceneHeader, read_header
-from geo.merge import merge_levels
+from geo.merge import Settled, merge_levels
 from geo.polygons import ground_polygon, size_m
 from geo.raster import RasterReader
 from geo.types import Detections, FloatArray
@@ -44,6 +46,11 @@ from pipeline.values import (
 
 #: How often a tile is tried to be read.
 TRIES = 3
+
+#: The URI of a scene, and row and column of a part of it.
+BlockKey = tuple[str, int, int]
+#: Side of the parts in which detections are merged, scene pixels: far larger than airplanes, so that few cross an edge.
+MERGE_PX = 8192
 
 
 def open_scene(source: SceneSource, config: PipelineConfig, area: Area | None = None) -> Scene:
@@ -127,9 +134,26 @@ def detect(predictor: Predictor, images: Sequence[TileImage], config: PipelineCo
 
 
 def merge(outcomes: Sequence[TileOutcome], suppression: Suppression) -> Detections:
-    """Returns one detection for each airplane of one scene, in scene pixels, the surest first."""
+    """Returns one detection for each airplane of one scene, in scene pixels, the surest first, in one pass."""
     found = Detections.concatenate([outcome.detections for outcome in outcomes])
     return merge_levels(found, suppression)
+
+
+def by_block(outcome: TileOutcome) -> Iterator[tuple[BlockKey, Detections]]:
+    """Yields the detections of a tile for each part of its scene that they touch, to be merged in parts."""
+    for block, found in merging.by_block(outcome.detections, MERGE_PX):
+        yield (outcome.scene_uri, block.row, block.col), found
+
+
+def settle(key: BlockKey, detections: Iterable[Detections], suppression: Suppression) -> Settled:
+    """Merges the detections of all tiles that touch one part of a scene, in whatever order they come."""
+    _, row, col = key
+    return merging.settle(merging.Block(row, col, MERGE_PX), Detections.concatenate(list(detections)), suppression)
+
+
+def without_detections(outcome: TileOutcome) -> TileOutcome:
+    """What the ledger needs of a tile."""
+    return dataclasses.replace(outcome, detections=Detections.empty(), marks=np.zeros((0, 2)))
 
 
 def georeference(scene: Scene, detections: Detections, identity: Identity) -> tuple[Airplane, ...]:
@@ -146,14 +170,22 @@ def georeference(scene: Scene, detections: Detections, identity: Identity) -> tu
 
 
 def finish(
-    scene: Scene, outcomes: Iterable[TileOutcome], tiling: Tiling, suppression: Suppression, identity: Identity
+    scene: Scene, outcomes: Iterable[TileOutcome], merged: Detections, tiling: Tiling, identity: Identity
 ) -> SceneResult:
-    """Brings the tiles of a scene together, in whatever order they come: one box an airplane, on the map."""
+    """Brings the tiles of a scene together, in whatever order they come, and puts its airplanes on the map.
+
+    Args:
+        scene: the scene.
+        outcomes: what became of its tiles; their detections are not looked at.
+        merged: one detection for each airplane of them, see `merge`.
+        tiling: what it was planned with.
+        identity: what goes into the airplanes' ids.
+    """
     outcomes = sorted(outcomes, key=_place)
     airplanes: tuple[Airplane, ...] = ()
     error = None
     try:
-        airplanes = georeference(scene, _of_interest(scene, merge(outcomes, suppression)), identity)
+        airplanes = georeference(scene, _of_interest(scene, merged), identity)
     except FinderError as failure:
         error = _naming(scene.header.uri, failure)
     return SceneResult(entries.scene_entry(scene, outcomes, tiling, len(airplanes), error), airplanes)

@@ -14,6 +14,9 @@ from apache_beam.metrics import Metrics
 from apache_beam.ml.inference.base import ModelHandler, RunInference
 
 from geo.area import Area
+from geo.boxes import Suppression
+from geo.merge import Settled, join
+from geo.types import Detections
 from model.predictor import Predictor
 from pipeline import entries, progress, steps
 from pipeline.config import PipelineConfig
@@ -219,6 +222,25 @@ class AirplaneHandler(ModelHandler[TileImage, TileOutcome, Predictor]):  # type:
 
 
 @dataclasses.dataclass(eq=False)
+class Merge(beam.PTransform):  # type: ignore[misc]
+    """Tile outcomes to what is settled of each scene, by its URI: parts of a scene are merged side by side."""
+
+    suppression: Suppression
+
+    def expand(self, outcomes: beam.PCollection[TileOutcome]) -> beam.PCollection[tuple[str, Settled]]:
+        """Builds the graph."""
+        return (
+            outcomes
+            | "KeyBlocks" >> beam.FlatMap(steps.by_block).with_output_types(tuple[steps.BlockKey, Detections])
+            | "ByBlock" >> beam.GroupByKey()
+            | "Settle" >> beam.MapTuple(self._settle).with_output_types(tuple[str, Settled])
+        )
+
+    def _settle(self, key: steps.BlockKey, detections: Iterable[Detections]) -> tuple[str, Settled]:
+        return key[0], steps.settle(key, detections, self.suppression)
+
+
+@dataclasses.dataclass(eq=False)
 class Finish(beam.PTransform):  # type: ignore[misc]
     """(planned scenes, tile outcomes) to one `SceneResult` a scene.
 
@@ -233,9 +255,11 @@ class Finish(beam.PTransform):  # type: ignore[misc]
     ) -> beam.PCollection[SceneResult]:
         """Builds the graph."""
         scenes, outcomes = inputs
+        tiles = outcomes | "WithoutDetections" >> beam.Map(steps.without_detections)
         keyed = {
             "scenes": scenes | "KeyScenes" >> beam.Map(_scene_with_key).with_output_types(tuple[str, Scene]),
-            "outcomes": outcomes | "KeyTiles" >> beam.Map(_tile_with_key).with_output_types(tuple[str, TileOutcome]),
+            "outcomes": tiles | "KeyTiles" >> beam.Map(_tile_with_key).with_output_types(tuple[str, TileOutcome]),
+            "settled": outcomes | "Merge" >> Merge(self.config.suppression),
         }
         return keyed | "ByScene" >> beam.CoGroupByKey() | "Finish" >> beam.MapTuple(self._finish)
 
@@ -243,7 +267,8 @@ class Finish(beam.PTransform):  # type: ignore[misc]
         del uri
         (scene,) = groups["scenes"]
         config = self.config
-        result = steps.finish(scene, groups["outcomes"], config.tiling, config.suppression, self.identity)
+        merged = join(groups["settled"], config.suppression)
+        result = steps.finish(scene, groups["outcomes"], merged, config.tiling, self.identity)
         _count("airplanes", len(result.airplanes))
         progress.add(scenes_done=1)
         return result

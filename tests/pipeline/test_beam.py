@@ -81,6 +81,15 @@ def test_beam_gives_what_one_process_gives(sources: tuple[SceneSource, ...]) -> 
     run_beam(sources, equal_to(expected))
 
 
+@pytest.mark.parametrize("side_px", [7, 64])
+def test_beam_merges_in_parts_what_one_process_merges_at_once(
+    sources: tuple[SceneSource, ...], side_px: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = [timeless(result) for result in local.find(sources, CONFIG, FakePredictor(), IDENTITY)]
+    monkeypatch.setattr(steps, "MERGE_PX", side_px)  # airplanes lie across many parts
+    run_beam(sources, equal_to(expected))
+
+
 def test_beam_keeps_to_an_area_as_one_process_does(sources: tuple[SceneSource, ...]) -> None:
     corners = [[560_000 + x * 0.5, 5_940_000 - y * 0.5] for x, y in ((10, 10), (150, 20), (120, 320), (5, 310))]
     area = area_of([shapely.Polygon(corners)], CRS("EPSG:32632"))

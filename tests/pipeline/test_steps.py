@@ -109,6 +109,10 @@ def test_the_entry_accounts_for_everything(scene: Scene) -> None:
     assert entry.seconds > 0
 
 
+def finished(scene: Scene, found: list[TileOutcome]) -> SceneResult:
+    return steps.finish(scene, found, steps.merge(found, CONFIG.suppression), TILING, IDENTITY)
+
+
 def test_blocks_hold_every_tile_once_in_order(scene: Scene) -> None:
     for size in (1, 3, 1000):
         blocks = list(steps.plan(scene, dataclasses.replace(CONFIG, block_tiles=size)))
@@ -126,11 +130,11 @@ def test_a_plan_is_made_as_it_is_asked_for(scene: Scene) -> None:
 def test_the_result_does_not_depend_on_the_order_of_arrival(tmp_path: Path) -> None:
     scene = opened(write_damaged_scene(tmp_path / "a.tif"))
     found = outcomes(scene)
-    first = steps.finish(scene, found, TILING, CONFIG.suppression, IDENTITY)
+    first = finished(scene, found)
     assert first.entry.parts_failed > 1
     for seed in range(5):
         random.Random(seed).shuffle(found)  # noqa: S311
-        assert steps.finish(scene, found, TILING, CONFIG.suppression, IDENTITY) == first
+        assert finished(scene, found) == first
 
 
 def test_a_tile_without_data_is_skipped_and_counted(tmp_path: Path) -> None:
@@ -189,7 +193,7 @@ def test_a_scene_with_no_part_that_can_be_read_has_failed(scene: Scene) -> None:
         dataclasses.replace(one, status="failed", error="gone", detections=Detections.empty())
         for one in outcomes(scene)
     ]
-    entry = steps.finish(scene, found, TILING, CONFIG.suppression, IDENTITY).entry
+    entry = finished(scene, found).entry
     assert (entry.status, entry.parts_done, entry.km2, entry.airplanes) == ("failed", 0, 0.0, 0)
 
 
@@ -204,7 +208,7 @@ def test_a_scene_that_is_gone_since_it_was_described_is_recorded(scene: Scene) -
 
 def test_parts_that_are_lost_do_not_pass_for_looked_at(scene: Scene) -> None:
     found = outcomes(scene)
-    entry = steps.finish(scene, found[1:], TILING, CONFIG.suppression, IDENTITY).entry
+    entry = finished(scene, found[1:]).entry
     assert entry.status == "incomplete"
     assert entry.error == f"expected {len(found)} parts, got {len(found) - 1} back: run the scene again"
 
@@ -213,7 +217,7 @@ def test_a_box_that_is_nowhere_on_the_earth_is_a_failure_of_its_scene(scene: Sce
     found = outcomes(scene)
     far = Detections(np.array([[1e9, 1e9, 1.1e9, 1.1e9]]), np.array([0.9]), np.array([0.5]))
     found[0] = dataclasses.replace(found[0], detections=far)
-    result = steps.finish(scene, found, TILING, CONFIG.suppression, IDENTITY)
+    result = finished(scene, found)
     assert (result.entry.status, result.entry.airplanes, result.airplanes) == ("incomplete", 0, ())
     assert result.entry.error is not None
     assert scene.header.uri in result.entry.error
