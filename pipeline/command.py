@@ -18,6 +18,7 @@ from pipeline import sources
 from pipeline.aoi import read_area
 from pipeline.config import PipelineConfig
 from pipeline.errors import OutputError
+from pipeline.places import is_address
 from pipeline.report.page import FILE_NAME as REPORT_FILE
 from pipeline.sinks import geojson
 from pipeline.sinks.whole import check_writable
@@ -25,6 +26,8 @@ from pipeline.values import SceneSource
 
 LEDGER_FILE = "ledger.json"
 MOSAIC_SUFFIX = ".mosaic.vrt"
+# Any name: what is asked is whether the folder can be written.
+KEPT_FILE = "tile.json"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -36,6 +39,7 @@ class Command:
         outputs: the files for the airplanes, each once.
         ledger: the file for the ledger.
         report: the folder for the report, or None.
+        work_dir: the folder that keeps what is done, to go on with; None: nothing is kept.
         area: the area of interest; None: everything.
         mosaic: the file for the VRT of all scenes, which are parts of one; None: each is one.
         config: the settings, with what the command line overrides.
@@ -48,6 +52,7 @@ class Command:
     outputs: tuple[Path, ...]
     ledger: Path
     report: Path | None
+    work_dir: Path | None
     area: Area | None
     mosaic: Path | None
     config: PipelineConfig
@@ -76,6 +81,7 @@ def parse(argv: Sequence[str]) -> Command:
         outputs=outputs,
         ledger=ledger,
         report=report,
+        work_dir=options.work_dir,
         area=read_area(options.aoi) if options.aoi else None,
         mosaic=outputs[0].with_name(f"{outputs[0].name}{MOSAIC_SUFFIX}") if options.mosaic else None,
         config=config,
@@ -83,7 +89,8 @@ def parse(argv: Sequence[str]) -> Command:
         runner=beam_options.runner(beam),
         beam=beam,
     )
-    others = (report / REPORT_FILE if report else None, command.mosaic)
+    kept = command.work_dir / KEPT_FILE if command.work_dir else None
+    others = (report / REPORT_FILE if report else None, command.mosaic, kept)
     for path in (*outputs, ledger, *filter(None, others)):
         check_writable(path)
     return command
@@ -129,6 +136,12 @@ def _parser() -> beam_options.Parser:
     add("--mosaic", action="store_true", help="take the inputs for parts of one scene, which lie side by side")
     add("--force", action="store_true", help="look at scenes that are too coarse to see an airplane, too")
     add("--report", type=_path, metavar="DIR", help=f"folder for {REPORT_FILE} and {LEDGER_FILE}")
+    add(
+        "--work-dir",
+        type=_folder,
+        metavar="DIR",
+        help="folder that keeps what is done: a run that was broken off goes on there",
+    )
     return parser
 
 
@@ -147,6 +160,12 @@ def _path(text: str) -> Path:
     if not text:
         raise argparse.ArgumentTypeError("expected a path, got an empty word")
     return Path(text)
+
+
+def _folder(text: str) -> Path:
+    if is_address(text):
+        raise OutputError(f"--work-dir {text}: expected a folder, got an address: name a folder of this machine")
+    return _path(text)
 
 
 def _score(text: str) -> float:

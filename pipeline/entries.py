@@ -64,6 +64,7 @@ def scene_entry(
         airplanes=airplanes,
         seconds=round(sum(outcome.seconds for outcome in outcomes), 3),
         failures=failures,
+        parts_taken_over=sum(outcome.taken_over for outcome in outcomes),
     )
 
 

@@ -19,6 +19,7 @@ from pipeline.records import Airplane
 from pipeline.sinks.transforms import WriteGeoJson, WriteLedger
 from pipeline.transforms import FindAirplanes
 from pipeline.values import SceneResult, SceneSource
+from pipeline.work import WorkFolder
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -32,6 +33,7 @@ class Job:
         ledger: the file for the ledger.
         info: what the ledger says of the run.
         area: the area of interest; None: everything.
+        work: where outcomes are kept, and taken from; None: nowhere.
     """
 
     sources: tuple[SceneSource, ...]
@@ -40,6 +42,7 @@ class Job:
     ledger: Path
     info: RunInfo
     area: Area | None = None
+    work: WorkFolder | None = None
 
 
 def run_job(
@@ -58,7 +61,7 @@ def run_job(
         results = (
             pipeline
             | "Scenes" >> beam.Create(job.sources)
-            | "FindAirplanes" >> FindAirplanes(job.engine.config, load, job.engine.identity, job.area)
+            | "FindAirplanes" >> FindAirplanes(job.engine.config, load, job.engine.identity, job.area, job.work)
         )
         airplanes = results | "Airplanes" >> beam.FlatMap(_airplanes)
         lines = results | "Lines" >> beam.Map(_line)

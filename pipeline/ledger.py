@@ -66,6 +66,7 @@ class SceneEntry:
         airplanes: airplanes found.
         seconds: spent on reading its parts and looking at them.
         failures: the parts that failed.
+        parts_taken_over: of the parts done or empty, those that an earlier run has looked at (`--work-dir`).
     """
 
     scene_uri: str
@@ -90,6 +91,7 @@ class SceneEntry:
     airplanes: int
     seconds: float
     failures: tuple[PartFailure, ...]
+    parts_taken_over: int = 0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -110,6 +112,7 @@ class Totals:
     km2: float
     km2_coarse: float
     airplanes: int
+    parts_taken_over: int = 0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -187,6 +190,7 @@ def _totals(scenes: tuple[SceneEntry, ...]) -> Totals:
         km2=round(sum(entry.km2 for entry in scenes), 6),
         km2_coarse=round(sum(entry.km2_coarse for entry in scenes), 6),
         airplanes=sum(entry.airplanes for entry in scenes),
+        parts_taken_over=sum(entry.parts_taken_over for entry in scenes),
     )
 
 

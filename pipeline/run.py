@@ -82,8 +82,11 @@ def _work(command: Command, engine: Engine, words: Sequence[str]) -> Ledger:
     from pipeline.job import Job, run_job
     from pipeline.report.page import write_report
     from pipeline.sinks.geojson import read_geojson
+    from pipeline.work import work_folder
 
-    job = Job(command.sources, engine, command.outputs, command.ledger, run_info(engine, words), command.area)
+    info = run_info(engine, words)
+    work = work_folder(command.work_dir, engine, info.versions) if command.work_dir else None
+    job = Job(command.sources, engine, command.outputs, command.ledger, info, command.area, work)
     with progress.Display():
         ledger = run_job(job, command.runner, command.beam)
     if command.report:

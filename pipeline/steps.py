@@ -247,7 +247,8 @@ def _is_screened(scene: Scene, config: PipelineConfig) -> bool:
 def _blocks(scene: Scene, tiles: Iterator[Tile], block_tiles: int) -> Iterator[Block]:
     for _, of_level in itertools.groupby(tiles, key=lambda tile: tile.level):
         while block := tuple(itertools.islice(of_level, block_tiles)):
-            yield Block(scene.header.uri, scene.header.version, scene.header.rendition, scene.area, block)
+            header = scene.header
+            yield Block(header.uri, header.scene_id, header.version, header.rendition, scene.area, block)
 
 
 def _outcome(image: TileImage, found: Detections, config: PipelineConfig, seconds: float) -> TileOutcome:

@@ -18,7 +18,7 @@ from geo.boxes import Suppression
 from geo.merge import Settled, join
 from geo.types import Detections
 from model.predictor import Predictor
-from pipeline import entries, progress, steps
+from pipeline import entries, progress, steps, work
 from pipeline.config import PipelineConfig
 from pipeline.readahead import ahead
 from pipeline.values import (
@@ -53,18 +53,20 @@ class FindAirplanes(beam.PTransform):  # type: ignore[misc]
         load: makes the model; called once in each process that looks at tiles.
         identity: what goes into the airplanes' ids.
         area: the area of interest; None: everything.
+        work: where outcomes are kept, and taken from; None: nowhere.
     """
 
     config: PipelineConfig
     load: Callable[[], Predictor]
     identity: Identity
     area: Area | None = None
+    work: work.WorkFolder | None = None
 
     def expand(self, sources: beam.PCollection[SceneSource]) -> beam.PCollection[SceneResult]:
         """Builds the graph."""
         described = sources | Describe(self.config, self.area)
         sorted_out = described.scenes | SortOut()
-        outcomes = sorted_out.scenes | Look(self.config, self.load)
+        outcomes = sorted_out.scenes | Look(self.config, self.load, self.work)
         finished = (sorted_out.scenes, outcomes) | Finish(self.config, self.identity)
         failed = described[_FAILURES] | "FailedScenes" >> beam.Map(_failed_result)
         duplicates = sorted_out[_DUPLICATES] | "DuplicateScenes" >> beam.Map(_duplicate_result)
@@ -129,10 +131,11 @@ class Look(beam.PTransform):  # type: ignore[misc]
 
     config: PipelineConfig
     load: Callable[[], Predictor]
+    work: work.WorkFolder | None = None
 
     def expand(self, scenes: beam.PCollection[Scene]) -> beam.PCollection[TileOutcome]:
         """Builds the graph."""
-        first = scenes | "Plan" >> beam.FlatMap(self._plan) | "LookAtBlocks" >> LookAtBlocks(self.config, self.load)
+        first = scenes | "Plan" >> beam.FlatMap(self._plan) | "LookAtBlocks" >> LookAtBlocks(self.config, self.load, self.work)
         if self.config.screen is None:
             return first
         keyed = {
@@ -144,7 +147,7 @@ class Look(beam.PTransform):  # type: ignore[misc]
             | "ByScene" >> beam.CoGroupByKey()
             | "PlanMore" >> beam.FlatMapTuple(self._plan_more).with_outputs(_SETTLED, main="blocks")
         )
-        second = more.blocks | "LookCloser" >> LookAtBlocks(self.config, self.load)
+        second = more.blocks | "LookCloser" >> LookAtBlocks(self.config, self.load, self.work)
         return (first, second, more[_SETTLED]) | "Outcomes" >> beam.Flatten()
 
     def _plan(self, scene: Scene) -> Iterator[Block]:
@@ -166,6 +169,7 @@ class LookAtBlocks(beam.PTransform):  # type: ignore[misc]
 
     config: PipelineConfig
     load: Callable[[], Predictor]
+    work: work.WorkFolder | None
 
     def expand(self, blocks: beam.PCollection[Block]) -> beam.PCollection[TileOutcome]:
         """Builds the graph."""
@@ -183,7 +187,7 @@ class LookAtBlocks(beam.PTransform):  # type: ignore[misc]
 
     def _read(self, block: Block) -> Iterator[TileImage | beam.pvalue.TaggedOutput]:
         # RunInference is fused with this: while the model looks at what was yielded, the thread reads on.
-        for item in ahead(steps.read(block), self.config.batch_size):
+        for item in ahead(work.read(self.work, block), self.config.batch_size):
             yield item if isinstance(item, TileImage) else beam.pvalue.TaggedOutput(_SETTLED, _counted(item))
 
 
@@ -210,7 +214,7 @@ class AirplaneHandler(ModelHandler[TileImage, TileOutcome, Predictor]):  # type:
         """Looks at a batch of tiles; there are no `inference_args`."""
         del inference_args
         progress.add(pixels=sum(image.pixels[..., 0].size for image in batch))
-        return steps.detect(model, batch, self._config)
+        return work.detect(model, batch, self._config)
 
     def get_num_bytes(self, batch: Sequence[TileImage]) -> int:
         """The pixels' size; Beam's own way would pickle them to know."""
@@ -302,5 +306,7 @@ def _planned(block: Block) -> Block:
 
 def _counted(outcome: TileOutcome) -> TileOutcome:
     _count(f"tiles_{outcome.status}")
+    if outcome.taken_over:
+        _count("tiles_taken_over")
     progress.add(parts_done=1, airplanes=len(outcome.detections))
     return outcome

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -93,6 +94,7 @@ class Block:
 
     Attributes:
         scene_uri: their scene.
+        fingerprint: of the scene, as its header says, whatever the scene is called.
         version: of the scene's file, as its header says.
         rendition: how its values become colours.
         area: the part of it that is of interest, scene pixels; None: all of it.
@@ -100,6 +102,7 @@ class Block:
     """
 
     scene_uri: str
+    fingerprint: str
     version: str | None
     rendition: Rendition
     area: Polygons | None
@@ -116,6 +119,7 @@ class TileImage:
         pixels: uint8 (tile_px, tile_px, 3).
         seen: share of its core that is of interest and not missing, 0..1.
         seconds: that it took to read them.
+        kept_in: the folder that keeps what becomes of it; None: nowhere.
     """
 
     scene_uri: str
@@ -123,6 +127,7 @@ class TileImage:
     pixels: ImageArray
     seen: float
     seconds: float
+    kept_in: Path | None = None
 
 
 TileStatus = Literal["done", "empty", "failed", "screened"]
@@ -142,6 +147,7 @@ class TileOutcome:
         error: the cause of a failure, else None.
         seconds: spent on it.
         marks: where a finer look is worth it, (N, 2), scene pixels: middles of what may be an airplane.
+        taken_over: an earlier run has looked at it, and this one has not (`--work-dir`).
     """
 
     scene_uri: str
@@ -152,6 +158,7 @@ class TileOutcome:
     error: str | None
     seconds: float
     marks: FloatArray = dataclasses.field(default_factory=lambda: np.zeros((0, 2)))
+    taken_over: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -27,6 +27,18 @@ def check_writable(path: Path) -> None:
         raise _unwritable(path, error) from error
 
 
+def make_folder(path: Path) -> None:
+    """Makes a folder, and those above it, where they are missing.
+
+    Raises:
+        OutputError: it cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
 def write_whole(path: Path, chunks: Iterable[str]) -> None:
     """Writes text beside `path` and then moves it into place; an error on the way leaves `path` as it was.
 
