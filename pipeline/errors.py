@@ -9,5 +9,9 @@ class InputError(FinderError, ValueError):
     """An `--input` names nothing that can be read."""
 
 
+class WorkerError(FinderError, RuntimeError):
+    """A process that did a part of the work is gone."""
+
+
 class OutputError(FinderError, OSError):
     """An output cannot be written, or its format is not known."""

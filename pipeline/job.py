@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import apache_beam as beam
@@ -14,12 +15,16 @@ from apache_beam.runners.runner import PipelineRunner
 from geo.area import Area
 from model.predictor import Predictor
 from pipeline.engine import Engine, load_model
+from pipeline.errors import WorkerError
 from pipeline.ledger import Ledger, RunInfo, SceneEntry, read_ledger
 from pipeline.records import Airplane
 from pipeline.sinks.transforms import WriteGeoJson, WriteLedger
 from pipeline.transforms import FindAirplanes
 from pipeline.values import SceneResult, SceneSource
 from pipeline.work import WorkFolder
+
+# What Beam says where the connection to a process of its own breaks off.
+_LOST = "Channel closed prematurely"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -55,9 +60,13 @@ def run_job(
         runner: Beam's runner.
         options: Beam's options.
         load: makes the model in each process that looks at tiles; None: the job's own.
+
+    Raises:
+        OutputError: an output, or the work folder, cannot be written.
+        WorkerError: a process that Beam has started for the work is gone; nothing is written then.
     """
     load = load or functools.partial(load_model, job.engine)
-    with beam.Pipeline(runner=runner, options=options) as pipeline:
+    with _lost_workers_told(), beam.Pipeline(runner=runner, options=options) as pipeline:
         results = (
             pipeline
             | "Scenes" >> beam.Create(job.sources)
@@ -69,6 +78,20 @@ def run_job(
         written = paths | "Written" >> beam.Flatten()
         _ = (lines, written) | "WriteLedger" >> WriteLedger(job.ledger, job.info)
     return read_ledger(job.ledger)
+
+
+@contextlib.contextmanager
+def _lost_workers_told() -> Iterator[None]:
+    """Says in one line what Beam says in its own words, where a process that did a part of the work was killed."""
+    try:
+        yield
+    except RuntimeError as error:
+        if _LOST not in str(error):
+            raise
+        raise WorkerError(
+            "expected every worker process to live until the end, got one that was killed or ran out of memory: "
+            "run the command again (what --work-dir has kept is taken over), with fewer workers if memory is short"
+        ) from error
 
 
 def _airplanes(result: SceneResult) -> tuple[Airplane, ...]:

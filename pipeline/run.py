@@ -122,6 +122,11 @@ def _summarize(ledger: Ledger, command: Command) -> None:
             sys.stderr.write(f"{scene.status}: {scene.error}\n")
         if scene.duplicate_of:
             sys.stderr.write(f"{scene.status}: {scene.scene_uri}: the same as {scene.duplicate_of}, looked at once\n")
+    if totals.parts_taken_over:
+        sys.stderr.write(
+            f"taken over: {totals.parts_taken_over} of {totals.parts_planned} parts from {command.work_dir}, "
+            "where an earlier run has kept them\n"
+        )
     if totals.empty:
         sys.stderr.write(
             f"empty: {totals.empty} of {totals.scenes} scenes had nothing to look at: no valid pixel, or none in the "

@@ -32,6 +32,7 @@ from pipeline.values import (
     TileImage,
     TileOutcome,
 )
+from pipeline.work import WorkFolder
 
 NAMESPACE = "airplanes"
 
@@ -60,7 +61,7 @@ class FindAirplanes(beam.PTransform):  # type: ignore[misc]
     load: Callable[[], Predictor]
     identity: Identity
     area: Area | None = None
-    work: work.WorkFolder | None = None
+    work: WorkFolder | None = None
 
     def expand(self, sources: beam.PCollection[SceneSource]) -> beam.PCollection[SceneResult]:
         """Builds the graph."""
@@ -131,7 +132,7 @@ class Look(beam.PTransform):  # type: ignore[misc]
 
     config: PipelineConfig
     load: Callable[[], Predictor]
-    work: work.WorkFolder | None = None
+    work: WorkFolder | None = None
 
     def expand(self, scenes: beam.PCollection[Scene]) -> beam.PCollection[TileOutcome]:
         """Builds the graph."""
