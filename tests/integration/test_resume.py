@@ -1,0 +1,146 @@
+"""Runs that are killed and gone on with, and the same run on every runner: the command as a process of its own."""
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.ledger import Ledger, read_ledger
+from tests.pipeline.scenes import AIRPLANES, CONFIG, write_scene
+from tests.pipeline.told import DIE, STOP
+
+DEADLINE_S = 120
+PROCESSES = ("--direct_num_workers", "2", "--direct_running_mode", "multi_processing")
+PORTABLE = ("--runner", "PortableRunner", "--job_endpoint", "embed", "--environment_type", "LOOPBACK")
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """A folder with two scenes and settings, where the command is run with a fake in place of the model."""
+
+    folder: Path
+
+    def command(self, output: str, *words: str) -> list[str]:
+        fixed = ["--input", str(self.folder / "scenes"), "--config", str(self.folder / "settings.json")]
+        return [
+            *(sys.executable, "-m", "tests.pipeline.told"),
+            *(*fixed, "--output", str(self.folder / output), *words),
+        ]
+
+    def run(self, output: str, *words: str, **told: str) -> subprocess.CompletedProcess[str]:
+        """The finished process."""
+        return subprocess.run(
+            self.command(output, *words),
+            **self.around(told),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=DEADLINE_S,
+        )
+
+    def around(self, told: dict[str, str]) -> dict[str, Any]:
+        return {"cwd": ROOT, "env": {**os.environ, **told}}
+
+    @contextmanager
+    def started(self, output: str, *words: str, **told: str) -> Iterator[subprocess.Popen[bytes]]:
+        """The running process; dead at the end."""
+        with subprocess.Popen(
+            self.command(output, *words), **self.around(told), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        ) as process:
+            try:
+                yield process
+            finally:
+                process.kill()
+
+    @property
+    def work(self) -> tuple[str, str]:
+        return "--work-dir", str(self.folder / "work")
+
+    def kept(self) -> int:
+        return sum(1 for _ in (self.folder / "work").rglob("*.json"))
+
+    def bytes_of(self, output: str) -> bytes:
+        return (self.folder / output).read_bytes()
+
+    def ledger(self, output: str) -> Ledger:
+        return read_ledger(self.folder / f"{output}.ledger.json")
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    scenes = tmp_path / "scenes"
+    scenes.mkdir()
+    write_scene(scenes / "a.tif")
+    write_scene(scenes / "b.tif", AIRPLANES[:3], nodata_right_of=215, rotation=20.0)
+    (tmp_path / "settings.json").write_text(json.dumps(dataclasses.asdict(CONFIG)))
+    return Place(tmp_path)
+
+
+def result_of(ledger: Ledger) -> Ledger:
+    """The ledger without what tells of the run and not of its result."""
+    return dataclasses.replace(
+        ledger,
+        run=dataclasses.replace(ledger.run, run_id="", command="", started_at=""),
+        seconds=0.0,
+        totals=dataclasses.replace(ledger.totals, parts_taken_over=0),
+        scenes=tuple(dataclasses.replace(entry, seconds=0.0, parts_taken_over=0) for entry in ledger.scenes),
+    )
+
+
+def test_every_runner_writes_the_same_bytes_again_and_again(place: Place) -> None:
+    runs = {"memory": (), "again": (), "processes": PROCESSES, "portable": PORTABLE}
+    for name, words in runs.items():
+        done = place.run(f"{name}.geojson", *words)
+        assert done.returncode == 0, done.stderr
+    assert len({place.bytes_of(f"{name}.geojson") for name in runs}) == 1
+    first, *others = (result_of(place.ledger(f"{name}.geojson")) for name in runs)
+    assert first.totals.airplanes == len(AIRPLANES) + 3
+    assert others == [first] * 3
+
+
+def test_a_run_that_was_killed_is_gone_on_with(place: Place) -> None:
+    batches = 5
+    with place.started("x.geojson", *place.work, **{STOP: str(batches)}) as process:
+        until = time.monotonic() + DEADLINE_S
+        # The model stops after these for good: that they are kept does not hang on what comes after.
+        while place.kept() < batches * CONFIG.batch_size:
+            assert process.poll() is None
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        process.kill()
+    assert not (place.folder / "x.geojson").exists()
+    assert not (place.folder / "x.geojson.ledger.json").exists()
+    kept = place.kept()
+    assert place.run("x.geojson", *place.work).returncode == 0
+    assert place.run("whole.geojson").returncode == 0
+    ledger, whole = place.ledger("x.geojson"), place.ledger("whole.geojson")
+    assert 0 < kept == ledger.totals.parts_taken_over < ledger.totals.parts_planned
+    assert place.kept() == ledger.totals.parts_planned
+    assert place.bytes_of("x.geojson") == place.bytes_of("whole.geojson")
+    assert result_of(ledger) == result_of(whole)
+
+
+def test_a_worker_that_is_killed_fails_the_run_and_the_next_one_goes_on(place: Place) -> None:
+    failed = place.run("x.geojson", *place.work, *PROCESSES, **{DIE: "2"})
+    assert failed.returncode == 1
+    assert failed.stderr.splitlines()[-1].startswith(
+        "error: expected every worker process to live until the end, got one that was killed"
+    )
+    assert sorted(path.name for path in place.folder.iterdir()) == ["scenes", "settings.json", "work"]
+    kept = place.kept()
+    again = place.run("x.geojson", *place.work, *PROCESSES)
+    assert again.returncode == 0, again.stderr
+    ledger = place.ledger("x.geojson")
+    assert 0 < kept == ledger.totals.parts_taken_over < ledger.totals.parts_planned
+    assert place.run("whole.geojson").returncode == 0
+    assert place.bytes_of("x.geojson") == place.bytes_of("whole.geojson")
