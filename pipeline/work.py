@@ -101,6 +101,11 @@ def scene_folder(work: WorkFolder, block: Block) -> Path:
     return work.path / _digest(repr((block.fingerprint, block.version, block.rendition, area)))
 
 
+def tile_file(folder: Path, tile: Tile) -> Path:
+    """Returns the file for a tile of the scene whose folder this is."""
+    return folder / f"{_digest(repr(tile))}.json"
+
+
 def keep(folder: Path, outcome: TileOutcome) -> None:
     """Writes the outcome of a tile, whole or not at all; not that of one that could not be read.
 
@@ -113,13 +118,13 @@ def keep(folder: Path, outcome: TileOutcome) -> None:
     """
     if outcome.status != "failed":
         make_folder(folder)
-        write_whole(_file(folder, outcome.tile), [encode(outcome)])
+        write_whole(tile_file(folder, outcome.tile), [encode(outcome)])
 
 
 def kept(folder: Path, scene_uri: str, tile: Tile) -> TileOutcome | None:
     """Returns what became of a tile in an earlier run; None where that is not known, or its file is damaged."""
     try:
-        text = _file(folder, tile).read_text(encoding="utf-8", errors="replace")
+        text = tile_file(folder, tile).read_text(encoding="utf-8", errors="replace")
     except OSError:
         return None
     return decode(text, scene_uri, tile)
@@ -155,10 +160,6 @@ def decode(text: str, scene_uri: str, tile: Tile) -> TileOutcome | None:
     return TileOutcome(
         scene_uri, tile, told["status"], found, told["seen"], None, told["seconds"], marks=marks, taken_over=True
     )
-
-
-def _file(folder: Path, tile: Tile) -> Path:
-    return folder / f"{_digest(repr(tile))}.json"
 
 
 def _digest(text: str) -> str:

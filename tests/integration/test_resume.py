@@ -62,12 +62,11 @@ class Place:
             finally:
                 process.kill()
 
-    @property
-    def work(self) -> tuple[str, str]:
-        return "--work-dir", str(self.folder / "work")
+    def work(self, name: str) -> tuple[str, str]:
+        return "--work-dir", str(self.folder / name)
 
-    def kept(self) -> int:
-        return sum(1 for _ in (self.folder / "work").rglob("*.json"))
+    def kept(self, work: str) -> int:
+        return sum(1 for _ in (self.folder / work).rglob("*.json"))
 
     def bytes_of(self, output: str) -> bytes:
         return (self.folder / output).read_bytes()
@@ -76,14 +75,26 @@ class Place:
         return read_ledger(self.folder / f"{output}.ledger.json")
 
 
-@pytest.fixture
-def place(tmp_path: Path) -> Place:
-    scenes = tmp_path / "scenes"
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    """With `whole.geojson` in it, of a run that nothing befell."""
+    place = Place(tmp_path_factory.mktemp("place"))
+    scenes = place.folder / "scenes"
     scenes.mkdir()
     write_scene(scenes / "a.tif")
     write_scene(scenes / "b.tif", AIRPLANES[:3], nodata_right_of=215, rotation=20.0)
-    (tmp_path / "settings.json").write_text(json.dumps(dataclasses.asdict(CONFIG)))
-    return Place(tmp_path)
+    (place.folder / "settings.json").write_text(json.dumps(dataclasses.asdict(CONFIG)))
+    done = place.run("whole.geojson")
+    assert done.returncode == 0, done.stderr
+    return place
+
+
+def check_gone_on_with(place: Place, output: str, kept: int) -> None:
+    """Only what was not kept was done, and the result is that of a run that nothing befell."""
+    ledger, whole = place.ledger(output), place.ledger("whole.geojson")
+    assert 0 < kept == ledger.totals.parts_taken_over < ledger.totals.parts_planned
+    assert place.bytes_of(output) == place.bytes_of("whole.geojson")
+    assert result_of(ledger) == result_of(whole)
 
 
 def result_of(ledger: Ledger) -> Ledger:
@@ -97,50 +108,43 @@ def result_of(ledger: Ledger) -> Ledger:
     )
 
 
-def test_every_runner_writes_the_same_bytes_again_and_again(place: Place) -> None:
-    runs = {"memory": (), "again": (), "processes": PROCESSES, "portable": PORTABLE}
-    for name, words in runs.items():
-        done = place.run(f"{name}.geojson", *words)
-        assert done.returncode == 0, done.stderr
-    assert len({place.bytes_of(f"{name}.geojson") for name in runs}) == 1
-    first, *others = (result_of(place.ledger(f"{name}.geojson")) for name in runs)
-    assert first.totals.airplanes == len(AIRPLANES) + 3
-    assert others == [first] * 3
+@pytest.mark.parametrize("words", [(), PROCESSES, PORTABLE], ids=["memory", "processes", "portable"])
+def test_every_runner_writes_the_same_bytes(place: Place, words: tuple[str, ...]) -> None:
+    done = place.run("same.geojson", *words)
+    assert done.returncode == 0, done.stderr
+    ledger = place.ledger("same.geojson")
+    assert ledger.totals.airplanes == len(AIRPLANES) + 3
+    assert result_of(ledger) == result_of(place.ledger("whole.geojson"))
+    assert place.bytes_of("same.geojson") == place.bytes_of("whole.geojson")
 
 
 def test_a_run_that_was_killed_is_gone_on_with(place: Place) -> None:
-    batches = 5
-    with place.started("x.geojson", *place.work, **{STOP: str(batches)}) as process:
+    batches, work = 5, place.work("killed")
+    with place.started("killed.geojson", *work, **{STOP: str(batches)}) as process:
         until = time.monotonic() + DEADLINE_S
         # The model stops after these for good: that they are kept does not hang on what comes after.
-        while place.kept() < batches * CONFIG.batch_size:
+        while place.kept("killed") < batches * CONFIG.batch_size:
             assert process.poll() is None
             assert time.monotonic() < until
             time.sleep(0.05)
         process.kill()
-    assert not (place.folder / "x.geojson").exists()
-    assert not (place.folder / "x.geojson.ledger.json").exists()
-    kept = place.kept()
-    assert place.run("x.geojson", *place.work).returncode == 0
-    assert place.run("whole.geojson").returncode == 0
-    ledger, whole = place.ledger("x.geojson"), place.ledger("whole.geojson")
-    assert 0 < kept == ledger.totals.parts_taken_over < ledger.totals.parts_planned
-    assert place.kept() == ledger.totals.parts_planned
-    assert place.bytes_of("x.geojson") == place.bytes_of("whole.geojson")
-    assert result_of(ledger) == result_of(whole)
+    assert not list(place.folder.glob("*killed.geojson*"))
+    kept = place.kept("killed")
+    done = place.run("killed.geojson", *work)
+    assert done.returncode == 0, done.stderr
+    check_gone_on_with(place, "killed.geojson", kept)
+    assert place.kept("killed") == place.ledger("killed.geojson").totals.parts_planned
 
 
 def test_a_worker_that_is_killed_fails_the_run_and_the_next_one_goes_on(place: Place) -> None:
-    failed = place.run("x.geojson", *place.work, *PROCESSES, **{DIE: "2"})
+    work = place.work("worker")
+    failed = place.run("worker.geojson", *work, *PROCESSES, **{DIE: "2"})
     assert failed.returncode == 1
     assert failed.stderr.splitlines()[-1].startswith(
         "error: expected every worker process to live until the end, got one that was killed"
     )
-    assert sorted(path.name for path in place.folder.iterdir()) == ["scenes", "settings.json", "work"]
-    kept = place.kept()
-    again = place.run("x.geojson", *place.work, *PROCESSES)
+    assert not list(place.folder.glob("*worker.geojson*"))
+    kept = place.kept("worker")
+    again = place.run("worker.geojson", *work, *PROCESSES)
     assert again.returncode == 0, again.stderr
-    ledger = place.ledger("x.geojson")
-    assert 0 < kept == ledger.totals.parts_taken_over < ledger.totals.parts_planned
-    assert place.run("whole.geojson").returncode == 0
-    assert place.bytes_of("x.geojson") == place.bytes_of("whole.geojson")
+    check_gone_on_with(place, "worker.geojson", kept)

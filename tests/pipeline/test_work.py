@@ -5,6 +5,7 @@ import math
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -203,12 +204,11 @@ def test_where_the_blocks_end_changes_nothing(bench: Bench) -> None:
 
 CORNERS = [[560_000 + x * 0.5, 5_940_000 - y * 0.5] for x, y in ((10, 10), (150, 20), (120, 320), (5, 310))]
 
-OTHERWISE = {
+TILING = dataclasses.replace(CONFIG.tiling, halo_px=24)
+OTHERWISE: dict[str, dict[str, Any]] = {
+    "as it was": {},
     "threshold": {"config": dataclasses.replace(CONFIG, min_score=0.6)},
-    "tiling": {"config": dataclasses.replace(CONFIG, tiling=dataclasses.replace(CONFIG.tiling, halo_px=24))},
-    "suppression": {
-        "config": dataclasses.replace(CONFIG, suppression=dataclasses.replace(CONFIG.suppression, iou=0.4))
-    },
+    "tiling": {"config": dataclasses.replace(CONFIG, tiling=TILING)},
     "batches": {"config": dataclasses.replace(CONFIG, batch_size=3)},
     "model": {"model": "fake@000000000001"},
     "versions": {"versions": {**VERSIONS, "gdal": "3.11"}},
@@ -217,15 +217,26 @@ OTHERWISE = {
 }
 
 
-def test_whatever_shapes_the_result_takes_nothing_over_when_it_changes(bench: Bench) -> None:
+def test_whatever_shapes_the_result_names_other_files(bench: Bench) -> None:
+    source = SceneSource(str(bench.folder / "a.tif"))
+    named: list[set[Path]] = []
+    for changed in OTHERWISE.values():
+        config = changed.get("config", CONFIG)
+        engine = Engine(config, Identity(changed.get("model", IDENTITY.model), settings_id(config)))
+        kept = work.work_folder(bench.folder, engine, changed.get("versions", VERSIONS))
+        scene = steps.open_scene(dataclasses.replace(source, bands=changed.get("bands")), config, changed.get("area"))
+        blocks = steps.plan(scene, config.tiling, config.block_tiles)
+        named.append({work.tile_file(work.scene_folder(kept, block), tile) for block in blocks for tile in block.tiles})
+    assert min(len(files) for files in named) > 0
+    assert len(set.union(*named)) == sum(len(files) for files in named)
+
+
+@pytest.mark.parametrize("name", ["threshold", "area"])
+def test_what_was_found_otherwise_is_not_taken_over(bench: Bench, name: str) -> None:
     bench.run()
-    for name, changed in OTHERWISE.items():
-        ledger, seen = bench.run(**changed)  # type: ignore[arg-type]
-        assert ledger.totals.parts_taken_over == 0, name
-        assert seen == ledger.totals.parts_done > 0, name
-    # All are there now, and none is in another's way.
-    ledger, seen = bench.run()
-    assert (seen, ledger.totals.parts_taken_over) == (0, ledger.totals.parts_planned)
+    ledger, seen = bench.run(**OTHERWISE[name])
+    assert ledger.totals.parts_taken_over == 0
+    assert seen == ledger.totals.parts_done > 0
 
 
 def test_another_picture_of_one_fingerprint_takes_nothing_over(tmp_path: Path) -> None:
