@@ -136,7 +136,8 @@ class Look(beam.PTransform):  # type: ignore[misc]
 
     def expand(self, scenes: beam.PCollection[Scene]) -> beam.PCollection[TileOutcome]:
         """Builds the graph."""
-        first = scenes | "Plan" >> beam.FlatMap(self._plan) | "LookAtBlocks" >> LookAtBlocks(self.config, self.load, self.work)
+        blocks = scenes | "Plan" >> beam.FlatMap(self._plan)
+        first = blocks | "LookAtBlocks" >> LookAtBlocks(self.config, self.load, self.work)
         if self.config.screen is None:
             return first
         keyed = {
@@ -181,9 +182,8 @@ class LookAtBlocks(beam.PTransform):  # type: ignore[misc]
         )
         handler = AirplaneHandler(self.load, self.config)
         # Counted before they are brought together: that ends a stage, and would be too late for the progress.
-        looked = (
-            read.images | "Detect" >> RunInference(handler, model_identifier="detector") | "Count" >> beam.Map(_counted)
-        )
+        detect = RunInference(handler, model_identifier="detector")  # loaded once for both passes
+        looked = read.images | "Detect" >> detect | "Count" >> beam.Map(_counted)
         return (looked, read[_SETTLED]) | "Outcomes" >> beam.Flatten()
 
     def _read(self, block: Block) -> Iterator[TileImage | beam.pvalue.TaggedOutput]:

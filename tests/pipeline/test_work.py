@@ -40,7 +40,7 @@ VERSIONS = {"gdal": "3.10", "python": "3.11"}
 
 def a_tile(folder: Path) -> Tile:
     scene = steps.open_scene(SceneSource(str(write_scene(folder / "a.tif"))), CONFIG)
-    return next(steps.plan(scene, CONFIG.tiling, 1)).tiles[0]
+    return next(steps.plan(scene, CONFIG)).tiles[0]
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,7 @@ def detections(draw: st.DrawFn) -> Detections:
 
 
 def outcome(tile: Tile, found: Detections, seen: float = 1.0, seconds: float = 0.5) -> TileOutcome:
-    return TileOutcome("a.tif", tile, "done", found, seen, None, seconds)
+    return TileOutcome("a.tif", tile, "done", found, seen, None, seconds, marks=found.boxes[:, :2])
 
 
 def bits(found: Detections) -> list[bytes]:
@@ -74,11 +74,12 @@ def test_what_is_kept_comes_back_to_the_last_bit(tile: Tile, found: Detections, 
     assert (again.scene_uri, again.tile, again.status, again.error) == ("b.tif", tile, "done", None)
     assert (again.seen, again.seconds, again.taken_over) == (seen, seconds, True)
     assert bits(again.detections) == bits(found)
+    assert again.marks.tobytes() == found.boxes[:, :2].tobytes()
 
 
 def test_every_field_of_an_outcome_is_kept(tile: Tile) -> None:
     known = {"scene_uri", "tile", "error", "taken_over"}  # told when it is read, or always the same
-    kept = {"status", "seen", "seconds", "detections"}
+    kept = {"status", "seen", "seconds", "detections", "marks"}
     assert {field.name for field in dataclasses.fields(TileOutcome)} == known | kept
 
 
@@ -192,7 +193,7 @@ def test_a_scene_is_not_opened_for_what_is_known(bench: Bench, monkeypatch: pyte
     monkeypatch.setattr(steps, "read", None)
     engine = Engine(CONFIG, Identity(IDENTITY.model, settings_id(CONFIG)))
     kept = work.work_folder(bench.folder / "work", engine, VERSIONS)
-    for block in steps.plan(scene, CONFIG.tiling, CONFIG.block_tiles):
+    for block in steps.plan(scene, CONFIG):
         assert [item.tile for item in work.read(kept, block)] == list(block.tiles)
 
 
@@ -225,7 +226,7 @@ def test_whatever_shapes_the_result_names_other_files(bench: Bench) -> None:
         engine = Engine(config, Identity(changed.get("model", IDENTITY.model), settings_id(config)))
         kept = work.work_folder(bench.folder, engine, changed.get("versions", VERSIONS))
         scene = steps.open_scene(dataclasses.replace(source, bands=changed.get("bands")), config, changed.get("area"))
-        blocks = steps.plan(scene, config.tiling, config.block_tiles)
+        blocks = steps.plan(scene, config)
         named.append({work.tile_file(work.scene_folder(kept, block), tile) for block in blocks for tile in block.tiles})
     assert min(len(files) for files in named) > 0
     assert len(set.union(*named)) == sum(len(files) for files in named)
