@@ -19,12 +19,16 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 
+from geo.boxes import Suppression
+from geo.merge import merge_levels
+from geo.types import Detections
 from pipeline import quiet
+from tests.benchmarks import scenes
 
-SEED = 7
-RESOLUTION_M = 0.5
+BOXES = (10_000, 100_000, 1_000_000)
 BARE_SECONDS = 15.0
 SAMPLE_S = 0.05
 
@@ -56,7 +60,7 @@ def main() -> int:
 
 def measure(size: int, model: str | None, folder: Path) -> dict[str, Any]:
     """Returns every figure of one scene of `size` by `size` pixels."""
-    scene = rendered(size, folder)
+    scene = scenes.drawn(size, folder)
     before = run_bare(scene, model)
     job = run_job(scene, model, folder)
     after = run_bare(scene, model)
@@ -69,17 +73,8 @@ def measure(size: int, model: str | None, folder: Path) -> dict[str, Any]:
         "bare": {"mpx_per_s": bare, "before": before, "after": after},
         "job": job,
         "share_of_bare": job["mpx_per_s"] / bare,
+        "suppression_s": {str(count): suppression_seconds(count) for count in BOXES},
     }
-
-
-def rendered(size: int, folder: Path) -> Path:
-    """Returns the sample scene; draws it where it is absent."""
-    scene = folder / f"scene-{size}.tif"
-    if not scene.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        words = ["--size", size, "--seed", SEED, "--resolution", RESOLUTION_M, "--output", scene]
-        subprocess.run([sys.executable, "-m", "geo.render", *map(str, words)], check=True)
-    return scene
 
 
 def run_bare(scene: Path, model: str | None) -> float:
@@ -157,6 +152,18 @@ def run_job(scene: Path, model: str | None, folder: Path) -> dict[str, Any]:
     }
 
 
+def suppression_seconds(count: int) -> float:
+    """Returns how long one pass over boxes takes, of which four of three levels show each airplane."""
+    rng = np.random.default_rng(1)
+    middles = rng.uniform(0, 40 * np.sqrt(count), (count // 4, 2)).repeat(4, axis=0) + rng.normal(0, 2, (count, 2))
+    halves = rng.uniform(5, 20, (count // 4, 2)).repeat(4, axis=0) + rng.normal(0, 0.5, (count, 2))
+    boxes = np.concatenate([middles - halves, middles + halves], axis=1)
+    found = Detections(boxes, rng.random(count), rng.choice([0.5, 1.0, 2.0], count))
+    started = time.perf_counter()
+    merge_levels(found, Suppression(0.5, 0.8))
+    return time.perf_counter() - started
+
+
 def peak_memory(process: psutil.Popen) -> int:
     """Returns the largest resident size, bytes, of a process and its children while it runs."""
     peak = 0
@@ -207,6 +214,7 @@ def table(figures: dict[str, Any]) -> str:
             _goal(job["peak_memory_gb"] < MOST_MEMORY_GB, f"under {MOST_MEMORY_GB}"),
         ),
         ("airplanes", str(job["airplanes"]), ""),
+        *((f"suppression, {int(count):,} boxes", f"{of:.2f} s", "") for count, of in figures["suppression_s"].items()),
     ]
     return "".join(f"{name:36}{value:>14}  {note}\n" for name, value, note in rows)
 
