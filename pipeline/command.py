@@ -39,6 +39,7 @@ class Command:
         outputs: the files for the airplanes, each once.
         ledger: the file for the ledger.
         report: the folder for the report, or None.
+        plan: only say what would be done.
         work_dir: the folder that keeps what is done, to go on with; None: nothing is kept.
         area: the area of interest; None: everything.
         mosaic: the file for the VRT of all scenes, which are parts of one; None: each is one.
@@ -52,6 +53,7 @@ class Command:
     outputs: tuple[Path, ...]
     ledger: Path
     report: Path | None
+    plan: bool
     work_dir: Path | None
     area: Area | None
     mosaic: Path | None
@@ -81,6 +83,7 @@ def parse(argv: Sequence[str]) -> Command:
         outputs=outputs,
         ledger=ledger,
         report=report,
+        plan=options.plan,
         work_dir=options.work_dir,
         area=read_area(options.aoi) if options.aoi else None,
         mosaic=outputs[0].with_name(f"{outputs[0].name}{MOSAIC_SUFFIX}") if options.mosaic else None,
@@ -142,6 +145,7 @@ def _parser() -> beam_options.Parser:
         metavar="DIR",
         help="folder that keeps what is done: a run that was broken off goes on there",
     )
+    add("--plan", action="store_true", help="only say what would be done: tiles, pixels, ground, hours; and stop")
     return parser
 
 

@@ -22,6 +22,14 @@ def tiles_of(scene: Scene, tiling: Tiling) -> Iterator[Tile]:
         yield from tiles if scene.area is None else tiles_in(scene.area, tiles)
 
 
+def core_km2(scene: Scene, tile: Tile, share: float) -> float:
+    """Returns the ground of that share, 0..1, of a tile's core, square kilometres."""
+    level, core = tile.level, tile.core
+    x, y = (core.col + core.width / 2) * level.scale_x, (core.row + core.height / 2) * level.scale_y
+    mx, my = scene.georef.ground_resolution_m(x, y)
+    return share * core.width * level.scale_x * mx * core.height * level.scale_y * my / 1e6
+
+
 def failed_entry(failure: SceneFailure) -> SceneEntry:
     """Returns the line of a scene that nothing could be done with."""
     return dataclasses.replace(_blank(failure.source, failure.header), status="failed", error=failure.error)
@@ -142,12 +150,5 @@ def _km2_coarse(scene: Scene, outcomes: Sequence[TileOutcome], km2: float) -> fl
 
 def _km2(scene: Scene, outcomes: Sequence[TileOutcome], level: Level) -> float:
     """Ground that was looked at on a level and is of interest, square kilometres."""
-    return sum(_core_km2(scene, one) for one in outcomes if one.status == "done" and one.tile.level == level)
-
-
-def _core_km2(scene: Scene, outcome: TileOutcome) -> float:
-    """Ground in the core of a tile that was looked at and is of interest, square kilometres."""
-    level, core = outcome.tile.level, outcome.tile.core
-    x, y = (core.col + core.width / 2) * level.scale_x, (core.row + core.height / 2) * level.scale_y
-    mx, my = scene.georef.ground_resolution_m(x, y)
-    return outcome.seen * core.width * level.scale_x * mx * core.height * level.scale_y * my / 1e6
+    looked = (one for one in outcomes if one.status == "done" and one.tile.level == level)
+    return sum(core_km2(scene, one.tile, one.seen) for one in looked)

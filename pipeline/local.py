@@ -34,10 +34,17 @@ def find(
 
     Failed ones, and those that are duplicates of others, have an entry and no airplanes.
     """
+    return [find_in(one, config, predictor, identity) for one in describe_all(sources, config, area)]
+
+
+def describe_all(
+    sources: Iterable[SceneSource], config: PipelineConfig, area: Area | None = None
+) -> list[Scene | SceneFailure | Duplicate]:
+    """Returns what each scene is, in the order of the scenes."""
     described = [steps.describe(source, config, area) for source in sources]
     sorted_out = steps.distinct(scene for scene in described if isinstance(scene, Scene))
     duplicates = {one.scene.source.uri: one for one in sorted_out if isinstance(one, Duplicate)}
-    return [find_in(duplicates.get(one.source.uri, one), config, predictor, identity) for one in described]
+    return [duplicates.get(one.source.uri, one) for one in described]
 
 
 def find_in(

@@ -68,6 +68,8 @@ def _run(words: Sequence[str]) -> int:
         if command.mosaic:
             scene = write_mosaic(command.sources, engine.config, command.mosaic)
             command = dataclasses.replace(command, sources=(scene,))
+        if command.plan:
+            return _plan(command, engine)
     except FinderError as error:
         return _say(error, 2)
     try:
@@ -76,6 +78,21 @@ def _run(words: Sequence[str]) -> int:
         return _say(error, 1)
     _summarize(ledger, command)
     return 0 if ledger.complete else 1
+
+
+def _plan(command: Command, engine: Engine) -> int:
+    """Says what the command would do; the status is 1 where a scene could not be looked at."""
+    from pipeline import estimate, local
+    from pipeline.engine import load_model
+
+    described = local.describe_all(command.sources, engine.config, command.area)
+    found = estimate.estimate(described, engine.config)
+    for error in found.errors:
+        sys.stderr.write(f"failed: {error}\n")
+    rate = estimate.rate(load_model(engine), engine.config)
+    for line in estimate.lines(found, rate, engine.config.screen is not None):
+        sys.stdout.write(f"{line}\n")
+    return 1 if found.errors else 0
 
 
 def _work(command: Command, engine: Engine, words: Sequence[str]) -> Ledger:
