@@ -9,13 +9,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from geo.errors import ConfigError, FinderError
-from model import backend, quiet
-from model import config as config_file
+from model.common import config as config_file
+from model.common import logs as quiet
+from model.training import backend
 
 # A config's `task`, and what does it: a module with `train`, and its settings. The detector needs no name.
 _TASKS = {
-    None: ("model.training", "TrainConfig"),
-    "classifier": ("model.classifier_training", "ClassifierTrainConfig"),
+    None: ("model.training.detector", "TrainConfig"),
+    "classifier": ("model.training.classifier", "ClassifierTrainConfig"),
 }
 
 

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from geo.errors import ConfigError, FinderError
-from model import config as config_file
+from model.common import config as config_file
 from model.tuning.config import TuneConfig
 
 

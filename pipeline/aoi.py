@@ -8,7 +8,7 @@ import geopandas
 import pyogrio
 from pyogrio.errors import DataSourceError
 
-from geo.area import Area, area_of
+from geo.aoi import Area, area_of
 from geo.errors import ConfigError
 from pipeline.errors import InputError
 

@@ -7,15 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from geo.errors import RasterError
-from model.predictor import Predictor
+from model.inference.predictor import Predictor
 from pipeline import config as settings
-from pipeline import local, stac, steps
+from pipeline import local, steps
 from pipeline.config import PipelineConfig
-from pipeline.engine import Engine, describe_model, load_model
 from pipeline.errors import InputError
 from pipeline.ledger import why_empty
+from pipeline.model_loading import Engine, describe_model, load_model
 from pipeline.sinks.frame import to_frame
-from pipeline.sources import dated, scene_sources
+from pipeline.sources import stac
+from pipeline.sources.resolve import dated, scene_sources
 from pipeline.values import SceneSource
 
 if TYPE_CHECKING:

@@ -11,17 +11,17 @@ from pathlib import Path
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.runner import PipelineRunner
 
-from geo.area import Area
+from geo.aoi import Area
 from model.datagen import beam_options
 from pipeline import config as settings
-from pipeline import sources
 from pipeline.aoi import read_area
 from pipeline.config import PipelineConfig
 from pipeline.errors import OutputError
-from pipeline.places import is_address
 from pipeline.report.page import FILE_NAME as REPORT_FILE
 from pipeline.sinks import geojson
 from pipeline.sinks.whole import check_writable
+from pipeline.sources import resolve as sources
+from pipeline.uris import is_address
 from pipeline.values import SceneSource
 
 LEDGER_FILE = "ledger.json"

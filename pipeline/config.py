@@ -8,13 +8,13 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 
-from geo.acquired import check_rule
 from geo.boxes import Suppression
 from geo.errors import ConfigError
 from geo.grid import Tiling
-from model import config as config_file
-from model.precision import Precision
-from model.scan import check_tiling
+from geo.raster.acquisition_time import check_rule
+from model.common import config as config_file
+from model.inference.precision import Precision
+from model.inference.scan import check_tiling
 
 DEFAULT_CONFIG = Path(__file__).resolve().parents[1] / "configs" / "pipeline" / "default.yaml"
 

@@ -90,7 +90,7 @@ def draw(folder: Path, size_px: int) -> list[Path]:
     Raises:
         FinderError: the size is out of range, or the scenes cannot be written.
     """
-    from geo import render
+    from model import synthetic as render
 
     scenes = [folder / f"airport-{seed}-{size_px}px.tif" for seed in SEEDS]
     for scene, seed in zip(scenes, SEEDS, strict=True):

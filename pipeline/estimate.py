@@ -9,10 +9,10 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from geo.area import core_mask
+from geo.aoi import core_mask
 from geo.grid import Tile
-from model.predictor import Predictor
-from pipeline import entries
+from model.inference.predictor import Predictor
+from pipeline import ledger_entries as entries
 from pipeline.config import PipelineConfig
 from pipeline.values import Duplicate, Scene, SceneFailure
 

@@ -12,16 +12,16 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.runner import PipelineRunner
 
-from geo.area import Area
-from model.predictor import Predictor
-from pipeline.engine import Engine, load_model
+from geo.aoi import Area
+from model.inference.predictor import Predictor
 from pipeline.errors import WorkerError
 from pipeline.ledger import Ledger, RunInfo, SceneEntry, read_ledger
+from pipeline.model_loading import Engine, load_model
 from pipeline.records import Airplane
 from pipeline.sinks.transforms import WriteGeoJson, WriteLedger
+from pipeline.tile_cache import WorkFolder
 from pipeline.transforms import FindAirplanes
 from pipeline.values import SceneResult, SceneSource
-from pipeline.work import WorkFolder
 
 # What Beam says where the connection to a process of its own breaks off.
 _LOST = "Channel closed prematurely"

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
-from model import config as config_file
+from model.common import config as config_file
 
 Status = Literal["complete", "incomplete", "failed", "empty", "duplicate"]
 

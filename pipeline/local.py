@@ -5,11 +5,12 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator
 
-from geo.area import Area
-from model.predictor import Predictor
-from pipeline import entries, steps
+from geo.aoi import Area
+from model.inference.predictor import Predictor
+from pipeline import ledger_entries as entries
+from pipeline import steps
 from pipeline.config import PipelineConfig
-from pipeline.readahead import ahead
+from pipeline.prefetch import ahead
 from pipeline.values import (
     Block,
     Duplicate,

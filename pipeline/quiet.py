@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from model import quiet
+from model.common import logs as quiet
 
 
 def silence() -> None:
@@ -13,4 +13,4 @@ def silence() -> None:
 
 def import_tensorflow() -> None:
     """Imports what runs the model."""
-    quiet.load("model.frozen")
+    quiet.load("model.inference.frozen_graph")

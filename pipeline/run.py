@@ -19,13 +19,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from geo.errors import FinderError
+from model.common.interrupt import plain_interrupt
 from pipeline import progress, quiet
-from pipeline.interrupt import plain_interrupt
 from pipeline.ledger import Ledger, RunInfo
 
 if TYPE_CHECKING:
     from pipeline.command import Command
-    from pipeline.engine import Engine
+    from pipeline.model_loading import Engine
 
 #: The exit status that shells give what SIGINT has ended.
 INTERRUPTED = 130
@@ -58,8 +58,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(words: Sequence[str]) -> int:
     # What follows brings Beam, Keras and TensorFlow: not before they are told to be quiet.
     from pipeline import command as command_line
-    from pipeline.engine import describe_model
-    from pipeline.mosaic import write_mosaic
+    from pipeline.model_loading import describe_model
+    from pipeline.sources.mosaic import write_mosaic
 
     try:
         command = command_line.parse(words)
@@ -83,7 +83,7 @@ def _run(words: Sequence[str]) -> int:
 def _plan(command: Command, engine: Engine) -> int:
     """Says what the command would do; the status is 1 where a scene could not be looked at."""
     from pipeline import estimate, local
-    from pipeline.engine import load_model
+    from pipeline.model_loading import load_model
 
     described = local.describe_all(command.sources, engine.config, command.area)
     found = estimate.estimate(described, engine.config)
@@ -99,7 +99,7 @@ def _work(command: Command, engine: Engine, words: Sequence[str]) -> Ledger:
     from pipeline.job import Job, run_job
     from pipeline.report.page import write_report
     from pipeline.sinks.geojson import read_geojson
-    from pipeline.work import work_folder
+    from pipeline.tile_cache import work_folder
 
     info = run_info(engine, words)
     work = work_folder(command.work_dir, engine, info.versions) if command.work_dir else None

@@ -8,7 +8,7 @@ import numpy as np
 
 from geo.grid import Tile, Tiling
 from geo.types import Detections, FloatArray
-from pipeline import entries
+from pipeline import ledger_entries as entries
 from pipeline.config import Screen
 from pipeline.values import Scene, TileOutcome
 

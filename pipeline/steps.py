@@ -15,23 +15,24 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from geo import merge as merging
-from geo.address import pauses_s, shown
-from geo.area import Area, Polygons, core_mask, in_area
+from geo import nms as merging
+from geo.aoi import Area, Polygons, core_mask, in_area
 from geo.boxes import Suppression
 from geo.errors import FinderError, GeoreferenceError
 from geo.grid import Tile, Tiling, plan_levels, scene_detections, scene_points
-from geo.header import SceneHeader, read_header
-from geo.merge import Settled, merge_levels
+from geo.nms import Settled, merge_levels
 from geo.polygons import ground_polygon, size_m
-from geo.raster import RasterReader
+from geo.raster.header import SceneHeader, read_header
+from geo.raster.reader import RasterReader
+from geo.raster.uri import pauses_s, shown
 from geo.types import Detections, FloatArray
-from model.predictor import Predictor
-from pipeline import entries, records, screen
-from pipeline.agreement import check_agrees
+from model.inference.predictor import Predictor
+from pipeline import ledger_entries as entries
+from pipeline import records, screen
 from pipeline.config import PipelineConfig
-from pipeline.places import is_address, suffix
 from pipeline.records import Airplane
+from pipeline.sources.consistency import check_agrees
+from pipeline.uris import is_address, suffix
 from pipeline.values import (
     Block,
     Duplicate,

@@ -13,14 +13,17 @@ import apache_beam as beam
 from apache_beam.metrics import Metrics
 from apache_beam.ml.inference.base import ModelHandler, RunInference
 
-from geo.area import Area
+from geo.aoi import Area
 from geo.boxes import Suppression
-from geo.merge import Settled, join
+from geo.nms import Settled, join
 from geo.types import Detections
-from model.predictor import Predictor
-from pipeline import entries, progress, steps, work
+from model.inference.predictor import Predictor
+from pipeline import ledger_entries as entries
+from pipeline import progress, steps
+from pipeline import tile_cache as work
 from pipeline.config import PipelineConfig
-from pipeline.readahead import ahead
+from pipeline.prefetch import ahead
+from pipeline.tile_cache import WorkFolder
 from pipeline.values import (
     Block,
     Duplicate,
@@ -32,7 +35,6 @@ from pipeline.values import (
     TileImage,
     TileOutcome,
 )
-from pipeline.work import WorkFolder
 
 NAMESPACE = "airplanes"
 

@@ -8,11 +8,11 @@ from typing import Literal
 
 import numpy as np
 
-from geo.area import Polygons
+from geo.aoi import Polygons
 from geo.georef import BaseGeoReference
 from geo.grid import Level, Tile
-from geo.header import SceneHeader
-from geo.rendition import Rendition
+from geo.raster.header import SceneHeader
+from geo.raster.radiometry import Rendition
 from geo.types import Detections, FloatArray, ImageArray
 from pipeline.ledger import SceneEntry
 from pipeline.records import Airplane

@@ -1,4 +1,4 @@
-"""Who may import whom: geo <- model <- pipeline, and the order inside geo and pipeline."""
+"""Who may import whom: geo <- model <- pipeline, and the order of the packages inside of each room."""
 
 import ast
 import itertools
@@ -11,7 +11,17 @@ import pytest
 ROOT = Path(__file__).parents[1]
 ROOMS = ("geo", "model", "pipeline")
 FILES = sorted(path.relative_to(ROOT) for room in ROOMS for path in (ROOT / room).rglob("*.py"))
-# Each may import from those before it, and from its own rank.
+# Each package may import from those before it, and from its own rank.
+MODEL_RANKS = (
+    ("common",),
+    ("detectors",),
+    ("synthetic",),
+    ("data",),
+    ("inference",),
+    ("evaluation",),
+    ("training", "export", "datagen"),
+    ("tuning", "ablation"),
+)
 PIPELINE_RANKS = (("config", "records"), ("steps",), ("local", "transforms"), ("run", "serve", "monitor"))
 
 
@@ -52,16 +62,13 @@ def _tests_from_the_product(own: str, name: str) -> bool:
     return is_within(name, "tests")
 
 
-def _rasterio_outside_of_its_module(own: str, name: str) -> bool:
-    return is_within(name, "rasterio") and own not in (
-        "geo.area",
-        "geo.control_points",
-        "geo.header",
-        "geo.opening",
-        "geo.raster",
-        "geo.rational",
-        "geo.scene_writer",
-    )
+def _rasterio_outside_of_its_package(own: str, name: str) -> bool:
+    allowed = ("geo.raster", "geo.aoi", "geo.gcp", "geo.rpc")
+    return is_within(name, "rasterio") and not any(is_within(own, module) for module in allowed)
+
+
+def _files_in_the_core_of_geo(own: str, name: str) -> bool:
+    return is_within(own, "geo") and not is_within(own, "geo.raster") and is_within(name, "geo.raster")
 
 
 def _learning_or_beam_in_geo(own: str, name: str) -> bool:
@@ -72,29 +79,49 @@ def _beam_in_model(own: str, name: str) -> bool:
     return is_within(own, "model") and not is_within(own, "model.datagen") and is_within(name, "apache_beam")
 
 
-def _renderer_in_the_core(own: str, name: str) -> bool:
-    return is_within(own, "geo") and not is_within(own, "geo.render") and is_within(name, "geo.render")
-
-
-def _pipeline_rank(name: str) -> int | None:
-    for rank, modules in enumerate(PIPELINE_RANKS):
-        if any(is_within(name, f"pipeline.{module}") for module in modules):
+def rank_in(room: str, ranks: tuple[tuple[str, ...], ...], name: str) -> int | None:
+    for rank, modules in enumerate(ranks):
+        if any(is_within(name, f"{room}.{module}") for module in modules):
             return rank
     return None
 
 
-def _pipeline_against_the_stream(own: str, name: str) -> bool:
-    rank, other = _pipeline_rank(own), _pipeline_rank(name)
+def _against_the_stream(room: str, ranks: tuple[tuple[str, ...], ...], own: str, name: str) -> bool:
+    rank, other = rank_in(room, ranks, own), rank_in(room, ranks, name)
     return rank is not None and other is not None and other > rank
+
+
+def _model_against_the_stream(own: str, name: str) -> bool:
+    return _against_the_stream("model", MODEL_RANKS, own, name)
+
+
+def _command_from_a_package_of_model(own: str, name: str) -> bool:
+    if rank_in("model", MODEL_RANKS, own) is None or not is_within(name, "model"):
+        return False
+    parts = name.split(".")
+    return len(parts) > 1 and rank_in("model", MODEL_RANKS, name) is None
+
+
+def _sideways_between_commands(own: str, name: str) -> bool:
+    """Packages of one rank do not know each other."""
+    rank, other = rank_in("model", MODEL_RANKS, own), rank_in("model", MODEL_RANKS, name)
+    return rank is not None and rank == other and own.split(".")[1] != name.split(".")[1]
+
+
+def _pipeline_against_the_stream(own: str, name: str) -> bool:
+    return _against_the_stream("pipeline", PIPELINE_RANKS, own, name)
 
 
 RULES = (
     _room_against_the_stream,
     _tests_from_the_product,
-    _rasterio_outside_of_its_module,
+    _rasterio_outside_of_its_package,
+    _files_in_the_core_of_geo,
     _learning_or_beam_in_geo,
     _beam_in_model,
-    _renderer_in_the_core,
+    _model_against_the_stream,
+    _command_from_a_package_of_model,
+    _sideways_between_commands,
     _pipeline_against_the_stream,
 )
 
@@ -107,18 +134,22 @@ def test_imports_follow_the_stream(path: Path) -> None:
 @pytest.mark.parametrize(
     ("path", "imported"),
     [
-        ("geo/grid.py", "model.predictor"),
+        ("geo/grid.py", "model.inference.predictor"),
         ("geo/grid.py", "pipeline"),
-        ("model/scan.py", "pipeline.records"),
-        ("model/scan.py", "tests.geo"),
+        ("model/inference/scan.py", "pipeline.records"),
+        ("model/inference/scan.py", "tests.geo"),
         ("geo/grid.py", "rasterio.windows"),
         ("pipeline/steps.py", "rasterio"),
-        ("geo/render/scene.py", "rasterio"),
+        ("model/synthetic/scene.py", "rasterio"),
         ("geo/boxes.py", "tensorflow"),
         ("geo/boxes.py", "keras.ops"),
         ("geo/boxes.py", "apache_beam"),
         ("model/train.py", "apache_beam"),
-        ("geo/raster.py", "geo.render.scene"),
+        ("geo/raster/reader.py", "model.synthetic.scene"),
+        ("geo/grid.py", "geo.raster.reader"),
+        ("model/detectors/registry.py", "model.inference.predictor"),
+        ("model/training/detector.py", "model.evaluate"),
+        ("model/tuning/study.py", "model.ablation.runs"),
         ("pipeline/records.py", "pipeline.steps"),
         ("pipeline/steps.py", "pipeline.transforms"),
         ("pipeline/local.py", "pipeline.run"),
@@ -132,10 +163,11 @@ def test_the_rules_catch_what_they_are_for(path: str, imported: str) -> None:
 @pytest.mark.parametrize(
     ("path", "imported"),
     [
-        ("model/scan.py", "geo.grid"),
-        ("geo/raster.py", "rasterio.enums"),
-        ("geo/render/scene.py", "geo.raster"),
-        ("model/datagen.py", "apache_beam"),
+        ("model/inference/scan.py", "geo.grid"),
+        ("geo/raster/reader.py", "rasterio.enums"),
+        ("model/synthetic/scene.py", "geo.raster.reader"),
+        ("model/ablation/runs.py", "model.training.config"),
+        ("model/datagen/job.py", "apache_beam"),
         ("pipeline/steps.py", "pipeline.records"),
         ("pipeline/run.py", "pipeline.local"),
         ("geo/grid.py", "rasterization"),
@@ -155,7 +187,7 @@ def test_every_way_to_import_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_no_two_modules_of_geo_import_each_other() -> None:
-    core = [path for path in FILES if path.parts[0] == "geo" and "render" not in path.parts]
+    core = [path for path in FILES if path.parts[0] == "geo"]
     needs = {name_of(path): imports_of(path) for path in core}
     reached = {own: {other for other in needs if other != own and other in names} for own, names in needs.items()}
     for _ in needs:

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from model.data.images import Photo
 from model.data.labels import LabelsConfig, check_boxes, check_size, open_picture, photo
-from model.data.photos import Photo
 
 
 def read_annotations(file: Path, folder: Path, content: dict[str, Any], settings: LabelsConfig) -> list[Photo]:

@@ -7,10 +7,10 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from model.architecture import Targets
 from model.data import augment, crops
 from model.data.crops import CropConfig
 from model.data.sources import Photo
+from model.detectors.registry import Targets
 
 
 @dataclass(frozen=True, slots=True, eq=False)

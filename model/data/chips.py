@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from geo.errors import ConfigError
 from geo.types import ImageArray
+from model.detectors.classifier import SIDE_PX
 
 # In the folder of the data sets.
 FILE = Path("planesnet") / "planesnet.npz"
-SIDE_PX = 20
 # What the label of an airplane is, and its place among the two probabilities.
 AIRPLANE = 1
 

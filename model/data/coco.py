@@ -9,6 +9,7 @@ import numpy as np
 
 from geo.errors import ConfigError
 from geo.types import FloatArray
+from model.data.images import Photo
 from model.data.labels import (
     SETTINGS_FILE,
     LabelsConfig,
@@ -20,7 +21,6 @@ from model.data.labels import (
     photo,
     resolution_m,
 )
-from model.data.photos import Photo
 
 _AIRPLANES = {"airplane", "airplanes", "aeroplane", "aeroplanes", "plane", "planes", "aircraft"}
 

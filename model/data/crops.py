@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from model.predictor import INPUT_MULTIPLE
+from model.detectors import INPUT_MULTIPLE
 
 _LEAST_VISIBLE = 0.35  # of an airplane's area; less is no airplane to learn from
 _LEAST_SIDE_PX = 6.0  # the longer side of a box in the crop

@@ -16,8 +16,8 @@ from geo.errors import ConfigError
 from geo.georef import BaseGeoReference
 from geo.types import FloatArray
 from model.data import labels
+from model.data.images import Photo
 from model.data.labels import LabelsConfig, Picture
-from model.data.photos import Photo
 
 _PICTURES = (".tif", ".tiff", ".jp2", ".vrt", ".png", ".jpg", ".jpeg")
 _SIDES = ("xmin_px", "ymin_px", "xmax_px", "ymax_px")

@@ -10,10 +10,10 @@ import numpy as np
 
 from geo.errors import ConfigError, GeoreferenceError
 from geo.georef import BaseGeoReference
-from geo.header import read_header, read_size
+from geo.raster.header import read_header, read_size
 from geo.types import FloatArray
-from model import config as config_file
-from model.data.photos import Photo
+from model.common import config as config_file
+from model.data.images import Photo
 
 SETTINGS_FILE = "labels.yaml"
 # Less of an airplane than this share of its box is nothing to learn from.

@@ -45,7 +45,7 @@ def draw(scenes: RenderedSet, folder: Path) -> list[Photo]:
         ConfigError: the folder cannot be made, or a truth in it is damaged.
         RasterError: a scene cannot be written.
     """
-    from geo import render  # many modules: only where they are used
+    from model import synthetic as render  # many modules: only where they are used
 
     own = folder / f"{scenes.scene}-{scenes.size_px}px-{scenes.resolution_m:g}m"
     try:

@@ -12,8 +12,8 @@ from geo.errors import ConfigError, FinderError
 from model.data.annotations import read_annotations
 from model.data.coco import is_coco, read_coco
 from model.data.geojson import is_geojson, read_geojson
+from model.data.images import Photo
 from model.data.labels import SETTINGS_FILE, LabelsConfig, read_json, read_settings
-from model.data.photos import Photo
 
 __all__ = ["Photo", "dev_groups", "read_photos", "read_rendered"]
 
@@ -32,8 +32,8 @@ def read_photos(folder: Path, split: str) -> list[Photo]:
 
     Args:
         folder: holds our own `annotations.json`, or COCO labels, or GeoJSON labels, each with their pictures (then a
-            `labels.yaml` may say more about them: `model.data.labels`), or scenes that `geo.render` has drawn (all of
-            them `val`).
+            `labels.yaml` may say more about them: `model.data.labels`), or scenes that `model.synthetic` has
+            drawn (all of them `val`).
         split: `val`, `train`, or one of the two parts of train that share no group: `fit` and `dev`. Labels that know
             no splits are all `train`.
 
@@ -50,7 +50,7 @@ def read_photos(folder: Path, split: str) -> list[Photo]:
 
 
 def read_rendered(folder: Path) -> list[Photo]:
-    """The scenes in a folder that `geo.render` has drawn.
+    """The scenes in a folder that `model.synthetic` has drawn.
 
     Raises:
         ConfigError: the truth of one is damaged.

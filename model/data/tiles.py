@@ -12,11 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from geo.header import read_size
+from geo.raster.header import read_size
 from model.data import crops
 from model.data.crops import Crop
-from model.data.photos import Photo
-from model.predictor import INPUT_MULTIPLE
+from model.data.images import Photo
+from model.detectors import INPUT_MULTIPLE
 
 # Tiles without an airplane lie on a lattice, each place at most once: so no two of a photo are almost the same.
 _LATTICE_PX = 8

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from geo.errors import FinderError
-from model import config as config_file
-from model import quiet
+from model.common import config as config_file
+from model.common import logs as quiet
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

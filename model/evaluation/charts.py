@@ -3,10 +3,10 @@
 import math
 from collections.abc import Sequence
 
-from model.calibration import Reliability
 from model.evaluation.figures import CURVES, Curves, SizeBin
 from model.evaluation.plot import plot
 from model.evaluation.tables import number, span
+from model.inference.calibration import Reliability
 
 # Classes of the page's style, for the first curve and the second.
 _SERIES = ("first", "second")

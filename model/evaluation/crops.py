@@ -10,9 +10,9 @@ import numpy as np
 from PIL import Image
 
 from geo.grid import Level
-from geo.raster import RasterReader
+from geo.raster.reader import RasterReader
 from geo.types import FloatArray, ImageArray, Window
-from model.evaluation.pictures import Picture
+from model.evaluation.images import Picture
 
 # A crop shows this many times the box, but not less than so many pixels of the picture, and stores not more.
 _TIMES = 3.0

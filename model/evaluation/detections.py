@@ -11,7 +11,7 @@ import numpy as np
 
 from geo.errors import ConfigError
 from geo.types import Detections
-from model.evaluation.pictures import Subject
+from model.evaluation.images import Subject
 
 _SIDES = ("xmin_px", "ymin_px", "xmax_px", "ymax_px")
 

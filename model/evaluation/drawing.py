@@ -10,8 +10,8 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from geo.types import Detections, FloatArray, ImageArray
-from model import tile_metrics
-from model.evaluation.pictures import Picture
+from model.evaluation import tile_metrics
+from model.evaluation.images import Picture
 
 # Pictures are cut to at most this side.
 SIDE_PX = 640

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from geo.types import FloatArray
-from model import metrics, tile_metrics
-from model.calibration import Reliability, reliability
-from model.evaluation.pictures import Picture
-from model.metrics import Outcomes
+from model.evaluation import metrics, tile_metrics
+from model.evaluation.images import Picture
+from model.evaluation.metrics import Outcomes
+from model.inference.calibration import Reliability, reliability
 
 # Longer sides of airplanes between which recall is counted: pixels of the picture, and metres.
 SIZES_PX = (0, 8, 12, 16, 24, 32, 64, 128, math.inf)
@@ -54,10 +54,10 @@ class Figures:
         background_km2: what the pictures show beside airplanes.
         false_elsewhere: wrong detections whose centre lies in no airplane's box, where the resolution is known.
         false_per_100km2: these for 100 km2 of background.
-        tiles: into which the pictures are cut for the next two, see `model.tile_metrics.cut`.
+        tiles: into which the pictures are cut for the next two, see `model.evaluation.tile_metrics.cut`.
         tile_iou: how much of the ground told to be airplane, or that is one, is both; mean over tiles that have any.
         mistakes_per_tile: false, missed, or off in position or size by more than 30 %, at that threshold.
-        calibration_error: see `model.calibration.Reliability.error`.
+        calibration_error: see `model.inference.calibration.Reliability.error`.
         by_size_px, by_size_m: recall at the threshold by the longer side of an airplane's box.
     """
 

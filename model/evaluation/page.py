@@ -10,8 +10,8 @@ from pathlib import Path
 from model.evaluation import charts
 from model.evaluation.crops import Crop, boxes_of, false_hits, misses
 from model.evaluation.figures import Figures, curves, figures
-from model.evaluation.look import TOGETHER, Measured
-from model.evaluation.pictures import Picture
+from model.evaluation.images import Picture
+from model.evaluation.predictions import TOGETHER, Measured
 from model.evaluation.tables import parts
 from model.evaluation.template import fill
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 from model.evaluation.figures import Figures, SizeBin
-from model.tile_metrics import TILE_PX
+from model.evaluation.tile_metrics import TILE_PX
 
 # Lines of cells; the first names the columns, and the first cell of each the set.
 Rows = list[list[str]]

@@ -8,11 +8,11 @@ from dataclasses import asdict
 
 import optuna
 
+from model.common.atomic import write_whole
 from model.evaluation.tables import Rows, aligned
 from model.tuning import page
 from model.tuning.config import TuneConfig
 from model.tuning.rows import Row, brief, importance, rows
-from model.whole import write_whole
 
 # In the study's folder.
 CSV, JSON, PAGE = "trials.csv", "trials.json", "study.html"

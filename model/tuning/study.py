@@ -20,8 +20,9 @@ import optuna
 from optuna.trial import TrialState
 
 from geo.errors import ConfigError
-from model import config as config_file
-from model.tuning import metric, process, results, search
+from model.common import config as config_file
+from model.common import process
+from model.tuning import metric, results, search
 from model.tuning.config import MetricConfig, TuneConfig
 from model.tuning.rows import REASON, SECONDS, brief, row, words
 

@@ -14,9 +14,9 @@ import shapely
 from numpy.typing import NDArray
 from PIL import Image
 
-from geo import raster
 from geo.errors import FinderError
 from geo.grid import Level, Tiling, plan_levels
+from geo.raster import reader as raster
 from pipeline.ledger import Ledger, PartFailure, SceneEntry, why_empty
 from pipeline.records import PROPERTIES, Airplane
 

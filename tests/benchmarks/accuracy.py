@@ -18,11 +18,11 @@ from affine import Affine
 from pyproj import CRS
 
 from geo.georef import GeoReference
-from geo.scene_writer import write_scene
+from geo.raster.writer import write_scene
 from geo.types import Detections, ImageArray, Window
-from model import metrics
 from model.data.sources import Photo, read_photos
-from model.metrics import Outcomes
+from model.evaluation import metrics
+from model.evaluation.metrics import Outcomes
 from pipeline.records import Airplane
 from pipeline.sinks.geojson import read_geojson
 

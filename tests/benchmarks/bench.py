@@ -25,7 +25,7 @@ import numpy as np
 import psutil
 
 from geo.boxes import Suppression
-from geo.merge import merge_levels
+from geo.nms import merge_levels
 from geo.types import Detections
 from pipeline import quiet
 from tests.benchmarks import scenes
@@ -99,7 +99,7 @@ def bare_rate(uri: str, model: str | None) -> float:
     quiet.import_tensorflow()
     from pipeline import steps
     from pipeline.config import load_config
-    from pipeline.engine import describe_model, load_model
+    from pipeline.model_loading import describe_model, load_model
     from pipeline.values import SceneSource, TileImage
 
     engine = describe_model(load_config(overrides={"model": model}))
@@ -127,7 +127,8 @@ def tile_gflop(model: str | None) -> float:
     """Returns the operations, thousand million, of the model's look at one tile."""
     quiet.silence()
     quiet.import_tensorflow()
-    from model import cost, weights_io
+    from model.detectors import flops as cost
+    from model.inference import weights_io
     from pipeline.config import load_config
 
     config = load_config(overrides={"model": model})

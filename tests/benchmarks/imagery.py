@@ -16,7 +16,7 @@ def main() -> int:
     quiet.silence()
     quiet.import_tensorflow()
     from pipeline.config import load_config
-    from pipeline.engine import describe_model, load_model
+    from pipeline.model_loading import describe_model, load_model
     from tests.integration.imagery import CASES, agreement, look, plain
 
     print_places()
@@ -41,7 +41,7 @@ def main() -> int:
 
 def print_places() -> None:
     """The georeferences of `tests/geo/test_georef_cases.py` against GDAL's own way, and there and back."""
-    from geo.header import read_header
+    from geo.raster.header import read_header
     from tests.geo.test_georef_cases import CASES, PIXELS, expected_lonlat, metres_apart, write
 
     print("| case | off by, m | there and back, px |")

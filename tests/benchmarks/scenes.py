@@ -24,7 +24,7 @@ def drawn(size: int, folder: Path, kind: str = "airport", seed: int = SEED) -> P
     if not scene.exists():
         folder.mkdir(parents=True, exist_ok=True)
         words = ["--scene", kind, "--size", size, "--seed", seed, "--resolution", RESOLUTION_M, "--output", scene]
-        subprocess.run([sys.executable, "-m", "geo.render", *map(str, words)], check=True)
+        subprocess.run([sys.executable, "-m", "model.synthetic", *map(str, words)], check=True)
     return scene
 
 

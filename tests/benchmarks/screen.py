@@ -23,9 +23,9 @@ from tests.benchmarks import scenes
 from tests.benchmarks.accuracy import written
 
 if TYPE_CHECKING:
-    from model.predictor import Predictor
+    from model.inference.predictor import Predictor
     from pipeline.config import PipelineConfig
-    from pipeline.engine import Engine
+    from pipeline.model_loading import Engine
     from pipeline.values import SceneResult
 
 #: Two sizes of a grid of drawn scenes of 5,000 px, of which one is an airport.
@@ -44,7 +44,7 @@ def main() -> int:
     quiet.silence()
     quiet.import_tensorflow()
     from pipeline.config import Screen, load_config
-    from pipeline.engine import describe_model, load_model
+    from pipeline.model_loading import describe_model, load_model
 
     plain = describe_model(load_config())
     screened = dataclasses.replace(

@@ -22,14 +22,14 @@ from pyproj import CRS
 
 from geo.georef import GeoReference
 from geo.matching import match
-from geo.render import scene
-from geo.scene_writer import write_scene
+from geo.raster.writer import write_scene
 from geo.types import Detections, ImageArray, Window
+from model.synthetic import scene
 from pipeline import quiet
 
 if TYPE_CHECKING:
-    from model.predictor import Predictor
-    from pipeline.engine import Engine
+    from model.inference.predictor import Predictor
+    from pipeline.model_loading import Engine
 
 #: The model's stride at the coarsest level, 2 m, in pixels of a scene of 0.5 m.
 STRIDE_PX = 128
@@ -48,7 +48,7 @@ def main() -> int:
     quiet.silence()
     quiet.import_tensorflow()
     from pipeline.config import load_config
-    from pipeline.engine import describe_model, load_model
+    from pipeline.model_loading import describe_model, load_model
 
     engine = describe_model(load_config())
     predictor = load_model(engine)

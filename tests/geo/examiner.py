@@ -16,8 +16,8 @@ import numpy as np
 
 from geo.errors import FinderError, ResolutionError
 from geo.grid import Tiling, plan_levels, plan_tiles
-from geo.header import read_header
-from geo.raster import RasterReader
+from geo.raster.header import read_header
+from geo.raster.reader import RasterReader
 
 # Of the address space, of which libraries take a lot; and of processor time for all files together.
 _MEMORY_BYTES, _SECONDS = 6 << 30, 120

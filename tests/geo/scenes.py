@@ -1,4 +1,4 @@
-"""Small scenes for the tests of geo.raster: written to disk, asymmetric, and telling their own coordinates."""
+"""Small scenes for the tests of geo.raster.reader: written to disk, asymmetric, and telling their own coordinates."""
 
 from pathlib import Path
 from typing import Any

@@ -13,8 +13,8 @@ from google.cloud.storage import Client
 
 from geo.errors import RasterError
 from geo.grid import Level, Tiling, plan_tiles
-from geo.header import read_header
-from geo.raster import RasterReader
+from geo.raster.header import read_header
+from geo.raster.reader import RasterReader
 from tests.geo.scenes import coordinates, write_tiff
 
 PLACE = "deliveries/2026/scene 1.tif"

@@ -16,8 +16,8 @@ from rasterio.shutil import copy
 from geo.errors import GeoreferenceError
 from geo.georef import GeoReference
 from geo.grid import Level, Tiling, plan_tiles
-from geo.header import read_header
-from geo.raster import RasterReader, read_overview
+from geo.raster.header import read_header
+from geo.raster.reader import RasterReader, read_overview
 from geo.types import FloatArray, ImageArray, Window
 from tests.geo.scenes import area_average, coordinates, write_tiff
 

@@ -13,7 +13,7 @@ from affine import Affine
 from pyproj import Geod
 from rasterio.warp import transform
 
-from geo.header import SceneHeader, read_header
+from geo.raster.header import SceneHeader, read_header
 from geo.types import FloatArray
 from tests.geo.scenes import noise, write_tiff
 

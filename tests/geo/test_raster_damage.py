@@ -14,8 +14,8 @@ from rasterio.shutil import copy
 
 from geo.errors import FinderError, GeoreferenceError, RasterError
 from geo.grid import Level, Tile
-from geo.header import read_header
-from geo.raster import RasterReader, read_overview
+from geo.raster.header import read_header
+from geo.raster.reader import RasterReader, read_overview
 from geo.types import Window
 from tests.geo.scenes import AFFINE, noise, write_tiff
 

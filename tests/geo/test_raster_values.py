@@ -11,8 +11,8 @@ from rasterio.enums import ColorInterp
 
 from geo.errors import RasterError
 from geo.grid import Level, Tile
-from geo.header import read_header
-from geo.raster import RasterReader
+from geo.raster.header import read_header
+from geo.raster.reader import RasterReader
 from geo.types import ImageArray, Window
 from tests.geo.scenes import noise, write_tiff
 

@@ -24,11 +24,11 @@ from rasterio.enums import ColorInterp, Resampling
 from rasterio.rpc import RPC
 from rasterio.warp import calculate_default_transform, reproject
 
-from geo import render
-from geo.header import read_header
-from geo.mosaic import mosaic_vrt
+from geo.raster.header import read_header
+from geo.raster.vrt import mosaic_vrt
 from geo.types import FloatArray, ImageArray
-from model.predictor import Predictor
+from model import synthetic as render
+from model.inference.predictor import Predictor
 from pipeline import local, steps
 from pipeline.config import PipelineConfig
 from pipeline.records import Airplane

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from shapely.geometry import Polygon, box, shape
 
-from geo.header import read_header
+from geo.raster.header import read_header
 from pipeline import demo
 from pipeline.ledger import read_ledger
 from pipeline.sinks.geojson import read_geojson

@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from geo.types import FloatArray
-from model import metrics, train
+from model import train
 from model.data import sources
-from model.metrics import Outcomes
-from model.predictor import load_predictor
+from model.evaluation import metrics
+from model.evaluation.metrics import Outcomes
+from model.inference.predictor import load_predictor
 
 RECIPE = Path("configs/train/finetune.yaml")
 PICTURES, HELD_OUT = 25, 5

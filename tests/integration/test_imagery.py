@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from model.predictor import Predictor
+from model.inference.predictor import Predictor
 from pipeline.config import load_config
-from pipeline.engine import Engine, describe_model, load_model
+from pipeline.model_loading import Engine, describe_model, load_model
 from pipeline.records import Airplane
 from pipeline.values import Scene, SceneResult
 from tests.integration.imagery import CASES, Case, Made, Plain, agreement, look, plain

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import pipeline
-from geo.header import read_header
+from geo.raster.header import read_header
 from geo.types import FloatArray
 
 SCENES = Path(__file__).resolve().parents[3] / "shared" / "data" / "scenes"

@@ -5,9 +5,10 @@ import keras
 import numpy as np
 import pytest
 
-from model import detector, weights_io
-from model.backbones import efficientnet_lite
-from model.detector import DetectorConfig
+from model.detectors.anchor_free import network as detector
+from model.detectors.anchor_free.network import DetectorConfig
+from model.detectors.backbones import efficientnet_lite
+from model.inference import weights_io
 
 
 @pytest.fixture(scope="session")

@@ -36,7 +36,7 @@ def write_set(folder: Path, pictures: dict[str, NDArray[np.uint8]], split: str =
 
 
 def write_rendered(folder: Path, pictures: dict[str, NDArray[np.uint8]], airplanes: bool = True) -> Path:
-    """Writes scenes of 0.5 m with the truth beside them, in the form of `geo.render`; returns the folder."""
+    """Writes scenes of 0.5 m with the truth beside them, in the form of `model.synthetic`; returns the folder."""
     folder.mkdir(parents=True)
     sides = ("xmin_px", "ymin_px", "xmax_px", "ymax_px")
     features = [{"properties": dict(zip(sides, box, strict=True))} for box, _ in AIRPLANES if airplanes]

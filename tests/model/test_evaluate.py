@@ -9,14 +9,16 @@ import pytest
 import yaml
 
 from geo.errors import ConfigError
-from geo.header import read_header
+from geo.raster.header import read_header
 from geo.types import Detections
-from model import evaluate, weights_io
+from model import evaluate
 from model.data.sources import read_rendered
-from model.detector import DetectorConfig
-from model.predictor import FakePredictor
-from model.scan import ScanConfig, scan
-from model.weights_io import CONFIG_FILE, WEIGHTS_FILE, ModelConfig
+from model.detectors.anchor_free.network import DetectorConfig
+from model.evaluation.measure import EvaluateConfig
+from model.inference import weights_io
+from model.inference.predictor import FakePredictor
+from model.inference.scan import ScanConfig, read_scan_config, scan
+from model.inference.weights_io import CONFIG_FILE, WEIGHTS_FILE, ModelConfig
 from tests.model.photos import picture, write_rendered, write_set
 
 SCAN = {
@@ -35,7 +37,9 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     described = ModelConfig("fake", DetectorConfig(), 0.95, hashlib.sha256(weights).hexdigest())
     (model / WEIGHTS_FILE).write_bytes(weights)
     (model / CONFIG_FILE).write_text(yaml.safe_dump(asdict(described)))
-    monkeypatch.setattr(evaluate, "load_predictor", lambda *_, calibrated=True, **__: Fake(model, calibrated))
+    monkeypatch.setattr(
+        "model.evaluation.measure.load_predictor", lambda *_, calibrated=True, **__: Fake(model, calibrated)
+    )
     (tmp_path / "scan.yaml").write_text(yaml.safe_dump(SCAN))
     write_set(tmp_path / "data" / "bright", {"a": picture(), "b": picture(0.9)})
     return write_config(tmp_path)
@@ -129,7 +133,7 @@ def test_boxes_that_fit_badly_count_at_the_looser_overlap_alone(config: Path, mo
                 for found in super().__call__(images)
             ]
 
-    monkeypatch.setattr(evaluate, "load_predictor", lambda *_, **__: Wide())
+    monkeypatch.setattr("model.evaluation.measure.load_predictor", lambda *_, **__: Wide())
     one_level = SCAN | {"tiling": {"levels_m": [0.5], "tile_px": 256, "halo_px": 16}}
     (config.parent / "scan.yaml").write_text(yaml.safe_dump(one_level))
     row = result(config)["sets"]["bright"]
@@ -173,7 +177,7 @@ def test_recording_looks_at_raw_scores_and_then_as_measuring_does(
         asked.append(calibrated)
         return FakePredictor()
 
-    monkeypatch.setattr(evaluate, "load_predictor", load)
+    monkeypatch.setattr("model.evaluation.measure.load_predictor", load)
     write_dev(config, 140)
     result(config, "--sets", "dev", "--split", "dev", "--record")
     assert asked == [False, True]
@@ -226,7 +230,7 @@ def test_detections_of_a_file_are_measured_as_those_of_the_model(config: Path, m
     wrong[70:82, 60:75] = 140
     write_set(config.parent / "data" / "mixed", {"c": wrong, "d": picture(0.8)})
     wanted = result(config, "--sets", "bright", "mixed")
-    scan = evaluate.read_scan_config(config.parent / "scan.yaml")
+    scan = read_scan_config(config.parent / "scan.yaml")
     rows, features = [], []
     for folder, name in (("bright", "a"), ("bright", "b"), ("mixed", "c"), ("mixed", "d")):
         path = config.parent / "data" / folder / f"{name}.png"
@@ -239,7 +243,7 @@ def test_detections_of_a_file_are_measured_as_those_of_the_model(config: Path, m
             features.append({"type": "Feature", "geometry": None, "properties": properties})
     (config.parent / "coco.json").write_text(json.dumps(rows))
     (config.parent / "ours.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": features}))
-    monkeypatch.setattr(evaluate, "load_predictor", None)  # nothing is run
+    monkeypatch.setattr("model.evaluation.measure.load_predictor", None)  # nothing is run
     for file, model in (("coco.json", "coco.json"), ("ours.geojson", "m@1")):
         given = result(config, "--sets", "bright", "mixed", "--detections", str(config.parent / file))
         assert given["model"] == model
@@ -343,7 +347,7 @@ def test_a_trusted_model_is_said_to_be_so(config: Path, monkeypatch: pytest.Monk
         asked.append(trusted)
         return FakePredictor()
 
-    monkeypatch.setattr(evaluate, "load_predictor", load)
+    monkeypatch.setattr("model.evaluation.measure.load_predictor", load)
     result(config)
     result(config, "--trust-model")
     assert asked == [False, True]
@@ -377,13 +381,13 @@ def test_settings_of_the_pipeline_that_lack_a_part_are_refused(tmp_path: Path, t
     file = tmp_path / "scan.yaml"
     file.write_text(text)
     with pytest.raises(ConfigError, match=f"{file}.*(tiling|suppression)"):
-        evaluate.read_scan_config(file)
+        read_scan_config(file)
 
 
 def test_the_settings_of_the_project_fit() -> None:
-    scan = evaluate.read_scan_config(Path("configs/pipeline/default.yaml"))
+    scan = read_scan_config(Path("configs/pipeline/default.yaml"))
     assert scan.tiling.tile_px % 32 == 0
-    from model import config as config_file
+    from model.common import config as config_file
 
     for file in sorted(Path("configs/evaluate").glob("*.yaml")):
-        config_file.load(evaluate.EvaluateConfig, file)
+        config_file.load(EvaluateConfig, file)

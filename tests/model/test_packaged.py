@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model import architecture, weights_io
+from model.detectors import registry as architecture
+from model.inference import weights_io
 
 FOLDERS = sorted(file.parent for file in weights_io.PACKAGED.glob(f"*/{weights_io.CONFIG_FILE}"))
 
@@ -33,18 +34,17 @@ def test_a_packaged_model_is_whole_small_and_described(folder: Path) -> None:
 def test_the_black_that_is_left_out_beyond_a_small_picture_changes_next_to_nothing(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from geo import render
-    from geo.header import read_header
     from geo.matching import match
-    from model.evaluate import read_scan_config
-    from model.predictor import load_predictor
-    from model.scan import scan
+    from geo.raster.header import read_header
+    from model import synthetic as render
+    from model.inference.predictor import load_predictor
+    from model.inference.scan import read_scan_config, scan
 
     render.write(render.render(600, 9, 0.5), tmp_path / "small.tif")
     header, config = read_header(str(tmp_path / "small.tif")), read_scan_config(Path("configs/pipeline/default.yaml"))
     predictor = load_predictor(str(folder), 1, 0.1)
     found = scan(header, config, predictor, 1)
-    monkeypatch.setattr("model.scan._BEYOND_PX", config.tiling.tile_px)
+    monkeypatch.setattr("model.inference.scan._BEYOND_PX", config.tiling.tile_px)
     whole = scan(header, config, predictor, 1)
     # What scores little more than the predictor's least score may be there but once.
     for some, others in ((found.take(found.scores > 0.15), whole), (whole.take(whole.scores > 0.15), found)):

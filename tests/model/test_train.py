@@ -17,13 +17,17 @@ import yaml
 from keras import layers
 from numpy.typing import NDArray
 
-from geo.header import read_header
-from model import config as config_file
-from model import detector, train, training, watch, weights_io
-from model.backbones import efficientnet_lite
-from model.data import mining
-from model.detector import DetectorConfig, build
-from model.weights_io import WEIGHTS_FILE
+from geo.raster.header import read_header
+from model import train
+from model.common import config as config_file
+from model.detectors.anchor_free import network as detector
+from model.detectors.anchor_free.network import DetectorConfig, build
+from model.detectors.backbones import efficientnet_lite
+from model.inference import weights_io
+from model.inference.weights_io import WEIGHTS_FILE
+from model.training import callbacks as watch
+from model.training import detector as training
+from model.training import hard_examples as mining
 from tests.model.photos import AIRPLANES, picture, write_set
 
 pytestmark = pytest.mark.filterwarnings("ignore:Even though the `tf.config:UserWarning")

@@ -14,8 +14,9 @@ import yaml
 from google.cloud import aiplatform_v1
 from google.protobuf import json_format
 
-from model import train, training
-from model.training_config import TrainConfig
+from model import train
+from model.training import detector as training
+from model.training.config import TrainConfig
 
 FOLDER = Path("configs/vertex")
 

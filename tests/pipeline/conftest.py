@@ -7,8 +7,8 @@ import pytest
 import yaml
 
 from geo.types import Detections, ImageArray
-from model.predictor import FakePredictor
-from pipeline import engine
+from model.inference.predictor import FakePredictor
+from pipeline import model_loading as engine
 from tests.pipeline.desk import Desk
 from tests.pipeline.scenes import CONFIG, write_scene
 
@@ -16,8 +16,8 @@ from tests.pipeline.scenes import CONFIG, write_scene
 @pytest.fixture
 def model_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A model that is described as any other, with weights that are whole; what is loaded for it is the fake."""
-    from model.detector import DetectorConfig
-    from model.weights_io import CONFIG_FILE, WEIGHTS_FILE, ModelConfig
+    from model.detectors.anchor_free.network import DetectorConfig
+    from model.inference.weights_io import CONFIG_FILE, WEIGHTS_FILE, ModelConfig
 
     folder = tmp_path / "model"
     folder.mkdir()

@@ -10,7 +10,7 @@ from affine import Affine
 
 from geo.boxes import Suppression
 from geo.grid import Tiling
-from model.predictor import FakePredictor
+from model.inference.predictor import FakePredictor
 from pipeline.config import PipelineConfig
 from pipeline.values import Identity
 

@@ -7,8 +7,8 @@ import geopandas
 import pytest
 import shapely
 
-from geo.area import Area
-from model.predictor import FakePredictor
+from geo.aoi import Area
+from model.inference.predictor import FakePredictor
 from pipeline import local, steps
 from pipeline.aoi import read_area
 from pipeline.errors import InputError

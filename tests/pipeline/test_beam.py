@@ -15,16 +15,16 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.testing.util import BeamAssertException, assert_that, equal_to
 from pyproj import CRS
 
-from geo import raster
-from geo.area import area_of
+from geo.aoi import area_of
 from geo.grid import Tile
+from geo.raster import reader as raster
 from geo.types import Detections, ImageArray
-from model.predictor import FakePredictor, Predictor
+from model.inference.predictor import FakePredictor, Predictor
 from pipeline import local, progress, records, steps, transforms
-from pipeline.engine import Engine
 from pipeline.errors import OutputError
 from pipeline.job import Job, run_job
 from pipeline.ledger import RunInfo, read_ledger
+from pipeline.model_loading import Engine
 from pipeline.sinks.geojson import read_geojson
 from pipeline.values import SceneResult, SceneSource
 from tests.pipeline.scenes import AIRPLANES, CONFIG, IDENTITY, write_alike, write_damaged_scene, write_scene

@@ -9,7 +9,7 @@ import rasterio
 import rasterio.shutil
 from rasterio.vrt import WarpedVRT
 
-from model.predictor import FakePredictor
+from model.inference.predictor import FakePredictor
 from pipeline import local, steps
 from pipeline.values import Duplicate, Scene, SceneSource
 from tests.pipeline.scenes import AIRPLANES, CONFIG, IDENTITY, write_alike, write_scene

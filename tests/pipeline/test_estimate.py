@@ -7,8 +7,8 @@ import pytest
 import shapely
 from pyproj import CRS
 
-from geo.area import area_of
-from model.predictor import FakePredictor
+from geo.aoi import area_of
+from model.inference.predictor import FakePredictor
 from pipeline import estimate, local, run
 from pipeline.ledger import make_ledger
 from pipeline.values import SceneSource

@@ -11,8 +11,8 @@ import pytest
 import shapely
 
 from geo.types import Detections, ImageArray
-from model.predictor import FakePredictor
-from pipeline import engine
+from model.inference.predictor import FakePredictor
+from pipeline import model_loading as engine
 from pipeline.ledger import SceneEntry
 from pipeline.sinks.geojson import read_geojson
 from tests.pipeline.desk import Desk

@@ -13,9 +13,9 @@ import rasterio.shutil
 
 from geo.errors import RasterError
 from geo.grid import Tile
-from geo.raster import RasterReader
+from geo.raster.reader import RasterReader
 from geo.types import Detections, ImageArray
-from model.predictor import FakePredictor
+from model.inference.predictor import FakePredictor
 from pipeline import local, steps
 from pipeline.records import Airplane
 from pipeline.values import Scene, SceneResult, SceneSource, TileOutcome

@@ -17,9 +17,10 @@ import shapely
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
 from geo.types import Detections, ImageArray
-from model.predictor import FakePredictor
-from pipeline import command, engine, local
-from pipeline.engine import describe_model, load_model
+from model.inference.predictor import FakePredictor
+from pipeline import command, local
+from pipeline import model_loading as engine
+from pipeline.model_loading import describe_model, load_model
 from pipeline.sinks.geojson import read_geojson
 from pipeline.values import SceneSource
 from tests.geo.range_server import serving

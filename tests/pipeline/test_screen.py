@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from geo.grid import Tile
 from geo.types import Detections, FloatArray
-from model.predictor import FakePredictor
-from pipeline import entries, local, screen, steps
+from model.inference.predictor import FakePredictor
+from pipeline import ledger_entries as entries
+from pipeline import local, screen, steps
 from pipeline.config import Screen
 from pipeline.transforms import FindAirplanes
 from pipeline.values import Scene, SceneResult, SceneSource

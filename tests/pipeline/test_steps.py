@@ -12,8 +12,9 @@ from rasterio.control import GroundControlPoint
 from geo.errors import GeoreferenceError, RasterError, ResolutionError
 from geo.grid import plan_levels, plan_tiles
 from geo.types import Detections, ImageArray
-from model.predictor import FakePredictor
-from pipeline import entries, local, steps
+from model.inference.predictor import FakePredictor
+from pipeline import ledger_entries as entries
+from pipeline import local, steps
 from pipeline.ledger import why_empty
 from pipeline.records import Airplane
 from pipeline.values import Scene, SceneFailure, SceneResult, SceneSource, TileImage, TileOutcome

@@ -11,10 +11,11 @@ import threading
 from collections import Counter
 
 from geo.types import Detections, ImageArray
-from model.predictor import FakePredictor
-from pipeline import engine, job, quiet, run
+from model.inference.predictor import FakePredictor
+from pipeline import job, quiet, run
+from pipeline import model_loading as engine
 from pipeline.config import PipelineConfig, settings_id
-from pipeline.engine import Engine
+from pipeline.model_loading import Engine
 from pipeline.values import Identity
 
 #: Environment variables: after so many batches the model stops for good, or its process dies.

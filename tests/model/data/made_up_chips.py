@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geo.types import ImageArray
-from model.data.chips import SIDE_PX
+from model.detectors.classifier import SIDE_PX
 
 # Scenes in which chips lie; some days have several.
 SCENES = [f"{20170101 + 7 * (number // 3)}_1807{number:02}_0f12" for number in range(48)]

@@ -7,12 +7,12 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
-from model import assignment
 from model.data import augment, batches
 from model.data import crops as cropping
 from model.data.batches import Crops, Source
 from model.data.crops import CropConfig
 from model.data.sources import Photo
+from model.detectors.anchor_free import assignment
 
 SIDE = 64
 CONFIG = CropConfig(side_px=SIDE, size_px=(16.0, 40.0))

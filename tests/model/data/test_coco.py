@@ -10,7 +10,7 @@ from PIL import Image
 
 from geo.errors import ConfigError
 from model.data import sources
-from model.data.photos import Photo
+from model.data.images import Photo
 from tests.geo.scenes import coordinates, write_tiff
 
 WIDTH, HEIGHT = 40, 30

@@ -13,12 +13,12 @@ from PIL import Image
 from pyproj import CRS
 from shapely.geometry import mapping
 
-from geo import render
 from geo.errors import ConfigError, RasterError
 from geo.georef import GeoReference
 from geo.polygons import ground_polygon
+from model import synthetic as render
 from model.data import sources
-from model.data.photos import Photo
+from model.data.images import Photo
 from pipeline import records
 from pipeline.sinks.geojson import write_geojson
 from tests.geo.scenes import AFFINE, coordinates, write_tiff

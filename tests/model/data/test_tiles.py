@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from geo.header import read_size
+from geo.raster.header import read_size
 from model.data import crops, tiles
-from model.data.photos import Photo
+from model.data.images import Photo
 from model.data.tiles import SetConfig, SetPlan, TileConfig
 from tests.model.photos import AIRPLANES, HEIGHT, WIDTH, picture, write_set
 

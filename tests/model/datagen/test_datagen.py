@@ -16,9 +16,9 @@ import yaml
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
-from model import config as config_file
+from model.common import config as config_file
 from model.data import sources, tfrecord, tiles
-from model.data.photos import Photo
+from model.data.images import Photo
 from model.data.tiles import SetPlan
 from model.datagen import job, steps
 from model.datagen.__main__ import main

@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from geo.header import SceneHeader
-from geo.rendition import Rendition
+from geo.raster.header import SceneHeader
+from geo.raster.radiometry import Rendition
 from geo.types import Detections
 from model.data.sources import Photo
-from model.evaluation.pictures import Picture, Subject, compare
+from model.evaluation.images import Picture, Subject, compare
 
 SIZE = 1000
 

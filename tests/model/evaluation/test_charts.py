@@ -7,7 +7,7 @@ import pytest
 
 from model.evaluation import charts, plot
 from model.evaluation.figures import Curves, curves, figures
-from model.evaluation.pictures import compare
+from model.evaluation.images import compare
 from tests.model.evaluation.made_up import detections, drawn, subject
 
 OF = curves([drawn(seed) for seed in range(6)])

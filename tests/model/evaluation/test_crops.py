@@ -10,7 +10,7 @@ from PIL import Image
 from geo.types import Detections
 from model.data.sources import Photo
 from model.evaluation.crops import Crop, boxes_of, false_hits, misses
-from model.evaluation.pictures import Picture, compare, read_subject
+from model.evaluation.images import Picture, compare, read_subject
 
 WIDTH, HEIGHT = 400, 300
 

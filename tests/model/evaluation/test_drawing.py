@@ -6,10 +6,10 @@ import pytest
 from numpy.typing import NDArray
 
 from geo.types import Detections
-from model.data.photos import Photo
+from model.data.images import Photo
 from model.data.sources import read_photos
 from model.evaluation import drawing
-from model.evaluation.pictures import compare, read_subject
+from model.evaluation.images import compare, read_subject
 from tests.model.photos import AIRPLANES, HEIGHT, WIDTH, picture, write_set
 
 # Of the three airplanes one is found, one is missed, and of one the position is off. The others are false, below the

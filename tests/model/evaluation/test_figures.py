@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model import metrics, tile_metrics
+from model.evaluation import metrics, tile_metrics
 from model.evaluation.figures import SIZES_M, SIZES_PX, curves, figures, plain, together
-from model.evaluation.pictures import compare
+from model.evaluation.images import compare
 from tests.model.evaluation.made_up import SIZE, detections, drawn, squares, subject
 
 SEEDS = st.lists(st.integers(0, 2**32 - 1), min_size=1, max_size=4)

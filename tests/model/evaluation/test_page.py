@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 from model.data.sources import read_photos
-from model.evaluation.look import TOGETHER, Measured, look
 from model.evaluation.page import render
-from model.predictor import FakePredictor
-from tests.model.evaluation.test_look import CONFIG
+from model.evaluation.predictions import TOGETHER, Measured, look
+from model.inference.predictor import FakePredictor
+from tests.model.evaluation.test_predictions import CONFIG
 from tests.model.photos import picture, write_set
 
 HOSTILE = "<script>alert(1)</script>&amp;"

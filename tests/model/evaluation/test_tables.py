@@ -4,7 +4,7 @@ from dataclasses import replace
 import numpy as np
 
 from model.evaluation.figures import SIZES_PX, figures
-from model.evaluation.pictures import compare
+from model.evaluation.images import compare
 from model.evaluation.tables import tables
 from tests.model.evaluation.made_up import detections, drawn, squares, subject
 

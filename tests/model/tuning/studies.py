@@ -9,7 +9,7 @@ from typing import Any
 import optuna
 import yaml
 
-from model import config as config_file
+from model.common import config as config_file
 from model.tuning import study
 from model.tuning.config import TuneConfig
 

@@ -5,7 +5,7 @@ import pytest
 import yaml
 
 from geo.errors import ConfigError
-from model import config as config_file
+from model.common import config as config_file
 from model.tuning.config import CategoricalParameter, FloatParameter, IntParameter, TuneConfig
 from tests.model.tuning.studies import X, read, settings
 

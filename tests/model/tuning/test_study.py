@@ -11,8 +11,9 @@ import optuna
 import pytest
 
 from geo.errors import ConfigError
-from model import config as config_file
-from model.tuning import process, results, search, study
+from model.common import config as config_file
+from model.common import process
+from model.tuning import results, search, study
 from model.tuning.config import TuneConfig
 from model.tuning.rows import Row, rows
 from tests.model.tuning.stand_in import loss

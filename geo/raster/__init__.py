@@ -1,0 +1,1 @@
+"""Opens, reads and writes raster files: the only package that reads pixels."""

@@ -1,0 +1,1 @@
+"""The anchor-free detector: the one that is packaged."""

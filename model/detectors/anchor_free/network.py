@@ -1,0 +1,98 @@
+"""The airplane detector: backbone, neck and head, from leaf to whole."""
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import keras
+import numpy as np
+from keras import layers
+
+from model.detectors.backbones import efficientnet_lite
+from model.detectors.normalization import convolved
+
+OUTPUT_STRIDE = 4
+# Objectness of an untrained detector: one cell in a hundred, about what training begins from.
+_PRIOR = 0.01
+# Of the last kernel: so small that the first bias is what it says everywhere (as in RetinaNet, arXiv:1708.02002, 4.1).
+_FIRST_STDDEV = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class DetectorConfig:
+    """What fixes a detector's layers, and so the names and shapes of its weights.
+
+    Attributes:
+        kind: tells it from other detectors.
+        backbone: the network below; `efficientnet_lite0` is the one there is.
+        channels: width of the neck and of the head.
+    """
+
+    kind: Literal["anchor_free"] = "anchor_free"
+    backbone: str = "efficientnet_lite0"
+    channels: int = 64
+
+    def __post_init__(self) -> None:
+        if self.backbone != "efficientnet_lite0":
+            raise ValueError(f"backbone: expected efficientnet_lite0, got {self.backbone!r}")
+        if self.channels < 1:
+            raise ValueError(f"channels: expected a positive number, got {self.channels}")
+
+
+def build(config: DetectorConfig, *, folded: bool = False) -> keras.Model:
+    """Builds the detector with random weights.
+
+    Args:
+        config: its layers.
+        folded: whether normalisation is folded into the convolutions, to use the detector; to train it, it is not.
+
+    Returns:
+        A model from pixels (B, H, W, 3), 0..255, H and W multiples of 32, to raw cells (B, H/4, W/4, 5): the logit
+        of objectness, and the logarithms of the distances from the cell's centre to the box's left, top, right and
+        bottom sides, in cells.
+    """
+    pixels = keras.Input((None, None, 3), name="pixels")
+    found = efficientnet_lite.features(
+        layers.Rescaling(1 / 128, offset=-127 / 128, name="scaled")(pixels), folded=folded
+    )
+    conv = functools.partial(_conv, channels=config.channels, folded=folded)
+    x = _neck(found, conv)
+    for number in range(2):
+        x = conv(x, f"head_{number}", kernel=3)
+    # Made here, not once for the module: it takes its seed when it is made.
+    first_kernel = keras.initializers.RandomNormal(stddev=_FIRST_STDDEV)
+    # All the work is done at stride 8; each place there answers for two by two cells of stride 4.
+    cells = layers.Conv2DTranspose(
+        5, 2, strides=2, kernel_initializer=first_kernel, bias_initializer=_first_bias, dtype="float32", name="cells"
+    )(x)
+    return keras.Model(pixels, cells, name="detector")
+
+
+def _first_bias(shape: tuple[int, ...], dtype: str | None = None) -> Any:  # noqa: ARG001  # the form Keras asks for
+    """Rare airplanes, of boxes some ten cells wide: what an untrained detector says."""
+    return keras.ops.convert_to_tensor([np.log(_PRIOR / (1 - _PRIOR)), 1.6, 1.6, 1.6, 1.6], dtype)
+
+
+def _neck(found: dict[int, Any], conv: Callable[..., Any]) -> Any:
+    """Brings all features to stride 8: coarser ones enlarged (FPN, arXiv:1612.03144, section 3), finer ones reduced."""
+    x = conv(found[32], "lateral_32")
+    for stride in (16, 8):
+        x = layers.UpSampling2D(2, name=f"enlarged_{stride}")(x)
+        x = layers.Add(name=f"merged_{stride}")([x, conv(found[stride], f"lateral_{stride}")])
+    return layers.Add(name="merged_4")([x, conv(found[4], "lateral_4", kernel=2, strides=2)])
+
+
+def _conv(x: Any, name: str, *, channels: int, folded: bool, kernel: int = 1, strides: int = 1) -> Any:
+    x = convolved(
+        x,
+        layers.Conv2D,
+        f"{name}_conv",
+        folded=folded,
+        filters=channels,
+        kernel_size=kernel,
+        strides=strides,
+        padding="same",
+        kernel_initializer="he_normal",
+    )
+    return layers.ReLU(name=f"{name}_relu")(x)

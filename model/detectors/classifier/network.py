@@ -1,0 +1,123 @@
+"""The talk's first models: is there an airplane in a chip of 20x20 px?
+
+Two networks: a dense one, and one of three convolutions. Both end in two numbers through a softmax: the probabilities
+of no airplane and of one.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import keras
+from keras import layers
+
+from model.detectors.classifier import SIDE_PX
+
+# Sides of the three filters.
+_FILTERS = {"S": (4, 3, 2), "M": (5, 4, 3), "L": (6, 5, 4)}
+_STRIDES = (1, 2, 2)
+
+
+def _check(dropout: float, l2: float) -> None:
+    if not 0 <= dropout < 1:
+        raise ValueError(f"dropout: expected a number from 0 on and below 1, got {dropout}")
+    if not l2 >= 0:
+        raise ValueError(f"l2: expected a number from 0 on, got {l2}")
+
+
+@dataclass(frozen=True, slots=True)
+class DenseConfig:
+    """Dense layers of 200, 20 and 2.
+
+    Attributes:
+        kind: `dense`.
+        dropout: the share of the 200 that are left out in each step of training.
+        l2: what the squares of the weights weigh in the loss.
+    """
+
+    kind: Literal["dense"] = "dense"
+    dropout: float = 0.0
+    l2: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check(self.dropout, self.l2)
+
+
+@dataclass(frozen=True, slots=True)
+class ConvConfig:
+    """Three convolutions, of strides 1, 2 and 2, and dense layers of 80 and 2.
+
+    Attributes:
+        kind: `conv`.
+        filters: sides of the filters: S 4, 3, 2; M 5, 4, 3; L 6, 5, 4.
+        depth: channels of the first convolution; the second has twice as many, the third four times.
+        batch_norm_momentum: of the means that batch normalisation keeps for use.
+        dropout: the share of the 80 that are left out in each step of training.
+        l2: what the squares of the weights weigh in the loss.
+    """
+
+    kind: Literal["conv"] = "conv"
+    filters: Literal["S", "M", "L"] = "M"
+    depth: int = 16
+    batch_norm_momentum: float = 0.99
+    dropout: float = 0.3
+    l2: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check(self.dropout, self.l2)
+        if self.depth < 1:
+            raise ValueError(f"depth: expected a whole number from 1 on, got {self.depth}")
+        if not 0 <= self.batch_norm_momentum < 1:
+            raise ValueError(
+                f"batch_norm_momentum: expected a number from 0 on and below 1, got {self.batch_norm_momentum}"
+            )
+
+
+ClassifierConfig = DenseConfig | ConvConfig
+
+
+def build(config: ClassifierConfig) -> keras.Model:
+    """Builds a classifier with random weights.
+
+    Returns:
+        A model from pixels (B, 20, 20, 3), 0..255, to probabilities (B, 2): no airplane, airplane.
+    """
+    pixels = keras.Input((SIDE_PX, SIDE_PX, 3), name="pixels")
+    x = layers.Rescaling(1 / 128, offset=-127 / 128, name="scaled")(pixels)
+    x = _dense(x, config) if config.kind == "dense" else _conv(x, config)
+    # In the order of the labels.
+    probabilities = layers.Dense(2, activation="softmax", name="probabilities", **_kernel(config))(x)
+    return keras.Model(pixels, probabilities, name="classifier")
+
+
+def _dense(x: Any, config: DenseConfig) -> Any:
+    x = layers.Flatten(name="flat")(x)
+    x = layers.Dense(200, activation="relu", name="dense_200", **_kernel(config))(x)
+    x = layers.Dropout(config.dropout, name="dropout")(x)
+    return layers.Dense(20, activation="relu", name="dense_20", **_kernel(config))(x)
+
+
+def _conv(x: Any, config: ConvConfig) -> Any:
+    for number, (side, stride) in enumerate(zip(_FILTERS[config.filters], _STRIDES, strict=True)):
+        channels = config.depth * 2**number
+        name = f"conv_{number}"
+        x = layers.Conv2D(channels, side, strides=stride, padding="same", use_bias=False, name=name, **_kernel(config))(
+            x
+        )
+        x = _normalized(x, name, config)
+    x = layers.Flatten(name="flat")(x)
+    x = _normalized(layers.Dense(80, use_bias=False, name="dense_80", **_kernel(config))(x), "dense_80", config)
+    return layers.Dropout(config.dropout, name="dropout")(x)
+
+
+def _normalized(x: Any, name: str, config: ConvConfig) -> Any:
+    """Batch normalisation before a ReLU: without a scale, which the next layer's weights can make up for."""
+    x = layers.BatchNormalization(momentum=config.batch_norm_momentum, scale=False, name=f"{name}_norm")(x)
+    return layers.ReLU(name=f"{name}_relu")(x)
+
+
+def _kernel(config: ClassifierConfig) -> dict[str, Any]:
+    """How a layer's kernel begins, and what it costs."""
+    return {
+        "kernel_initializer": "he_normal",
+        "kernel_regularizer": keras.regularizers.L2(config.l2) if config.l2 else None,
+    }

@@ -1,0 +1,1 @@
+"""Trained models as predictors: loading, calibration, and a whole scene through a predictor."""

@@ -1,0 +1,138 @@
+"""Behind the aprons: roads, car parks, office blocks, groves. Roads are paths (N, 2) in any frame."""
+
+import math
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from model.synthetic.buildings import building
+from model.synthetic.place import Place, centred, dashes, rectangle, rectangles, ribbon
+from model.synthetic.roofs import draw_letter, winged, wings_of
+from model.synthetic.structures import tower_crane
+from model.synthetic.things import cars, trees, trucks
+from model.synthetic.world import Material, Tier, World
+
+Size = tuple[float, float]
+
+_STALL_M = (2.6, 5.2)
+_BAY_M = 17.0  # two rows of stalls and an aisle
+_TREE_STEP_M = 6.0
+
+
+def road(
+    world: World, frame: Place, path: ArrayLike, width: float, rng: np.random.Generator, traffic: float = 1.0
+) -> None:
+    """Pave a road along a local path (N, 2), with marks and `traffic` vehicles for each 100 m."""
+    palette, line = world.palette, np.asarray(path, dtype=np.float64)
+    world.pave(frame, ribbon(line, width + 3), np.array(palette.soil) * 0.97, Tier.TRACK, Material.SOIL)
+    tone = np.array(palette.road) * rng.uniform(0.9, 1.05)
+    world.pave(frame, ribbon(line, width), tone, Tier.ROAD, Material.ASPHALT)
+    if width >= 6:
+        for mark in dashes(line, 4, 8):
+            world.pave(frame, ribbon(mark, 0.2), np.minimum(tone * 1.3, 220), Tier.SHOULDER)
+    _traffic(world, frame, line, width, rng, traffic)
+
+
+def _traffic(
+    world: World, frame: Place, path: NDArray[np.float64], width: float, rng: np.random.Generator, traffic: float
+) -> None:
+    legs = np.diff(path, axis=0)
+    steps = np.hypot(legs[:, 0], legs[:, 1])
+    count = int(rng.poisson(steps.sum() / 100 * traffic))
+    leg = rng.choice(len(steps), count, p=steps / steps.sum())
+    ahead, side = legs[leg] / steps[leg][:, None], rng.choice((-1, 1), count)
+    across = np.stack([-ahead[:, 1], ahead[:, 0]], axis=-1) * (side * width * rng.choice((0.15, 0.32), count))[:, None]
+    spots = path[leg] + rng.random((count, 1)) * legs[leg] + across
+    angles = np.arctan2(ahead[:, 1], ahead[:, 0]) + np.where(side > 0, 0, math.pi)
+    heavy = rng.random(count) < 0.12
+    cars(world, frame, spots[~heavy], angles[~heavy], rng)
+    trucks(world, frame, spots[heavy], angles[heavy], rng, 12.0)
+
+
+def car_park(world: World, frame: Place, size: Size, rng: np.random.Generator) -> None:
+    """A car park centred on a place: double rows of stalls, aisles, perhaps trees."""
+    (width, depth), palette = size, world.palette
+    tone = np.array(palette.asphalt if rng.random() < 0.6 else palette.concrete) * rng.uniform(0.88, 1.05)
+    world.pave(frame, centred((width + 6, depth + 6)), tone, Tier.PAVEMENT, Material.ASPHALT)
+    share, stalls = rng.uniform(0.35, 0.95), np.arange(-width / 2 + 4, width / 2 - 3, _STALL_M[0])
+    for y in np.arange(-depth / 2 + 6, depth / 2 - 5, _BAY_M):
+        lines = [(x - 1.35, y - _STALL_M[1], x - 1.22, y + _STALL_M[1]) for x in stalls]
+        world.pave(frame, rectangles(lines), np.minimum(tone * 1.35, 225), Tier.MARKING)
+        # Cars gather somewhere along the row.
+        busy = np.clip(share + 0.35 * np.sin(stalls / rng.uniform(12, 40) + rng.uniform(0, 6)), 0.03, 0.97)
+        for row in (y - _STALL_M[1] / 2, y + _STALL_M[1] / 2):
+            taken = stalls[rng.random(len(stalls)) < busy]
+            spots = np.stack([taken, np.full(len(taken), row)], axis=1)
+            cars(world, frame, spots + rng.normal(0, 0.15, spots.shape), math.pi / 2, rng)
+        if rng.random() < 0.35:
+            x = rng.uniform(-width / 2, width / 2, int(width / 18))
+            trees(world, frame, np.stack([x, np.full(len(x), y)], axis=1), rng.uniform(1.6, 2.8, len(x)), rng)
+
+
+def forecourt(world: World, frame: Place, width: float, depth: float, rng: np.random.Generator) -> None:
+    """Roads, car parks, garages and office blocks behind a terminal.
+
+    Args:
+        world: The sheet.
+        frame: x along the terminal, y away from it, the origin in the middle of the hall's rear wall.
+        width: Metres along x.
+        depth: Metres along y.
+        rng: The choice and order of what stands there.
+    """
+    half = width / 2
+    drop_off = rectangle(-half - 20, 4, half + 20, 34)
+    world.pave(frame, drop_off, np.array(world.palette.road) * 1.08, Tier.ROAD, Material.ASPHALT)
+    for x in (-half - 12, half + 12):
+        road(world, frame, [(x, 24.0), (x, depth)], 12.0, rng, 3.0)
+    blocks(world, frame.child(0, 46), width, depth - 46, rng)
+
+
+def blocks(world: World, frame: Place, width: float, depth: float, rng: np.random.Generator) -> None:
+    """Fill a rectangle, from the middle of its near side on, with plots and the roads between them."""
+    half, y = width / 2, 0.0
+    while y + 60 < depth:
+        tall = min(rng.uniform(80, 150), depth - y)
+        x = -half
+        while x + 50 < half:
+            wide = min(rng.uniform(90, 210), half - x)
+            _plot(world, frame.child(x + wide / 2, y + tall / 2), (wide - 20, tall - 20), rng)
+            x += wide
+        y += tall
+        road(world, frame, [(-half - 12, y), (half + 12, y)], 8.0, rng, 1.5)
+
+
+def _plot(world: World, place: Place, size: Size, rng: np.random.Generator) -> None:
+    choice = rng.random()
+    if choice < 0.48:
+        car_park(world, place, size, rng)
+    elif choice < 0.60:  # a parking garage, its top deck open
+        red, green, blue = np.array(world.palette.concrete) * rng.uniform(0.95, 1.08)
+        building(world, place, (0.9 * size[0], 0.85 * size[1]), 15.0, (red, green, blue), rng)
+    elif choice < 0.86:
+        _offices(world, place, size, rng)
+    else:
+        grove(world, place, size, rng, 0.25)
+
+
+def _offices(world: World, place: Place, size: Size, rng: np.random.Generator) -> None:
+    world.pave(place, centred(size), world.palette.road, Tier.ROAD, Material.ASPHALT)
+    block = (rng.uniform(0.45, 0.8) * size[0], rng.uniform(0.35, 0.7) * size[1])
+    height, roof = rng.uniform(10, 32), world.palette.draw_roof(rng)
+    if rng.random() < 0.5:
+        building(world, place, block, height, roof, rng)
+    else:
+        winged(world, place, wings_of(draw_letter(rng), block, rng.uniform(0.24, 0.4) * min(block)), height, roof, rng)
+    if rng.random() < 0.12:
+        tower_crane(world, place.child(0.3 * block[0], 0.3 * block[1], rng.uniform(0, 6)), height + 18, rng)
+    spots = rng.uniform(-0.5, 0.5, (int(rng.integers(4, 24)), 2)) * size
+    spots = spots[(np.abs(spots) > np.array(block) / 2 + 4).any(axis=1)]
+    trees(world, place, spots, rng.uniform(2, 4, len(spots)), rng)
+
+
+def grove(world: World, place: Place, size: Size, rng: np.random.Generator, density: float) -> None:
+    """Trees over a rectangle centred on a place; density 1 is closed forest."""
+    x = np.arange(-size[0] / 2, size[0] / 2, _TREE_STEP_M)
+    y = np.arange(-size[1] / 2, size[1] / 2, _TREE_STEP_M)
+    grid = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
+    spots = grid[rng.random(len(grid)) < density]
+    trees(world, place, spots + rng.normal(0, 1.6, spots.shape), rng.uniform(2.2, 4.8, len(spots)), rng)

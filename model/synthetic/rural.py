@@ -1,0 +1,252 @@
+"""What fills a parcel of open country besides fields and woods: farms, glass, panels, turbines, ponds."""
+
+import math
+
+import numpy as np
+
+from model.synthetic.country import fields, houses, wood, works
+from model.synthetic.industry import industry
+from model.synthetic.parcel import Maker, Parcel, Size
+from model.synthetic.place import Place, centred, discs, rectangle, rectangles, ribbon
+from model.synthetic.roofs import pitched, round_tank, vaulted
+from model.synthetic.structures import boats, power_line, wind_turbine
+from model.synthetic.things import cars, trees, trucks
+from model.synthetic.water import lay_pond
+from model.synthetic.world import Level, Material, Tier
+
+_ACROSS = math.pi / 2
+_BARNS = np.array([(168, 164, 156), (134, 100, 88), (196, 194, 188), (120, 124, 128), (150, 128, 108)])
+_PANELS = (54, 62, 84)
+_TRAMLINES_M = 21.0  # between the tracks that tractors leave in a crop
+
+
+def country_choice(town: float, rng: np.random.Generator) -> Maker:
+    """Draw what a parcel of open country holds: villages where `town` (-3.2..3.2) is high, woods where it is low."""
+    if town > 1.3 and rng.random() < 0.5:
+        return houses
+    if town < -1.1 and rng.random() < 0.75:
+        return wood
+    return _KINDS[int(rng.choice(len(_KINDS), p=[share for _, share in _KINDS]))][0]
+
+
+def near_airport(town: float, rng: np.random.Generator) -> Maker:
+    """Draw what a parcel beside an airport holds: towns and works where `town` (-3.2..3.2) is high."""
+    if town > 0.9:
+        return (houses, works, industry)[int(rng.choice(3, p=(0.6, 0.2, 0.2)))]
+    return country_choice(town, rng)
+
+
+def _tilled(parcel: Parcel, size: Size, rng: np.random.Generator) -> None:
+    """Fields as anywhere, with the tracks of tractors, and a way along them."""
+    fields(parcel, size, rng)
+    (width, depth), lengthwise = size, rng.random() < 0.5
+    tone = np.array(parcel.world.palette.soil) * rng.uniform(0.86, 1.05)
+    across = np.arange(-0.5, 0.5, _TRAMLINES_M / (width if lengthwise else depth))
+    for at in across if rng.random() < 0.6 else ():
+        for side in (-0.9, 0.9):
+            if lengthwise:
+                line = rectangle(at * width + side, -depth / 2, at * width + side + 0.45, depth / 2)
+            else:
+                line = rectangle(-width / 2, at * depth + side, width / 2, at * depth + side + 0.45)
+            parcel.pave(line, tone, Tier.LAND)
+    if rng.random() < 0.5:
+        _farm_track(parcel, size, rng)
+
+
+def _farm_track(parcel: Parcel, size: Size, rng: np.random.Generator) -> None:
+    """A track of gravel across, a little winding."""
+    x = np.linspace(-size[0] / 2, size[0] / 2, 50)
+    y = rng.uniform(-0.3, 0.3) * size[1] + rng.uniform(0, 9) * np.sin(x / rng.uniform(30, 60))
+    path = np.stack([x, y], axis=1)
+    tone = np.array(parcel.world.palette.soil) * rng.uniform(1.0, 1.15)
+    for piece in parcel.stretches(path):
+        for side in (-0.9, 0.9):
+            parcel.world.pave(parcel.place, ribbon(piece + np.array((0.0, side)), 0.9), tone, Tier.TRACK, Material.SOIL)
+    beside = path + np.array((0.0, rng.choice((-5.0, 5.0)))) + rng.normal(0, 0.8, path.shape)
+    beside = beside[parcel.free(beside) & (rng.random(len(beside)) < rng.choice((0.0, 0.3, 0.9)))]
+    trees(parcel.world, parcel.place, beside, rng.uniform(1.2, 3.6, len(beside)), rng)
+
+
+def _strips(parcel: Parcel, size: Size, rng: np.random.Generator) -> None:
+    """Narrow fields side by side, each of its own crop."""
+    (width, depth), crops = size, parcel.world.palette.crops
+    x = -width / 2
+    while x < width / 2 - 6:
+        wide = min(rng.uniform(9, 38), width / 2 - x)
+        tone = np.array(crops[int(rng.integers(len(crops)))]) * rng.uniform(0.9, 1.1)
+        parcel.pave(rectangle(x, -depth / 2, x + wide - 0.8, depth / 2), tone, Tier.LAND, Material.FIELD)
+        rows = np.arange(x, x + wide - 2, rng.uniform(2.2, 5))
+        lines = rectangles([(at, -depth / 2, at + 0.8, depth / 2) for at in rows])
+        parcel.pave(lines, tone * rng.uniform(0.9, 1.07), Tier.LAND)
+        x += wide
+
+
+def _pivot(parcel: Parcel, size: Size, rng: np.random.Generator) -> None:
+    """A round field, and the arm that waters it."""
+    fields(parcel, size, rng)
+    world, radius = parcel.world, 0.47 * min(size)
+    tone = np.array(world.palette.crops[int(rng.integers(len(world.palette.crops)))]) * rng.uniform(0.8, 1.0)
+    for k, part in enumerate(np.arange(1.0, 0.1, -0.08)):
+        parcel.pave(discs((0.0, 0.0), radius * part, 48)[0], tone * (1 + 0.03 * (k % 2)), Tier.LAND, Material.FIELD)
+    angle = rng.uniform(0, 2 * math.pi)
+    end = radius * np.array((math.cos(angle), math.sin(angle)))
+    if parcel.takes(parcel.place, (2 * radius, 2 * radius)):
+        arm = ribbon([(0, 0), tuple(end)], 0.7)
+        world.shade(parcel.place, arm, 3.5)
+        world.put(parcel.place, arm, (206, 206, 202), Level.VEHICLE, 3.5)
+
+
+def _orchard(parcel: Parcel, size: Size, rng: np.random.Generator) -> None:
+    """Trees in rows, or vines."""
+    (width, depth), vines = size, rng.random() < 0.4
+    ground = np.array(parcel.world.palette.dry_grass if rng.random() < 0.5 else parcel.world.palette.soil)
+    parcel.pave(centred(size), ground, Tier.LAND, Material.SOIL)
+    if vines:
+        rows = np.arange(-depth / 2 + 3, depth / 2 - 3, rng.uniform(2.4, 3.4))
+        lines = rectangles([(-width / 2 + 3, y, width / 2 - 3, y + 1.1) for y in rows])
+        parcel.pave(lines, np.array(parcel.world.palette.tree) * 1.35, Tier.LAND, Material.GRASS)
+        return
+    step = rng.uniform(5.5, 9)
+    x, y = (np.arange(-side / 2 + 5, side / 2 - 4, step) for side in size)
+    spots = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
+    spots = spots[parcel.free(spots) & (rng.random(len(spots)) < 0.96)]
+    trees(parcel.world, parcel.place, spots, rng.normal(0.3 * step, 0.25, len(spots)).clip(1), rng)
+
+
+def _meadow(parcel: Parcel, size: Size, rng: np.random.Generator) -> None:
+    """Grass with some trees; bales or cattle on it."""
+    world = parcel.world
+    parcel.pave(centred(size), np.array(world.palette.grass) * rng.uniform(0.92, 1.1), Tier.LAND, Material.GRASS)
+    spots = rng.uniform(-0.5, 0.5, (int(rng.integers(4, 60)), 2)) * size
+    spots = spots[parcel.free(spots)]
+    if rng.random() < 0.5:
+        paint = np.array((206, 188, 140) if rng.random() < 0.6 else (232, 232, 228))
+        bales = discs(spots, 0.8, 8)
+        world.shade(parcel.place, bales, 1.2)
+        world.put(parcel.place, bales, paint, Level.VEHICLE)
+    grown = rng.normal(0, 0.12, (int(rng.integers(0, 40)), 2)) * size
+    grown = grown[parcel.free(grown)]
+    trees(world, parcel.place, grown, rng.uniform(1.8, 4.8, len(grown)), rng)
+
+
+def _farm(parcel: Parcel, size: Size, rng: np.random.Generator) -> None:
+    """A farmyard among fields: house, barns, silos, machines."""
+    fields(parcel, size, rng)
+    world, yard = parcel.world, parcel.somewhere(size, 0.2, rng, rng.choice((0.0, 0.3, _ACROSS)))
+    if not parcel.takes(yard, (110, 110)):
+        return
+    world.pave(yard, centred((86, 72)), np.array(world.palette.soil) * 1.05, Tier.TRACK, Material.SOIL)
+    world.pave(yard, centred((60, 40)), np.array(world.palette.concrete) * 0.9, Tier.ROAD, Material.CONCRETE)
+    roofs = world.palette.house_roofs
+    roof, hip = roofs[int(rng.integers(len(roofs)))], bool(rng.random() < 0.5)
+    pitched(world, yard.child(-30, 24), (15, 10), (5, 9), roof, hip)
+    for x, y, turn in ((-22, -24, 0.0), (20, -26, 0.0), (38, 6, _ACROSS), (-42, -4, _ACROSS)):
+        if rng.random() < 0.75:
+            barn = (rng.uniform(22, 40), rng.uniform(11, 19))
+            draw = vaulted if rng.random() < 0.25 else pitched
+            draw(world, yard.child(x, y, turn), barn, (4.5, 8.5), tuple(_BARNS[int(rng.integers(len(_BARNS)))]))
+    for k in range(int(rng.integers(0, 5))):
+        silo = yard.child(4 + 8 * k, 26 + rng.normal(0, 1))
+        round_tank(world, silo, rng.uniform(2.2, 3.8), rng.uniform(7, 16), (190, 192, 194))
+    spots = rng.uniform(-1, 1, (int(rng.integers(2, 12)), 2)) * (30, 16)
+    cars(world, yard, spots[::2], rng.uniform(0, 3, len(spots[::2])), rng)
+    trucks(world, yard, spots[1::2], rng.uniform(0, 3, len(spots[1::2])), rng, rng.uniform(5, 9))
+    around = rng.uniform(-1, 1, (40, 2)) * (56, 48)
+    around = around[(np.abs(around) > (48, 40)).any(axis=1)]
+    trees(world, yard, around, rng.uniform(2, 4.5, len(around)), rng)
+
+
+def _greenhouses(parcel: Parcel, size: Size, rng: np.random.Generator) -> None:
+    """Rows of glass or plastic."""
+    world, (width, depth) = parcel.world, (0.94 * size[0], 0.9 * size[1])
+    parcel.pave(centred(size), np.array(world.palette.soil) * 1.02, Tier.LAND, Material.SOIL)
+    plastic, span, block = rng.random() < 0.5, rng.uniform(6, 10), rng.uniform(40, 90)
+    tone = np.array((222, 224, 220) if plastic else (176, 190, 190)) * rng.uniform(0.9, 1.05)
+    for x in np.arange(-width / 2, width / 2 - block, block + 8):
+        for y in np.arange(-depth / 2, depth / 2 - span, span if rng.random() < 0.6 else span + 2):
+            spot = parcel.place.child(x + block / 2, y + span / 2)
+            if parcel.takes(spot, (block, span)) and rng.random() < 0.95:
+                paint = tuple(tone * rng.uniform(0.88, 1.06))
+                if plastic:
+                    vaulted(world, spot, (block, span), (1.5, 4.0), paint, 4)
+                else:
+                    pitched(world, spot, (block, span), (3.5, 5.0), paint, wall=paint)
+
+
+def _solar_park(parcel: Parcel, size: Size, rng: np.random.Generator) -> None:
+    """Rows of panels."""
+    world, (width, depth) = parcel.world, (0.95 * size[0], 0.92 * size[1])
+    parcel.pave(centred(size), np.array(world.palette.dry_grass), Tier.LAND, Material.GRASS)
+    pitch, tone, gaps = rng.uniform(5.5, 9), np.array(_PANELS) * rng.uniform(0.8, 1.3), rng.uniform(30, 80)
+    for y in np.arange(-depth / 2, depth / 2 - 3, pitch):
+        starts = np.arange(-width / 2, width / 2 - gaps, gaps)
+        rings = rectangles([(x, y, x + gaps - 3, y + 0.55 * pitch) for x in starts])
+        whole = parcel.free(rings.reshape(-1, 2), 90.0).reshape(-1, 4).all(axis=1)
+        rings = rings[whole & (rng.random(len(rings)) < 0.97)]
+        world.shade(parcel.place, rings, 1.6)
+        world.put(parcel.place, rings, tone * rng.uniform(0.95, 1.08, (len(rings), 1)), Level.VEHICLE, 1.6)
+
+
+def _turbines(parcel: Parcel, size: Size, rng: np.random.Generator) -> None:
+    """Fields with a wind turbine, the way to it, and the ground it was built on."""
+    _tilled(parcel, size, rng)
+    world, foot = parcel.world, parcel.somewhere(size, 0.25, rng)
+    if not parcel.takes(foot, (60, 60)):
+        return
+    gravel = np.array(world.palette.soil) * 1.12
+    world.pave(foot, rectangle(-12, -10, 26, 12), gravel, Tier.TRACK, Material.SOIL)
+    path = np.stack([np.linspace(20, 0.5 * size[0], 20), np.linspace(0, 0.1 * size[1], 20)], axis=1)
+    for piece in Parcel(world, foot, parcel.land).stretches(path):
+        world.pave(foot, ribbon(piece, 4.5), gravel, Tier.TRACK, Material.SOIL)
+    wind_turbine(world, foot, rng.uniform(60, 120), rng)
+
+
+def _pond(parcel: Parcel, size: Size, rng: np.random.Generator) -> None:
+    """A pond in a meadow, trees on its bank, perhaps a rowing boat."""
+    _meadow(parcel, size, rng)
+    middle, radius = parcel.somewhere(size, 0.25, rng), rng.uniform(12, 0.28 * min(size))
+    if parcel.takes(middle, (2.8 * radius, 2.8 * radius)):
+        bank = lay_pond(parcel.world, middle, radius, rng)
+        spots = bank[rng.random(len(bank)) < rng.choice((0.2, 0.8))]
+        trees(parcel.world, Place(0, 0), spots, rng.uniform(1.5, 4, len(spots)), rng)
+        rowing = rng.normal(0, 0.3 * radius, (int(rng.integers(0, 3)), 2))
+        boats(parcel.world, middle, rowing, rng.uniform(0, 6), rng)
+
+
+def _pylons(parcel: Parcel, size: Size, rng: np.random.Generator) -> None:
+    """Fields under a power line."""
+    _tilled(parcel, size, rng)
+    x = np.arange(-size[0] / 2, size[0] / 2 + 1, size[0])
+    path = np.stack([x, np.full(len(x), rng.uniform(-0.4, 0.4) * size[1])], axis=1)
+    if parcel.free(path, 200.0).all():
+        power_line(parcel.world, parcel.place, path, rng.uniform(28, 48))
+
+
+def _works_yard(parcel: Parcel, size: Size, rng: np.random.Generator) -> None:
+    """A gravel pit or a store of earth: heaps, a pool, trucks."""
+    world = parcel.world
+    parcel.pave(centred(size), np.array(world.palette.soil) * 1.08, Tier.LAND, Material.SOIL)
+    for _ in range(int(rng.integers(6, 18))):
+        spot = rng.uniform(-0.42, 0.42, 2) * size
+        for part, light in ((1.0, 0.88), (0.7, 1.04), (0.4, 1.14)):
+            ring = discs(spot + np.array(world.light.sun[:2]) * 6 * (1 - part), rng.uniform(6, 20) * part, 11)[0]
+            parcel.pave(ring, np.array(world.palette.soil) * light, Tier.TRACK, Material.SOIL)
+    spots = rng.uniform(-0.4, 0.4, (8, 2)) * size
+    spots = spots[parcel.free(spots)]
+    trucks(world, parcel.place, spots, rng.uniform(0, 6, len(spots)), rng, 8.0)
+
+
+_KINDS: tuple[tuple[Maker, float], ...] = (  # with the share of each
+    (_tilled, 0.28),
+    (_strips, 0.08),
+    (_meadow, 0.10),
+    (_orchard, 0.08),
+    (_farm, 0.11),
+    (_greenhouses, 0.05),
+    (_solar_park, 0.03),
+    (_turbines, 0.10),
+    (_pond, 0.06),
+    (_pylons, 0.05),
+    (_pivot, 0.04),
+    (_works_yard, 0.02),
+)

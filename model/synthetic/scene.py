@@ -1,0 +1,225 @@
+"""A sample scene as a whole: drawn from a seed, painted in blocks of any size, written with its truth beside it."""
+
+import json
+import math
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from affine import Affine
+from pyproj import CRS, Geod, Transformer
+
+from geo.errors import ConfigError, RasterError
+from geo.georef import GeoReference
+from geo.polygons import geojson_mapping, ground_polygon
+from geo.raster.writer import write_scene
+from geo.types import ImageArray, Window
+from model.synthetic.layout import lay_out
+from model.synthetic.outland import lay_out_countryside
+from model.synthetic.paint import CELL_PX, OVERSAMPLING, Painting, draw_grain, paint_cell
+from model.synthetic.streams import stream
+from model.synthetic.style import draw_style
+from model.synthetic.texture import draw_textures
+from model.synthetic.town import lay_out_town
+from model.synthetic.world import Airplane, World
+
+SIZE_PX = (64, 60_000)
+RESOLUTION_M = (0.1, 3.0)
+BLOCK_PX = 4 * CELL_PX
+SCENES: dict[str, Callable[[World, int], None]] = {
+    "airport": lay_out,
+    "countryside": lay_out_countryside,
+    "town": lay_out_town,
+}
+
+_GEOD = Geod(ellps="WGS84")
+# Plains in several parts of the world: longitude and latitude in degrees, and how far around them a scene may lie.
+_REGIONS = (
+    (11.6, 48.4),
+    (-97.0, 32.9),
+    (2.5, 49.0),
+    (77.1, 28.6),
+    (139.9, 36.1),
+    (28.2, -26.1),
+    (-46.5, -23.4),
+    (144.8, -37.7),
+)
+_REGION_DEG = 0.4
+
+
+@dataclass(frozen=True, slots=True)
+class SampleScene:
+    """A scene ready to be painted.
+
+    Attributes:
+        size_px: Columns, and as many rows.
+        georef: Where it lies: a UTM zone, north up.
+        airplanes: What stands in it, every one wholly inside.
+        painting: What its pixels are painted from.
+        resolution_m: Map metres of a pixel.
+    """
+
+    size_px: int
+    georef: GeoReference
+    airplanes: tuple[Airplane, ...]
+    painting: Painting
+    resolution_m: float
+
+
+def render(size_px: int, seed: int, resolution_m: float = 0.5, scene: str = "airport") -> SampleScene:
+    """Draw a scene. The same arguments give the same scene, to the last bit of its pixels.
+
+    Args:
+        size_px: Columns, and as many rows.
+        seed: 0 or more; another seed is another scene.
+        resolution_m: Map metres of a pixel.
+        scene: One of SCENES: only an airport has airplanes.
+
+    Raises:
+        ConfigError: An argument is out of range.
+    """
+    _check(size_px, seed, resolution_m, scene)
+    lon, lat = _middle(seed)
+    extent = size_px * resolution_m
+    world = World(extent, extent, draw_style(seed, lat))
+    SCENES[scene](world, seed)
+    subsample = resolution_m / OVERSAMPLING
+    painting = Painting(
+        seed=seed,
+        style=world.style,
+        textures=draw_textures(seed),
+        grain=draw_grain(seed),
+        ground=world.ground.pack(subsample),
+        stains=world.stains.pack(subsample),
+        shadows=world.shadows.pack(subsample),
+        objects=world.objects.pack(subsample),
+    )
+    georef = _georeference(lon, lat, extent, resolution_m)
+    return SampleScene(size_px, georef, tuple(world.airplanes), painting, resolution_m)
+
+
+def _check(size_px: int, seed: int, resolution_m: float, scene: str) -> None:
+    if not SIZE_PX[0] <= size_px <= SIZE_PX[1]:
+        raise ConfigError(f"size: expected {SIZE_PX[0]} to {SIZE_PX[1]} pixels, got {size_px}: choose another")
+    if not RESOLUTION_M[0] <= resolution_m <= RESOLUTION_M[1]:
+        raise ConfigError(
+            f"resolution: expected {RESOLUTION_M[0]} to {RESOLUTION_M[1]} metres, got {resolution_m}: choose another"
+        )
+    if scene not in SCENES:
+        raise ConfigError(f"scene: expected one of {', '.join(SCENES)}, got {scene}: choose one of them")
+    if seed < 0:
+        raise ConfigError(f"seed: expected 0 or more, got {seed}: choose another")
+
+
+def _middle(seed: int) -> tuple[float, float]:
+    rng = stream(seed, "region")
+    lon, lat = _REGIONS[int(rng.integers(len(_REGIONS)))]
+    return lon + rng.uniform(-_REGION_DEG, _REGION_DEG), lat + rng.uniform(-_REGION_DEG, _REGION_DEG)
+
+
+def _georeference(lon: float, lat: float, extent_m: float, resolution_m: float) -> GeoReference:
+    """A north-up georeference in the UTM zone of a point, which lies within a metre of the scene's middle."""
+    zone = math.floor((lon + 180) / 6) + 1
+    crs = CRS.from_epsg((32600 if lat >= 0 else 32700) + zone)
+    easting, northing = Transformer.from_crs("OGC:CRS84", crs, always_xy=True).transform(lon, lat)
+    left, top = round(easting - extent_m / 2), round(northing + extent_m / 2)
+    return GeoReference(Affine(resolution_m, 0.0, left, 0.0, -resolution_m, top), crs)
+
+
+def paint_window(scene: SampleScene, window: Window) -> ImageArray:
+    """Paint any window of a scene.
+
+    Args:
+        scene: The scene.
+        window: Whole pixels inside the scene.
+
+    Returns:
+        uint8 (height, width, 3); a pixel's value does not depend on the window it is painted in.
+    """
+    picture = np.empty((window.height, window.width, 3), dtype=np.uint8)
+    for row in range(window.row // CELL_PX, -(-window.bottom // CELL_PX)):
+        for column in range(window.col // CELL_PX, -(-window.right // CELL_PX)):
+            cell = Window(column * CELL_PX, row * CELL_PX, CELL_PX, CELL_PX)
+            part = cell.intersection(window)
+            painted = paint_cell(scene.painting, row, column)
+            picture[_within(part, window)] = painted[_within(part, cell)]
+    return picture
+
+
+def _within(part: Window, whole: Window) -> tuple[slice, slice]:
+    row, col = part.row - whole.row, part.col - whole.col
+    return slice(row, row + part.height), slice(col, col + part.width)
+
+
+def paint_blocks(scene: SampleScene, block_px: int = BLOCK_PX) -> Iterator[tuple[Window, ImageArray]]:
+    """Paint a scene block by block, row by row; multiples of 512 px do no cell twice."""
+    whole = Window(0, 0, scene.size_px, scene.size_px)
+    for row in range(0, scene.size_px, block_px):
+        for col in range(0, scene.size_px, block_px):
+            window = Window(col, row, block_px, block_px).intersection(whole)
+            yield window, paint_window(scene, window)
+
+
+def truth(scene: SampleScene) -> dict[str, Any]:
+    """Return the airplanes as a GeoJSON FeatureCollection (RFC 7946).
+
+    The geometry is the upright box around the airplane's outline, on the ground. Properties: `xmin_px`, `ymin_px`,
+    `xmax_px`, `ymax_px` (the same box in pixels, corner origin, without the shadow), `type`, `length_m`, `wingspan_m`,
+    and `heading_deg`, of the nose, clockwise from true north, 0 <= heading < 360.
+    """
+    return {"type": "FeatureCollection", "features": [_feature(scene, airplane) for airplane in scene.airplanes]}
+
+
+def _feature(scene: SampleScene, airplane: Airplane) -> dict[str, Any]:
+    box = np.round(np.array(airplane.box) / scene.resolution_m, 2)
+    names = ("xmin_px", "ymin_px", "xmax_px", "ymax_px")
+    return {
+        "type": "Feature",
+        "geometry": geojson_mapping(ground_polygon(box, scene.georef)),
+        "properties": {
+            **dict(zip(names, box.tolist(), strict=True)),
+            "type": airplane.shape.kind,
+            "length_m": airplane.shape.length,
+            "wingspan_m": airplane.shape.span,
+            "heading_deg": round(_true_heading(scene, airplane), 1) % 360,
+        },
+    }
+
+
+def _true_heading(scene: SampleScene, airplane: Airplane) -> float:
+    """Degrees of the nose clockwise from true north; the UTM grid's north differs from it by the convergence."""
+    ends = airplane.place.points([(-5.0, 0.0), (5.0, 0.0)]) / scene.resolution_m
+    (lon0, lat0), (lon1, lat1) = scene.georef.pixel_to_lonlat(ends)
+    return float(_GEOD.inv(lon0, lat0, lon1, lat1)[0])
+
+
+def write(scene: SampleScene, path: Path) -> Path:
+    """Write a scene as a GeoTIFF, and its truth beside it; return the truth's path.
+
+    Raises:
+        RasterError: One of them cannot be written.
+    """
+    beside = path.with_suffix(".truth.geojson")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _write_truth(scene, beside)
+    except OSError as error:
+        raise RasterError(
+            f"{error.filename or path}: expected a place to write, got {error.strerror}: choose another path"
+        ) from error
+    write_scene(path, scene.size_px, scene.size_px, scene.georef, paint_blocks(scene))
+    return beside
+
+
+def _write_truth(scene: SampleScene, path: Path) -> None:
+    """Write beside the place and move there, so that the file appears whole."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        partial.write_text(json.dumps(truth(scene)) + "\n", encoding="utf-8")
+        partial.replace(path)
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise

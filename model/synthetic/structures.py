@@ -1,0 +1,149 @@
+"""Tall and odd things that are no airplanes but may look like one: turbines, cranes, pylons, ships, trains, boats."""
+
+import math
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from model.synthetic.place import Place, boxes_at, discs, rectangle, rectangles, ribbon
+from model.synthetic.roofs import bar
+from model.synthetic.style import Colour
+from model.synthetic.world import Level, World
+
+_WHITE: Colour = (236, 236, 232)
+_STEEL: Colour = (150, 152, 152)
+_CRANES: tuple[Colour, ...] = ((214, 172, 60), (196, 84, 58), (222, 222, 216), (82, 116, 162))
+_HULLS: tuple[Colour, ...] = ((58, 62, 70), (52, 70, 104), (128, 52, 46), (70, 92, 82), (170, 172, 172))
+_BOXES = np.array(
+    [(150, 66, 54), (62, 92, 138), (196, 190, 178), (88, 116, 88), (176, 122, 66), (112, 118, 126), (222, 222, 218)]
+)
+_WAGONS = np.array([(104, 90, 80), (128, 126, 122), (86, 92, 98), (140, 66, 54), (190, 188, 182), (70, 88, 120)])
+
+
+def wind_turbine(world: World, place: Place, hub: float, rng: np.random.Generator) -> None:
+    """Draw a wind turbine with its hub at a height in metres: little is seen of it, but its shadow is a cross."""
+    length, towards, turned = 0.6 * hub, rng.uniform(0, math.pi), rng.uniform(0, 2)
+    bar(world, place, [(0, 0, 0), (0, 0, hub)], (4.4, 2.6), _WHITE)
+    across = np.array((math.cos(towards), math.sin(towards)))
+    nose = 0.05 * hub * np.array((-across[1], across[0]))
+    bar(world, place, [(*-nose, hub), (*nose, hub)], (3.4, 3.4), _WHITE)
+    for angle in turned + np.arange(3) * (2 * math.pi / 3):
+        tip = nose + across * length * math.cos(angle)
+        bar(world, place, [(*nose, hub), (*tip, hub + length * math.sin(angle))], (3.6, 0.8), _WHITE)
+    world.put(place, discs((0.0, 0.0), 3.4, 10)[0], (190, 188, 182), Level.VEHICLE)
+
+
+def tower_crane(world: World, place: Place, height: float, rng: np.random.Generator) -> None:
+    """Draw a building site's crane: a mast, a long arm, a short one with its weight."""
+    paint = _CRANES[int(rng.integers(len(_CRANES)))]
+    reach = rng.uniform(38, 62)
+    bar(world, place, [(0, 0, 0), (0, 0, height + 5)], (2.0, 2.0), paint)
+    bar(world, place, [(-0.28 * reach, 0, height), (reach, 0, height)], (1.5, 1.2), paint)
+    bar(world, place, [(-0.28 * reach, 0, height), (-0.19 * reach, 0, height)], (3.0, 3.0), _STEEL)
+    bar(world, place, [(0, 0, height + 5), (0.7 * reach, 0, height)], (0.5, 0.3), paint)
+
+
+def quay_crane(world: World, place: Place, rng: np.random.Generator) -> None:
+    """Draw a ship-to-shore crane: its rails run along the place's x axis, its arm reaches to greater y."""
+    paint = _CRANES[int(rng.integers(len(_CRANES)))]
+    reach = rng.uniform(38, 56)
+    for x in (-9.0, 9.0):
+        for y in (-12.0, 12.0):
+            bar(world, place, [(x, y, 0), (x * 0.5, y, 38)], (1.8, 1.4), paint)
+        bar(world, place, [(x * 0.4, -26, 40), (x * 0.4, reach, 40)], (1.5, 1.5), paint)
+    for y in (-26.0, -12.0, 12.0, reach):
+        bar(world, place, [(-5, y, 40), (5, y, 40)], (1.4, 1.4), paint)
+    bar(world, place, [(0, -20, 41), (0, -9, 41)], (7.0, 7.0), _WHITE)
+
+
+def pylon(world: World, place: Place, height: float) -> None:
+    """Draw a power line's pylon; the line runs along the place's x axis."""
+    bar(world, place, [(0, 0, 0), (0, 0, height)], (4.5, 0.8), _STEEL)
+    for z, half in ((0.72, 7.0), (0.86, 5.5), (0.98, 4.0)):
+        bar(world, place, [(0, -half, z * height), (0, half, z * height)], (0.7, 0.7), _STEEL)
+
+
+def power_line(world: World, frame: Place, path: NDArray[np.float64], height: float) -> None:
+    """Draw pylons at the points of a straight local path (N, 2), and the wires between them."""
+    way = path[-1] - path[0]
+    angle = math.atan2(way[1], way[0])
+    for x, y in path:
+        pylon(world, frame.child(x, y, angle), height)
+    side = np.array((-math.sin(angle), math.cos(angle)))
+    for out in (-6.0, 6.0):
+        for a, b in zip(path[:-1] + out * side, path[1:] + out * side, strict=True):
+            bar(world, frame, [(*a, 0.7 * height), (*b, 0.7 * height)], (0.16, 0.16), _STEEL)
+
+
+def containers(
+    world: World, place: Place, centres: ArrayLike, angle: float, rng: np.random.Generator, most: int = 4
+) -> None:
+    """Draw stacks of up to `most` shipping containers of 12.2 x 2.4 m at local centres (N, 2)."""
+    centre = np.asarray(centres, dtype=np.float64).reshape(-1, 2)
+    rings = boxes_at(centre, 12.0, 2.35, angle)
+    tiers = rng.integers(1, most + 1, len(rings))
+    paint = _BOXES[rng.integers(len(_BOXES), size=len(rings))] * rng.uniform(0.85, 1.1, (len(rings), 1))
+    for tier in range(1, most + 1):
+        here = tiers == tier
+        for part in (0.5, 1.0):
+            world.shade(place, rings[here], 2.6 * tier * part)
+        world.put(place, rings[here], paint[here] * 0.6, Level.VEHICLE, 1.2 * tier)
+        world.put(place, rings[here], paint[here], Level.VEHICLE, 2.6 * tier)
+
+
+def ship(world: World, place: Place, length: float, rng: np.random.Generator) -> None:
+    """Draw a cargo ship whose bow points along the place's x axis."""
+    beam, hull = length * rng.uniform(0.13, 0.17), _HULLS[int(rng.integers(len(_HULLS)))]
+    ring = hull_ring(length, beam)
+    world.solid(place, ring, 6.0, hull, hull)
+    deck = np.array((142, 84, 70) if rng.random() < 0.5 else (122, 132, 124))
+    world.put(place, ring * (0.97, 0.9), deck, Level.STRUCTURE, 6.0)
+    hold = np.arange(-0.28 * length, 0.34 * length, max(9.0, 0.1 * length))
+    if rng.random() < 0.5:
+        _deck_cargo(world, place, hold, beam, rng)
+    else:
+        boxes = [(x, -0.34 * beam, x + 0.075 * length, 0.34 * beam) for x in hold]
+        world.put(place, rectangles(boxes), deck * rng.uniform(0.8, 1.35), Level.STRUCTURE, 8.0)
+    bridge = rectangle(-0.44 * length, -0.44 * beam, -0.36 * length, 0.44 * beam)
+    world.solid(place, bridge, 0.09 * length + 8, _WHITE)
+    world.solid(place, rectangle(-0.425 * length, -0.1 * beam, -0.39 * length, 0.1 * beam), 0.12 * length + 9, hull)
+
+
+def _deck_cargo(world: World, place: Place, hold: ArrayLike, beam: float, rng: np.random.Generator) -> None:
+    for x in np.asarray(hold):
+        for y in np.arange(-0.42 * beam, 0.40 * beam, 2.5):
+            paint = _BOXES[int(rng.integers(len(_BOXES)))] * rng.uniform(0.85, 1.1)
+            world.put(place, rectangle(x, y, x + 8.6, y + 2.3), paint, Level.STRUCTURE, 6 + 2.6 * int(rng.integers(4)))
+
+
+def hull_ring(length: float, beam: float) -> NDArray[np.float64]:
+    """Return the outline (9, 2) of a hull around the origin, its bow at greater x."""
+    half, side = length / 2, beam / 2
+    right = [(-half, 0.8 * side), (-0.8 * half, side), (0.55 * half, side), (0.82 * half, 0.62 * side)]
+    return np.array([*right, (half, 0.0), *((x, -y) for x, y in reversed(right))])
+
+
+def boats(world: World, place: Place, centres: ArrayLike, angles: ArrayLike, rng: np.random.Generator) -> None:
+    """Draw yachts and motor boats of 6 to 16 m at local centres (N, 2), bows along `angles` (N,) or one for all."""
+    centre = np.asarray(centres, dtype=np.float64).reshape(-1, 2)
+    for (x, y), angle in zip(centre, np.broadcast_to(np.asarray(angles), (len(centre),)), strict=True):
+        length, spot = rng.uniform(6, 16), place.child(float(x), float(y), float(angle))
+        ring = hull_ring(length, length * rng.uniform(0.24, 0.34))
+        world.shade(spot, ring, 1.2)
+        world.put(spot, ring, np.array(_WHITE) * rng.uniform(0.75, 1.05), Level.VEHICLE)
+        world.put(spot, ring * (0.55, 0.6), np.array(_WHITE) * rng.uniform(0.45, 1.0), Level.VEHICLE)
+        if rng.random() < 0.5:
+            bar(world, spot, [(0.1 * length, 0, 0), (0.1 * length, 0, 1.3 * length)], (0.25, 0.15), _WHITE)
+
+
+def train(world: World, frame: Place, path: NDArray[np.float64], count: int, rng: np.random.Generator) -> None:
+    """Draw a train of `count` wagons along the first part of a local path (N, 2) whose points lie 2 m apart."""
+    passengers = rng.random() < 0.4
+    paint, step = _WAGONS[rng.integers(len(_WAGONS), size=count)], 13 if passengers else 8
+    for k in range(min(count, (len(path) - 1) // step)):
+        ring = ribbon(path[k * step : (k + 1) * step], 3.0)
+        tone = paint[0] if passengers else paint[k]
+        for part in (0.5, 1.0):
+            world.shade(frame, ring, 3.8 * part)
+        world.put(frame, ring, tone * 0.7, Level.VEHICLE, 2.0)
+        world.put(frame, ring, tone * 1.15, Level.VEHICLE, 3.8)

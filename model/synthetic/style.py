@@ -1,0 +1,212 @@
+"""How a scene looks as a whole: its light, its colours and the sensor that saw it. Drawn once from the seed.
+
+Colours are what a picture on a screen shows, 0..255, of flat ground in full sun before haze.
+"""
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from model.synthetic.streams import stream
+
+Colour = tuple[float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Light:
+    """Where the sun and the sensor stand.
+
+    Attributes:
+        sun: Unit vector towards the sun: right, down, up.
+        shadow: How far a shadow reaches for each metre of height, scene metres (right, down).
+        lean: How far a top is displaced for each metre of height, seen from a sensor that looks aslant, scene metres.
+        sky: Part of the light on flat ground that comes from the sky, and so reaches the shade.
+    """
+
+    sun: tuple[float, float, float]
+    shadow: tuple[float, float]
+    lean: tuple[float, float]
+    sky: float
+
+    def brightness(self, normals: ArrayLike) -> NDArray[np.float64]:
+        """Return the light on surfaces of unit normals (..., 3: right, down, up), as a part of that on flat ground."""
+        normal = np.asarray(normals, dtype=np.float64)
+        direct = np.maximum(normal @ np.array(self.sun), 0.0) / self.sun[2]
+        from_sky = self.sky * (0.5 + 0.5 * normal[..., 2]) + 0.10 * (0.5 - 0.5 * normal[..., 2])
+        light: NDArray[np.float64] = from_sky + (1 - self.sky) * direct
+        return light
+
+    def cast(self, ring: ArrayLike, height: float) -> NDArray[np.float64]:
+        """Return where the shadow of a flat ring (..., 2) at a height in metres falls on the ground."""
+        return np.asarray(ring, dtype=np.float64) + np.array(self.shadow) * height
+
+    def raise_(self, ring: ArrayLike, height: float) -> NDArray[np.float64]:
+        """Return where a flat ring (..., 2) at a height in metres is seen."""
+        return np.asarray(ring, dtype=np.float64) + np.array(self.lean) * height
+
+
+@dataclass(frozen=True, slots=True)
+class Palette:
+    """Ground colours of a region."""
+
+    grass: Colour
+    dry_grass: Colour
+    soil: Colour
+    concrete: Colour
+    asphalt: Colour
+    road: Colour
+    tree: Colour
+    crops: tuple[Colour, ...]
+    roofs: tuple[Colour, ...]
+    house_roofs: tuple[Colour, ...]
+
+    def draw_roof(self, rng: np.random.Generator) -> Colour:
+        """Draw the colour of a big flat roof."""
+        return self.roofs[int(rng.integers(len(self.roofs)))]
+
+
+@dataclass(frozen=True, slots=True)
+class Sensor:
+    """How the sensor changes what it sees.
+
+    Attributes:
+        psf_px: Standard deviation of the point spread, pixels.
+        sharpening: Strength of the publisher's sharpening, 0..1.
+        noise: Standard deviation of the noise, grey levels at mid grey.
+        haze: Part of the light that comes from the air, 0..1.
+        haze_colour: Colour of that light.
+        gain: Factors on red, green and blue.
+        contrast: Factor around mid grey.
+    """
+
+    psf_px: float
+    sharpening: float
+    noise: float
+    haze: float
+    haze_colour: Colour
+    gain: Colour
+    contrast: float
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """Everything that holds for the whole scene."""
+
+    light: Light
+    palette: Palette
+    sensor: Sensor
+
+
+_TEMPERATE = Palette(
+    grass=(116, 121, 94),
+    dry_grass=(142, 136, 108),
+    soil=(152, 136, 114),
+    concrete=(172, 164, 149),
+    asphalt=(124, 122, 117),
+    road=(140, 137, 131),
+    tree=(60, 72, 52),
+    crops=((118, 124, 92), (156, 148, 116), (138, 124, 102), (102, 113, 79), (170, 160, 128), (130, 117, 98)),
+    roofs=((222, 220, 213), (242, 240, 235), (184, 180, 172), (158, 155, 149), (204, 197, 183), (138, 141, 146)),
+    house_roofs=((150, 118, 102), (132, 106, 94), (128, 124, 120), (164, 136, 116), (146, 140, 132)),
+)
+_DRY = Palette(
+    grass=(160, 147, 120),
+    dry_grass=(178, 163, 134),
+    soil=(184, 165, 138),
+    concrete=(184, 171, 150),
+    asphalt=(138, 132, 122),
+    road=(154, 146, 133),
+    tree=(80, 86, 66),
+    crops=((174, 158, 126), (126, 127, 94), (188, 171, 138), (156, 138, 113), (110, 120, 84)),
+    roofs=((230, 226, 215), (245, 241, 232), (198, 189, 174), (176, 168, 156), (212, 200, 180)),
+    house_roofs=((188, 170, 146), (168, 148, 126), (202, 188, 167), (154, 128, 108)),
+)
+_GREEN = Palette(
+    grass=(93, 108, 80),
+    dry_grass=(124, 126, 98),
+    soil=(140, 124, 104),
+    concrete=(164, 161, 153),
+    asphalt=(106, 107, 107),
+    road=(128, 127, 125),
+    tree=(50, 66, 49),
+    crops=((94, 112, 76), (120, 129, 92), (138, 123, 101), (152, 148, 114), (84, 102, 72)),
+    roofs=((226, 227, 227), (192, 194, 195), (156, 159, 163), (132, 137, 145), (210, 208, 202)),
+    house_roofs=((134, 104, 91), (118, 96, 87), (112, 111, 112), (150, 122, 106)),
+)
+_RED = Palette(
+    grass=(134, 122, 100),
+    dry_grass=(150, 131, 108),
+    soil=(162, 131, 107),
+    concrete=(170, 160, 147),
+    asphalt=(126, 120, 115),
+    road=(142, 134, 127),
+    tree=(66, 76, 56),
+    crops=((138, 121, 97), (114, 118, 86), (164, 138, 111), (124, 107, 90), (152, 142, 111)),
+    roofs=((222, 216, 208), (241, 238, 232), (186, 177, 168), (162, 152, 142), (132, 140, 156)),
+    house_roofs=((166, 126, 104), (148, 110, 94), (178, 154, 132), (134, 122, 112)),
+)
+_PALETTES = (_TEMPERATE, _DRY, _GREEN, _RED)
+
+
+def draw_style(seed: int, north: float) -> Style:
+    """Draw the look of a scene.
+
+    Args:
+        seed: The scene's seed.
+        north: Latitude of the scene in degrees; the sun stands south or north of it, mostly in the morning.
+    """
+    return Style(_draw_light(seed, north), _draw_palette(seed), _draw_sensor(seed))
+
+
+_SATELLITES = 0.7  # of the scenes; the others are seen from an airplane, at any time of the day
+
+
+def _draw_light(seed: int, north: float) -> Light:
+    rng = stream(seed, "light")
+    elevation = math.radians(rng.uniform(24, 66))
+    if rng.random() < _SATELLITES:  # they pass in the morning
+        azimuth = math.radians(rng.uniform(105, 165) if north >= 0 else rng.uniform(15, 75))
+    else:
+        azimuth = math.radians(rng.uniform(100, 260) if north >= 0 else rng.uniform(-80, 80))
+    sun = (math.sin(azimuth) * math.cos(elevation), -math.cos(azimuth) * math.cos(elevation), math.sin(elevation))
+    tilt, towards = math.tan(math.radians(rng.uniform(2, 16))), rng.uniform(0, 2 * math.pi)
+    return Light(
+        sun=sun,
+        shadow=(-sun[0] / sun[2], -sun[1] / sun[2]),
+        lean=(tilt * math.cos(towards), tilt * math.sin(towards)),
+        sky=rng.uniform(0.32, 0.46),
+    )
+
+
+def _draw_palette(seed: int) -> Palette:
+    rng = stream(seed, "palette")
+    palette = _PALETTES[int(rng.integers(len(_PALETTES)))]
+
+    def near(colour: Colour, spread: float) -> Colour:
+        shifted = np.array(colour) * rng.normal(1.0, spread) * rng.normal(1.0, 0.012, 3)
+        return tuple(shifted.tolist())
+
+    return replace(
+        palette,
+        grass=near(palette.grass, 0.06),
+        dry_grass=near(palette.dry_grass, 0.05),
+        concrete=near(palette.concrete, 0.04),
+        asphalt=near(palette.asphalt, 0.08),
+        road=near(palette.road, 0.05),
+    )
+
+
+def _draw_sensor(seed: int) -> Sensor:
+    rng = stream(seed, "sensor")
+    warmth, exposure = rng.normal(0.012, 0.02), rng.uniform(1.0, 1.14)
+    return Sensor(
+        psf_px=rng.uniform(0.80, 1.05),
+        sharpening=rng.uniform(0.25, 0.6),
+        noise=rng.uniform(1.2, 2.6),
+        haze=rng.uniform(0.02, 0.09),
+        haze_colour=(200, 202, 204),
+        gain=(exposure * (1 + warmth), exposure, exposure * (1 - warmth)),
+        contrast=rng.uniform(0.95, 1.08),
+    )

@@ -1,0 +1,128 @@
+"""When a scene was taken: by its tags, and by the name of its file."""
+
+import datetime
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+from hypothesis import given
+from hypothesis import strategies as st
+
+from geo.errors import ConfigError
+from geo.raster.acquisition_time import check_rule, time_in_name
+from geo.raster.header import SceneHeader, read_header
+from tests.geo.scenes import noise, write_tiff
+
+LOOSE = "(?P<year>.*)(?P<month>.*)(?P<day>.*)"
+DAY = r"(?P<year>\d{4})-?(?P<month>\d\d)-?(?P<day>\d\d)"
+TIME = DAY + r"(?:[T_]?(?P<hour>\d\d)(?P<minute>\d\d)(?P<second>\d\d)?)?"
+
+
+def tagged(path: Path, sensor: str | None = None, **tags: str) -> SceneHeader:
+    write_tiff(path, noise(80, 70))
+    with rasterio.open(path, "r+") as dataset:
+        dataset.update_tags(**tags)
+        if sensor is not None:
+            dataset.update_tags(ns="IMAGERY", ACQUISITIONDATETIME=sensor)
+    return read_header(str(path))
+
+
+def test_tags_tell_when_a_scene_was_taken_a_sensor_the_surest(tmp_path: Path) -> None:
+    made = "2024:05:06 07:08:09"
+    assert tagged(tmp_path / "a.tif").acquired_at is None
+    assert tagged(tmp_path / "a.tif", TIFFTAG_DATETIME=made).acquired_at == "2024-05-06T07:08:09Z"
+    assert (
+        tagged(tmp_path / "a.tif", "2023-12-31 23:59:58", TIFFTAG_DATETIME=made).acquired_at == "2023-12-31T23:59:58Z"
+    )
+
+
+@pytest.mark.parametrize("told", ["", "0000:00:00 00:00:00", "2024:02:30 07:08:09", "2024-05-06", "yesterday"])
+def test_what_is_no_time_in_a_tag_tells_nothing_and_leaves_it_to_the_next(tmp_path: Path, told: str) -> None:
+    assert tagged(tmp_path / "a.tif", TIFFTAG_DATETIME=told).acquired_at is None
+    made = "2024:05:06 07:08:09"
+    assert tagged(tmp_path / "a.tif", told, TIFFTAG_DATETIME=made).acquired_at == "2024-05-06T07:08:09Z"
+
+
+def test_a_tag_that_is_no_text_tells_nothing(tmp_path: Path) -> None:
+    header = tagged(tmp_path / "a.tif", TIFFTAG_DATETIME="2024:05:06 07:08:09")
+    path = Path(header.uri)
+    path.write_bytes(path.read_bytes().replace(b"2024:05:06 07", b"2024:\xff5:06 07"))
+    assert read_header(header.uri).acquired_at is None
+
+
+def test_a_nitf_file_tells_when_its_image_was_taken(tmp_path: Path) -> None:
+    layout = {"driver": "NITF", "width": 80, "height": 70, "count": 1, "dtype": "uint8", "crs": "EPSG:4326"}
+    affine = Affine(1e-5, 0, 9, 0, -1e-5, 50)
+    with rasterio.open(
+        tmp_path / "a.ntf", "w", transform=affine, ICORDS="G", IDATIM="20240506070809", **layout
+    ) as dataset:
+        dataset.write(np.moveaxis(noise(80, 70, bands=1), -1, 0))
+    assert read_header(str(tmp_path / "a.ntf")).acquired_at == "2024-05-06T07:08:09Z"
+
+
+def test_the_fingerprint_knows_nothing_of_the_time(tmp_path: Path) -> None:
+    one, other = (tagged(tmp_path / "a.tif", TIFFTAG_DATETIME=f"2024:05:0{day} 07:08:09") for day in (6, 7))
+    assert one.acquired_at != other.acquired_at
+    assert one.scene_id == other.scene_id
+
+
+@given(st.datetimes(datetime.datetime(1000, 1, 1)))
+def test_a_name_tells_every_time(taken: datetime.datetime) -> None:
+    expected = taken.replace(microsecond=0).isoformat() + "Z"
+    assert time_in_name(f"x/{taken:%Y-%m-%dT%H%M%S}_visual.tif", TIME) == expected
+    assert time_in_name(f"x_{taken:%Y%m%d}.tif", TIME) == expected[:11] + "00:00:00Z"
+    assert time_in_name(f"x_{taken:%Y%m%d}.tif", DAY) == expected[:11] + "00:00:00Z"
+
+
+@pytest.mark.parametrize(
+    ("uri", "expected"),
+    [
+        ("2024-05-06/scene.tif", None),
+        ("2024-05-06/scene_20230201.tif", "2023-02-01T00:00:00Z"),
+        ("scene_20240506_0708.tif", "2024-05-06T07:08:00Z"),
+        ("scene_20240506_070809.tif", "2024-05-06T07:08:09Z"),
+        ("scene_20241306.tif", None),
+        ("scene_20240230.tif", None),
+        ("scene_20240506_246060.tif", None),
+        ("https://example.com/20240506/scene.tif?signed=20240506", None),
+        ("https://example.com/x/a%20b_20240506.tif?signed=20230101", "2024-05-06T00:00:00Z"),
+        ("gs://bucket/20230101/20240506.tif", "2024-05-06T00:00:00Z"),
+        ("", None),
+    ],
+)
+def test_of_a_name_what_comes_after_the_folders_counts(uri: str, expected: str | None) -> None:
+    assert time_in_name(uri, TIME) == expected
+
+
+def test_a_year_of_two_digits_tells_nothing() -> None:
+    assert time_in_name("240506.tif", r"(?P<year>\d\d)(?P<month>\d\d)(?P<day>\d\d)") is None
+
+
+@given(st.text(), st.sampled_from([DAY, TIME, LOOSE, "(?P<year>)(?P<month>)(?P<day>)"]))
+def test_no_name_is_a_failure(uri: str, rule: str) -> None:
+    told = time_in_name(uri, rule)
+    assert told is None or re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", told)
+
+
+@pytest.mark.parametrize(
+    ("rule", "message"),
+    [
+        ("(?P<year>", r"expected a regular expression, got '\(\?P<year>' \(.+\): mend it"),
+        ("", "expected the named groups year, month, day, .* got none: write such as"),
+        (r"(\d{4})(\d\d)(\d\d)", "got none: write"),
+        (r"(?P<year>\d{4})(?P<day>\d\d)", "got day, year: write"),
+        (DAY + r"(?P<minute>\d\d)", "got day, minute, month, year: write"),
+        (DAY + r"(?P<hours>\d\d)", "got day, hours, month, year: write"),
+    ],
+)
+def test_a_rule_that_can_tell_no_day_is_refused(rule: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        check_rule(rule)
+
+
+@pytest.mark.parametrize("rule", [DAY, TIME])
+def test_a_rule_that_can_is_not(rule: str) -> None:
+    check_rule(rule)

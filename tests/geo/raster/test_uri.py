@@ -1,0 +1,216 @@
+"""Scenes at addresses: only parts are read, and what goes wrong is said."""
+
+import itertools
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rasterio.shutil import copy
+
+from geo.errors import RasterError
+from geo.grid import Level
+from geo.raster.header import read_header
+from geo.raster.reader import RasterReader
+from geo.raster.uri import RemoteFile, gdal_name, is_address, look_up, pauses_s, shown
+from geo.types import ImageArray, Window
+from tests.geo.range_server import RangeServer, serving
+from tests.geo.scenes import noise, write_tiff
+
+SIDE = 3072
+FULL = Level(0.5, SIDE, SIDE, 1.0, 1.0)
+MIDDLE = Window(1000, 1100, 256, 256)
+
+
+@pytest.fixture(scope="module")
+def pixels() -> ImageArray:
+    return noise(SIDE, SIDE)
+
+
+@pytest.fixture(scope="module")
+def cog(tmp_path_factory: pytest.TempPathFactory, pixels: ImageArray) -> Path:
+    """38 MB, of which no block is smaller than its pixels."""
+    folder = tmp_path_factory.mktemp("cog")
+    source = write_tiff(folder / "source.tif", pixels)
+    copy(source, folder / "scene.tif", driver="COG", COMPRESS="NONE", BLOCKSIZE=256)
+    assert (folder / "scene.tif").stat().st_size > 35e6
+    return folder / "scene.tif"
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[RangeServer]:
+    for name in ("STORAGE_EMULATOR_HOST", "GDAL_HTTP_USERPWD", "GS_NO_SIGN_REQUEST"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.setenv(name, "*")
+    monkeypatch.setenv("GDAL_HTTP_MAX_RETRY", "1")
+    monkeypatch.setenv("GDAL_HTTP_RETRY_DELAY", "0")
+    with serving() as server:
+        yield server
+
+
+@pytest.mark.parametrize("bucket", [False, True], ids=["http", "gs"])
+def test_only_a_small_part_of_a_scene_is_read(
+    server: RangeServer, cog: Path, pixels: ImageArray, bucket: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.files["/maps/a/scene 1.tif"] = cog
+    if bucket:
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", server.address)
+    uri = "gs://maps/a/scene 1.tif" if bucket else f"{server.address}/maps/a/scene%201.tif"
+    server.etags["/maps/a/scene 1.tif"] = '"one"'
+    header = read_header(uri)
+    with RasterReader(uri, header.rendition) as reader:
+        np.testing.assert_array_equal(
+            reader.read_window(MIDDLE, FULL), pixels[MIDDLE.row : MIDDLE.bottom, MIDDLE.col : MIDDLE.right]
+        )
+    assert server.sent < 0.1 * cog.stat().st_size
+    # Nothing beside it was looked for.
+    assert {path for _, path, _ in server.requests if "/storage/" not in path} == {"/maps/a/scene%201.tif"}
+    local = read_header(str(cog))
+    assert (header.georef, header.rendition, header.dtype) == (local.georef, local.rendition, local.dtype)
+
+
+def test_overviews_are_read_where_they_are_enough(server: RangeServer, cog: Path, pixels: ImageArray) -> None:
+    server.files["/scene.tif"] = cog
+    uri = f"{server.address}/scene.tif"
+    level = Level(4.0, SIDE // 4, SIDE // 4, 4.0, 4.0)
+    with RasterReader(uri, read_header(str(cog)).rendition) as reader:
+        reader.read_window(Window(0, 0, level.width, level.height), level)
+    assert server.sent < 0.06 * cog.stat().st_size
+
+
+def test_another_version_is_another_scene(server: RangeServer, tmp_path: Path) -> None:
+    write_tiff(tmp_path / "scene.tif", noise(300, 200))
+    for path in ("/a/scene.tif", "/b/scene.tif", "/c/scene.tif", "/d/scene.tif"):
+        server.files[path] = tmp_path / "scene.tif"
+    server.etags = {"/a/scene.tif": '"1"', "/b/scene.tif": '"1"', "/c/scene.tif": '"2"'}
+    first, same, other, without = (read_header(f"{server.address}/{name}/scene.tif").scene_id for name in "abcd")
+    assert first == same
+    # Where the server names no version, pixels stand for it, as in a file.
+    assert len({first, other, without}) == 3
+    assert without == read_header(str(tmp_path / "scene.tif")).scene_id
+
+
+def test_a_file_that_was_written_again_is_read_anew(server: RangeServer, tmp_path: Path) -> None:
+    server.files["/scene.tif"] = tmp_path / "scene.tif"
+    for version, width in enumerate((300, 310)):
+        write_tiff(tmp_path / "scene.tif", noise(width, 200, seed=version))
+        server.etags["/scene.tif"] = f'"{version}"'
+        header = read_header(f"{server.address}/scene.tif")
+        assert header.width == width
+        with RasterReader(header.uri, header.rendition, header.version) as reader:
+            shown = reader.read_window(Window(0, 0, width, 200), Level(0.5, width, 200, 1.0, 1.0))
+        np.testing.assert_array_equal(shown, noise(width, 200, seed=version))
+
+
+def test_a_file_is_looked_up_by_a_byte(server: RangeServer, cog: Path) -> None:
+    server.files["/scene.tif"] = cog
+    server.etags["/scene.tif"] = '"one"'
+    found = look_up(f"{server.address}/scene.tif?signature=of&GET=alone")
+    assert found == RemoteFile(cog.stat().st_size, '"one"')
+    assert server.sent <= 1
+    assert server.requests == [("GET", "/scene.tif?signature=of&GET=alone", None)]
+
+
+def test_a_password_comes_from_the_environment(
+    server: RangeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_tiff(tmp_path / "scene.tif", noise(300, 200))
+    server.files["/secret.tif"] = tmp_path / "scene.tif"
+    monkeypatch.setenv("GDAL_HTTP_USERPWD", "me:word")
+    assert read_header(f"{server.address}/secret.tif").width == 300
+    assert {known for _, _, known in server.requests} == {"Basic bWU6d29yZA=="}
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("/none.tif", r"expected a raster at this address, got no such file \(404\): check the address"),
+        ("/forbidden.tif", r"got no right to read it \(403\): use an address that is signed .*GDAL_HTTP_USERPWD"),
+        ("/unknown.tif", r"got no right to read it \(401\): use an address"),
+        ("/broken.tif", r"got the status 503: try again later"),
+        ("/empty.tif", r"got an empty file: write it again"),
+        ("/text.tif", r"expected a raster such as GeoTIFF, got a file that GDAL cannot open .*: it is no raster"),
+        ("/closed.tif", r"expected pixels in columns 0 to .* got a read error .*: the connection failed.*; try again"),
+        ("/no space.tif", r"expected an address such as https://host/scene.tif .*complete it, and write"),
+        ("/", r"expected an address such as"),
+    ],
+)
+def test_what_a_server_does_not_give_is_said_with_the_remedy(
+    server: RangeServer, tmp_path: Path, path: str, message: str
+) -> None:
+    write_tiff(tmp_path / "closed.tif", noise(300, 200), tiled=False, blockxsize=None, blockysize=200)
+    (tmp_path / "empty.tif").write_bytes(b"")
+    (tmp_path / "text.tif").write_text("no raster" * 9000)
+    server.files = {f"/{file.name}": file for file in tmp_path.iterdir()}
+    server.closing = {"/closed.tif"}
+    server.refusals = {"/forbidden.tif": 403, "/unknown.tif": 401, "/broken.tif": 503}
+    uri = server.address + path
+    with pytest.raises(RasterError, match="^" + re.escape(uri) + ": .*" + message) as caught:
+        read_header(uri)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_connection_that_fails_in_passing_is_tried_again(server: RangeServer, cog: Path) -> None:
+    server.files["/scene.tif"] = cog
+    server.failing_once = {"/scene.tif"}
+    assert look_up(f"{server.address}/scene.tif").size == cog.stat().st_size
+    assert len(server.requests) == 2
+
+
+def test_a_server_that_sends_whole_files_only_is_refused_without_reading_them(server: RangeServer, cog: Path) -> None:
+    server.files["/whole.tif"] = cog
+    server.ranges = False
+    with pytest.raises(RasterError, match=r"whole\.tif: .* got a server that sends whole files only: copy the file"):
+        read_header(f"{server.address}/whole.tif")
+
+
+@pytest.mark.parametrize("uri", ["http://host.invalid/a.tif", "http://127.0.0.1:1/a.tif", "http://127.0.0.1:x/a.tif"])
+def test_a_host_that_does_not_answer_is_named(server: RangeServer, uri: str) -> None:
+    with pytest.raises(RasterError, match=re.escape(uri) + r": .* got no answer \(.*\): check the address and the net"):
+        read_header(uri)
+
+
+def test_what_a_bucket_does_not_give_is_said_with_the_remedy(
+    server: RangeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", server.address)
+    server.refusals = {"/storage/v1/b/mine/o/a.tif": 403, "/mine/a.tif": 403}
+    for uri, message in {
+        "gs://mine/none.tif": r"got no such file \(404\): check the address",
+        "gs://mine/a.tif": "got no right to read it: set GOOGLE_APPLICATION_CREDENTIALS .* or GS_NO_SIGN_REQUEST=YES",
+        "gs://mine": "expected an address such as",
+    }.items():
+        with pytest.raises(RasterError, match=f"^{uri}: .*{message}"):
+            read_header(uri)
+
+
+def test_passwords_are_neither_used_nor_shown() -> None:
+    for uri in ("https://me:word@host/a.tif", "https://word@host/a@b.tif?c=d@e"):
+        with pytest.raises(RasterError, match="expected an address without user and password") as caught:
+            read_header(uri)
+        assert "word@" not in str(caught.value)
+    assert shown("https://me:word@host/a@b.tif") == "https://***@host/a@b.tif"
+    assert shown("https://host/a@b.tif?c=d@e") == "https://host/a@b.tif?c=d@e"
+    assert shown("folder@2/a.tif") == "folder@2/a.tif"
+
+
+def test_a_name_on_this_machine_is_no_address(tmp_path: Path) -> None:
+    for name in ("scene.tif", "https.tif", "gs:scene.tif", "folder/http:/a.tif"):
+        assert not is_address(name)
+        assert gdal_name(name) == name
+
+
+def test_nothing_of_the_cloud_is_imported_with_geo() -> None:
+    program = "import geo.raster.reader, sys; print([name for name in sys.modules if name.startswith('google.cloud.')])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+def test_a_failed_read_is_waited_for_at_an_address_alone_and_not_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GDAL_HTTP_RETRY_DELAY", "1.5")
+    assert list(itertools.islice(pauses_s("https://example.com/a.tif"), 4)) == [1.5, 3.0, 0.0, 0.0]
+    assert list(itertools.islice(pauses_s("a.tif"), 4)) == [0.0] * 4

@@ -1,0 +1,131 @@
+"""The detector on a grid is trained, kept, used and exported like any other."""
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from geo.types import ImageArray
+from model import train
+from model.detectors import registry as architecture
+from model.detectors.grid.network import GridConfig
+from model.export import exporter as whole
+from model.inference import weights_io
+from model.inference.predictor import load_predictor
+from tests.model import test_train
+from tests.model.detectors.grid.cells import ideal
+from tests.model.photos import picture, write_set
+from tests.model.test_train import assert_same_run, broken_off, eagerly, in_the_second_epoch, log, trained
+
+pytestmark = test_train.pytestmark
+
+SMALLEST = GridConfig(layers=9, grid=8, boxes=2)
+KIND = architecture.of(SMALLEST)
+GRID: dict[str, object] = {
+    "detector": {"kind": "grid", "layers": 9, "grid": 8, "boxes": 2},
+    "start": "random",
+    "frozen_blocks": 0,
+}
+
+
+@pytest.fixture(scope="module")
+def network() -> keras.Model:
+    keras.utils.set_random_seed(1)
+    return KIND.build()
+
+
+@pytest.fixture(scope="module")
+def folder(network: keras.Model, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("grid")
+    weights_io.save(folder, network, "grid", SMALLEST, 0.4)
+    return folder
+
+
+def pictures() -> ImageArray:
+    return np.random.default_rng(1).integers(0, 256, (2, 64, 96, 3), dtype=np.uint8)
+
+
+def test_its_folder_says_what_it_is(folder: Path) -> None:
+    assert weights_io.read_config(folder).detector == SMALLEST
+
+
+def test_what_it_finds_is_what_its_cells_say(folder: Path) -> None:
+    model, _ = weights_io.load(folder)
+    boxes, scores = (
+        np.asarray(keras.ops.convert_to_numpy(output)).reshape(2, -1, width)
+        for output, width in zip(KIND.decode(model(pictures().astype(np.float32))), (4, 1), strict=True)
+    )
+    found = load_predictor(str(folder), 2, 0.0)(pictures())
+    for some, of, sure in zip(found, boxes, scores[..., 0], strict=True):
+        # The surest box of all is never suppressed, and has its score.
+        assert some.scores.max() == pytest.approx(sure.max(), abs=1e-5)
+        assert 0 < len(some) <= len(of)
+
+
+def test_an_airplane_that_its_cells_tell_of_comes_out_once(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """Two slots and several cells are taught an airplane: together they say one box."""
+    truth = np.array([[30.0, 20, 62, 52], [70, 30, 86, 46]])
+    target = KIND.targets(truth, np.zeros((0, 4)), 64, 96)
+    assert (target[..., 3] > 0).sum() > len(truth)
+    cells = np.stack([ideal(target, SMALLEST)] * 2)
+    told = keras.layers.Lambda(lambda pixels: keras.ops.convert_to_tensor(cells) + 0 * keras.ops.sum(pixels))
+    pixels = keras.Input((None, None, 3))
+    oracle = keras.Model(pixels, told(pixels))
+    monkeypatch.setattr(weights_io, "load", lambda *_: (oracle, weights_io.read_config(folder)))
+    for found in load_predictor(str(folder), 2, 0.5)(pictures()):
+        np.testing.assert_allclose(found.boxes[found.boxes[:, 0].argsort()], truth, atol=1e-2)
+
+
+def test_every_export_says_the_same(folder: Path, tmp_path: Path) -> None:
+    found = whole.export(folder, tmp_path / "out", ("saved_model", "frozen_graph", "onnx"), pictures())
+    assert len(found) >= 3  # each is held against Keras, and farther away is an error
+
+
+def test_its_loss_is_made_of_its_parts_by_their_weights() -> None:
+    target = KIND.targets(np.array([[30.0, 20, 62, 52]]), np.zeros((0, 4)), 64, 96)[None]
+    cells = np.random.default_rng(2).normal(size=(*target.shape[:-1], 5)).astype(np.float32)
+    parts = [float(part(target, cells)) for part in KIND.parts.values()]
+    weights = np.array(SMALLEST.loss_weights)
+    assert float(KIND.loss()(target, cells)) == pytest.approx(float(weights @ parts / weights.sum()), rel=1e-5)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    for name, level in (("one", 1.0), ("two", 0.6)):
+        write_set(folder / name, {name: picture(level)}, split="train")
+    return folder
+
+
+def test_a_training_broken_off_ends_as_an_unbroken_one(data: Path, tmp_path: Path) -> None:
+    for name in ("unbroken", "broken"):
+        (tmp_path / name).mkdir()
+    unbroken = trained(tmp_path / "unbroken", data, **GRID)
+    assert {"plane", "position", "size"} <= log(unbroken)[0].keys()
+    run = broken_off(tmp_path / "broken", data, in_the_second_epoch, **GRID)
+    assert trained(tmp_path / "broken", data, **GRID) == run
+    assert_same_run(run, unbroken)
+    assert weights_io.read_config(run / "model").detector == SMALLEST
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"start": "imagenet"}, "start, frozen_blocks: expected random"),
+        ({"frozen_blocks": 2}, "start, frozen_blocks: expected random"),
+        ({"mistakes": {"share": 0.2}}, "mistakes: expected a model to start from"),
+        ({"detector": {"kind": "net"}}, "detector.kind: expected 'anchor_free' or 'grid', got 'net'"),
+        ({"detector": {"kind": "grid", "channels": 64}}, "unknown key detector.channels"),
+        ({"schedule": {"kind": "steps"}}, "schedule.kind: expected 'cosine' or 'exponential' or 'cosine_restarts'"),
+    ],
+)
+def test_settings_that_do_not_fit_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], change: dict[str, Any], named: str
+) -> None:
+    with eagerly():
+        assert train.main(["--config", str(test_train.settings(tmp_path, Path("unread"), **GRID | change))]) == 2
+    captured = capsys.readouterr()
+    assert captured.err.count("\n") == 1
+    assert named in captured.err

@@ -1,0 +1,127 @@
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from keras import ops
+from numpy.typing import NDArray
+
+from model.detectors.grid import assignment
+from model.detectors.grid.assignment import COUNTED, PLANE, POSITION, SIZE
+from model.detectors.grid.losses import GridLoss, grid_loss, parts
+from model.detectors.grid.network import GridConfig
+from tests.model.detectors.grid.cells import ideal
+
+CONFIG = GridConfig()
+PLAIN = GridConfig(assignment="plain")
+TRUTH = np.array([[6.0, 10, 30, 50], [34, 8, 60, 22]])
+HIDDEN = np.array([[36.0, 36, 64, 64]])
+Cells = NDArray[np.float32]
+
+
+def target(config: GridConfig = CONFIG, boxes: NDArray[np.float64] = TRUTH) -> Cells:
+    return assignment.targets(boxes, HIDDEN, 64, 64, config)[None]
+
+
+def drawn_cells(seed: int) -> Cells:
+    return np.random.default_rng(seed).normal(size=(1, 4, 4, 2, 5)).astype(np.float32)
+
+
+def loss_of(wanted: Cells, cells: Cells, config: GridConfig = CONFIG) -> float:
+    return float(grid_loss(ops.convert_to_tensor(wanted), ops.convert_to_tensor(cells), config))
+
+
+def by_hand(wanted: Cells, cells: Cells, config: GridConfig) -> float:
+    """The loss slot by slot, from the words of `grid_loss`."""
+    entropy = position = size = counted = 0.0
+    for index in np.ndindex(wanted.shape[:-1]):
+        raw, aim = cells[index], wanted[index]
+        if not aim[COUNTED]:
+            continue
+        counted += 1
+        plane = 1 / (1 + math.exp(raw[3] - raw[4]))
+        entropy -= math.log(plane if aim[PLANE] else 1 - plane)
+        if aim[PLANE]:
+            position += sum((config.cell_grow * math.tanh(raw[i]) - aim[POSITION][i]) ** 2 for i in range(2))
+            size += (1 / (1 + math.exp(-raw[2])) - aim[SIZE]) ** 2
+    weights = config.loss_weights
+    return sum(w * part for w, part in zip(weights, (entropy, position, size), strict=True)) / sum(weights) / counted
+
+
+@settings(max_examples=25)
+@given(
+    st.integers(0, 2**32 - 1), st.sampled_from([CONFIG, PLAIN, replace(PLAIN, cell_grow=1.8, loss_weights=(2, 1, 5))])
+)
+def test_the_loss_follows_its_words(seed: int, config: GridConfig) -> None:
+    wanted, cells = target(config), drawn_cells(seed)
+    assert (wanted[..., COUNTED] == 0).any()
+    assert loss_of(wanted, cells, config) == pytest.approx(by_hand(wanted, cells, config), rel=1e-4)
+
+
+@pytest.mark.parametrize("config", [CONFIG, PLAIN])
+def test_saying_the_truth_costs_nothing(config: GridConfig) -> None:
+    wanted = target(config)
+    assert loss_of(wanted, ideal(wanted, config), config) == pytest.approx(0, abs=1e-6)
+    assert loss_of(wanted, ideal(wanted, config, logit=-20.0), config) > 0.5
+
+
+def test_only_the_ratio_of_weights_matters() -> None:
+    wanted, cells = target(), drawn_cells(1)
+    other = replace(CONFIG, loss_weights=(10.0, 30.0, 300.0))
+    assert loss_of(wanted, cells) == pytest.approx(loss_of(wanted, cells, other), rel=1e-6)
+
+
+@pytest.mark.parametrize(("weights", "name"), [((1, 0, 0), "plane"), ((0, 2, 0), "position"), ((0, 0, 3), "size")])
+def test_each_weight_is_that_of_its_part(weights: tuple[float, float, float], name: str) -> None:
+    wanted, cells = target(), drawn_cells(1)
+    alone = float(parts(CONFIG)[name](wanted, ops.convert_to_tensor(cells)))
+    assert loss_of(wanted, cells, replace(CONFIG, loss_weights=weights)) == pytest.approx(alone, rel=1e-6)
+    assert alone > 0
+
+
+def test_ignored_slots_teach_nothing() -> None:
+    wanted, cells = target(), drawn_cells(3)
+    other = cells.copy()
+    hidden = wanted[..., COUNTED] == 0
+    assert hidden.any()
+    other[hidden] += 5
+    assert loss_of(wanted, cells) == loss_of(wanted, other)
+
+
+def gradient_of(wanted: Cells, cells: Cells) -> Cells:
+    variable = tf.Variable(cells)
+    with tf.GradientTape() as tape:
+        loss = GridLoss(PLAIN)(wanted, variable)
+    assert np.isfinite(float(loss))
+    return np.asarray(tape.gradient(loss, variable))
+
+
+def test_position_and_size_are_learned_where_there_is_a_plane_and_nowhere_else() -> None:
+    wanted = target(PLAIN)
+    gradient = gradient_of(wanted, drawn_cells(4))
+    plane = wanted[..., PLANE] > 0
+    assert (gradient[~plane][:, :3] == 0).all()
+    assert (gradient[plane] != 0).all()
+
+
+@pytest.mark.parametrize("boxes", [TRUTH, np.zeros((0, 4))], ids=["airplanes", "none"])
+@pytest.mark.parametrize("loudness", [1.0, 1e3])
+def test_gradients_are_finite(boxes: NDArray[np.float64], loudness: float) -> None:
+    gradient = gradient_of(target(PLAIN, boxes), drawn_cells(5) * loudness)
+    assert np.isfinite(gradient).all()
+    assert np.isfinite(gradient_of(target(PLAIN, boxes), ideal(target(PLAIN, boxes), PLAIN, logit=1e3))).all()
+
+
+def test_what_counts_nowhere_costs_nothing() -> None:
+    wanted = target(PLAIN, np.zeros((0, 4)))
+    wanted[..., COUNTED] = 0
+    assert loss_of(wanted, drawn_cells(6)) == 0
+
+
+def test_the_form_that_fit_takes_says_the_same() -> None:
+    wanted, cells = target(), drawn_cells(7)
+    assert float(GridLoss(CONFIG)(wanted, cells)) == pytest.approx(loss_of(wanted, cells))
+    assert tuple(GridLoss(CONFIG).call(wanted, cells).shape) == (1,)

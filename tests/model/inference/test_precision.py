@@ -1,0 +1,58 @@
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from model.detectors import normalization
+from model.inference import weights_io
+from model.inference.precision import Precision, resolved
+from model.inference.predictor import load_predictor
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        ("flags\t\t: fpu avx512f avx512_bf16 clzero", "bfloat16"),
+        ("flags\t\t: fpu amx_bf16", "bfloat16"),
+        ("Features\t: fp asimd bf16", "bfloat16"),
+        ("flags\t\t: fpu avx512f avx512_vnni", "float32"),
+    ],
+)
+def test_auto_goes_by_the_processor(tmp_path: Path, flags: str, expected: str) -> None:
+    file = tmp_path / "cpuinfo"
+    file.write_text(f"processor\t: 0\nvendor_id\t: Somebody\n{flags}\n")
+    assert resolved("auto", file) == expected
+
+
+def test_a_machine_that_does_not_tell_computes_in_float32(tmp_path: Path) -> None:
+    assert resolved("auto", tmp_path / "none") == "float32"
+
+
+def test_what_is_named_is_taken(tmp_path: Path) -> None:
+    file = tmp_path / "cpuinfo"
+    file.write_text("flags: avx512_bf16")
+    chosen: tuple[Precision, ...] = ("float32", "bfloat16")
+    assert [resolved(precision, file) for precision in chosen] == list(chosen)
+
+
+def test_bfloat16_keeps_the_weights_and_the_last_layer_in_32_bits(network: Any, model_folder: Path) -> None:
+    model, _ = weights_io.load(model_folder, "bfloat16")
+    folded = normalization.fold({variable.path: variable.value.numpy() for variable in network.variables})
+    for found in model.variables:
+        np.testing.assert_array_equal(found, folded[found.path])
+    assert {layer.compute_dtype for layer in model.layers if layer.name != "cells"} == {"bfloat16"}
+    assert model.get_layer("cells").compute_dtype == "float32"
+    assert model.output.dtype == "float32"
+    assert keras.config.dtype_policy().name == "float32"
+
+
+def test_bfloat16_says_nearly_the_same(model_folder: Path) -> None:
+    pixels = np.random.default_rng(1).integers(0, 256, (1, 64, 96, 3)).astype(np.uint8)
+    scores = {
+        name: np.sort(load_predictor(str(model_folder), 1, 0.0, precision=name)(pixels)[0].scores)
+        for name in ("float32", "bfloat16")
+    }
+    assert not np.array_equal(scores["bfloat16"], scores["float32"])
+    np.testing.assert_allclose(scores["bfloat16"][-5:], scores["float32"][-5:], atol=0.05)

@@ -1,0 +1,122 @@
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from geo.errors import ConfigError
+from geo.types import Detections, ImageArray
+from model.export.exporter import export
+from model.inference.calibration import Calibration
+from model.inference.predictor import load_predictor
+from model.inference.saved_model import SavedModelPredictor
+from model.inference.weights_io import WeightsError, read_config, write_config
+
+BATCH = 2
+
+
+class Bright(tf.Module):  # type: ignore[misc]  # TensorFlow publishes no types
+    """Somebody's own detector: one box around each picture, its score the mean of its red; and a row to fill up."""
+
+    @tf.function(input_signature=[tf.TensorSpec((None, None, None, 3), tf.uint8, "pixels")])  # type: ignore[untyped-decorator]
+    def detect(self, pixels: Any) -> dict[str, Any]:
+        count, height, width, _ = tf.unstack(tf.shape(pixels))
+        box = tf.cast(tf.stack([0, 0, width, height]), tf.float32)[None, None]
+        boxes = tf.tile(tf.concat([box, tf.zeros_like(box)], axis=1), (count, 1, 1))
+        score = tf.reduce_mean(tf.cast(pixels[..., 0], tf.float32), axis=(1, 2)) / 255
+        return {"boxes": boxes, "scores": tf.stack([score, tf.zeros_like(score)], axis=1)}
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("own") / "bright"
+    module = Bright()
+    tf.saved_model.save(module, str(folder), {"detect": module.detect})
+    return folder
+
+
+def pictures(count: int, level: int = 200) -> ImageArray:
+    return np.full((count, 64, 96, 3), level, np.uint8)
+
+
+def test_what_we_export_finds_what_the_model_finds(model_folder: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(model_folder, tmp_path / "model"))
+    write_config(folder, read_config_with(folder, Calibration(1.5, 0.7, -0.2)))
+    images = np.random.default_rng(3).integers(0, 256, (3, 64, 96, 3), dtype=np.uint8)
+    (folder / "README.md").write_text("A card.")
+    export(folder, tmp_path / "export", ["saved_model"], images)
+    ours = load_predictor(str(folder), BATCH, 0.0)
+    exported = load_predictor(str(tmp_path / "export" / "saved_model"), BATCH, 0.0, trusted=True)
+    assert exported.default_min_score == ours.default_min_score == 0.25
+    assert exported.name.startswith("tiny@")
+    for found, wanted in zip(exported(images), ours(images), strict=True):
+        assert len(found) == len(wanted) > 0
+        np.testing.assert_allclose(found.scores, wanted.scores, atol=1e-5)
+        np.testing.assert_allclose(found.boxes, wanted.boxes, atol=1e-2)
+
+
+def read_config_with(folder: Path, calibration: Calibration) -> Any:
+    from dataclasses import replace
+
+    return replace(read_config(folder), calibration=calibration)
+
+
+def test_a_detector_of_somebody_else_is_a_predictor(own: Path) -> None:
+    predictor = load_predictor(str(own), BATCH, 0.0, trusted=True)
+    assert isinstance(predictor, SavedModelPredictor)
+    assert predictor.default_min_score == 0.5
+    found = predictor(np.concatenate([pictures(2), pictures(1, level=51)]))
+    assert [isinstance(each, Detections) for each in found] == [True] * 3
+    # What is there to fill up is left out.
+    assert [each.boxes.tolist() for each in found] == [[[0, 0, 96, 64]]] * 3
+    assert [each.scores.tolist() for each in found] == [pytest.approx([level / 255]) for level in (200, 200, 51)]
+    assert [len(each) for each in load_predictor(str(own), BATCH, 0.3, trusted=True)(pictures(1, level=51))] == [0]
+
+
+def test_its_name_is_its_folders_with_a_digest_of_its_files(own: Path, tmp_path: Path) -> None:
+    name, digest = load_predictor(str(own), BATCH, 0.5, trusted=True).name.split("@")
+    assert name == "bright"
+    assert len(digest) == 12
+    copy = Path(shutil.copytree(own, tmp_path / "copy"))
+    assert load_predictor(str(copy), BATCH, 0.5, trusted=True).name == f"copy@{digest}"
+    (copy / "variables" / "more").write_text("another")
+    assert not load_predictor(str(copy), BATCH, 0.5, trusted=True).name.endswith(digest)
+
+
+def test_a_config_beside_it_gives_name_and_threshold(own: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(own, tmp_path / "copy"))
+    (folder / "assets.extra").mkdir()
+    (folder / "assets.extra" / "config.yaml").write_text("name: mine\nmin_score: 0.7\nother: 3\n")
+    predictor = load_predictor(str(folder), BATCH, 0.5, trusted=True)
+    assert (predictor.name.split("@")[0], predictor.default_min_score) == ("mine", 0.7)
+    (folder / "assets.extra" / "config.yaml").write_text("name: mine\nmin_score: high\n")
+    with pytest.raises(ConfigError, match="min_score"):
+        load_predictor(str(folder), BATCH, 0.5, trusted=True)
+
+
+def test_none_is_loaded_that_is_not_trusted(own: Path) -> None:
+    with pytest.raises(ConfigError, match="--trust-model"):
+        load_predictor(str(own), BATCH, 0.5)
+
+
+def test_it_has_no_raw_scores(own: Path) -> None:
+    with pytest.raises(ConfigError, match="SavedModel"):
+        load_predictor(str(own), BATCH, 0.5, calibrated=False, trusted=True)
+
+
+def test_one_with_another_signature_is_refused(tmp_path: Path) -> None:
+    module = tf.Module()
+    module.detect = tf.function(lambda image: {"boxes": image}, [tf.TensorSpec((None,), tf.float32, "image")])
+    tf.saved_model.save(module, str(tmp_path), {"detect": module.detect})
+    with pytest.raises(WeightsError, match="pixels to boxes and scores, got image to boxes"):
+        load_predictor(str(tmp_path), BATCH, 0.5, trusted=True)
+
+
+def test_a_damaged_one_is_refused_in_one_line(own: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(own, tmp_path / "copy"))
+    (folder / "saved_model.pb").write_bytes(b"no graph")
+    with pytest.raises(WeightsError, match="does not load") as caught:
+        load_predictor(str(folder), BATCH, 0.5, trusted=True)
+    assert "\n" not in str(caught.value)

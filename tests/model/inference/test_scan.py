@@ -1,0 +1,197 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from geo.boxes import Suppression, iou_matrix
+from geo.errors import RasterError, ResolutionError
+from geo.grid import Tiling, plan_levels, plan_tiles
+from geo.nms import merge_levels
+from geo.raster.header import read_header
+from geo.raster.reader import RasterReader
+from geo.types import Detections, ImageArray
+from model.inference.predictor import FakePredictor
+from model.inference.scan import ScanConfig, detect, scan, scan_all
+from tests.geo.scenes import write_tiff
+
+WIDTH, HEIGHT = 330, 410
+GROUND = 40
+Array = NDArray[np.float64]
+
+
+def config(*levels_m: float) -> ScanConfig:
+    return ScanConfig(Tiling(levels_m, tile_px=128, halo_px=16), Suppression(iou=0.5, containment=0.8))
+
+
+def scene(folder: Path, boxes: Array, levels: NDArray[np.uint8], overviews: tuple[int, ...] = (2, 4)) -> str:
+    """Writes bright rectangles on dark ground, at 0.5 m."""
+    pixels = np.full((HEIGHT, WIDTH, 3), GROUND, np.uint8)
+    for (xmin, ymin, xmax, ymax), level in zip(boxes.astype(int), levels, strict=True):
+        pixels[ymin:ymax, xmin:xmax] = level
+    return write_tiff(folder / "scene.tif", pixels, overviews=overviews)
+
+
+def drawn(
+    generator: np.random.Generator, field: int, largest: int, smallest: int = 8
+) -> tuple[Array, NDArray[np.uint8]]:
+    """At most one rectangle in each field of a grid, apart from one another; some end at the scene's edges."""
+    low = np.stack(np.meshgrid(np.arange(0, WIDTH, field), np.arange(0, HEIGHT, field)), axis=-1).reshape(-1, 2)
+    low = low[generator.random(len(low)) < 0.7]
+    low = low + generator.integers(0, field - largest - 8, low.shape)
+    boxes = np.concatenate([low, low + generator.integers(smallest, largest, low.shape)], axis=1).astype(np.float64)
+    boxes = np.clip(boxes, 0, [WIDTH, HEIGHT] * 2)
+    boxes = boxes[((boxes[:, 2:] - boxes[:, :2]) >= smallest).all(axis=1)]
+    return boxes, generator.integers(170, 256, len(boxes), dtype=np.uint8)
+
+
+def assert_each_once(found: Detections, boxes: Array, least: float) -> None:
+    overlaps = iou_matrix(boxes, found.boxes) >= least
+    assert (overlaps.sum(axis=1) == 1).all()
+    assert len(found) == len(boxes)
+
+
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(seed=st.integers(0, 2**32 - 1))
+def test_every_airplane_is_found_once_across_seams_and_levels(seed: int, tmp_path: Path) -> None:
+    boxes, levels = drawn(np.random.default_rng(seed), field=48, largest=28)
+    found = scan(read_header(scene(tmp_path, boxes, levels)), config(0.5, 1.0), FakePredictor(), 3)
+    assert_each_once(found, boxes, 0.6)
+    assert (np.diff(found.scores) <= 0).all()
+    chosen = iou_matrix(boxes, found.boxes).argmax(axis=1)
+    np.testing.assert_allclose(found.scores[chosen], levels / 255, atol=0.01)
+
+
+@settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(seed=st.integers(0, 2**32 - 1))
+def test_an_airplane_larger_than_the_overlap_is_found_whole_on_a_coarser_level(seed: int, tmp_path: Path) -> None:
+    # At 2 m the scene is one tile: nothing is cut there, and an airplane of 100 scene pixels has 25.
+    boxes, levels = drawn(np.random.default_rng(seed), field=130, largest=100, smallest=30)
+    found = scan(read_header(scene(tmp_path, boxes, levels)), config(0.5, 1.0, 2.0), FakePredictor(), 4)
+    assert_each_once(found, boxes, 0.5)
+
+
+def test_a_seam_cuts_nothing(tmp_path: Path) -> None:
+    # The rectangle lies on a seam of the finest level, and is the only one.
+    tiles = list(plan_tiles(plan_levels(WIDTH, HEIGHT, (0.5, 0.5), config(0.5).tiling)[0], config(0.5).tiling))
+    seam = tiles[0].core.right
+    assert 0 < seam < WIDTH
+    box = np.array([[seam - 10.0, 50, seam + 9, 70]])
+    found = scan(read_header(scene(tmp_path, box, np.array([250], np.uint8))), config(0.5), FakePredictor(), 2)
+    assert found.boxes.tolist() == box.tolist()
+    assert found.resolution_m == pytest.approx([0.5], rel=1e-3)
+
+
+def test_the_size_of_a_batch_changes_nothing(tmp_path: Path) -> None:
+    boxes, levels = drawn(np.random.default_rng(4), field=48, largest=28)
+    header = read_header(scene(tmp_path, boxes, levels))
+    first, *others = (scan(header, config(0.5, 1.0), FakePredictor(), batch) for batch in (1, 2, 7, 1000))
+    assert len(first) == len(boxes)
+    for other in others:
+        np.testing.assert_array_equal(other.boxes, first.boxes)
+        np.testing.assert_array_equal(other.scores, first.scores)
+
+
+def test_the_tile_whose_core_holds_an_airplane_answers_for_it(tmp_path: Path) -> None:
+    boxes, levels = drawn(np.random.default_rng(9), field=40, largest=14)
+    header = read_header(scene(tmp_path, boxes, levels))
+    tiling = config(0.5).tiling
+    (level,) = plan_levels(header.width, header.height, header.resolution_m, tiling)
+    tiles = list(plan_tiles(level, tiling))
+    with RasterReader(header.uri) as reader:
+        each = detect(FakePredictor(), tiles, [reader.read_tile(tile) for tile in tiles])
+    for tile, found in zip(tiles, each, strict=True):
+        owned = boxes[tile.core.contains_points((boxes[:, :2] + boxes[:, 2:]) / 2)]
+        assert {tuple(box) for box in owned} <= {tuple(box) for box in found.boxes} <= {tuple(box) for box in boxes}
+    # What two tiles claim, within a seam, is one airplane in the end.
+    assert len(Detections.concatenate(each)) > len(boxes)
+    assert_each_once(merge_levels(Detections.concatenate(each), config(0.5).suppression), boxes, 0.99)
+
+
+class Recorder(FakePredictor):
+    """Keeps the shape of every batch it was given."""
+
+    def __init__(self) -> None:
+        self.shapes: list[tuple[int, ...]] = []
+
+    def __call__(self, images: ImageArray) -> list[Detections]:
+        self.shapes.append(images.shape)
+        return super().__call__(images)
+
+
+def test_the_predictor_sees_tiles_of_one_size_in_batches(tmp_path: Path) -> None:
+    header = read_header(scene(tmp_path, np.zeros((0, 4)), np.zeros(0, np.uint8)))
+    predictor = Recorder()
+    assert len(scan(header, config(0.5, 1.0), predictor, 5)) == 0
+    tiling = config(0.5, 1.0).tiling
+    planned = [tile for level in plan_levels(WIDTH, HEIGHT, (0.5, 0.5), tiling) for tile in plan_tiles(level, tiling)]
+    counts = [shape[0] for shape in predictor.shapes]
+    assert {shape[1:] for shape in predictor.shapes} == {(128, 128, 3)}
+    assert sum(counts) == len(planned)
+    assert set(counts[:-1]) <= {5}
+
+
+def test_a_scene_too_coarse_or_gone_is_refused(tmp_path: Path) -> None:
+    uri = scene(tmp_path, np.zeros((0, 4)), np.zeros(0, np.uint8))
+    with pytest.raises(ResolutionError):
+        scan(read_header(uri, 9.0), config(0.5, 1.0), FakePredictor(), 1)
+    header = read_header(uri)
+    Path(uri).unlink()
+    with pytest.raises(RasterError, match=r"scene\.tif"):
+        scan(header, config(0.5), FakePredictor(), 1)
+
+
+def test_a_scene_without_a_valid_pixel_is_not_looked_at(tmp_path: Path) -> None:
+    pixels = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    empty = write_tiff(tmp_path / "empty.tif", pixels, nodata=0)
+    looked = 0
+
+    class Counting(FakePredictor):
+        def __call__(self, images: ImageArray) -> list[Detections]:
+            nonlocal looked
+            looked += len(images)
+            return super().__call__(images)
+
+    assert len(scan(read_header(empty), config(0.5, 1.0), Counting(), 2)) == 0
+    assert looked == 0
+    pixels[300:310, 200:210] = 200
+    part = write_tiff(tmp_path / "part.tif", pixels, nodata=0)
+    assert len(scan(read_header(part), config(0.5), Counting(), 2)) == 1
+    tiles = list(
+        plan_tiles(
+            plan_levels(WIDTH, HEIGHT, read_header(part).resolution_m, config(0.5).tiling)[0], config(0.5).tiling
+        )
+    )
+    assert 0 < looked < len(tiles)
+
+
+def test_scenes_together_are_as_each_alone_and_share_batches(tmp_path: Path) -> None:
+    headers, wanted = [], []
+    for number, size in enumerate([(100, 90), (330, 410), (100, 90), (60, 300), (100, 90)]):
+        boxes, levels = drawn(np.random.default_rng(number), field=48, largest=28)
+        (tmp_path / str(number)).mkdir()
+        pixels = np.full((*size[::-1], 3), GROUND, np.uint8)
+        for (xmin, ymin, xmax, ymax), level in zip(boxes.astype(int), levels, strict=True):
+            pixels[ymin:ymax, xmin:xmax] = level
+        headers.append(read_header(write_tiff(tmp_path / str(number) / "scene.tif", pixels)))
+        wanted.append(scan(headers[-1], config(0.5, 1.0), FakePredictor(), 1))
+    predictor = Recorder()
+    found = scan_all(iter(headers), config(0.5, 1.0), predictor, 4)
+    assert sum(map(len, wanted)) > 20
+    for one, other in zip(found, wanted, strict=True):
+        np.testing.assert_array_equal(one.boxes, other.boxes)
+        np.testing.assert_array_equal(one.scores, other.scores)
+    counts = [shape[0] for shape in predictor.shapes]
+    assert set(counts) <= {1, 2, 3, 4}
+    assert len([count for count in counts if count < 4]) <= len({shape[1:] for shape in predictor.shapes})
+
+
+def test_of_the_black_beyond_a_small_picture_most_is_not_looked_at(tmp_path: Path) -> None:
+    header = read_header(scene(tmp_path, np.array([[300.0, 390, 320, 405]]), np.array([250], np.uint8)))
+    predictor = Recorder()
+    large = ScanConfig(Tiling((0.5, 1.0), tile_px=1376, halo_px=64), Suppression(0.5, 0.8))
+    assert len(scan(header, large, predictor, 1)) == 1
+    # 330 x 410 and 165 x 205 pixels, each with 256 more, rounded up to 32.
+    assert [shape[1:] for shape in predictor.shapes] == [(672, 608, 3), (480, 448, 3)]

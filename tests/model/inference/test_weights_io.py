@@ -1,0 +1,209 @@
+import hashlib
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import safetensors.numpy
+from numpy.typing import NDArray
+
+from geo.errors import ConfigError, FinderError
+from model.detectors.anchor_free.network import DetectorConfig, build
+from model.inference import weights_io
+from model.inference.calibration import Calibration
+from model.inference.weights_io import CONFIG_FILE, WEIGHTS_FILE, ModelConfig, WeightsError
+
+
+@pytest.fixture
+def folder(model_folder: Path, tmp_path: Path) -> Path:
+    """A copy of a sound model folder, to damage."""
+    return Path(shutil.copytree(model_folder, tmp_path / "copy"))
+
+
+def numbers(model: Any) -> dict[str, NDArray[np.float32]]:
+    return {variable.path: variable.value.numpy() for variable in model.variables}
+
+
+def refusal(error: pytest.ExceptionInfo[WeightsError], file: Path) -> str:
+    """What is said of a bad model: one line that names the file."""
+    message = str(error.value)
+    assert str(file) in message
+    assert "\n" not in message
+    return message
+
+
+@pytest.fixture(scope="module")
+def loaded(model_folder: Path) -> tuple[Any, ModelConfig]:
+    return weights_io.load(model_folder)
+
+
+def test_what_was_saved_comes_back(network: Any, loaded: tuple[Any, ModelConfig]) -> None:
+    model, config = loaded
+    assert (config.name, config.detector, config.min_score) == ("tiny", DetectorConfig(), 0.25)
+    pixels = np.random.default_rng(1).uniform(0, 255, (1, 64, 96, 3)).astype(np.float32)
+    np.testing.assert_allclose(model(pixels), network(pixels, training=False), rtol=1e-3, atol=1e-3)
+
+
+def test_what_was_saved_is_what_training_goes_on_from(network: Any, model_folder: Path) -> None:
+    model = build(DetectorConfig())
+    weights_io.load_into(model, model_folder / WEIGHTS_FILE)
+    found, wanted = numbers(model), numbers(network)
+    assert found.keys() == wanted.keys()
+    for path, array in wanted.items():
+        np.testing.assert_array_equal(found[path], array)
+
+
+def test_kernels_are_kept_within_half_precision_and_the_rest_as_it_is(tmp_path: Path) -> None:
+    layers = [keras.layers.Dense(30, name="a"), keras.layers.BatchNormalization(name="b")]
+    model = keras.Sequential([keras.Input((20,)), *layers])
+    for variable in model.variables:
+        variable.assign(np.random.default_rng(1).lognormal(0, 2, variable.shape))
+    before = numbers(model)
+    weights_io.save(tmp_path, model, "tiny", DetectorConfig(), 0.5)
+    for variable in model.variables:
+        variable.assign(variable.value * 0)
+    weights_io.load_into(model, tmp_path / WEIGHTS_FILE)
+    for path, array in numbers(model).items():
+        if array.ndim == 1:
+            np.testing.assert_array_equal(array, before[path])
+        else:
+            # Half precision has 11 bits, and steps of 6e-8 near nothing.
+            np.testing.assert_allclose(array, before[path], rtol=2**-11, atol=6e-8)
+    stored = safetensors.numpy.load_file(tmp_path / WEIGHTS_FILE)
+    assert {array.dtype for array in stored.values() if array.ndim > 1} == {np.dtype(np.float16)}
+
+
+def test_the_same_numbers_make_the_same_bytes(
+    loaded: tuple[Any, ModelConfig], network: Any, model_folder: Path, tmp_path: Path
+) -> None:
+    _, config = loaded
+    again = weights_io.save(tmp_path, network, config.name, config.detector, config.min_score)
+    assert again == config
+    for name in (WEIGHTS_FILE, CONFIG_FILE):
+        assert (tmp_path / name).read_bytes() == (model_folder / name).read_bytes()
+
+
+def test_the_config_names_the_weights_by_their_digest(model_folder: Path) -> None:
+    config = weights_io.read_config(model_folder)
+    assert config.sha256 == hashlib.sha256((model_folder / WEIGHTS_FILE).read_bytes()).hexdigest()
+    assert config.version == f"tiny@{config.sha256[:12]}"
+
+
+def test_a_new_threshold_leaves_the_weights_as_they_are(folder: Path) -> None:
+    config = weights_io.read_config(folder)
+    weights_io.write_config(folder, replace(config, min_score=0.75))
+    assert weights_io.read_config(folder) == replace(config, min_score=0.75)
+    weights_io.write_config(folder, replace(config, calibration=Calibration(2.5, 0.5, -1.0)))
+    assert weights_io.read_config(folder) == replace(config, calibration=Calibration(2.5, 0.5, -1.0))
+
+
+@pytest.mark.parametrize("place", [0, 8, 1000, -1])
+def test_one_flipped_bit_is_seen(folder: Path, place: int) -> None:
+    content = bytearray((folder / WEIGHTS_FILE).read_bytes())
+    content[place] ^= 1
+    (folder / WEIGHTS_FILE).write_bytes(content)
+    for use in (weights_io.read_config, weights_io.load):
+        with pytest.raises(WeightsError) as error:
+            use(folder)
+        assert "sha256" in refusal(error, folder / WEIGHTS_FILE)
+
+
+@pytest.mark.parametrize("length", [0, 7, 5000, -1])
+def test_a_truncated_file_is_seen(folder: Path, network: Any, length: int) -> None:
+    file = folder / WEIGHTS_FILE
+    file.write_bytes(file.read_bytes()[:length])
+    with pytest.raises(WeightsError) as error:
+        weights_io.load(folder)
+    refusal(error, file)
+    with pytest.raises(WeightsError) as error:
+        weights_io.load_into(network, file)
+    refusal(error, file)
+
+
+def test_missing_weights_are_named(folder: Path, network: Any) -> None:
+    (folder / WEIGHTS_FILE).unlink()
+    with pytest.raises(WeightsError) as error:
+        weights_io.load(folder)
+    refusal(error, folder / WEIGHTS_FILE)
+    with pytest.raises(WeightsError) as error:
+        weights_io.load_into(network, folder / WEIGHTS_FILE)
+    refusal(error, folder / WEIGHTS_FILE)
+
+
+def test_weights_of_another_network_are_refused_and_change_nothing(model_folder: Path) -> None:
+    model = build(DetectorConfig(channels=8))
+    before = numbers(model)
+    with pytest.raises(WeightsError) as error:
+        weights_io.load_into(model, model_folder / WEIGHTS_FILE)
+    message = refusal(error, model_folder / WEIGHTS_FILE)
+    assert "cells/kernel" in message
+    assert "(2, 2, 5, 8)" in message
+    assert "(2, 2, 5, 64)" in message
+    for path, array in numbers(model).items():
+        np.testing.assert_array_equal(array, before[path])
+
+
+def test_weights_that_are_no_detectors_are_refused(folder: Path) -> None:
+    config = weights_io.read_config(folder)
+    raw = safetensors.numpy.save({"head_norm/gamma": np.ones(3, np.float32)})
+    (folder / WEIGHTS_FILE).write_bytes(raw)
+    weights_io.write_config(folder, replace(config, sha256=hashlib.sha256(raw).hexdigest()))
+    with pytest.raises(WeightsError) as error:
+        weights_io.load(folder)
+    assert "head_norm" in refusal(error, folder / WEIGHTS_FILE)
+
+
+def test_a_config_that_says_another_network_is_refused(folder: Path) -> None:
+    config = weights_io.read_config(folder)
+    weights_io.write_config(folder, replace(config, detector=DetectorConfig(channels=8)))
+    with pytest.raises(WeightsError) as error:
+        weights_io.load(folder)
+    assert "detector" in refusal(error, folder / WEIGHTS_FILE)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("min_score: 0.25", "min_score: 1.5"),
+        ("min_score: 0.25", "min_score: .nan"),
+        ("min_score: 0.25", "threshold: 0.25"),
+        ("efficientnet_lite0", "resnet"),
+        ("channels: 64", "channels: -1"),
+        ("sha256", "md5"),
+    ],
+)
+def test_a_damaged_config_is_refused_by_name(folder: Path, old: str, new: str) -> None:
+    file = folder / CONFIG_FILE
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new))
+    with pytest.raises(ConfigError, match=str(file)):
+        weights_io.load(folder)
+
+
+def test_a_model_is_found_by_its_folder(model_folder: Path) -> None:
+    assert weights_io.resolve(str(model_folder)) == model_folder
+
+
+def test_a_packaged_model_is_found_by_its_name(
+    model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(model_folder, tmp_path / "packaged" / "tiny")
+    monkeypatch.setattr(weights_io, "PACKAGED", tmp_path / "packaged")
+    assert weights_io.resolve("tiny") == tmp_path / "packaged" / "tiny"
+    with pytest.raises(WeightsError, match=r"huge.*\(tiny\)"):
+        weights_io.resolve("huge")
+
+
+def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
+    for name in ("no-such-model", str(tmp_path), str(tmp_path / "nowhere"), ""):
+        with pytest.raises(WeightsError, match="expected a packaged model"):
+            weights_io.resolve(name)
+
+
+def test_the_error_is_one_a_user_can_cause() -> None:
+    assert issubclass(WeightsError, FinderError)
+    assert issubclass(WeightsError, ValueError)

@@ -1,0 +1,111 @@
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import pytest
+
+from geo.types import ImageArray
+from model.synthetic.layers import Layer, PackedLayer
+from model.synthetic.paint import CELL_PX, OVERSAMPLING, Painting, draw_grain, paint_cell
+from model.synthetic.place import Place, rectangle
+from model.synthetic.style import Sensor, draw_style
+from model.synthetic.texture import Textures, draw_textures
+from model.synthetic.world import Level, Material, Tier, World
+
+PIXEL_M = 0.5
+CLEAR = Sensor(
+    psf_px=0.8, sharpening=0.0, noise=0.0, haze=0.0, haze_colour=(0, 0, 0), gain=(1.0, 1.0, 1.0), contrast=1.0
+)
+WHOLE = rectangle(-50, -50, 700, 700)
+GREY = (120.0, 110.0, 100.0)
+
+
+@cache
+def flat_textures() -> Textures:
+    drawn = draw_textures(2)
+    return Textures(*(np.zeros_like(tile) for tile in (drawn.fine, drawn.medium, drawn.blotchy, drawn.coarse)))
+
+
+@cache
+def grain() -> "np.ndarray[tuple[int, ...], np.dtype[np.float32]]":
+    return draw_grain(2)
+
+
+def sheet() -> World:
+    world = World(600, 600, replace(draw_style(2, 45.0), sensor=CLEAR))
+    world.pave(Place(0, 0), WHOLE, GREY, Tier.LAND, Material.CONCRETE)
+    return world
+
+
+def painting(world: World, sensor: Sensor = CLEAR, textures: Textures | None = None) -> Painting:
+    def pack(layer: Layer) -> PackedLayer:
+        return layer.pack(PIXEL_M / OVERSAMPLING)
+
+    layers = [pack(layer) for layer in (world.ground, world.stains, world.shadows, world.objects)]
+    return Painting(2, replace(world.style, sensor=sensor), textures or flat_textures(), grain(), *layers)
+
+
+def two_cells(world: World, sensor: Sensor = CLEAR, textures: Textures | None = None) -> ImageArray:
+    painted = painting(world, sensor, textures)
+    return np.concatenate([paint_cell(painted, 0, 0), paint_cell(painted, 0, 1)], axis=1)
+
+
+def test_even_ground_keeps_its_colour() -> None:
+    assert np.unique(two_cells(sheet()).reshape(-1, 3), axis=0).tolist() == [list(GREY)]
+
+
+def test_things_are_as_large_as_they_are_and_lie_where_they_do() -> None:
+    world = sheet()
+    # 40 x 20 m across the seam between two cells, 30 m down.
+    world.put(Place(256, 40), rectangle(-20, -10, 20, 10), (250, 250, 250), Level.STRUCTURE)
+    light = (two_cells(world)[..., 0] - GREY[0]) / (250 - GREY[0])
+    assert light.sum() * PIXEL_M**2 == pytest.approx(800, rel=0.02)
+    rows, columns = np.indices(light.shape)
+    assert (light * (columns + 0.5)).sum() / light.sum() * PIXEL_M == pytest.approx(256, abs=0.1)
+    assert (light * (rows + 0.5)).sum() / light.sum() * PIXEL_M == pytest.approx(40, abs=0.1)
+    edge = light[80, 512 - 46 : 512 - 34]
+    assert (np.diff(edge) >= 0).all()
+    assert 0.05 < edge[4:8].mean() < 0.95  # soft: the point spread
+
+
+def test_shade_and_stains_darken_the_ground_but_nothing_on_it() -> None:
+    world = sheet()
+    world.shade(Place(0, 0), rectangle(20, 20, 60, 60))
+    world.stain(Place(0, 0), rectangle(100, 20, 140, 60), 0.5)
+    world.put(Place(0, 0), rectangle(30, 30, 50, 50), (200, 200, 200), Level.STRUCTURE)
+    picture = two_cells(world)
+    assert picture[80, 20].tolist() == list(GREY)
+    assert picture[50, 80, 1] == pytest.approx(GREY[1] * world.light.sky, abs=2)
+    assert picture[80, 240].tolist() == pytest.approx([60, 55, 50], abs=1)
+    assert picture[80, 80].tolist() == [200, 200, 200]
+
+
+@pytest.mark.parametrize("x", [255.5, 256.0, 256.5, 258.0])  # metres; the seam lies at 256
+def test_no_seam_shows_between_cells(x: float) -> None:
+    def things(at: float) -> World:
+        world = sheet()
+        world.stain(Place(at, 60), rectangle(-30, -20, 0, 20), 0.5)
+        world.shade(Place(at, 60), rectangle(0, 20, 40, 40))
+        world.put(Place(at, 60), rectangle(0, -20, 8, 0), (250, 250, 250), Level.STRUCTURE)
+        return world
+
+    across = two_cells(things(x)).astype(int)
+    within = two_cells(things(x - 80)).astype(int)  # the same, 160 pixels to the left
+    assert np.abs(across[:, 400:700] - within[:, 240:540]).max() <= 1
+
+
+def test_noise_is_as_strong_as_the_sensor_says() -> None:
+    picture = two_cells(sheet(), sensor=replace(CLEAR, noise=3.0)).astype(float)
+    expected = 3.0 * np.sqrt(GREY[1] / 128)
+    assert picture.std(axis=(0, 1)) == pytest.approx([expected] * 3, rel=0.06)
+    assert picture.mean(axis=(0, 1)) == pytest.approx(GREY, abs=0.1)
+    left, right = picture[:, :CELL_PX, 1], picture[:, CELL_PX:, 1]
+    assert abs(np.corrcoef(left.ravel(), right.ravel())[0, 1]) < 0.02
+
+
+def test_haze_takes_contrast() -> None:
+    world = sheet()
+    world.put(Place(0, 0), rectangle(30, 30, 50, 50), (250, 250, 250), Level.STRUCTURE)
+    hazy = two_cells(world, sensor=replace(CLEAR, haze=0.3, haze_colour=(200, 200, 200)))
+    assert hazy[80, 80, 0] == pytest.approx(250 * 0.7 + 60, abs=1)
+    assert hazy[10, 10, 0] == pytest.approx(GREY[0] * 0.7 + 60, abs=1)

@@ -1,0 +1,298 @@
+import contextlib
+import importlib.util
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from geo.errors import ConfigError
+from model import train
+from model.data import batches
+from model.training import detector as training
+from model.training import distribution
+from model.training.distribution import DistributionConfig
+from tests.model.photos import picture, write_set
+from tests.model.test_train import assert_same, log, settings, state, trained
+
+pytestmark = pytest.mark.filterwarnings("ignore:Even though the `tf.config:UserWarning")
+needs_jax = pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="needs jax, which is not installed")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    write_set(folder / "one", {"a": picture(), "b": picture(0.8)}, split="train")
+    write_set(folder / "two", {"c": picture(0.6)}, split="train")
+    write_set(folder / "three", {"d": picture(0.7)}, split="dev")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("values", "named"),
+    [
+        ({"device": "cpu", "devices": 0}, "devices"),
+        ({"device": "gpu", "machines": -1}, "machines"),
+        ({"devices": 2}, "cpu, gpu or tpu"),
+        ({"machines": 2}, "cpu, gpu or tpu"),
+    ],
+)
+def test_numbers_that_cannot_be_are_refused(values: dict[str, Any], named: str) -> None:
+    with pytest.raises(ValueError, match=named):
+        DistributionConfig(**values)
+
+
+@pytest.mark.parametrize(
+    ("backend", "config", "remedy"),
+    [
+        ("torch", DistributionConfig("gpu", devices=2), "set backend to jax or tensorflow"),
+        ("torch", DistributionConfig("cpu", machines=2), "set backend to jax or tensorflow"),
+        ("torch", DistributionConfig("tpu"), "set backend to jax"),
+        ("tensorflow", DistributionConfig("tpu", devices=4), "set backend to jax"),
+        ("tensorflow", DistributionConfig("gpu", machines=2), "set backend to jax"),
+        ("jax", DistributionConfig("gpu", devices=3), "batch: expected a multiple of the 3 devices"),
+        ("jax", DistributionConfig("tpu", devices=4, machines=4), "batch: expected a multiple of the 16 devices"),
+    ],
+)
+def test_what_a_backend_cannot_do_is_refused_with_the_remedy(
+    monkeypatch: pytest.MonkeyPatch, backend: str, config: DistributionConfig, remedy: str
+) -> None:
+    monkeypatch.setattr(keras.backend, "backend", lambda: backend)
+    with pytest.raises(ConfigError, match=remedy):
+        distribution.scope(config, 4)
+
+
+def with_gpus(patch: pytest.MonkeyPatch, count: int) -> list[list[str]]:
+    """Pretends to TensorFlow that there are GPUs; returns those that a strategy is made of."""
+    mirrored: list[list[str]] = []
+
+    def strategy(names: list[str]) -> SimpleNamespace:
+        mirrored.append(names)
+        return SimpleNamespace(scope=contextlib.nullcontext)
+
+    gpus = [SimpleNamespace(name=f"/GPU:{number}") for number in range(count)]
+    patch.setattr(tf.config, "list_logical_devices", lambda kind: gpus if kind == "GPU" else [])
+    patch.setattr(tf.distribute, "MirroredStrategy", strategy)
+    return mirrored
+
+
+def test_gpus_that_are_not_there_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with_gpus(monkeypatch, 1)
+    with pytest.raises(ConfigError, match=r"expected 2 x gpu that tensorflow can use, got: 1 in all.*training\.md"):
+        distribution.scope(DistributionConfig("gpu", devices=2), 4)
+
+
+def test_as_many_gpus_are_used_as_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    mirrored = with_gpus(monkeypatch, 3)
+    distribution.scope(DistributionConfig("gpu"), 4)
+    assert mirrored == []
+    distribution.scope(DistributionConfig("gpu", devices=2), 4)
+    assert mirrored == [["/GPU:0", "/GPU:1"]]
+
+
+def test_devices_are_not_changed_under_a_computation(capsys: pytest.CaptureFixture[str]) -> None:
+    tf.zeros(1)
+    with pytest.raises(ConfigError, match="2 x cpu"):
+        distribution.scope(DistributionConfig("cpu", devices=2), 4)
+
+
+def test_one_cpu_trains_as_what_the_backend_chooses_on_a_machine_without_gpus(data: Path, tmp_path: Path) -> None:
+    runs = []
+    for device in ("auto", "cpu"):
+        (tmp_path / device).mkdir()
+        runs.append(trained(tmp_path / device, data, epochs=1, distribution={"device": device}))
+    assert_same(state(runs[0]), state(runs[1]))
+
+
+def test_devices_that_are_not_there_are_refused_before_any_work(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_gpus(monkeypatch, 0)
+    monkeypatch.setattr(training, "_load", lambda config: pytest.fail("read data"))
+    assert train.main(["--config", str(settings(tmp_path, data)), "--distribution.device=gpu"]) == 2
+    captured = capsys.readouterr()
+    assert captured.err.count("\n") == 1
+    assert "1 x gpu" in captured.err
+    assert not (tmp_path / "run").exists()
+
+
+class Numbered(keras.utils.PyDataset):  # type: ignore[misc]  # Keras publishes no types
+    def __len__(self) -> int:
+        return 6
+
+    def __getitem__(self, index: int) -> int:
+        return index
+
+
+def test_the_parts_of_all_machines_are_the_whole() -> None:
+    whole = Numbered(workers=3, max_queue_size=5)
+    parts = [distribution._Part(whole, number, 3) for number in range(3)]
+    assert [[part[step] for step in range(len(part))] for part in parts] == [[0, 3], [1, 4], [2, 5]]
+    assert (parts[0].workers, parts[0].max_queue_size) == (3, 5)
+    assert distribution.part(whole, DistributionConfig("gpu", devices=2)) is whole
+
+
+def test_a_machine_trains_on_its_part_of_every_step(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Of batches of 4 two machines have 2 each, and the second one every second of these.
+    asked, plain = [], batches.Crops.__getitem__
+
+    def note(self: batches.Crops, index: int) -> Any:
+        asked.append((self.epoch, index))
+        found = plain(self, index)
+        assert len(found[0]) == 2
+        return found
+
+    monkeypatch.setattr(batches.Crops, "__getitem__", note)
+    monkeypatch.setattr(distribution, "scope", lambda config, batch: contextlib.nullcontext())
+    monkeypatch.setattr(distribution, "check_epochs", lambda config, epochs: None)
+    monkeypatch.setattr(distribution, "part", lambda crops, config: distribution._Part(crops, 1, 2))
+    trained(tmp_path, data, batch=4, epochs=2, steps_per_epoch=3, distribution={"device": "cpu", "machines": 2})
+    assert set(asked) == {(epoch, index) for epoch in (0, 1) for index in (1, 3, 5)}
+
+
+@needs_jax
+@pytest.mark.parametrize("everywhere", [[3, 3], [3, 2]])
+def test_machines_at_different_epochs_are_refused(monkeypatch: pytest.MonkeyPatch, everywhere: list[int]) -> None:
+    from jax.experimental import multihost_utils
+
+    monkeypatch.setattr(multihost_utils, "process_allgather", lambda own: np.array(everywhere)[:, None])
+    alike = everywhere == [3, 3]
+    with contextlib.nullcontext() if alike else pytest.raises(ConfigError, match="got 3, 2: copy the run's folder"):
+        distribution.check_epochs(DistributionConfig("cpu", machines=2), 3)
+
+
+COMMON = """
+import keras, numpy as np
+from model.detectors.anchor_free import assignment
+from model.training.detector import distribution
+from model.detectors.anchor_free.losses import DetectionLoss, box_loss, detection_lossx_loss, detection_loss
+from tests.model.test_train import tiny_network
+
+generator = np.random.default_rng(1)
+pixels = generator.integers(0, 256, (4, 64, 64, 3)).astype(np.float32)
+corners = [generator.uniform(4, 60, (airplanes, 2, 2)) for airplanes in (1, 2, 1, 4)]
+boxes = [np.concatenate([some.min(axis=1), some.max(axis=1)], axis=1) for some in corners]
+wanted = np.stack([assignment.targets(some, np.zeros((0, 4)), 64, 64) for some in boxes])
+
+class Batch(keras.utils.PyDataset):
+    def __len__(self):
+        return 1
+
+    def __getitem__(self, index):
+        return pixels, wanted
+
+def fitted():
+    keras.utils.set_random_seed(1)
+    network = tiny_network(None)
+    jit = keras.backend.backend() == "jax"
+    network.compile(keras.optimizers.SGD(0.5), DetectionLoss(), metrics=[box_loss], jit_compile=jit)
+    found = network.fit(Batch(workers=2), shuffle=False, verbose=0).history
+    return network, found["loss"][0]
+
+with distribution.scope(distribution.DistributionConfig("cpu", devices=2), 4):
+    two, loss = fitted()
+"""
+
+TENSORFLOW = """
+import tensorflow as tf
+
+# Each device divides by the airplanes of its own crops; the step is the mean of both.
+assert two.distribute_strategy.num_replicas_in_sync == 2
+keras.utils.set_random_seed(1)
+one = tiny_network(None)
+losses, gradients = [], []
+for half in (slice(0, 2), slice(2, 4)):
+    with tf.GradientTape() as tape:
+        losses.append(detection_loss(wanted[half], one(pixels[half], training=True)))
+    gradients.append(tape.gradient(losses[-1], one.trainable_variables))
+np.testing.assert_allclose(loss, np.mean(losses), rtol=1e-5)
+for mine, before, first, second in zip(two.trainable_variables, one.trainable_variables, *gradients):
+    np.testing.assert_allclose(mine.numpy(), before.numpy() - 0.5 * (first + second) / 2, rtol=1e-4, atol=1e-6)
+"""
+
+JAX = """
+# JAX computes on two devices what it would compute on one.
+one, whole = fitted()
+assert [len(v.value.sharding.device_set) for v in (two.trainable_variables[0], one.trainable_variables[0])] == [2, 1]
+np.testing.assert_allclose(loss, whole, rtol=1e-5)
+for mine, other in zip(two.trainable_variables, one.trainable_variables):
+    np.testing.assert_allclose(np.asarray(mine.value), np.asarray(other.value), rtol=1e-4, atol=1e-6)
+"""
+
+
+@pytest.mark.parametrize(("backend", "oracle"), [("tensorflow", TENSORFLOW), pytest.param("jax", JAX, marks=needs_jax)])
+def test_two_devices_make_a_step_together(backend: str, oracle: str) -> None:
+    environment = os.environ | {"KERAS_BACKEND": backend}
+    program = [sys.executable, "-c", COMMON + oracle]
+    done = subprocess.run(program, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr
+
+
+MACHINE = """
+import sys
+from model.detectors.anchor_free import network as detector
+from model import train
+from tests.model.test_train import tiny_network
+
+detector.build = tiny_network
+sys.exit(train.main(sys.argv[1:]))
+"""
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def on_two_machines(folder: Path, data: Path, *flags: str) -> list[tuple[int, str]]:
+    """Trains in two processes that take each other for other machines; returns how each ended, and what it said."""
+    port, processes = free_port(), []
+    for number in range(2):
+        (own := folder / str(number)).mkdir(exist_ok=True)
+        file = settings(own, data, backend="jax", batch=4, watch={"every": 2, "sets": ["three"], "batch": 1})
+        environment = os.environ | {
+            "KERAS_BACKEND": "jax",
+            "KERAS_DISTRIBUTION_JOB_ADDRESSES": f"127.0.0.1:{port}",
+            "KERAS_DISTRIBUTION_NUM_PROCESSES": "2",
+            "KERAS_DISTRIBUTION_PROCESS_ID": str(number),
+        }
+        of_two = ["--distribution.device=cpu", "--distribution.machines=2", *flags]
+        command = [sys.executable, "-c", MACHINE, "--config", str(file), *of_two]
+        pipe = subprocess.PIPE
+        processes.append(subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=environment))
+    said = [process.communicate()[1] for process in processes]
+    return [(process.returncode, text) for process, text in zip(processes, said, strict=True)]
+
+
+@pytest.mark.parametrize("backend", ["tensorflow", pytest.param("jax", marks=needs_jax)])
+def test_two_devices_train_and_are_watched(data: Path, tmp_path: Path, backend: str) -> None:
+    file = settings(tmp_path, data, backend=backend, epochs=2, watch={"every": 1, "sets": ["three"], "batch": 1})
+    of_two = ["--distribution.device=cpu", "--distribution.devices=2"]
+    environment = os.environ | {"KERAS_BACKEND": backend}
+    command = [sys.executable, "-c", MACHINE, "--config", str(file), *of_two]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert [row["crops"] for row in log(tmp_path / "run")] == ["4", "8"]
+    assert (tmp_path / "run" / "dev.csv").read_text().count("\n1,") == 2
+
+
+@needs_jax
+def test_two_machines_make_one_model_and_go_on_together(data: Path, tmp_path: Path) -> None:
+    for epochs in ("2", "3"):
+        for status, said in on_two_machines(tmp_path, data, "--epochs", epochs):
+            assert status == 0, said
+    runs = [tmp_path / "0" / "run", tmp_path / "1" / "run"]
+    assert_same(state(runs[0]), state(runs[1]))
+    losses = [[row["loss"] for row in log(run)] for run in runs]
+    assert losses[0] == losses[1]
+    assert [row["crops"] for row in log(runs[0])] == ["8", "16", "24"]
