@@ -269,7 +269,7 @@ def test_what_is_no_override_is_refused(words: list[str]) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Jet:
+class Airliner:
     fuel: Literal["kerosene", "hydrogen"]
     wing: Wing | None = None
 
@@ -281,8 +281,8 @@ def test_former_keys_and_values_work_and_are_reported_once(tmp_path: Path, capsy
     config._report_former.cache_clear()
     (tmp_path / "jet.yaml").write_text("fuel: oil\nplane: {span_m: 3}")
     for _ in range(2):
-        jet = config.load(Jet, tmp_path / "jet.yaml", {"plane.engines": 4})
-        assert jet == Jet("kerosene", Wing(3.0, 4))
+        jet = config.load(Airliner, tmp_path / "jet.yaml", {"plane.engines": 4})
+        assert jet == Airliner("kerosene", Wing(3.0, 4))
     assert capsys.readouterr().err.splitlines() == [
         "config: 'fuel: oil' is now called 'fuel: kerosene'; the former name still works",
         "config: 'plane' is now called 'wing'; the former name still works",
@@ -293,4 +293,4 @@ def test_a_key_in_both_spellings_is_refused(tmp_path: Path) -> None:
     for text in ("{fuel: oil, wing: null, plane: null}", "{fuel: oil, plane: null, wing: null}"):
         (tmp_path / "jet.yaml").write_text(text)
         with pytest.raises(ConfigError, match=r"jet.yaml: expected wing once, got it as plane too: remove plane"):
-            config.load(Jet, tmp_path / "jet.yaml")
+            config.load(Airliner, tmp_path / "jet.yaml")
