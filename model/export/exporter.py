@@ -9,16 +9,15 @@ from typing import Any, Literal, NamedTuple
 from geo.errors import ConfigError
 from geo.types import ImageArray
 from model.common.atomic import atomic_folder
-from model.detectors import registry as architecture
+from model.detectors import registry
 from model.export import frozen_graph, saved_model
 from model.export.check import Difference, check, difference, keras_outputs
 from model.export.chip_tiling import ChipTiling
 from model.export.classifier_graph import classifier_graph, tile_by_tile
 from model.export.graph import detector_graph
 from model.export.signatures import Outputs, Way
-from model.inference import classifier_io, weights_io
-from model.inference.classifier_io import ClassifierModelConfig
-from model.inference.weights_io import ModelConfig
+from model.inference import weights_io
+from model.inference.weights_io import ClassifierModelConfig, ModelConfig
 
 Format = Literal["saved_model", "frozen_graph", "onnx"]
 
@@ -77,12 +76,12 @@ def export(
 
 
 def _loaded(folder: Path, chips: ChipTiling) -> _Model:
-    if classifier_io.is_classifier(folder):
-        classifier, of_classifier = classifier_io.load(folder)
+    if weights_io.is_classifier(folder):
+        classifier, of_classifier = weights_io.load_classifier(folder)
         says = functools.partial(tile_by_tile, classifier, chips)
         return _Model(of_classifier, classifier_graph(classifier, chips), says)
     detector, config = weights_io.load(folder)
-    decode = architecture.of(config.detector).decode
+    decode = registry.get(config.detector).decode
     says = functools.partial(keras_outputs, detector, decode, config.calibration)
     return _Model(config, detector_graph(detector, decode, config.calibration), says)
 
