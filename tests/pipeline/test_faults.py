@@ -12,7 +12,7 @@ import shapely
 
 from geo.types import Detections, ImageArray
 from model.inference.predictor import FakePredictor
-from pipeline import model_loading as engine
+from pipeline import model_loading
 from pipeline.ledger import SceneEntry
 from pipeline.sinks.geojson import read_geojson
 from tests.pipeline.desk import Desk
@@ -91,7 +91,7 @@ class Swapping(FakePredictor):
 
 def test_a_scene_that_is_overwritten_in_the_meantime_is_incomplete(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     write_scene(desk.folder / "b.tif")
-    monkeypatch.setattr(engine, "load_predictor", Swapping)
+    monkeypatch.setattr(model_loading, "load_predictor", Swapping)
     status, lines = desk.run(inputs=("b.tif",))
     assert status == 1
     entry = desk.entry("b.tif")
