@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator
 
-from geo.aoi import Area
+from geo.aoi import AreaOfInterest
 from model.inference.predictor import Predictor
 from pipeline import planning, steps
 from pipeline.config import PipelineConfig
@@ -28,7 +28,7 @@ def detect_scenes(
     config: PipelineConfig,
     predictor: Predictor,
     identity: Identity,
-    area: Area | None = None,
+    area: AreaOfInterest | None = None,
 ) -> list[SceneResult]:
     """Return the result of each scene, in the order of the sources.
 

@@ -46,10 +46,10 @@ def read_tiles(block: TileBlock) -> Iterator[TileImage | TileOutcome]:
     The scene is opened once, and again before a tile is retried. A scene that was written since its header was read is
     not read any further.
     """
-    pauses = pauses_s(block.scene_uri)
+    pauses = retry_delays_s(block.scene_uri)
     done = 0
     try:
-        with RasterReader(block.scene_uri, block.rendition, block.version) as reader:
+        with RasterReader(block.scene_uri, block.radiometry, block.version) as reader:
             for tile in block.tiles:
                 yield _read_with_retries(reader, block, tile, pauses)
                 done += 1

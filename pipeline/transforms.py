@@ -13,7 +13,7 @@ import apache_beam as beam
 from apache_beam.metrics import Metrics
 from apache_beam.ml.inference.base import ModelHandler, RunInference
 
-from geo.aoi import Area
+from geo.aoi import AreaOfInterest
 from geo.boxes import Suppression
 from geo.nms import Settled, join
 from geo.types import Detections
@@ -80,7 +80,7 @@ class DescribeScenes(beam.PTransform):  # type: ignore[misc]
     """`SceneSource` to planned scenes (`scenes`), and to those that cannot be processed (`failures`)."""
 
     config: PipelineConfig
-    area: Area | None
+    area: AreaOfInterest | None
 
     def expand(self, sources: beam.PCollection[SceneSource]) -> Any:
         """Build the graph."""

@@ -12,7 +12,7 @@ from geo.aoi import Polygons
 from geo.georef import BaseGeoReference
 from geo.grid import Level, Tile
 from geo.raster.header import SceneHeader
-from geo.raster.radiometry import Rendition
+from geo.raster.radiometry import Radiometry
 from geo.types import Detections, FloatArray, ImageArray
 
 
@@ -125,7 +125,7 @@ class TileBlock:
     scene_uri: str
     fingerprint: str
     version: str | None
-    rendition: Rendition
+    radiometry: Radiometry
     area: Polygons | None
     tiles: tuple[Tile, ...]
 

@@ -15,7 +15,7 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.testing.util import BeamAssertException, assert_that, equal_to
 from pyproj import CRS
 
-from geo.aoi import area_of
+from geo.aoi import build_aoi
 from geo.grid import Tile
 from geo.raster import reader as raster
 from geo.types import Detections, ImageArray

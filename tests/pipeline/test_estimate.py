@@ -7,7 +7,7 @@ import pytest
 import shapely
 from pyproj import CRS
 
-from geo.aoi import area_of
+from geo.aoi import build_aoi
 from model.inference.predictor import FakePredictor
 from pipeline import local, planning, run
 from pipeline.ledger import make_ledger
