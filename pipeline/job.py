@@ -46,7 +46,7 @@ class Job:
     outputs: tuple[Path, ...]
     ledger: Path
     info: RunInfo
-    area: Area | None = None
+    area: AreaOfInterest | None = None
     cache: TileCache | None = None
 
 

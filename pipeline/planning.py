@@ -15,24 +15,23 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-from geo.aoi import Area, core_mask
+from geo.aoi import AreaOfInterest, core_mask
 from geo.errors import FinderError, GeoreferenceError
 from geo.grid import Tile, Tiling
 from geo.raster.header import SceneHeader, read_header
-from geo.raster.uri import shown
+from geo.raster.uri import is_remote, redacted, suffix
 from geo.types import Detections, FloatArray
 from model.inference import scan
 from model.inference.predictor import Predictor
 from pipeline.config import PipelineConfig, Screen
 from pipeline.sources.consistency import check_agrees
-from pipeline.uris import is_address, suffix
 from pipeline.values import Duplicate, LevelPlan, Scene, SceneFailure, SceneSource, TileBlock, TileOutcome
 
 #: How long the model's rate is measured, seconds.
 RATE_SECONDS = 3.0
 
 
-def open_scene(source: SceneSource, config: PipelineConfig, area: Area | None = None) -> Scene:
+def open_scene(source: SceneSource, config: PipelineConfig, area: AreaOfInterest | None = None) -> Scene:
     """Read the header of a scene and plan its levels.
 
     Args:
@@ -48,7 +47,9 @@ def open_scene(source: SceneSource, config: PipelineConfig, area: Area | None = 
     return _planned(source, _read_header(source, config), config, area)
 
 
-def describe_scene(source: SceneSource, config: PipelineConfig, area: Area | None = None) -> Scene | SceneFailure:
+def describe_scene(
+    source: SceneSource, config: PipelineConfig, area: AreaOfInterest | None = None
+) -> Scene | SceneFailure:
     """Return the planned scene, or why it cannot be processed; see `open_scene`."""
     header = None
     try:
@@ -59,7 +60,7 @@ def describe_scene(source: SceneSource, config: PipelineConfig, area: Area | Non
 
 
 def describe_scenes(
-    sources: Iterable[SceneSource], config: PipelineConfig, area: Area | None = None
+    sources: Iterable[SceneSource], config: PipelineConfig, area: AreaOfInterest | None = None
 ) -> list[Scene | SceneFailure | Duplicate]:
     """Return each scene planned, failed, or as a duplicate of another one, in the order of the sources."""
     described = [describe_scene(source, config, area) for source in sources]
@@ -81,7 +82,7 @@ def deduplicate(scenes: Iterable[Scene]) -> Iterator[Scene | Duplicate]:
 
 def error_with_uri(uri: str, error: FinderError) -> str:
     """Return the message of an error, with the scene's URI in front where the message lacks it."""
-    text, name = str(error), shown(uri)
+    text, name = str(error), redacted(uri)
     return text if name in text else f"{name}: {text}"
 
 
@@ -96,7 +97,7 @@ def _read_header(source: SceneSource, config: PipelineConfig) -> SceneHeader:
         raise GeoreferenceError(f"{error}{hint}") from error
 
 
-def _planned(source: SceneSource, header: SceneHeader, config: PipelineConfig, area: Area | None) -> Scene:
+def _planned(source: SceneSource, header: SceneHeader, config: PipelineConfig, area: AreaOfInterest | None) -> Scene:
     if header.georef is None:
         raise GeoreferenceError(f"{header.uri}: expected a georeference, got none: write one, e.g. with gdal_edit")
     check_agrees(source, header, header.georef)
@@ -108,10 +109,10 @@ def _planned(source: SceneSource, header: SceneHeader, config: PipelineConfig, a
 
 def _is_duplicate(scene: Scene, other: Scene) -> bool:
     """Return whether two scenes of the same fingerprint have the same pixels."""
-    if scene.header.rendition.bands != other.header.rendition.bands:
+    if scene.header.radiometry.bands != other.header.radiometry.bands:
         return False  # their items name different bands: the same file, but another image
     uris = scene.source.uri, other.source.uri
-    if any(map(is_address, uris)):
+    if any(map(is_remote, uris)):
         # Certainty would take a download of both: the fingerprint, a sample of the whole image, has to do.
         return True
     if any(suffix(uri) == ".vrt" for uri in uris):
@@ -204,7 +205,7 @@ def _blocks(scene: Scene, tiles: Iterator[Tile], block_tiles: int) -> Iterator[T
     header = scene.header
     for _, level_tiles in itertools.groupby(tiles, key=lambda tile: tile.level):
         while block := tuple(itertools.islice(level_tiles, block_tiles)):
-            yield TileBlock(header.uri, header.scene_id, header.version, header.rendition, scene.area, block)
+            yield TileBlock(header.uri, header.scene_id, header.version, header.radiometry, scene.area, block)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ Each tile has a small file of its own, written as soon as the model has run on i
 written atomically; a damaged one counts as missing. Tiles that could not be read are not cached, so they are retried.
 
 The path of a file names everything that the outcome depends on: a folder for the run (model, settings, package
-versions), in it one for the scene (what is known of its content without reading it whole, its rendition, the area of
+versions), in it one for the scene (what is known of its content without reading it whole, its radiometry, the area of
 interest), and in that a name for the tile. A change in any of it leads to another file, so an outdated outcome is never
 found.
 """
@@ -60,7 +60,7 @@ class TileCache:
     def scene_folder(self, block: TileBlock) -> Path:
         """Return the folder for the tiles of a block's scene in its present version."""
         area = None if block.area is None else block.area.wkb
-        return self.folder / _digest(repr((block.fingerprint, block.version, block.rendition, area)))
+        return self.folder / _digest(repr((block.fingerprint, block.version, block.radiometry, area)))
 
 
 def read_tiles(cache: TileCache | None, block: TileBlock) -> Iterator[TileImage | TileOutcome]:

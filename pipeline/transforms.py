@@ -61,7 +61,7 @@ class DetectAirplanes(beam.PTransform):  # type: ignore[misc]
     config: PipelineConfig
     load: Callable[[], Predictor]
     identity: Identity
-    area: Area | None = None
+    area: AreaOfInterest | None = None
     cache: TileCache | None = None
 
     def expand(self, sources: beam.PCollection[SceneSource]) -> beam.PCollection[SceneResult]:

@@ -30,7 +30,7 @@ def write_area(path: Path, *pixels: shapely.Polygon, crs: str = UTM) -> Path:
     return path
 
 
-def found_in(scene: Path, area: Area | None) -> tuple[Scene, SceneResult]:
+def found_in(scene: Path, area: AreaOfInterest | None) -> tuple[Scene, SceneResult]:
     opened = planning.open_scene(SceneSource(str(scene)), CONFIG, area)
     return opened, local.detect_scene(opened, CONFIG, FakePredictor(), IDENTITY)
 
