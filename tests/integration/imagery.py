@@ -351,7 +351,7 @@ CASES = (
 )
 
 
-def look(
+def detect(
     path: str, config: PipelineConfig, predictor: Predictor, identity: Identity, settings: dict[str, Any]
 ) -> tuple[Scene, SceneResult]:
     config = dataclasses.replace(config, **settings)

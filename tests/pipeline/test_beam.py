@@ -71,7 +71,7 @@ def counters(result: Any) -> dict[str, int]:
     return {counter.key.metric.name: counter.committed for counter in found}
 
 
-def test_beam_gives_what_one_process_gives(sources: tuple[SceneSource, ...]) -> None:
+def test_beam_equals_local(sources: tuple[SceneSource, ...]) -> None:
     expected = [timeless(result) for result in local.detect_scenes(sources, CONFIG, FakePredictor(), IDENTITY)]
     assert [one.entry.status for one in expected] == [
         *["duplicate", "complete", "incomplete", "failed", "complete", "failed", "complete", "complete"]
@@ -82,7 +82,7 @@ def test_beam_gives_what_one_process_gives(sources: tuple[SceneSource, ...]) -> 
 
 
 @pytest.mark.parametrize("side_px", [7, 64])
-def test_beam_merges_in_parts_what_one_process_merges_at_once(
+def test_beam_merges_in_chunks_what_local_merges_in_one_pass(
     sources: tuple[SceneSource, ...], side_px: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = [timeless(result) for result in local.detect_scenes(sources, CONFIG, FakePredictor(), IDENTITY)]
@@ -90,7 +90,7 @@ def test_beam_merges_in_parts_what_one_process_merges_at_once(
     run_beam(sources, equal_to(expected))
 
 
-def test_beam_keeps_to_an_area_as_one_process_does(sources: tuple[SceneSource, ...]) -> None:
+def test_beam_keeps_to_an_area_as_local_does(sources: tuple[SceneSource, ...]) -> None:
     corners = [[560_000 + x * 0.5, 5_940_000 - y * 0.5] for x, y in ((10, 10), (150, 20), (120, 320), (5, 310))]
     area = build_aoi([shapely.Polygon(corners)], CRS("EPSG:32632"))
     expected = [
@@ -154,7 +154,7 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> type[Watched]:
     return Watched
 
 
-def test_progress_goes_on_while_the_model_works(sources: tuple[SceneSource, ...], watched: type[Watched]) -> None:
+def test_progress_is_counted_between_batches(sources: tuple[SceneSource, ...], watched: type[Watched]) -> None:
     run_beam(sources, lambda _: None, watched)
     # The tiles of a batch are counted before the model is called with the next.
     assert watched.done_before == sorted(watched.done_before)
@@ -173,7 +173,7 @@ def test_one_model_sees_every_tile_once_in_full_batches(tmp_path: Path, watched:
     assert all(size == CONFIG.batch_size for size in watched.batches[:-1])
 
 
-def test_pixels_are_looked_at_where_they_are_read(tmp_path: Path, watched: type[Watched]) -> None:
+def test_tiles_are_inferred_in_the_stage_that_reads_them(tmp_path: Path, watched: type[Watched]) -> None:
     run_beam([SceneSource(str(write_scene(tmp_path / "a.tif")))], lambda _: None, watched)
     # A shuffle between reading and looking would have every tile read before the first batch.
     seen = 0
@@ -190,7 +190,7 @@ def test_nothing_large_is_shuffled(tmp_path: Path) -> None:
     assert max(len(pickle.dumps(one)) for one in shuffled) < pixels / 4
 
 
-def test_a_fault_of_the_model_is_not_swallowed(tmp_path: Path) -> None:
+def test_an_exception_of_the_model_is_raised(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="out of order"):
         run_beam([SceneSource(str(write_scene(tmp_path / "a.tif")))], lambda _: None, Broken)
 
@@ -225,7 +225,7 @@ def test_a_second_run_writes_the_same_bytes(sources: tuple[SceneSource, ...], tm
     assert written[0] == written[1]
 
 
-def test_the_ledger_vouches_only_for_what_was_written(sources: tuple[SceneSource, ...], tmp_path: Path) -> None:
+def test_no_ledger_is_written_when_an_output_fails(sources: tuple[SceneSource, ...], tmp_path: Path) -> None:
     (tmp_path / "x.geojson").mkdir()
     with pytest.raises(OutputError):
         run_job(job(sources[:1], tmp_path), FnApiRunner(), PipelineOptions([]), FakePredictor)

@@ -24,7 +24,7 @@ def test_the_default_settings_load() -> None:
     assert config.tiling == Tiling(config.tiling.levels_m)
 
 
-def test_the_default_settings_say_how_to_use_them() -> None:
+def test_the_default_settings_open_with_the_command() -> None:
     from pipeline.config import DEFAULT_CONFIG
 
     assert "python -m pipeline.run" in DEFAULT_CONFIG.read_text(encoding="utf-8").splitlines()[1]
@@ -40,11 +40,11 @@ def test_the_evaluation_scans_with_the_settings_of_the_pipeline(tmp_path: Path) 
     assert own - {field.name for field in dataclasses.fields(ScanConfig)} == PIPELINE_KEYS
 
 
-def test_a_file_is_read_as_it_is(tmp_path: Path) -> None:
+def test_a_file_is_read_without_change(tmp_path: Path) -> None:
     assert load_config(settings(tmp_path / "a.yaml")) == CONFIG
 
 
-def test_overrides_go_before_the_file(tmp_path: Path) -> None:
+def test_overrides_replace_values_of_the_file(tmp_path: Path) -> None:
     path = settings(tmp_path / "a.yaml")
     changed = load_config(path, {"min_score": 0.75, "model": None})
     assert changed == dataclasses.replace(CONFIG, min_score=0.75)
@@ -69,7 +69,7 @@ def test_overrides_go_before_the_file(tmp_path: Path) -> None:
         ({"suppression": {"iou": 2.0, "containment": 0.5}}, "iou"),
     ],
 )
-def test_settings_that_do_not_fit_are_refused(tmp_path: Path, change: dict[str, object], message: str) -> None:
+def test_invalid_settings_are_refused(tmp_path: Path, change: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=r"a\.yaml: .*" + message):
         load_config(settings(tmp_path / "a.yaml", **change))
 
@@ -92,7 +92,7 @@ def test_the_fingerprint_follows_what_shapes_the_result() -> None:
     assert len({settings_id(config) for config in [*same, *other]}) == 1 + len(other)
 
 
-def test_the_settings_of_the_project_fit() -> None:
+def test_the_settings_of_the_project_load() -> None:
     files = sorted(Path("configs/pipeline").glob("*.yaml"))
     assert len(files) > 1
     for file in files:

@@ -1,4 +1,4 @@
-"""What a run would do is what it then does."""
+"""The estimate of `--plan` equals what the run then does."""
 
 import dataclasses
 from pathlib import Path
@@ -33,7 +33,9 @@ def sources(tmp_path: Path) -> list[SceneSource]:
 
 
 @pytest.mark.parametrize("corners", [None, CORNERS])
-def test_what_is_planned_is_what_is_done(sources: list[SceneSource], corners: list[list[float]] | None) -> None:
+def test_the_estimate_equals_the_totals_of_the_run(
+    sources: list[SceneSource], corners: list[list[float]] | None
+) -> None:
     area = None if corners is None else build_aoi([shapely.Polygon(corners)], CRS("EPSG:32632"))
     planned = planning.estimate(planning.describe_scenes(sources, CONFIG, area), CONFIG)
     results = local.detect_scenes(sources, CONFIG, FakePredictor(), IDENTITY, area)
@@ -45,12 +47,12 @@ def test_what_is_planned_is_what_is_done(sources: list[SceneSource], corners: li
     assert set(planned.tiles) >= {0.5, 1.0}
 
 
-def test_a_rate_is_that_of_whole_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_rate_is_measured_on_full_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(planning, "RATE_SECONDS", 0.001)
     assert planning.measure_rate(FakePredictor(), CONFIG) > 0
 
 
-def test_the_plan_is_said_and_nothing_is_written(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_plan_prints_the_estimate_and_writes_nothing(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(planning, "RATE_SECONDS", 0.001)
     before = sorted(desk.folder.rglob("*"))
     words = ["--input", "a.tif", "--output", "x.geojson", "--config", "settings.yaml", "--model", str(desk.model)]
@@ -63,7 +65,7 @@ def test_the_plan_is_said_and_nothing_is_written(desk: Desk, monkeypatch: pytest
     assert sorted(desk.folder.rglob("*")) == before
 
 
-def test_a_scene_that_cannot_be_looked_at_is_said(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_plan_reports_scenes_that_cannot_be_processed(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(planning, "RATE_SECONDS", 0.001)
     (desk.folder / "d.tif").write_text("no raster")
     words = ["--input", "*.tif", "--output", "x.geojson", "--config", "settings.yaml", "--model", str(desk.model)]
@@ -74,7 +76,7 @@ def test_a_scene_that_cannot_be_looked_at_is_said(desk: Desk, monkeypatch: pytes
     assert "d.tif" in said.err
 
 
-def test_a_screened_plan_says_that_it_is_at_most(sources: list[SceneSource]) -> None:
+def test_the_estimate_mentions_screening(sources: list[SceneSource]) -> None:
     found = planning.estimate(planning.describe_scenes(sources, CONFIG), CONFIG)
     plain, screened = (list(planning.estimate_lines(found, 10.0, screened)) for screened in (False, True))
     assert len(screened) == len(plain) + 1

@@ -29,7 +29,7 @@ def test_never_more_than_depth_items_ahead(taken: int, depth: int) -> None:
     items.close()
 
 
-def test_works_while_the_consumer_does() -> None:
+def test_items_are_computed_while_the_consumer_works() -> None:
     made = threading.Event()
 
     def work() -> Iterator[int]:
@@ -44,7 +44,7 @@ def test_works_while_the_consumer_does() -> None:
     assert list(items) == [1]
 
 
-def test_an_error_comes_where_its_item_would_have() -> None:
+def test_an_error_is_raised_in_the_place_of_its_item() -> None:
     def work() -> Iterator[int]:
         yield 1
         raise ValueError("broken")
@@ -56,7 +56,7 @@ def test_an_error_comes_where_its_item_would_have() -> None:
     assert list(items) == []
 
 
-def test_all_of_the_work_is_done_in_one_thread_which_ends() -> None:
+def test_all_items_are_computed_in_one_thread_which_ends() -> None:
     threads = set()
 
     def work() -> Generator[int, None, None]:

@@ -1,4 +1,4 @@
-"""What goes wrong with a scene while it is looked at: tried again, then recorded; never read from another file."""
+"""Read failures: retried, then recorded; a file that changed is never read."""
 
 import dataclasses
 import os
@@ -70,7 +70,7 @@ def disturb(monkeypatch: pytest.MonkeyPatch, what: Callable[[Tile], None]) -> No
 
 
 @pytest.mark.parametrize("failures", [1, steps.READ_ATTEMPTS - 1])
-def test_a_tile_that_can_be_read_in_the_end_is_done(
+def test_a_read_that_succeeds_after_retries_is_done(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tries: Counter[Tile], failures: int
 ) -> None:
     scene = opened(write_scene(tmp_path / "a.tif"))
@@ -87,7 +87,7 @@ def test_a_tile_that_can_be_read_in_the_end_is_done(
     assert set(tries.values()) == {failures + 1}
 
 
-def test_a_tile_that_cannot_be_read_is_tried_again_and_no_other(tmp_path: Path, tries: Counter[Tile]) -> None:
+def test_only_tiles_that_cannot_be_read_are_retried(tmp_path: Path, tries: Counter[Tile]) -> None:
     entry = found(opened(write_damaged_scene(tmp_path / "a.tif"))).entry
     assert entry.status == "incomplete"
     assert Counter(tries.values()) == {steps.READ_ATTEMPTS: entry.parts_failed, 1: entry.parts_done}
@@ -96,7 +96,7 @@ def test_a_tile_that_cannot_be_read_is_tried_again_and_no_other(tmp_path: Path, 
     assert all("got a read error" in failure.error for failure in entry.failures)
 
 
-def test_a_scene_is_opened_anew_before_a_tile_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_scene_is_reopened_before_a_retry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     scene = opened(write_scene(tmp_path / "a.tif"))
     (first, *_) = planning.plan_blocks(scene, dataclasses.replace(CONFIG, block_tiles=1))
     openings = []
@@ -132,7 +132,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RangeSer
         yield server
 
 
-def test_a_connection_that_breaks_once_costs_no_tile(server: RangeServer) -> None:
+def test_a_connection_that_breaks_once_loses_no_tile(server: RangeServer) -> None:
     scene = opened(f"{server.address}/a.tif")
     server.closing_once.add("/a.tif")
     result = found(scene)
@@ -140,7 +140,7 @@ def test_a_connection_that_breaks_once_costs_no_tile(server: RangeServer) -> Non
     assert (result.entry.status, len(result.airplanes)) == ("complete", len(AIRPLANES))
 
 
-def test_what_a_server_has_written_since_is_not_read(server: RangeServer) -> None:
+def test_a_remote_file_that_changed_is_not_read(server: RangeServer) -> None:
     scene = opened(f"{server.address}/a.tif")
     server.etags["/a.tif"] = '"2"'
     result = local.detect_scene(scene, CONFIG, Untouched(), IDENTITY)
@@ -148,7 +148,7 @@ def test_what_a_server_has_written_since_is_not_read(server: RangeServer) -> Non
     assert all(CHANGED in failure.error for failure in result.entry.failures)
 
 
-def test_a_server_that_is_gone_is_asked_once_for_each_block(server: RangeServer) -> None:
+def test_a_missing_remote_file_is_requested_once_per_block(server: RangeServer) -> None:
     scene = opened(f"{server.address}/a.tif")
     server.refusals["/a.tif"] = 404
     server.requests.clear()
@@ -194,9 +194,7 @@ REPLACED = [moved, cut_off, another_size, another_of_the_same_size, another_move
 
 
 @pytest.mark.parametrize("replace", REPLACED)
-def test_a_scene_that_was_replaced_since_its_header_was_read_is_not_read(
-    tmp_path: Path, replace: Callable[[Path], None]
-) -> None:
+def test_a_scene_replaced_after_its_header_was_read_fails(tmp_path: Path, replace: Callable[[Path], None]) -> None:
     path = write_scene(tmp_path / "a.tif", compress=None)
     scene = opened(path)
     replace(path)
@@ -209,7 +207,7 @@ def test_a_scene_that_was_replaced_since_its_header_was_read_is_not_read(
 
 
 @pytest.mark.parametrize("replace", REPLACED)
-def test_a_scene_that_is_replaced_while_it_is_looked_at_is_incomplete_and_what_was_found_is_right(
+def test_a_scene_replaced_while_tiles_are_read_is_incomplete(
     tmp_path: Path, replace: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = write_scene(tmp_path / "a.tif", compress=None)
@@ -230,7 +228,7 @@ def test_a_scene_that_is_replaced_while_it_is_looked_at_is_incomplete_and_what_w
     assert boxes(result.airplanes) < {tuple(map(float, airplane[:4])) for airplane in AIRPLANES}
 
 
-def test_the_parts_of_a_vrt_count_too(tmp_path: Path) -> None:
+def test_a_changed_source_of_a_vrt_fails_the_scene(tmp_path: Path) -> None:
     path = write_scene(tmp_path / "a.tif", compress=None)
     with rasterio.open(path) as dataset:
         rasterio.shutil.copy(dataset, tmp_path / "b.vrt", driver="VRT")
@@ -241,7 +239,7 @@ def test_the_parts_of_a_vrt_count_too(tmp_path: Path) -> None:
     assert CHANGED in entry.failures[0].error
 
 
-def test_what_a_viewer_notes_beside_a_scene_changes_nothing(tmp_path: Path) -> None:
+def test_an_aux_xml_beside_a_scene_changes_nothing(tmp_path: Path) -> None:
     scene = opened(write_scene(tmp_path / "a.tif"))
     expected = found(scene)
     (tmp_path / "a.tif.aux.xml").write_text("<PAMDataset></PAMDataset>")
