@@ -135,7 +135,7 @@ def read_tile(reader: RasterReader, tile: Tile, area: Polygons | None = None) ->
     Raises:
         RasterError: the tile cannot be read.
     """
-    valid = reader.read_valid(tile)
+    valid = reader.read_valid_mask(tile)
     if valid is not None and not valid.any():
         return None
     core = tile.core
