@@ -60,10 +60,10 @@ def main() -> int:
 
 def report(name: str, photos: Sequence[Photo], found: Sequence[Detections]) -> None:
     """Prints the average precision of detections at each overlap."""
-    compared = [
-        metrics.compare(each, photo.boxes, *photo.pixels().shape[1::-1], IOUS, photo.ignored)
-        for each, photo in zip(found, photos, strict=True)
-    ]
+    compared = []
+    for each, photo in zip(found, photos, strict=True):
+        height, width = photo.pixels().shape[:2]
+        compared.append(metrics.compare(each, photo.boxes, width, height, IOUS, photo.ignored))
     for iou in IOUS:
         together = Outcomes.concatenate([each.outcomes[iou] for each in compared])
         average = metrics.average_precision(together)
