@@ -59,7 +59,7 @@ def main() -> int:
 
 
 def report(name: str, photos: Sequence[Photo], found: Sequence[Detections]) -> None:
-    """Prints the average precision of detections at each overlap."""
+    """Print the average precision of detections at each overlap."""
     compared = []
     for each, photo in zip(found, photos, strict=True):
         height, width = photo.pixels().shape[:2]
