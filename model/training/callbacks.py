@@ -24,7 +24,7 @@ from model.evaluation.figures import figures
 from model.evaluation.images import Picture, read_subject
 from model.evaluation.predictions import TOGETHER, Looked
 from model.inference.predictor import Predictor
-from model.inference.scan import ScanConfig, scan_all
+from model.inference.scan import MARGIN_PX, ScanConfig, scan_all
 from model.training.config import WatchConfig
 
 LOG = "log.csv"
@@ -172,7 +172,7 @@ def write(
 
 def _looked(photos: Sequence[Photo], predictor: Predictor, config: ScanConfig, batch: int) -> Looked:
     subjects = [read_subject(photo) for photo in photos]
-    return Looked(subjects, scan_all((subject.header for subject in subjects), config, predictor, batch))
+    return Looked(subjects, scan_all((subject.header for subject in subjects), config, predictor, batch, MARGIN_PX))
 
 
 def _row(name: str, pictures: Sequence[Picture], min_score: float) -> dict[str, object]:

@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
+from model.common.config import ByKind
 from model.data.chip_batches import ChangeConfig
 from model.data.chips import Split
 from model.detectors.classifier.network import ConvConfig, DenseConfig
@@ -26,7 +27,7 @@ class ClassifierTrainConfig:
         learning_rate, last_learning_rate, decay_steps: Adam's: it begins with the first and comes nearer to the last,
             to 1/e of the way in every so many steps.
         seed: of weights, dropout and batches; the chips to test on do not hang on it.
-        min_score: recorded with the weights, see `model.inference.classifier_io`.
+        min_score: recorded with the weights, see `model.inference.weights_io`.
         backend: what Keras runs on: `tensorflow`, `jax` or `torch`.
     """
 
@@ -34,7 +35,7 @@ class ClassifierTrainConfig:
     name: str
     data: Path
     run: Path
-    classifier: DenseConfig | ConvConfig
+    classifier: Annotated[DenseConfig | ConvConfig, ByKind()]
     split: Split = "random"
     change: ChangeConfig = field(default_factory=ChangeConfig)
     batch: int = 100

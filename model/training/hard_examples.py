@@ -9,9 +9,10 @@ import numpy as np
 from geo.boxes import iou_matrix
 from geo.raster.header import read_header
 from geo.types import Detections, FloatArray
+from model.common.atomic import write_atomically
 from model.data.sources import Photo
 from model.inference.predictor import Predictor
-from model.inference.scan import ScanConfig, scan_all
+from model.inference.scan import MARGIN_PX, ScanConfig, scan_all
 
 # A detection that overlaps every airplane less than this is false; between the two it is a matter of the box alone.
 _FALSE_IOU = 0.1
@@ -37,15 +38,14 @@ def mistakes(found: Detections, truth: FloatArray) -> FloatArray:
 def mine(photos: Sequence[Photo], predictor: Predictor, config: ScanConfig, batch: int) -> list[FloatArray]:
     """The mistakes of a model in every photo, looked at as the pipeline would."""
     headers = (read_header(str(photo.path), photo.resolution_m) for photo in photos)
-    found = scan_all(headers, config, predictor, batch)
+    found = scan_all(headers, config, predictor, batch, MARGIN_PX)
     return [mistakes(some, photo.boxes) for some, photo in zip(found, photos, strict=True)]
 
 
 def write(places: dict[str, list[FloatArray]], file: Path) -> None:
     """Keeps mistakes, by data set and photo; the file appears whole or not at all."""
-    part = file.with_name(f"{file.name}.part")
-    part.write_text(json.dumps({name: [boxes.tolist() for boxes in some] for name, some in places.items()}))
-    part.replace(file)
+    content = {name: [boxes.tolist() for boxes in some] for name, some in places.items()}
+    write_atomically(file, json.dumps(content))
 
 
 def read(file: Path) -> dict[str, list[FloatArray]]:
