@@ -1,4 +1,4 @@
-"""What a user of the job can get wrong, beside rasters, configs and options. One line each: expected, got, remedy."""
+"""Errors that a user of the job can cause, other than those of `geo.errors`. One line: expected, got, remedy."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from geo.errors import FinderError
 
 
 class InputError(FinderError, ValueError):
-    """An `--input` names nothing that can be read."""
+    """An `--input` that names nothing, or nothing that can be read."""
 
 
 class WorkerError(FinderError, RuntimeError):
-    """A process that did a part of the work is gone."""
+    """A worker process that was killed or crashed."""
 
 
 class OutputError(FinderError, OSError):
-    """An output cannot be written, or its format is not known."""
+    """An output that cannot be written, or whose format is not known."""

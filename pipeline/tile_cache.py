@@ -26,7 +26,7 @@ from model.inference.predictor import Predictor
 from pipeline import steps
 from pipeline.config import PipelineConfig
 from pipeline.model_loading import Engine
-from pipeline.sinks.whole import make_folder, write_whole
+from pipeline.sinks.files import make_folder, write_output
 from pipeline.values import Block, TileImage, TileOutcome
 
 # Another number wherever the text of a tile's file changes: what an earlier version has kept is then not found.
@@ -118,7 +118,7 @@ def keep(folder: Path, outcome: TileOutcome) -> None:
     """
     if outcome.status != "failed":
         make_folder(folder)
-        write_whole(tile_file(folder, outcome.tile), [encode(outcome)])
+        write_output(tile_file(folder, outcome.tile), [encode(outcome)])
 
 
 def kept(folder: Path, scene_uri: str, tile: Tile) -> TileOutcome | None:
