@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING
 from geo.errors import FinderError
 from model.common.interrupt import plain_interrupt
 from pipeline import progress, quiet
-from pipeline.ledger import Ledger, RunInfo
 
 if TYPE_CHECKING:
     from pipeline.command import Command
-    from pipeline.model_loading import Engine
+    from pipeline.ledger import Ledger, RunInfo
+    from pipeline.model_loading import ModelSpec
 
 #: The exit status of shells for a command that SIGINT ended.
 INTERRUPTED = 130
@@ -63,9 +63,9 @@ def _run(argv: Sequence[str]) -> int:
     try:
         command = command_line.parse(argv)
         quiet.import_tensorflow()
-        engine = describe_model(command.config, command.trusted)
+        spec = describe_model(command.config, command.trusted)
         if command.mosaic:
-            scene = write_mosaic(command.sources, engine.config, command.mosaic)
+            scene = write_mosaic(command.sources, spec.config, command.mosaic)
             command = dataclasses.replace(command, sources=(scene,))
         if command.plan:
             return _print_plan(command, engine)

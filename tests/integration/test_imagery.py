@@ -7,9 +7,10 @@ import pytest
 
 from model.inference.predictor import Predictor
 from pipeline.config import load_config
-from pipeline.model_loading import Engine, describe_model, load_model
+from pipeline.ledger import SceneResult
+from pipeline.model_loading import ModelSpec, describe_model, load_model
 from pipeline.records import Airplane
-from pipeline.values import Scene, SceneResult
+from pipeline.values import Scene
 from tests.integration.imagery import CASES, Case, Made, Plain, agreement, look, plain
 
 
@@ -17,19 +18,19 @@ from tests.integration.imagery import CASES, Case, Made, Plain, agreement, look,
 class Bench:
     """The packaged model, the plain scene, and its airplanes."""
 
-    engine: Engine
+    spec: ModelSpec
     predictor: Predictor
     plain: Plain
     airplanes: tuple[Airplane, ...] = ()
 
     def look(self, made: Made) -> tuple[Scene, SceneResult]:
-        return look(str(made.path), self.engine.config, self.predictor, self.engine.identity, made.settings)
+        return look(str(made.path), self.spec.config, self.predictor, self.spec.identity, made.settings)
 
 
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
-    engine = describe_model(load_config())
-    bench = Bench(engine, load_model(engine), plain())
+    spec = describe_model(load_config())
+    bench = Bench(spec, load_model(spec), plain())
     _, result = bench.look(CASES[0].write(tmp_path_factory.mktemp("plain"), bench.plain))
     return dataclasses.replace(bench, airplanes=result.airplanes)
 

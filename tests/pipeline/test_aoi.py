@@ -12,8 +12,8 @@ from model.inference.predictor import FakePredictor
 from pipeline import local, steps
 from pipeline.command import read_area
 from pipeline.errors import InputError
-from pipeline.ledger import why_empty
-from pipeline.values import Scene, SceneResult, SceneSource
+from pipeline.ledger import SceneResult, why_empty
+from pipeline.values import Scene, SceneSource
 from tests.pipeline.scenes import AIRPLANES, CONFIG, IDENTITY, SIZE, write_scene
 
 UTM = "EPSG:32632"
@@ -81,7 +81,7 @@ def test_a_scene_outside_of_the_area_is_empty(tmp_path: Path) -> None:
     _, result = detect_in(write_scene(tmp_path / "a.tif"), area)
     entry = result.entry
     assert (entry.status, entry.parts_planned, entry.km2, result.airplanes) == ("empty", 0, 0.0, ())
-    assert why_empty(entry) == "nothing of it lies in the area of interest, so nothing was looked at"
+    assert why_empty(entry) == "nothing of it lies in the area of interest, so nothing was processed"
 
 
 def test_an_area_around_the_scene_changes_nothing(tmp_path: Path) -> None:

@@ -15,18 +15,18 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.testing.util import BeamAssertException, assert_that, equal_to
 from pyproj import CRS
 
-from geo.aoi import area_of
+from geo.aoi import build_aoi
 from geo.grid import Tile
 from geo.raster import reader as raster
 from geo.types import Detections, ImageArray
 from model.inference.predictor import FakePredictor, Predictor
-from pipeline import local, progress, records, steps, transforms
+from pipeline import local, planning, progress, records, steps, transforms
 from pipeline.errors import OutputError
 from pipeline.job import Job, run_job
-from pipeline.ledger import RunInfo, read_ledger
-from pipeline.model_loading import Engine
-from pipeline.sinks.files import read_geojson
-from pipeline.values import SceneResult, SceneSource
+from pipeline.ledger import RunInfo, SceneResult, read_ledger
+from pipeline.model_loading import ModelSpec
+from pipeline.sinks.geojson import read_geojson
+from pipeline.values import SceneSource
 from tests.pipeline.scenes import AIRPLANES, CONFIG, IDENTITY, write_alike, write_damaged_scene, write_scene
 
 TAKEN = "2026-05-01T10:20:30Z"
@@ -61,7 +61,7 @@ def run_beam(
     sources: Sequence[SceneSource], check: Callable[[Any], None], load: Callable[[], Predictor] = FakePredictor
 ) -> Any:
     with beam.Pipeline(runner=FnApiRunner()) as graph:
-        results = graph | beam.Create(sources) | transforms.FindAirplanes(CONFIG, load, IDENTITY)
+        results = graph | beam.Create(sources) | transforms.DetectAirplanes(CONFIG, load, IDENTITY)
         assert_that(results | beam.Map(timeless), check)
     return graph.result
 
@@ -72,7 +72,7 @@ def counters(result: Any) -> dict[str, int]:
 
 
 def test_beam_gives_what_one_process_gives(sources: tuple[SceneSource, ...]) -> None:
-    expected = [timeless(result) for result in local.find(sources, CONFIG, FakePredictor(), IDENTITY)]
+    expected = [timeless(result) for result in local.detect_scenes(sources, CONFIG, FakePredictor(), IDENTITY)]
     assert [one.entry.status for one in expected] == [
         *["duplicate", "complete", "incomplete", "failed", "complete", "failed", "complete", "complete"]
     ]
@@ -85,7 +85,7 @@ def test_beam_gives_what_one_process_gives(sources: tuple[SceneSource, ...]) -> 
 def test_beam_merges_in_parts_what_one_process_merges_at_once(
     sources: tuple[SceneSource, ...], side_px: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    expected = [timeless(result) for result in local.find(sources, CONFIG, FakePredictor(), IDENTITY)]
+    expected = [timeless(result) for result in local.detect_scenes(sources, CONFIG, FakePredictor(), IDENTITY)]
     monkeypatch.setattr(steps, "MERGE_PX", side_px)  # airplanes lie across many parts
     run_beam(sources, equal_to(expected))
 
@@ -93,22 +93,24 @@ def test_beam_merges_in_parts_what_one_process_merges_at_once(
 def test_beam_keeps_to_an_area_as_one_process_does(sources: tuple[SceneSource, ...]) -> None:
     corners = [[560_000 + x * 0.5, 5_940_000 - y * 0.5] for x, y in ((10, 10), (150, 20), (120, 320), (5, 310))]
     area = area_of([shapely.Polygon(corners)], CRS("EPSG:32632"))
-    expected = [timeless(result) for result in local.find(sources[:4], CONFIG, FakePredictor(), IDENTITY, area)]
+    expected = [
+        timeless(result) for result in local.detect_scenes(sources[:4], CONFIG, FakePredictor(), IDENTITY, area)
+    ]
     assert [len(result.airplanes) for result in expected] == [0, 2, 2, 0]  # the first is a duplicate
     with beam.Pipeline(runner=FnApiRunner()) as graph:
-        results = graph | beam.Create(sources[:4]) | transforms.FindAirplanes(CONFIG, FakePredictor, IDENTITY, area)
+        results = graph | beam.Create(sources[:4]) | transforms.DetectAirplanes(CONFIG, FakePredictor, IDENTITY, area)
         assert_that(results | beam.Map(timeless), equal_to(expected))
 
 
 def test_the_comparison_can_fail(sources: tuple[SceneSource, ...]) -> None:
-    (whole,) = local.find(sources[:1], CONFIG, FakePredictor(), IDENTITY)
+    (whole,) = local.detect_scenes(sources[:1], CONFIG, FakePredictor(), IDENTITY)
     short = SceneResult(timeless(whole).entry, whole.airplanes[1:])
     with pytest.raises(BeamAssertException):
         run_beam(sources[:1], equal_to([short]))
 
 
 def test_counters_count(sources: tuple[SceneSource, ...]) -> None:
-    entries = [result.entry for result in local.find(sources, CONFIG, FakePredictor(), IDENTITY)]
+    entries = [result.entry for result in local.detect_scenes(sources, CONFIG, FakePredictor(), IDENTITY)]
     found = counters(run_beam(sources, lambda _: None))
     assert (found["scenes"], found["scenes_failed"], found["scenes_duplicate"]) == (6, 2, 1)
     assert found["tiles"] == sum(entry.parts_planned for entry in entries)
@@ -161,7 +163,9 @@ def test_progress_goes_on_while_the_model_works(sources: tuple[SceneSource, ...]
 
 def test_one_model_sees_every_tile_once_in_full_batches(tmp_path: Path, watched: type[Watched]) -> None:
     sources = [SceneSource(str(path)) for path in write_alike(tmp_path / "a.tif", tmp_path / "b.tif")]
-    planned = sum(result.entry.parts_planned for result in local.find(sources, CONFIG, FakePredictor(), IDENTITY))
+    planned = sum(
+        result.entry.parts_planned for result in local.detect_scenes(sources, CONFIG, FakePredictor(), IDENTITY)
+    )
     Watched.reads.clear()
     run_beam(sources, lambda _: None, watched)
     assert len(watched.loads) == 1
@@ -180,8 +184,8 @@ def test_pixels_are_looked_at_where_they_are_read(tmp_path: Path, watched: type[
 
 
 def test_nothing_large_is_shuffled(tmp_path: Path) -> None:
-    scene = steps.open_scene(SceneSource(str(write_scene(tmp_path / "a.tif"))), CONFIG)
-    shuffled = [*steps.plan(scene, CONFIG), *local.look(scene, CONFIG, FakePredictor()), scene]
+    scene = planning.open_scene(SceneSource(str(write_scene(tmp_path / "a.tif"))), CONFIG)
+    shuffled = [*planning.plan_blocks(scene, CONFIG), *local.detect_tiles(scene, CONFIG, FakePredictor()), scene]
     pixels = CONFIG.tiling.tile_px**2 * 3
     assert max(len(pickle.dumps(one)) for one in shuffled) < pixels / 4
 
@@ -197,14 +201,14 @@ class Broken(FakePredictor):
 
 
 def job(sources: Sequence[SceneSource], folder: Path) -> Job:
-    return Job(tuple(sources), Engine(CONFIG, IDENTITY), (folder / "x.geojson",), folder / "ledger.json", INFO)
+    return Job(tuple(sources), ModelSpec(CONFIG, IDENTITY), (folder / "x.geojson",), folder / "ledger.json", INFO)
 
 
 def test_the_job_writes_airplanes_and_ledger(sources: tuple[SceneSource, ...], tmp_path: Path) -> None:
     ledger = run_job(job(sources, tmp_path), FnApiRunner(), PipelineOptions([]), FakePredictor)
-    expected = local.find(sources, CONFIG, FakePredictor(), IDENTITY)
+    expected = local.detect_scenes(sources, CONFIG, FakePredictor(), IDENTITY)
     airplanes = [one for result in expected for one in result.airplanes]
-    assert read_geojson(tmp_path / "x.geojson") == sorted(airplanes, key=records.sort_key)
+    assert read_geojson(tmp_path / "x.geojson") == sorted(airplanes, key=records.order)
     assert [entry.scene_uri for entry in ledger.scenes] == sorted(source.uri for source in sources)
     totals = ledger.totals
     assert (totals.complete, totals.incomplete, totals.failed, totals.duplicate) == (4, 1, 2, 1)

@@ -10,13 +10,13 @@ import rasterio.shutil
 from rasterio.vrt import WarpedVRT
 
 from model.inference.predictor import FakePredictor
-from pipeline import local, steps
+from pipeline import local, planning
 from pipeline.values import Duplicate, Scene, SceneSource
 from tests.pipeline.scenes import AIRPLANES, CONFIG, IDENTITY, write_alike, write_scene
 
 
 def opened(*paths: Path, bands: tuple[int, ...] | None = None) -> list[Scene]:
-    return [steps.open_scene(SceneSource(str(path), bands=bands), CONFIG) for path in paths]
+    return [planning.open_scene(SceneSource(str(path), bands=bands), CONFIG) for path in paths]
 
 
 def named(scenes: list[Scene]) -> list[tuple[str, str | None]]:
@@ -25,7 +25,7 @@ def named(scenes: list[Scene]) -> list[tuple[str, str | None]]:
         (Path(one.scene.source.uri).stem, Path(one.first).stem)
         if isinstance(one, Duplicate)
         else (Path(one.source.uri).stem, None)
-        for one in steps.distinct(scenes)
+        for one in planning.deduplicate(scenes)
     ]
 
 
@@ -78,7 +78,7 @@ def test_what_lies_elsewhere_goes_by_its_fingerprint(tmp_path: Path) -> None:
 def test_a_duplicate_has_a_line_and_no_airplanes(tmp_path: Path) -> None:
     first, second = (write_scene(tmp_path / name) for name in ("a.tif", "b.tif"))
     told = SceneSource(str(second), "S-2", "2026-05-01T10:20:30Z")
-    again, whole = local.find([told, SceneSource(str(first))], CONFIG, FakePredictor(), IDENTITY)
+    again, whole = local.detect_scenes([told, SceneSource(str(first))], CONFIG, FakePredictor(), IDENTITY)
     assert len(whole.airplanes) == len(AIRPLANES)
     assert again.airplanes == ()
     entry = again.entry
@@ -91,7 +91,7 @@ def test_the_order_of_what_is_asked_for_does_not_matter(tmp_path: Path) -> None:
     paths = [write_scene(tmp_path / name) for name in ("a.tif", "b.tif", "c.tif")]
     sources = [SceneSource(str(path)) for path in paths]
     for order in (sources, sources[::-1]):
-        found = local.find(order, CONFIG, FakePredictor(), IDENTITY)
+        found = local.detect_scenes(order, CONFIG, FakePredictor(), IDENTITY)
         assert [result.entry.scene_uri for result in found] == [source.uri for source in order]
         assert {result.entry.duplicate_of for result in found} == {None, str(paths[0])}
 

@@ -16,9 +16,10 @@ from geo.grid import Tile
 from geo.raster.reader import RasterReader
 from geo.types import Detections, ImageArray
 from model.inference.predictor import FakePredictor
-from pipeline import local, steps
+from pipeline import local, planning, steps
+from pipeline.ledger import SceneResult
 from pipeline.records import Airplane
-from pipeline.values import Scene, SceneResult, SceneSource, TileOutcome
+from pipeline.values import Scene, SceneSource, TileOutcome
 from tests.geo.range_server import RangeServer, serving
 from tests.pipeline.scenes import AIRPLANES, CONFIG, IDENTITY, write_damaged_scene, write_scene
 
@@ -26,11 +27,11 @@ CHANGED = "expected the file whose header was read, got one that was moved or wr
 
 
 def opened(uri: object) -> Scene:
-    return steps.open_scene(SceneSource(str(uri)), CONFIG)
+    return planning.open_scene(SceneSource(str(uri)), CONFIG)
 
 
 def found(scene: Scene) -> SceneResult:
-    result = local.find_in(scene, CONFIG, FakePredictor(), IDENTITY)
+    result = local.detect_scene(scene, CONFIG, FakePredictor(), IDENTITY)
     return SceneResult(dataclasses.replace(result.entry, seconds=0.0), result.airplanes)
 
 
@@ -68,7 +69,7 @@ def disturb(monkeypatch: pytest.MonkeyPatch, what: Callable[[Tile], None]) -> No
     monkeypatch.setattr(RasterReader, "read_tile", disturbed)
 
 
-@pytest.mark.parametrize("failures", [1, steps.TRIES - 1])
+@pytest.mark.parametrize("failures", [1, steps.READ_ATTEMPTS - 1])
 def test_a_tile_that_can_be_read_in_the_end_is_done(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tries: Counter[Tile], failures: int
 ) -> None:
@@ -89,7 +90,7 @@ def test_a_tile_that_can_be_read_in_the_end_is_done(
 def test_a_tile_that_cannot_be_read_is_tried_again_and_no_other(tmp_path: Path, tries: Counter[Tile]) -> None:
     entry = found(opened(write_damaged_scene(tmp_path / "a.tif"))).entry
     assert entry.status == "incomplete"
-    assert Counter(tries.values()) == {steps.TRIES: entry.parts_failed, 1: entry.parts_done}
+    assert Counter(tries.values()) == {steps.READ_ATTEMPTS: entry.parts_failed, 1: entry.parts_done}
     windows = [(tile.window.col, tile.window.row) for tile, count in tries.items() if count > 1]
     assert [(failure.col, failure.row) for failure in entry.failures] == windows
     assert all("got a read error" in failure.error for failure in entry.failures)
@@ -97,7 +98,7 @@ def test_a_tile_that_cannot_be_read_is_tried_again_and_no_other(tmp_path: Path, 
 
 def test_a_scene_is_opened_anew_before_a_tile_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     scene = opened(write_scene(tmp_path / "a.tif"))
-    (first, *_) = steps.plan(scene, dataclasses.replace(CONFIG, block_tiles=1))
+    (first, *_) = planning.plan_blocks(scene, dataclasses.replace(CONFIG, block_tiles=1))
     openings = []
     enter = RasterReader.__enter__
 
@@ -110,9 +111,9 @@ def test_a_scene_is_opened_anew_before_a_tile_is_tried_again(tmp_path: Path, mon
 
     monkeypatch.setattr(RasterReader, "__enter__", noted)
     disturb(monkeypatch, gone)
-    (outcome,) = steps.read(first)
+    (outcome,) = steps.read_tiles(first)
     assert isinstance(outcome, TileOutcome)
-    assert (outcome.status, len(openings)) == ("failed", steps.TRIES)
+    assert (outcome.status, len(openings)) == ("failed", steps.READ_ATTEMPTS)
 
 
 # Scenes at an address.
@@ -142,7 +143,7 @@ def test_a_connection_that_breaks_once_costs_no_tile(server: RangeServer) -> Non
 def test_what_a_server_has_written_since_is_not_read(server: RangeServer) -> None:
     scene = opened(f"{server.address}/a.tif")
     server.etags["/a.tif"] = '"2"'
-    result = local.find_in(scene, CONFIG, Untouched(), IDENTITY)
+    result = local.detect_scene(scene, CONFIG, Untouched(), IDENTITY)
     assert (result.entry.status, result.entry.parts_done) == ("failed", 0)
     assert all(CHANGED in failure.error for failure in result.entry.failures)
 
@@ -151,10 +152,10 @@ def test_a_server_that_is_gone_is_asked_once_for_each_block(server: RangeServer)
     scene = opened(f"{server.address}/a.tif")
     server.refusals["/a.tif"] = 404
     server.requests.clear()
-    entry = local.find_in(scene, CONFIG, Untouched(), IDENTITY).entry
+    entry = local.detect_scene(scene, CONFIG, Untouched(), IDENTITY).entry
     assert (entry.status, entry.parts_failed) == ("failed", entry.parts_planned)
     assert all("got no such file (404)" in failure.error for failure in entry.failures)
-    assert len(server.requests) <= len(list(steps.plan(scene, CONFIG)))
+    assert len(server.requests) <= len(list(planning.plan_blocks(scene, CONFIG)))
 
 
 # Scenes that are no longer what they were when their header was read.
@@ -199,7 +200,7 @@ def test_a_scene_that_was_replaced_since_its_header_was_read_is_not_read(
     path = write_scene(tmp_path / "a.tif", compress=None)
     scene = opened(path)
     replace(path)
-    result = local.find_in(scene, CONFIG, Untouched(), IDENTITY)
+    result = local.detect_scene(scene, CONFIG, Untouched(), IDENTITY)
     entry = result.entry
     assert (entry.status, entry.parts_failed, result.airplanes) == ("failed", entry.parts_planned, ())
     assert all(str(path) in failure.error for failure in entry.failures)
@@ -235,7 +236,7 @@ def test_the_parts_of_a_vrt_count_too(tmp_path: Path) -> None:
         rasterio.shutil.copy(dataset, tmp_path / "b.vrt", driver="VRT")
     scene = opened(tmp_path / "b.vrt")
     another_of_the_same_size(path)
-    entry = local.find_in(scene, CONFIG, Untouched(), IDENTITY).entry
+    entry = local.detect_scene(scene, CONFIG, Untouched(), IDENTITY).entry
     assert (entry.status, entry.parts_done) == ("failed", 0)
     assert CHANGED in entry.failures[0].error
 

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from geo.grid import Tile
 from geo.types import Detections, FloatArray
 from model.inference.predictor import FakePredictor
-from pipeline import ledger_entries as entries
-from pipeline import local, screen, steps
+from pipeline import local, planning
 from pipeline.config import Screen
-from pipeline.transforms import FindAirplanes
-from pipeline.values import Scene, SceneResult, SceneSource
+from pipeline.ledger import SceneResult
+from pipeline.transforms import DetectAirplanes
+from pipeline.values import Scene, SceneSource
 from tests.pipeline.scenes import AIRPLANES, CONFIG, IDENTITY, write_damaged_scene, write_scene
 
 SIZE = (1500, 1100)
@@ -51,25 +51,25 @@ def scene(tmp_path: Path) -> Scene:
 
 
 def opened(path: Path) -> Scene:
-    return steps.open_scene(SceneSource(str(path)), CONFIG)
+    return planning.open_scene(SceneSource(str(path)), CONFIG)
 
 
 def test_nothing_is_lost_and_most_is_not_looked_at(scene: Scene) -> None:
-    everywhere = local.find_in(scene, CONFIG, Unsure(), IDENTITY)
-    near = local.find_in(scene, SCREENED, Unsure(), IDENTITY)
+    everywhere = local.detect_scene(scene, CONFIG, Unsure(), IDENTITY)
+    near = local.detect_scene(scene, SCREENED, Unsure(), IDENTITY)
     assert [one.geometry for one in near.airplanes if one.score >= 0.5] == [one.geometry for one in near.airplanes]
     sure = [one for one in everywhere.airplanes if one.score >= 0.5]
     assert [one.geometry for one in near.airplanes] == [one.geometry for one in sure]
     assert len(near.airplanes) == len(AIRPLANES)
-    planned = len(list(entries.tiles_of(scene, CONFIG.tiling)))
+    planned = len(list(planning.scene_tiles(scene, CONFIG.tiling)))
     assert near.entry.parts_planned == near.entry.parts_done + near.entry.parts_screened == planned
     assert near.entry.parts_screened > planned / 2
     assert (near.entry.status, near.entry.error) == ("complete", None)
 
 
 def test_the_ledger_tells_what_only_the_coarse_look_has_seen(scene: Scene) -> None:
-    everywhere = local.find_in(scene, CONFIG, Unsure(), IDENTITY).entry
-    near = local.find_in(scene, SCREENED, Unsure(), IDENTITY).entry
+    everywhere = local.detect_scene(scene, CONFIG, Unsure(), IDENTITY).entry
+    near = local.detect_scene(scene, SCREENED, Unsure(), IDENTITY).entry
     assert (everywhere.km2_coarse, everywhere.parts_screened) == (0.0, 0)
     assert 0 < near.km2 < everywhere.km2 / 2
     assert near.km2 + near.km2_coarse == pytest.approx(everywhere.km2, rel=1e-5)
@@ -77,7 +77,7 @@ def test_the_ledger_tells_what_only_the_coarse_look_has_seen(scene: Scene) -> No
 
 def test_what_is_too_unsure_is_not_looked_at(scene: Scene) -> None:
     stricter = dataclasses.replace(CONFIG, screen=Screen(min_score=0.45, margin_m=40.0))
-    spot = [local.find_in(scene, one, Least(one.screen), IDENTITY).entry for one in (SCREENED, stricter)]
+    spot = [local.detect_scene(scene, one, Least(one.screen), IDENTITY).entry for one in (SCREENED, stricter)]
     assert spot[1].parts_screened > spot[0].parts_screened
 
 
@@ -93,18 +93,18 @@ class Least(Unsure):
 
 def test_a_scene_of_one_level_is_looked_at_everywhere(tmp_path: Path) -> None:
     coarse = opened(write_scene(tmp_path / "a.tif", resolution=1.0))
-    one_level = dataclasses.replace(coarse, levels=coarse.levels[-1:])
-    entry = local.find_in(one_level, SCREENED, FakePredictor(), IDENTITY).entry
+    one_level = dataclasses.replace(coarse, plan=coarse.plan[-1:])
+    entry = local.detect_scene(one_level, SCREENED, FakePredictor(), IDENTITY).entry
     assert (entry.parts_screened, entry.km2_coarse) == (0, 0.0)
     assert entry.parts_done == entry.parts_planned
 
 
 def test_where_the_coarse_look_failed_the_finer_ones_try(tmp_path: Path) -> None:
     scene = opened(write_damaged_scene(tmp_path / "a.tif"))
-    coarse = [one for one in local.look(scene, SCREENED, FakePredictor()) if one.tile.level == scene.levels[-1]]
+    coarse = [one for one in local.detect_tiles(scene, SCREENED, FakePredictor()) if one.tile.level == scene.levels[-1]]
     failed = [one for one in coarse if one.status == "failed"]
     assert failed
-    worth, _ = screen.fine_tiles(scene, CONFIG.tiling, Screen(0.4, 0.0), failed)
+    worth, _ = planning.split_fine_tiles(scene, CONFIG.tiling, Screen(0.4, 0.0), failed)
     cores = shapely.box(*np.array([_sides(one.tile) for one in failed]).T)
     assert worth
     assert all(shapely.intersects(cores, shapely.box(*_sides(tile))).any() for tile in worth)
@@ -123,9 +123,9 @@ def test_tiles_are_worth_it_by_their_distance(
     tmp_path_factory: pytest.TempPathFactory, points: list[tuple[float, float]], margin: float
 ) -> None:
     scene = LARGE.get(tmp_path_factory)
-    first = next(local.look(scene, SCREENED, FakePredictor()))
-    coarse = dataclasses.replace(first, marks=np.array(points, np.float64).reshape(-1, 2))
-    worth, others = screen.fine_tiles(scene, CONFIG.tiling, Screen(0.4, margin), [coarse])
+    first = next(local.detect_tiles(scene, SCREENED, FakePredictor()))
+    coarse = dataclasses.replace(first, candidates=np.array(points, np.float64).reshape(-1, 2))
+    worth, others = planning.split_fine_tiles(scene, CONFIG.tiling, Screen(0.4, margin), [coarse])
     mx, my = scene.header.resolution_m
     for tiles, near in ((worth, True), (others, False)):
         for tile in tiles:
@@ -156,14 +156,14 @@ def test_the_graph_gives_what_one_process_gives(tmp_path: Path) -> None:
         write_scene(tmp_path / "c.tif", [], size=SIZE),
     ]
     sources = [SceneSource(str(path)) for path in paths]
-    expected = local.find(sources, SCREENED, Unsure(), IDENTITY)
+    expected = local.detect_scenes(sources, SCREENED, Unsure(), IDENTITY)
 
     def alike(results: list[SceneResult]) -> None:
         found = sorted(map(timeless, results), key=lambda result: result.entry.scene_uri)
         assert found == [timeless(result) for result in expected]
 
     with beam.Pipeline(FnApiRunner()) as pipeline:
-        assert_that(pipeline | beam.Create(sources) | FindAirplanes(SCREENED, Unsure, IDENTITY), alike)
+        assert_that(pipeline | beam.Create(sources) | DetectAirplanes(SCREENED, Unsure, IDENTITY), alike)
     assert expected[2].entry.parts_screened > 0
 
 

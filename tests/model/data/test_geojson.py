@@ -20,7 +20,7 @@ from model import synthetic as render
 from model.data import sources
 from model.data.images import Photo
 from pipeline import records
-from pipeline.sinks.files import write_geojson
+from pipeline.sinks.geojson import write_geojson
 from tests.geo.scenes import AFFINE, coordinates, write_tiff
 from tests.pipeline.airplanes import airplane
 
@@ -55,7 +55,7 @@ def save(path: Path, features: list[dict[str, Any]], **more: object) -> None:
 
 
 def read(folder: Path) -> list[Photo]:
-    return sources.read_photos(folder, "train")
+    return sources.read_photos(folder, "all")
 
 
 @pytest.mark.parametrize("place", PLACES)

@@ -14,7 +14,7 @@ from geo.raster.header import read_header
 from geo.raster.reader import RasterReader
 from geo.types import Detections, ImageArray
 from model.inference.predictor import FakePredictor
-from model.inference.scan import ScanConfig, detect, scan, scan_all
+from model.inference.scan import MARGIN_PX, ScanConfig, detect, scan, scan_all
 from tests.geo.scenes import write_tiff
 
 WIDTH, HEIGHT = 330, 410
@@ -101,7 +101,8 @@ def test_the_tile_whose_core_holds_an_airplane_answers_for_it(tmp_path: Path) ->
     (level,) = plan_levels(header.width, header.height, header.resolution_m, tiling)
     tiles = list(plan_tiles(level, tiling))
     with RasterReader(header.uri) as reader:
-        each = detect(FakePredictor(), tiles, [reader.read_tile(tile) for tile in tiles])
+        results = detect(FakePredictor(), tiles, [reader.read_tile(tile) for tile in tiles])
+    each = [result.owned for result in results]
     for tile, found in zip(tiles, each, strict=True):
         owned = boxes[tile.core.contains_points((boxes[:, :2] + boxes[:, 2:]) / 2)]
         assert {tuple(box) for box in owned} <= {tuple(box) for box in found.boxes} <= {tuple(box) for box in boxes}
@@ -192,6 +193,6 @@ def test_of_the_black_beyond_a_small_picture_most_is_not_looked_at(tmp_path: Pat
     header = read_header(scene(tmp_path, np.array([[300.0, 390, 320, 405]]), np.array([250], np.uint8)))
     predictor = Recorder()
     large = ScanConfig(Tiling((0.5, 1.0), tile_px=1376, halo_px=64), Suppression(0.5, 0.8))
-    assert len(scan(header, large, predictor, 1)) == 1
+    assert len(scan(header, large, predictor, 1, MARGIN_PX)) == 1
     # 330 x 410 and 165 x 205 pixels, each with 256 more, rounded up to 32.
     assert [shape[1:] for shape in predictor.shapes] == [(672, 608, 3), (480, 448, 3)]
