@@ -43,7 +43,7 @@ def detect(
     settings = load_config(Path(config or DEFAULT_CONFIG), {"model": model, "min_score": min_score})
     engine = describe_model(settings)
     opened = steps.open_scene(_source(str(scene), settings), settings)
-    result = local.find_in(opened, engine.config, _loaded_model(engine), engine.identity)
+    result = local.detect_scene(opened, engine.config, _loaded_model(engine), engine.identity)
     if result.entry.error is not None:
         # A table has no ledger beside it, so an incomplete one must not look complete.
         raise RasterError(result.entry.error)

@@ -14,7 +14,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.runner import PipelineRunner
 from pyogrio.errors import DataSourceError
 
-from geo.aoi import Area, area_of
+from geo.aoi import Area, build_aoi
 from geo.errors import ConfigError
 from model.datagen import beam_options
 from pipeline.config import DEFAULT_CONFIG, PipelineConfig, load_config
@@ -22,7 +22,7 @@ from pipeline.errors import InputError, OutputError
 from pipeline.report import page
 from pipeline.sinks.files import GEOJSON_SUFFIX, check_writable
 from pipeline.sources.resolve import check_utf8, resolve_inputs
-from pipeline.uris import is_address
+from geo.raster.uri import is_remote
 from pipeline.values import SceneSource
 
 LEDGER_FILE = "ledger.json"
@@ -118,7 +118,7 @@ def read_area(path: Path) -> Area:
     if frame.crs is None:
         raise InputError(f"--aoi {path}: expected an area with a CRS, got none: write it, e.g. with ogr2ogr -a_srs")
     try:
-        return area_of(list(frame.geometry), frame.crs)
+        return build_aoi(list(frame.geometry), frame.crs)
     except ConfigError as error:
         raise InputError(f"--aoi {path}: {error}") from error
 
@@ -177,7 +177,7 @@ def _path(text: str) -> Path:
 
 
 def _folder(text: str) -> Path:
-    if is_address(text):
+    if is_remote(text):
         raise OutputError(f"--work-dir {text}: expected a local folder, got a URL: name a folder of this machine")
     return _path(text)
 

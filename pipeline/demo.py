@@ -48,7 +48,7 @@ class Comparison:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the demo and return its exit status, which is that of the main job."""
-    quiet.silence()
+    logs.silence()
     parser = argparse.ArgumentParser(
         prog="python -m pipeline.demo",
         description="Renders sample airports and detects the airplanes on them.",

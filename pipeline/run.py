@@ -45,7 +45,7 @@ PACKAGES = (
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status."""
-    quiet.silence()
+    logs.silence()
     try:
         with plain_interrupt():
             return _run(sys.argv[1:] if argv is None else list(argv))
@@ -84,7 +84,7 @@ def _print_plan(command: Command, engine: Engine) -> int:
     from pipeline import estimate, local
     from pipeline.model_loading import load_model
 
-    described = local.describe_all(command.sources, engine.config, command.area)
+    described = local.describe_scenes(command.sources, engine.config, command.area)
     plan = estimate.estimate(described, engine.config)
     for error in plan.errors:
         sys.stderr.write(f"failed: {error}\n")

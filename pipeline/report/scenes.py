@@ -130,7 +130,7 @@ def _scene_box(part: PartFailure, level: Level) -> list[float]:
 def _thumbnail(entry: SceneEntry, max_px: int) -> tuple[str | None, str]:
     """Return the thumbnail as a data URI and "", or None and the reason."""
     try:
-        return _data_uri(reader.read_overview(entry.scene_uri, max_px, entry.bands)), ""
+        return _data_uri(reader.read_thumbnail(entry.scene_uri, max_px, entry.bands)), ""
     except FinderError as error:
         return None, f"No thumbnail: {error}"
 

@@ -14,7 +14,7 @@ from pipeline.config import PipelineConfig
 from pipeline.errors import InputError
 from pipeline.sinks.files import write_output
 from pipeline.sources.stac import STAC_SUFFIXES, check_item_matches_raster, has_stac_suffix, stac_scenes
-from pipeline.uris import check_open, identity, is_address
+from geo.raster.uri import check_no_credentials, identity, is_remote
 from pipeline.values import SceneSource
 
 #: Files of a folder that are scenes.
@@ -50,7 +50,7 @@ def resolve_inputs(
         for source in _expand(pattern, asset):
             check_utf8(source.uri)
             check_utf8(source.scene_id or "")
-            check_open(source.uri)
+            check_no_credentials(source.uri)
             key = identity(source.uri)
             by_identity[key] = _merged(by_identity.get(key), source)
     if not by_identity:
@@ -90,7 +90,7 @@ def write_mosaic(sources: Sequence[SceneSource], config: PipelineConfig, path: P
         write_output(path, [text])
     times = {source.acquired_at or header.acquired_at for source, header in zip(sources, headers, strict=True)}
     return SceneSource(
-        str(path), acquired_at=times.pop() if len(times) == 1 else None, bands=headers[0].rendition.bands
+        str(path), acquired_at=times.pop() if len(times) == 1 else None, bands=headers[0].radiometry.bands
     )
 
 
@@ -139,7 +139,7 @@ def _expand_entry(pattern: str, asset: str | None) -> list[SceneSource]:
     if not pattern:
         # Path("") is the working directory, but an empty argument is more likely an unset shell variable.
         raise InputError(f"--input: expected {_ALLOWED}, got an empty argument: name one")
-    if is_address(pattern):
+    if is_remote(pattern):
         return _from_url(pattern, asset)
     path = Path(pattern)
     if path.is_dir():
@@ -152,7 +152,7 @@ def _expand_entry(pattern: str, asset: str | None) -> list[SceneSource]:
 
 
 def _from_url(url: str, asset: str | None) -> list[SceneSource]:
-    check_open(url)
+    check_no_credentials(url)
     if not url.startswith(SCHEMES):
         raise InputError(
             f"{url}: expected a URL of {', '.join(SCHEMES)}, got another scheme: copy the scene to this machine first"

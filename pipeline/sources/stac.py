@@ -28,7 +28,7 @@ from geo.georef import BaseGeoReference, GeoReference
 from geo.raster.header import SceneHeader
 from geo.types import FloatArray
 from pipeline.errors import InputError
-from pipeline.uris import identity, is_address, read_text, resolved, suffix
+from geo.raster.uri import identity, is_remote, read_text, resolved, suffix
 from pipeline.values import SceneSource
 
 STAC_SUFFIXES = (".json", ".geojson")
@@ -162,7 +162,7 @@ def _self_url(item: dict[str, Any]) -> str | None:
     links = item.get("links")
     for link in links if isinstance(links, list) else []:
         href = link.get("href") if isinstance(link, dict) and link.get("rel") == "self" else None
-        if isinstance(href, str) and is_address(href):
+        if isinstance(href, str) and is_remote(href):
             return href
     return None
 

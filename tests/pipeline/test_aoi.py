@@ -32,7 +32,7 @@ def write_area(path: Path, *pixels: shapely.Polygon, crs: str = UTM) -> Path:
 
 def detect_in(scene: Path, area: Area | None) -> tuple[Scene, SceneResult]:
     opened = steps.open_scene(SceneSource(str(scene)), CONFIG, area)
-    return opened, local.find_in(opened, CONFIG, FakePredictor(), IDENTITY)
+    return opened, local.detect_scene(opened, CONFIG, FakePredictor(), IDENTITY)
 
 
 def brightness(result: SceneResult) -> list[int]:

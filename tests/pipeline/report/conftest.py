@@ -17,4 +17,4 @@ def overview(uri: str, max_px: int) -> NDArray[np.uint8]:
 @pytest.fixture(autouse=True)
 def _thumbnails(monkeypatch: pytest.MonkeyPatch) -> None:
     """Synthetic scenes have no files; small thumbnails are quick to compress."""
-    monkeypatch.setattr("geo.raster.reader.read_overview", lambda uri, max_px, bands: overview(uri, min(max_px, 40)))
+    monkeypatch.setattr("geo.raster.reader.read_thumbnail", lambda uri, max_px, bands: overview(uri, min(max_px, 40)))

@@ -50,7 +50,7 @@ def test_ambiguous_names_are_replaced_by_uris() -> None:
 
 
 def test_the_thumbnail_shows_the_scene(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("geo.raster.reader.read_overview", lambda uri, max_px, bands: overview(uri, max_px))
+    monkeypatch.setattr("geo.raster.reader.read_thumbnail", lambda uri, max_px, bands: overview(uri, max_px))
     (view,) = scene_views([], ledger(entry("/in/a.tif")))
     kind, text = view["thumbnail"].split(",")
     assert kind == "data:image/webp;base64"
@@ -65,7 +65,7 @@ def test_a_scene_that_cannot_be_read_keeps_its_airplanes(monkeypatch: pytest.Mon
     def fail(uri: str, max_px: int, bands: None) -> None:
         raise RasterError(f"expected a raster, got nothing at {uri}")
 
-    monkeypatch.setattr("geo.raster.reader.read_overview", fail)
+    monkeypatch.setattr("geo.raster.reader.read_thumbnail", fail)
     (view,) = scene_views([airplane("/in/a.tif", 1)], ledger(entry("/in/a.tif")))
     assert view["thumbnail"] is None
     assert view["note"] == "No thumbnail: expected a raster, got nothing at /in/a.tif"
