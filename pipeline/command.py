@@ -54,7 +54,7 @@ class Command:
     report: Path | None
     plan: bool
     work_dir: Path | None
-    area: Area | None
+    area: AreaOfInterest | None
     mosaic: Path | None
     config: PipelineConfig
     trusted: bool

@@ -7,7 +7,7 @@ import geopandas
 import pytest
 import shapely
 
-from geo.aoi import Area
+from geo.aoi import AreaOfInterest
 from model.inference.predictor import FakePredictor
 from pipeline import local, steps
 from pipeline.command import read_area
