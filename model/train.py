@@ -9,8 +9,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from geo.errors import ConfigError, FinderError
-from model.common import config as config_file
-from model.common import logs as quiet
 from model.training import backend
 
 # A config's `task`, and what does it: a module with `train`, and its settings. The detector needs no name.
@@ -39,14 +37,14 @@ def main(arguments: list[str] | None = None) -> int:
     known, others = parser.parse_known_args(arguments)
     options = vars(known)
     path, check = options.pop("config"), options.pop("check")
-    quiet.silence()
+    logs.silence()
     try:
-        options |= config_file.overrides(others)
-        content = config_file.read(path)
+        options |= parse_overrides(others)
+        content = read_yaml(path)
         backend.choose(options["backend"] or content.get("backend", "tensorflow"))
         module, settings = task(content)
-        training = quiet.load(module)
-        config = config_file.load(getattr(training, settings), path, options)
+        training = logs.import_quietly(module)
+        config = load_yaml(getattr(training, settings), path, options)
         folder = None if check else training.train(config)
     except FinderError as error:
         print(f"model.train: {error}", file=sys.stderr)

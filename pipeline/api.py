@@ -6,13 +6,12 @@ import functools
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from geo.errors import RasterError
+from geo.errors import InputError, RasterError
 from model.inference.predictor import Predictor
-from pipeline import local, steps
+from pipeline import local, planning
 from pipeline.config import DEFAULT_CONFIG, PipelineConfig, load_config
-from pipeline.errors import InputError
 from pipeline.ledger import why_empty
-from pipeline.model_loading import Engine, describe_model, load_model
+from pipeline.model_loading import ModelSpec, describe_model, load_model
 from pipeline.records import to_frame
 from pipeline.sources.resolve import resolve_inputs, with_acquisition_time
 from pipeline.sources.stac import has_stac_suffix
@@ -41,9 +40,9 @@ def detect(
             or the settings or the model are invalid.
     """
     settings = load_config(Path(config or DEFAULT_CONFIG), {"model": model, "min_score": min_score})
-    engine = describe_model(settings)
-    opened = steps.open_scene(_source(str(scene), settings), settings)
-    result = local.detect_scene(opened, engine.config, _loaded_model(engine), engine.identity)
+    spec = describe_model(settings)
+    opened = planning.open_scene(_source(str(scene), settings), settings)
+    result = local.detect_scene(opened, spec.config, _loaded_model(spec), spec.identity)
     if result.entry.error is not None:
         # A table has no ledger beside it, so an incomplete one must not look complete.
         raise RasterError(result.entry.error)
@@ -64,6 +63,6 @@ def _source(scene: str, config: PipelineConfig) -> SceneSource:
 
 
 @functools.lru_cache(maxsize=1)
-def _loaded_model(engine: Engine) -> Predictor:
-    """Return the model of an engine; cached for the next scene."""
-    return load_model(engine)
+def _loaded_model(spec: ModelSpec) -> Predictor:
+    """Return the model of a run; cached for the next scene."""
+    return load_model(spec)

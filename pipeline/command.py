@@ -14,15 +14,15 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.runner import PipelineRunner
 from pyogrio.errors import DataSourceError
 
-from geo.aoi import Area, build_aoi
-from geo.errors import ConfigError
+from geo.aoi import AreaOfInterest, build_aoi
+from geo.errors import ConfigError, InputError
+from geo.raster.uri import is_remote
 from model.datagen import beam_options
 from pipeline.config import DEFAULT_CONFIG, PipelineConfig, load_config
-from pipeline.errors import InputError, OutputError
+from pipeline.errors import OutputError
 from pipeline.report import page
 from pipeline.sinks.files import GEOJSON_SUFFIX, check_writable
 from pipeline.sources.resolve import check_utf8, resolve_inputs
-from geo.raster.uri import is_remote
 from pipeline.values import SceneSource
 
 LEDGER_FILE = "ledger.json"
@@ -101,7 +101,7 @@ def parse(argv: Sequence[str]) -> Command:
     return command
 
 
-def read_area(path: Path) -> Area:
+def read_area(path: Path) -> AreaOfInterest:
     """Read all polygons of a vector file in any format of GDAL: GeoJSON, GeoPackage, FlatGeobuf, Shapefile, KML, ...
 
     Raises:

@@ -18,7 +18,6 @@ import numpy as np
 from geo.errors import FinderError
 from geo.matching import match
 from geo.types import FloatArray
-from pipeline import quiet
 from pipeline.records import Airplane
 
 SEEDS = (7, 8)

@@ -5,10 +5,6 @@ from __future__ import annotations
 from geo.errors import FinderError
 
 
-class InputError(FinderError, ValueError):
-    """An `--input` that names nothing, or nothing that can be read."""
-
-
 class WorkerError(FinderError, RuntimeError):
     """A worker process that was killed or crashed."""
 

@@ -12,7 +12,6 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.runner import PipelineRunner
 
-from geo.aoi import AreaOfInterest
 from model.inference.predictor import Predictor
 from pipeline.errors import WorkerError
 from pipeline.ledger import Ledger, RunInfo, SceneEntry, SceneResult, read_ledger

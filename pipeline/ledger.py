@@ -235,7 +235,7 @@ def scene_entry(scene: Scene, outcomes: Sequence[TileOutcome], airplanes: int, e
 
 def _blank(source: SceneSource, header: SceneHeader | None) -> SceneEntry:
     """Return the entry of a scene of which no tile was processed, from what is known of it."""
-    stretch = header.rendition.stretch if header else None
+    stretch = header.radiometry.stretch if header else None
     return SceneEntry(
         scene_uri=source.uri,
         scene_id=source.scene_id or (header.scene_id if header else None),
@@ -247,7 +247,7 @@ def _blank(source: SceneSource, header: SceneHeader | None) -> SceneEntry:
         height_px=header.height if header else None,
         crs=_crs_name(header.georef.crs) if header and header.georef else None,
         resolution_m=header.resolution_m if header else None,
-        bands=header.rendition.bands if header else None,
+        bands=header.radiometry.bands if header else None,
         stretch=(stretch.low, stretch.high) if stretch else None,
         parts_planned=0,
         parts_done=0,

@@ -19,13 +19,12 @@ from geo.aoi import Area, core_mask
 from geo.errors import FinderError, GeoreferenceError
 from geo.grid import Tile, Tiling
 from geo.raster.header import SceneHeader, read_header
-from geo.raster.uri import shown
+from geo.raster.uri import is_remote, shown, suffix
 from geo.types import Detections, FloatArray
 from model.inference import scan
 from model.inference.predictor import Predictor
 from pipeline.config import PipelineConfig, Screen
-from pipeline.sources.consistency import check_agrees
-from pipeline.uris import is_address, suffix
+from pipeline.sources.stac import check_item_matches_raster
 from pipeline.values import Duplicate, LevelPlan, Scene, SceneFailure, SceneSource, TileBlock, TileOutcome
 
 #: How long the model's rate is measured, seconds.
@@ -99,7 +98,7 @@ def _read_header(source: SceneSource, config: PipelineConfig) -> SceneHeader:
 def _planned(source: SceneSource, header: SceneHeader, config: PipelineConfig, area: Area | None) -> Scene:
     if header.georef is None:
         raise GeoreferenceError(f"{header.uri}: expected a georeference, got none: write one, e.g. with gdal_edit")
-    check_agrees(source, header, header.georef)
+    check_item_matches_raster(source, header, header.georef)
     levels = scan.plan_scan(header, config.tiling, force=config.force)
     polygons = None if area is None else area.in_pixels(header.georef, header.width, header.height)
     plan = tuple(LevelPlan(level, sum(1 for _ in scan.level_tiles(level, config.tiling, polygons))) for level in levels)
@@ -108,10 +107,10 @@ def _planned(source: SceneSource, header: SceneHeader, config: PipelineConfig, a
 
 def _is_duplicate(scene: Scene, other: Scene) -> bool:
     """Return whether two scenes of the same fingerprint have the same pixels."""
-    if scene.header.rendition.bands != other.header.rendition.bands:
+    if scene.header.radiometry.bands != other.header.radiometry.bands:
         return False  # their items name different bands: the same file, but another image
     uris = scene.source.uri, other.source.uri
-    if any(map(is_address, uris)):
+    if any(map(is_remote, uris)):
         # Certainty would take a download of both: the fingerprint, a sample of the whole image, has to do.
         return True
     if any(suffix(uri) == ".vrt" for uri in uris):
@@ -204,7 +203,7 @@ def _blocks(scene: Scene, tiles: Iterator[Tile], block_tiles: int) -> Iterator[T
     header = scene.header
     for _, level_tiles in itertools.groupby(tiles, key=lambda tile: tile.level):
         while block := tuple(itertools.islice(level_tiles, block_tiles)):
-            yield TileBlock(header.uri, header.scene_id, header.version, header.rendition, scene.area, block)
+            yield TileBlock(header.uri, header.scene_id, header.version, header.radiometry, scene.area, block)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -68,41 +68,41 @@ def _run(argv: Sequence[str]) -> int:
             scene = write_mosaic(command.sources, spec.config, command.mosaic)
             command = dataclasses.replace(command, sources=(scene,))
         if command.plan:
-            return _print_plan(command, engine)
+            return _print_plan(command, spec)
     except FinderError as error:
         return _print_error(error, 2)
     try:
-        ledger = _process(command, engine, argv)
+        ledger = _process(command, spec, argv)
     except FinderError as error:
         return _print_error(error, 1)
     _print_summary(ledger, command)
     return 0 if ledger.complete else 1
 
 
-def _print_plan(command: Command, engine: Engine) -> int:
+def _print_plan(command: Command, spec: ModelSpec) -> int:
     """Print what the command would do; the status is 1 if a scene could not be processed."""
-    from pipeline import estimate, local
+    from pipeline import planning
     from pipeline.model_loading import load_model
 
-    described = local.describe_scenes(command.sources, engine.config, command.area)
-    plan = estimate.estimate(described, engine.config)
+    described = planning.describe_scenes(command.sources, spec.config, command.area)
+    plan = planning.estimate(described, spec.config)
     for error in plan.errors:
         sys.stderr.write(f"failed: {error}\n")
-    rate = estimate.rate(load_model(engine), engine.config)
-    for line in estimate.lines(plan, rate, engine.config.screen is not None):
+    rate = planning.measure_rate(load_model(spec), spec.config)
+    for line in planning.estimate_lines(plan, rate, spec.config.screen is not None):
         sys.stdout.write(f"{line}\n")
     return 1 if plan.errors else 0
 
 
-def _process(command: Command, engine: Engine, argv: Sequence[str]) -> Ledger:
+def _process(command: Command, spec: ModelSpec, argv: Sequence[str]) -> Ledger:
     from pipeline.job import Job, run_job
     from pipeline.report.page import write_report
     from pipeline.sinks.files import read_geojson
-    from pipeline.tile_cache import work_folder
+    from pipeline.tile_cache import TileCache
 
-    info = run_info(engine, argv)
-    work = work_folder(command.work_dir, engine, info.versions) if command.work_dir else None
-    job = Job(command.sources, engine, command.outputs, command.ledger, info, command.area, work)
+    info = run_info(spec, argv)
+    cache = TileCache.for_model(command.work_dir, spec, info.versions) if command.work_dir else None
+    job = Job(command.sources, spec, command.outputs, command.ledger, info, command.area, cache)
     with progress.Display():
         ledger = run_job(job, command.runner, command.beam)
     if command.report:
@@ -110,7 +110,7 @@ def _process(command: Command, engine: Engine, argv: Sequence[str]) -> Ledger:
     return ledger
 
 
-def run_info(engine: Engine, argv: Sequence[str]) -> RunInfo:
+def run_info(spec: ModelSpec, argv: Sequence[str]) -> RunInfo:
     """Return the description of a run that starts now, for the ledger."""
     versions = {"python": platform.python_version()}
     for package in PACKAGES:
@@ -121,9 +121,9 @@ def run_info(engine: Engine, argv: Sequence[str]) -> RunInfo:
         run_id=uuid.uuid4().hex[:12],
         command=shlex.join(["python", "-m", "pipeline.run", *argv]),
         started_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds"),
-        model=engine.identity.model,
+        model=spec.identity.model,
         versions=versions,
-        settings=dataclasses.asdict(engine.config),
+        settings=dataclasses.asdict(spec.config),
     )
 
 

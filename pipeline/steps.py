@@ -13,14 +13,14 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 
 from geo import nms
-from geo.aoi import in_area
+from geo.aoi import points_in_area
 from geo.boxes import Suppression
 from geo.errors import FinderError
 from geo.grid import Tile
 from geo.nms import Settled
 from geo.polygons import ground_polygon, size_m
 from geo.raster.reader import RasterReader
-from geo.raster.uri import pauses_s
+from geo.raster.uri import retry_delays_s
 from geo.types import Detections, FloatArray
 from model.inference import scan
 from model.inference.predictor import Predictor
@@ -115,7 +115,7 @@ def finish(scene: Scene, outcomes: Iterable[TileOutcome], merged: Detections, id
     airplanes: tuple[Airplane, ...] = ()
     error = None
     if scene.area is not None:
-        merged = merged.take(in_area(scene.area, (merged.boxes[:, :2] + merged.boxes[:, 2:]) / 2))
+        merged = merged.take(points_in_area(scene.area, (merged.boxes[:, :2] + merged.boxes[:, 2:]) / 2))
     try:
         airplanes = georeference(scene, merged, identity)
     except FinderError as failure:

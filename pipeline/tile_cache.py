@@ -4,7 +4,7 @@ Each tile has a small file of its own, written as soon as the model has run on i
 written atomically; a damaged one counts as missing. Tiles that could not be read are not cached, so they are retried.
 
 The path of a file names everything that the outcome depends on: a folder for the run (model, settings, package
-versions), in it one for the scene (what is known of its content without reading it whole, its rendition, the area of
+versions), in it one for the scene (what is known of its content without reading it whole, its radiometry, the area of
 interest), and in that a name for the tile. A change in any of it leads to another file, so an outdated outcome is never
 found.
 """
@@ -25,7 +25,7 @@ from model.inference.predictor import Predictor
 from pipeline import steps
 from pipeline.config import PipelineConfig
 from pipeline.model_loading import ModelSpec
-from pipeline.sinks.whole import make_folder, write_whole
+from pipeline.sinks.files import make_folder, write_output
 from pipeline.values import TileBlock, TileImage, TileOutcome
 
 # To be raised when the text of a file changes, so that files of earlier versions are not found.
@@ -60,7 +60,7 @@ class TileCache:
     def scene_folder(self, block: TileBlock) -> Path:
         """Return the folder for the tiles of a block's scene in its present version."""
         area = None if block.area is None else block.area.wkb
-        return self.folder / _digest(repr((block.fingerprint, block.version, block.rendition, area)))
+        return self.folder / _digest(repr((block.fingerprint, block.version, block.radiometry, area)))
 
 
 def read_tiles(cache: TileCache | None, block: TileBlock) -> Iterator[TileImage | TileOutcome]:
@@ -120,7 +120,7 @@ def store(folder: Path, outcome: TileOutcome) -> None:
     """
     if outcome.status != "failed":
         make_folder(folder)
-        write_whole(tile_file(folder, outcome.tile), [encode(outcome)])
+        write_output(tile_file(folder, outcome.tile), [encode(outcome)])
 
 
 def load(folder: Path, scene_uri: str, tile: Tile) -> TileOutcome | None:

@@ -117,7 +117,7 @@ class TileBlock:
         scene_uri: their scene.
         fingerprint: the scene's fingerprint, from its header.
         version: the version of the scene's file, from its header.
-        rendition: how pixel values become colours.
+        radiometry: how pixel values become colours.
         area: the area of interest in scene pixels; None: all of the scene.
         tiles: the tiles.
     """

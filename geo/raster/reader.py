@@ -100,7 +100,7 @@ class RasterReader:
         self._fill(image, window, level)
         return image
 
-    def read_valid(self, tile: Tile) -> NDArray[np.bool_] | None:
+    def read_valid_mask(self, tile: Tile) -> NDArray[np.bool_] | None:
         """Returns which pixels of the tile's window show the scene, (tile_px, tile_px); nothing beyond it does.
 
         None, without a look at any pixel, where nothing of the scene can be missing in the window. Missing are pixels
@@ -126,7 +126,7 @@ class RasterReader:
         Raises:
             RasterError: The file is damaged there.
         """
-        valid = self.read_valid(tile)
+        valid = self.read_valid_mask(tile)
         return valid is not None and not valid.any()
 
     def _check_files(self) -> None:

@@ -10,8 +10,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from geo.errors import FinderError
-from model.common import config as config_file
-from model.common import logs as quiet
 from model.training import backend
 
 
@@ -20,13 +18,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     known, others = _parser().parse_known_args(arguments)
     options = vars(known)
     path, only, check = (options.pop(name) for name in ("config", "only", "check"))
-    quiet.silence()
+    logs.silence()
     backend.choose("tensorflow")
-    climb = quiet.load("model.ablation.runs")
+    climb = logs.import_quietly("model.ablation.runs")
     from model.ablation.config import LadderConfig, chosen, trainings
 
     try:
-        config = config_file.load(LadderConfig, path, options | config_file.overrides(others))
+        config = load_yaml(LadderConfig, path, options | parse_overrides(others))
         rungs = chosen(config, only)
         trainings(config)
         if not check:

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from geo.errors import ConfigError
-from model.common.atomic import write_whole
+from model.common.atomic import write_atomically
 
 # In the folder of a trial.
 CONFIG = "config.yaml"
@@ -50,7 +50,7 @@ def write_config(folder: Path, content: dict[str, Any]) -> Path:
     """Writes the config of a trial, with a run in its folder, and returns the file."""
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / CONFIG
-    write_whole(file, yaml.safe_dump(content | {"run": str(folder / RUN)}, sort_keys=False))
+    write_atomically(file, yaml.safe_dump(content | {"run": str(folder / RUN)}, sort_keys=False))
     return file
 
 

@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import Literal
 
 from geo.errors import ConfigError, FinderError
-from model.common import config as config_file
-from model.common import logs as quiet
 from model.detectors import INPUT_MULTIPLE
 from model.export.chip_tiling import ChipTiling
 
@@ -65,7 +63,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = vars(parser.parse_args(arguments))
     path = options.pop("config")
     try:
-        config = config_file.load(ExportConfig, path, options)
+        config = load_yaml(ExportConfig, path, options)
         _check_packages(config)
         return _export(config)
     except FinderError as error:
@@ -83,8 +81,8 @@ def _check_packages(config: ExportConfig) -> None:
 
 
 def _export(config: ExportConfig) -> int:
-    quiet.silence()
-    whole = quiet.load("model.export.exporter")
+    logs.silence()
+    whole = logs.import_quietly("model.export.exporter")
     # tf2onnx calls what TensorFlow warns of.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     from model.export.check import ExportError

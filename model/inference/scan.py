@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from geo.aoi import Polygons, core_mask, tiles_in
+from geo.aoi import Polygons, core_mask, tiles_in_area
 from geo.boxes import Suppression
 from geo.errors import ConfigError
 from geo.grid import Level, Tile, Tiling, plan_levels, plan_tiles, scene_detections, scene_points
@@ -121,7 +121,7 @@ def plan_scan(header: SceneHeader, tiling: Tiling, *, force: bool = False) -> tu
 def level_tiles(level: Level, tiling: Tiling, area: Polygons | None = None) -> Iterator[Tile]:
     """Yield the tiles of a level row by row; with an area of interest (scene pixels) only those that touch it."""
     tiles = plan_tiles(level, tiling)
-    return tiles if area is None else tiles_in(area, tiles)
+    return tiles if area is None else tiles_in_area(area, tiles)
 
 
 def read_tile(reader: RasterReader, tile: Tile, area: Polygons | None = None) -> TilePixels | None:
@@ -135,7 +135,7 @@ def read_tile(reader: RasterReader, tile: Tile, area: Polygons | None = None) ->
     Raises:
         RasterError: the tile cannot be read.
     """
-    valid = reader.read_valid(tile)
+    valid = reader.read_valid_mask(tile)
     if valid is not None and not valid.any():
         return None
     core = tile.core
@@ -236,7 +236,7 @@ class _SceneTile(NamedTuple):
 
 def _read_tiles(number: int, header: SceneHeader, tiling: Tiling, margin_px: int | None) -> Iterator[_SceneTile]:
     """Yield the tiles of a scene that hold a valid pixel."""
-    with RasterReader(header.uri, header.rendition) as reader:
+    with RasterReader(header.uri, header.radiometry) as reader:
         for level in plan_scan(header, tiling):
             for tile in level_tiles(level, tiling):
                 image = read_tile(reader, tile)

@@ -7,14 +7,14 @@ import glob
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from geo.errors import InputError
 from geo.raster.acquisition_time import time_in_name
 from geo.raster.header import read_header
+from geo.raster.uri import canonical_uri, check_no_credentials, is_remote
 from geo.raster.vrt import mosaic_vrt
 from pipeline.config import PipelineConfig
-from pipeline.errors import InputError
 from pipeline.sinks.files import write_output
 from pipeline.sources.stac import STAC_SUFFIXES, check_item_matches_raster, has_stac_suffix, stac_scenes
-from geo.raster.uri import check_no_credentials, identity, is_remote
 from pipeline.values import SceneSource
 
 #: Files of a folder that are scenes.
@@ -51,7 +51,7 @@ def resolve_inputs(
             check_utf8(source.uri)
             check_utf8(source.scene_id or "")
             check_no_credentials(source.uri)
-            key = identity(source.uri)
+            key = canonical_uri(source.uri)
             by_identity[key] = _merged(by_identity.get(key), source)
     if not by_identity:
         raise InputError(f"expected at least one scene, got none: name {_ALLOWED}")

@@ -23,12 +23,11 @@ from pyproj import CRS, Geod, Transformer
 from pyproj.exceptions import ProjError
 from pystac.utils import datetime_to_str, str_to_datetime
 
-from geo.errors import FinderError, GeoreferenceError
+from geo.errors import FinderError, GeoreferenceError, InputError
 from geo.georef import BaseGeoReference, GeoReference
 from geo.raster.header import SceneHeader
+from geo.raster.uri import canonical_uri, is_remote, read_text, resolve_href, suffix
 from geo.types import FloatArray
-from pipeline.errors import InputError
-from geo.raster.uri import identity, is_remote, read_text, resolved, suffix
 from pipeline.values import SceneSource
 
 STAC_SUFFIXES = (".json", ".geojson")
@@ -93,14 +92,14 @@ def stac_scenes(uri: str, asset: str | None = None) -> list[SceneSource] | None:
 
 def _walk(document: Any, uri: str) -> Iterator[tuple[dict[str, Any], str]]:
     """Yield each Item that a document leads to, and the base of its relative hrefs; depth first, each file once."""
-    visited = {identity(uri)}
+    visited = {canonical_uri(uri)}
     yield from _items(document, uri)
     queue = deque(_child_links(document, uri))
     while queue:
         parent, href = queue.popleft()
-        if identity(href) in visited:
+        if canonical_uri(href) in visited:
             continue
-        visited.add(identity(href))
+        visited.add(canonical_uri(href))
         try:
             document, uri = _read_json(href)
             yield from _items(document, uri)
@@ -174,7 +173,9 @@ def _child_links(document: Any, uri: str) -> list[tuple[str, str]]:
         return []
     with _named_errors(uri):
         links = container.from_dict(document).links
-        return [(uri, resolved(link.get_target_str() or "", uri)) for link in links if link.rel in ("child", "item")]
+        return [
+            (uri, resolve_href(link.get_target_str() or "", uri)) for link in links if link.rel in ("child", "item")
+        ]
 
 
 def _scene(item: dict[str, Any], base: str, asset: str | None) -> SceneSource:
@@ -221,7 +222,7 @@ def item_source(item: pystac.Item, base: str, asset: str | None) -> SceneSource:
     shape = _numbers("proj:shape", fields, (2,))
     affine = _numbers("proj:transform", fields, (6, 9))
     return SceneSource(
-        uri=resolved(chosen.href, base),
+        uri=resolve_href(chosen.href, base),
         scene_id=item.id,
         acquired_at=_acquired_at(item, chosen),
         bands=display_bands(chosen.extra_fields),

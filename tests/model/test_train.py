@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 
 from geo.raster.header import read_header
 from model import train
-from model.common import config as config_file
 from model.detectors.anchor_free import network as detector
 from model.detectors.anchor_free.network import DetectorConfig, build
 from model.detectors.backbones import efficientnet_lite
@@ -446,5 +445,5 @@ def test_the_configs_of_the_project_fit() -> None:
     files = sorted(Path("configs/train").glob("*.yaml"))
     assert files
     for file in files:
-        module, settings = train.task(config_file.read(file))
-        config_file.load(getattr(importlib.import_module(module), settings), file)
+        module, settings = train.task(read_yaml(file))
+        load_yaml(getattr(importlib.import_module(module), settings), file)

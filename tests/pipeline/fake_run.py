@@ -14,7 +14,7 @@ from geo.types import Detections, ImageArray
 from model.inference.predictor import FakePredictor
 from pipeline import job, model_loading, quiet, run
 from pipeline.config import PipelineConfig, settings_id
-from pipeline.model_loading import Engine
+from pipeline.model_loading import ModelSpec
 from pipeline.values import Identity
 
 #: Environment variables: the number of batches after which the model hangs, or its process is killed.
@@ -36,8 +36,8 @@ class FailingPredictor(FakePredictor):
         return super().__call__(images)
 
 
-def _describe_model(config: PipelineConfig, trusted: bool = False) -> Engine:
-    return Engine(config, Identity(FailingPredictor.name, settings_id(config)), trusted)
+def _describe_model(config: PipelineConfig, trusted: bool = False) -> ModelSpec:
+    return ModelSpec(config, Identity(FailingPredictor.name, settings_id(config)), trusted)
 
 
 def main() -> int:

@@ -7,11 +7,10 @@ import geopandas
 import pytest
 import shapely
 
-from geo.aoi import AreaOfInterest
+from geo.errors import InputError
 from model.inference.predictor import FakePredictor
-from pipeline import local, steps
+from pipeline import local, planning
 from pipeline.command import read_area
-from pipeline.errors import InputError
 from pipeline.ledger import SceneResult, why_empty
 from pipeline.values import Scene, SceneSource
 from tests.pipeline.scenes import AIRPLANES, CONFIG, IDENTITY, SIZE, write_scene
@@ -30,8 +29,8 @@ def write_area(path: Path, *pixels: shapely.Polygon, crs: str = UTM) -> Path:
     return path
 
 
-def detect_in(scene: Path, area: Area | None) -> tuple[Scene, SceneResult]:
-    opened = steps.open_scene(SceneSource(str(scene)), CONFIG, area)
+def detect_in(scene: Path, area: AreaOfInterest | None) -> tuple[Scene, SceneResult]:
+    opened = planning.open_scene(SceneSource(str(scene)), CONFIG, area)
     return opened, local.detect_scene(opened, CONFIG, FakePredictor(), IDENTITY)
 
 
@@ -61,7 +60,7 @@ def test_only_tiles_that_touch_the_area_are_planned(tmp_path: Path) -> None:
     scene = write_scene(tmp_path / "a.tif")
     area = read_area(write_area(tmp_path / "area.gpkg", shapely.box(10, 10, 60, 60)))
     opened, result = detect_in(scene, area)
-    blocks = list(steps.plan(opened, dataclasses.replace(CONFIG, block_tiles=4)))
+    blocks = list(planning.plan_blocks(opened, dataclasses.replace(CONFIG, block_tiles=4)))
     _, everything = detect_in(scene, None)
     assert 0 < result.entry.parts_planned == sum(len(block.tiles) for block in blocks)
     assert result.entry.parts_planned == result.entry.parts_done < everything.entry.parts_planned / 3

@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 
 import pipeline
-from geo.errors import ConfigError, RasterError
+from geo.errors import ConfigError, InputError, RasterError
 from pipeline import records
-from pipeline.errors import InputError
 from pipeline.sinks.files import read_geojson
 from tests.pipeline.scenes import AIRPLANES, CONFIG, write_damaged_scene, write_scene
 from tests.pipeline.stac_files import ACQUIRED_AT, asset, item, items, write

@@ -25,7 +25,7 @@ from pipeline.errors import OutputError
 from pipeline.job import Job, run_job
 from pipeline.ledger import RunInfo, SceneResult, read_ledger
 from pipeline.model_loading import ModelSpec
-from pipeline.sinks.geojson import read_geojson
+from pipeline.sinks.files import read_geojson
 from pipeline.values import SceneSource
 from tests.pipeline.scenes import AIRPLANES, CONFIG, IDENTITY, write_alike, write_damaged_scene, write_scene
 
@@ -92,7 +92,7 @@ def test_beam_merges_in_parts_what_one_process_merges_at_once(
 
 def test_beam_keeps_to_an_area_as_one_process_does(sources: tuple[SceneSource, ...]) -> None:
     corners = [[560_000 + x * 0.5, 5_940_000 - y * 0.5] for x, y in ((10, 10), (150, 20), (120, 320), (5, 310))]
-    area = area_of([shapely.Polygon(corners)], CRS("EPSG:32632"))
+    area = build_aoi([shapely.Polygon(corners)], CRS("EPSG:32632"))
     expected = [
         timeless(result) for result in local.detect_scenes(sources[:4], CONFIG, FakePredictor(), IDENTITY, area)
     ]
@@ -208,7 +208,7 @@ def test_the_job_writes_airplanes_and_ledger(sources: tuple[SceneSource, ...], t
     ledger = run_job(job(sources, tmp_path), FnApiRunner(), PipelineOptions([]), FakePredictor)
     expected = local.detect_scenes(sources, CONFIG, FakePredictor(), IDENTITY)
     airplanes = [one for result in expected for one in result.airplanes]
-    assert read_geojson(tmp_path / "x.geojson") == sorted(airplanes, key=records.order)
+    assert read_geojson(tmp_path / "x.geojson") == sorted(airplanes, key=records.sort_key)
     assert [entry.scene_uri for entry in ledger.scenes] == sorted(source.uri for source in sources)
     totals = ledger.totals
     assert (totals.complete, totals.incomplete, totals.failed, totals.duplicate) == (4, 1, 2, 1)

@@ -34,7 +34,7 @@ def sources(tmp_path: Path) -> list[SceneSource]:
 
 @pytest.mark.parametrize("corners", [None, CORNERS])
 def test_what_is_planned_is_what_is_done(sources: list[SceneSource], corners: list[list[float]] | None) -> None:
-    area = None if corners is None else area_of([shapely.Polygon(corners)], CRS("EPSG:32632"))
+    area = None if corners is None else build_aoi([shapely.Polygon(corners)], CRS("EPSG:32632"))
     planned = planning.estimate(planning.describe_scenes(sources, CONFIG, area), CONFIG)
     results = local.detect_scenes(sources, CONFIG, FakePredictor(), IDENTITY, area)
     done = make_ledger(INFO, 0.0, [result.entry for result in results]).totals

@@ -2,8 +2,6 @@ import logging
 
 import pytest
 
-from pipeline import quiet
-
 
 def test_other_warnings_are_heard(caplog: pytest.LogCaptureFixture) -> None:
     logs.silence()

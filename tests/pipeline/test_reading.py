@@ -48,13 +48,13 @@ class Untouched(FakePredictor):
 def tries(monkeypatch: pytest.MonkeyPatch) -> Counter[Tile]:
     """How often each tile was tried to be read."""
     count: Counter[Tile] = Counter()
-    read_valid = RasterReader.read_valid
+    read_valid_mask = RasterReader.read_valid_mask
 
     def counted(reader: RasterReader, tile: Tile) -> object:
         count[tile] += 1
-        return read_valid(reader, tile)
+        return read_valid_mask(reader, tile)
 
-    monkeypatch.setattr(RasterReader, "read_valid", counted)
+    monkeypatch.setattr(RasterReader, "read_valid_mask", counted)
     return count
 
 

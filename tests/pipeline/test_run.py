@@ -58,8 +58,8 @@ def test_min_score_filters_airplanes(desk: Desk) -> None:
 
 def test_the_command_equals_the_local_run(desk: Desk) -> None:
     desk.run()
-    engine = describe_model(dataclasses.replace(CONFIG, min_score=None, model=str(desk.model)))
-    (result,) = local.find([SceneSource("a.tif")], engine.config, load_model(engine), engine.identity)
+    spec = describe_model(dataclasses.replace(CONFIG, min_score=None, model=str(desk.model)))
+    (result,) = local.detect_scenes([SceneSource("a.tif")], spec.config, load_model(spec), spec.identity)
     assert read_geojson(Path("x.geojson")) == list(result.airplanes)
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from geo.errors import ConfigError
-from model.common import config as config_file
 from model.common import process
 
 # Says that it is there, and then does nothing for as long as it is let.
@@ -38,18 +37,18 @@ def is_free(study: Path) -> bool:
 
 
 def test_who_is_let_go_of_ends(tmp_path: Path) -> None:
-    with process.alone(tmp_path) as lock:
+    with process.lock_folder(tmp_path) as lock:
         running = started(tmp_path, lock)
-        process.end(running)
+        process.stop(running)
     assert running.returncode == 128 + signal.SIGTERM
     assert (tmp_path / process.OUTPUT).read_text() == "there\n"
-    process.end(running)  # again does no harm
+    process.stop(running)  # again does no harm
 
 
 def test_who_does_not_listen_is_made_to_end(tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     os.mkfifo(gate)
-    program = f"from model.tuning import leash; print(leash.main({[sys.executable, '-c', STUBBORN, str(gate)]}, 0.01))"
+    program = f"from model.tuning import leash; print(process.run_on_leash({[sys.executable, '-c', STUBBORN, str(gate)]}, 0.01))"
     with subprocess.Popen(
         [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as running:
@@ -59,11 +58,11 @@ def test_who_does_not_listen_is_made_to_end(tmp_path: Path) -> None:
 
 
 def test_a_study_is_in_use_until_its_last_training_has_ended(tmp_path: Path) -> None:
-    with process.alone(tmp_path) as lock:
+    with process.lock_folder(tmp_path) as lock:
         assert not is_free(tmp_path)
         running = started(tmp_path, lock)
     assert not is_free(tmp_path)
-    process.end(running)
+    process.stop(running)
     assert is_free(tmp_path)
 
 
@@ -77,13 +76,13 @@ def test_a_study_is_in_use_until_its_last_training_has_ended(tmp_path: Path) -> 
     ],
 )
 def test_the_end_of_a_training_has_a_reason(tmp_path: Path, program: str, said: str) -> None:
-    with process.alone(tmp_path) as lock:
+    with process.lock_folder(tmp_path) as lock:
         status = process.start([sys.executable, "-c", program], tmp_path / process.OUTPUT, lock).wait()
-    assert process.reason(status, tmp_path / process.OUTPUT) == said
+    assert process.failure_reason(status, tmp_path / process.OUTPUT) == said
 
 
 def test_a_training_hears_nothing_and_its_end_is_handed_on(tmp_path: Path) -> None:
-    with process.alone(tmp_path) as lock:
+    with process.lock_folder(tmp_path) as lock:
         program = "import sys; sys.exit(len(sys.stdin.read()))"
         assert process.start([sys.executable, "-c", program], tmp_path / process.OUTPUT, lock).wait() == 0
 
@@ -91,7 +90,7 @@ def test_a_training_hears_nothing_and_its_end_is_handed_on(tmp_path: Path) -> No
 def test_a_config_says_where_the_run_is(tmp_path: Path) -> None:
     content = {"name": "a", "inner": {"b": [1, 0.001, None]}, "run": "elsewhere"}
     file = process.write_config(tmp_path / "trial", content)
-    assert config_file.read(file) == content | {"run": str(tmp_path / "trial" / process.RUN)}
+    assert read_yaml(file) == content | {"run": str(tmp_path / "trial" / process.RUN)}
     assert content["run"] == "elsewhere"
 
 
@@ -99,6 +98,6 @@ def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with (
         pytest.raises(ConfigError, match="expected a folder that can be made"),
-        process.alone(tmp_path / "file"),
+        process.lock_folder(tmp_path / "file"),
     ):
         pass

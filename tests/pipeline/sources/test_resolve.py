@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import InputError
+from geo.errors import InputError
 from pipeline.sources.resolve import resolve_inputs
 from tests.pipeline.stac_files import asset, catalog, item, served, write
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.errors import InputError
+from geo.errors import InputError
 from pipeline.sources.stac import has_stac_suffix, stac_scenes
 from pipeline.values import SceneSource
 from tests.pipeline.stac_files import Json, asset, catalog, collection, item, items, served, write

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from pyproj import CRS
 from pystac.extensions.hooks import RegisteredExtensionHooks
 
-from pipeline import local, steps
-from pipeline.errors import InputError
+from geo.errors import InputError
+from pipeline import local, planning
 from pipeline.sources.stac import choose_asset, display_bands, item_source
 from pipeline.values import Scene, SceneFailure, SceneSource
 from tests.pipeline.scenes import CONFIG, IDENTITY, SIZE, write_scene
@@ -257,7 +257,7 @@ def source(tmp_path: Path) -> SceneSource:
 
 
 def error_of(source: SceneSource) -> str:
-    described = steps.describe(source, CONFIG)
+    described = planning.describe_scene(source, CONFIG)
     assert isinstance(described, SceneFailure)
     entry = local.detect_scene(described, CONFIG, Untouched(), IDENTITY).entry
     assert (entry.status, entry.scene_id) == ("failed", source.scene_id)
@@ -267,9 +267,9 @@ def error_of(source: SceneSource) -> str:
 
 
 def test_matching_metadata_changes_nothing(source: SceneSource) -> None:
-    described = steps.describe(source, CONFIG)
+    described = planning.describe_scene(source, CONFIG)
     assert isinstance(described, Scene)
-    plain = steps.describe(SceneSource(source.uri), CONFIG)
+    plain = planning.describe_scene(SceneSource(source.uri), CONFIG)
     assert dataclasses.replace(described, source=SceneSource(source.uri)) == plain
 
 
@@ -298,7 +298,7 @@ def test_a_different_affine_is_an_error(source: SceneSource) -> None:
 
 def test_a_rounded_affine_matches(source: SceneSource) -> None:
     affine = (0.5, 0.0, 560_000.2, 0.0, -0.5, 5_940_000.2)
-    assert isinstance(steps.describe(dataclasses.replace(source, affine=affine), CONFIG), Scene)
+    assert isinstance(planning.describe_scene(dataclasses.replace(source, affine=affine), CONFIG), Scene)
 
 
 @pytest.mark.parametrize(
@@ -313,14 +313,14 @@ def test_a_rounded_affine_matches(source: SceneSource) -> None:
 def test_other_spellings_of_the_crs_match(tmp_path: Path, spelling: str) -> None:
     path = write_scene(tmp_path / "a.tif", crs=rasterio.CRS.from_user_input(spelling))
     source = SceneSource(str(path), crs="EPSG:32632", affine=AFFINE)
-    assert isinstance(steps.describe(source, CONFIG), Scene)
+    assert isinstance(planning.describe_scene(source, CONFIG), Scene)
 
 
 def test_the_axis_order_of_epsg_4326_is_ignored(tmp_path: Path) -> None:
     degrees = Affine(5e-6, 0, 9.98, 0, -4e-6, 53.6)
     path = write_scene(tmp_path / "a.tif", crs="OGC:CRS84", transform=degrees)
     source = SceneSource(str(path), crs="EPSG:4326", size=SIZE, affine=tuple(degrees)[:6])
-    assert isinstance(steps.describe(source, CONFIG), Scene)
+    assert isinstance(planning.describe_scene(source, CONFIG), Scene)
 
 
 @pytest.mark.parametrize("crs", ["EPSG:999999", "EPSG:yes", "", "IAU_2015:30100"])
