@@ -15,13 +15,14 @@ from apache_beam.runners.runner import PipelineRunner
 from pyogrio.errors import DataSourceError
 
 from geo.aoi import AreaOfInterest, build_aoi
-from geo.errors import ConfigError, InputError
+from geo.errors import ConfigError, InputError, OutputError
 from geo.raster.uri import is_remote
+from model.common.atomic import check_writable
+from model.common.command import Parser
 from model.datagen import beam_options
 from pipeline.config import DEFAULT_CONFIG, PipelineConfig, load_config
-from pipeline.errors import OutputError
 from pipeline.report import page
-from pipeline.sinks.files import GEOJSON_SUFFIX, check_writable
+from pipeline.sinks.files import GEOJSON_SUFFIX
 from pipeline.sources.resolve import check_utf8, resolve_inputs
 from pipeline.values import SceneSource
 
@@ -123,12 +124,11 @@ def read_area(path: Path) -> AreaOfInterest:
         raise InputError(f"--aoi {path}: {error}") from error
 
 
-def _parser() -> beam_options.Parser:
-    parser = beam_options.Parser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="python -m pipeline.run",
         description="Detects airplanes in georeferenced imagery and writes them as polygons in lon/lat.",
         epilog="All other options are passed to Beam: --runner, --project, --region, --temp_location, ...",
-        allow_abbrev=False,
     )
     add = parser.add_argument
     add(

@@ -6,7 +6,6 @@ the packaged model and writes DIR/airplanes.geojson and DIR/report.html; its det
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import json
 import sys
@@ -15,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 
-from geo.errors import FinderError
 from geo.matching import match
 from geo.types import FloatArray
 from pipeline.records import Airplane
@@ -45,25 +43,21 @@ class Comparison:
         )
 
 
+@command("error")
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the demo and return its exit status, which is that of the main job."""
     logs.silence()
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m pipeline.demo",
         description="Renders sample airports and detects the airplanes on them.",
         epilog="All other options are passed to python -m pipeline.run.",
-        allow_abbrev=False,
     )
     parser.add_argument("--directory", type=Path, default=Path("out/demo"), metavar="DIR", help="default: %(default)s")
     parser.add_argument(
         "--size", type=int, default=SIZE_PX, metavar="PX", help="side of a scene (default: %(default)s)"
     )
     options, rest = parser.parse_known_args(argv)
-    try:
-        scenes = render_scenes(options.directory / "scenes", options.size)
-    except FinderError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
+    scenes = render_scenes(options.directory / "scenes", options.size)
     return process_scenes(options.directory, scenes, rest)
 
 

@@ -18,16 +18,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from geo.errors import FinderError
-from model.common.interrupt import plain_interrupt
-from pipeline import progress, quiet
+from model.common import logs
+from model.common.command import INTERRUPTED, plain_interrupt, print_error
+from pipeline import progress
 
 if TYPE_CHECKING:
     from pipeline.command import Command
     from pipeline.ledger import Ledger, RunInfo
     from pipeline.model_loading import ModelSpec
-
-#: The exit status of shells for a command that SIGINT ended.
-INTERRUPTED = 130
 
 #: Packages whose version can change a result.
 PACKAGES = (
@@ -62,7 +60,7 @@ def _run(argv: Sequence[str]) -> int:
 
     try:
         command = command_line.parse(argv)
-        quiet.import_tensorflow()
+        logs.import_quietly("model.inference.frozen_graph")
         spec = describe_model(command.config, command.trusted)
         if command.mosaic:
             scene = write_mosaic(command.sources, spec.config, command.mosaic)
@@ -70,11 +68,11 @@ def _run(argv: Sequence[str]) -> int:
         if command.plan:
             return _print_plan(command, spec)
     except FinderError as error:
-        return _print_error(error, 2)
+        return print_error("error", error, 2)
     try:
         ledger = _process(command, spec, argv)
     except FinderError as error:
-        return _print_error(error, 1)
+        return print_error("error", error, 1)
     _print_summary(ledger, command)
     return 0 if ledger.complete else 1
 
@@ -153,11 +151,6 @@ def _print_summary(ledger: Ledger, command: Command) -> None:
         f"{totals.km2:.2f} km2{coarse} in {ledger.seconds:.0f} s: "
         f"{', '.join(map(str, (*command.outputs, command.ledger)))}\n"
     )
-
-
-def _print_error(error: FinderError, status: int) -> int:
-    sys.stderr.write(f"error: {' '.join(str(error).splitlines())}\n")
-    return status
 
 
 if __name__ == "__main__":

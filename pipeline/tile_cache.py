@@ -1,7 +1,8 @@
-"""The tile cache (`--work-dir`): outcomes of tiles, kept in a folder, so that an interrupted run can be resumed.
+"""What a run has done already, kept in a folder (`--work-dir`), so that a run that was broken off is gone on with.
 
-Each tile has a small file of its own, written as soon as the model has run on it: JSON under its digest. Files are
-written atomically; a damaged one counts as missing. Tiles that could not be read are not cached, so they are retried.
+Each tile has a small file of its own, written as soon as the model has looked at it: a JSON text under its digest. It
+appears whole; one that is damaged all the same counts as missing. Tiles that could not be read are not kept: they are
+tried again.
 
 The path of a file names everything that the outcome depends on: a folder for the run (model, settings, package
 versions), in it one for the scene (what is known of its content without reading it whole, its radiometry, the area of
@@ -25,37 +26,24 @@ from model.inference.predictor import Predictor
 from pipeline import steps
 from pipeline.config import PipelineConfig
 from pipeline.model_loading import ModelSpec
-from pipeline.sinks.files import make_folder, write_output
+from model.common.atomic import make_folder, write_atomically
 from pipeline.values import TileBlock, TileImage, TileOutcome
 
-# To be raised when the text of a file changes, so that files of earlier versions are not found.
-_FORMAT = 2
+# Another number wherever the text of a tile's file changes: what an earlier version has kept is then not found.
+_FORMAT = 1
 
 _DIGITS = 32
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class TileCache:
-    """The cache of one model with one set of settings.
+    """Where the outcomes of tiles are kept, by one model with one set of settings; `work_folder` makes it."""
 
-    Attributes:
-        folder: where the scenes' folders are.
-    """
+    path: Path
 
-    folder: Path
 
-    @classmethod
-    def for_model(cls, folder: Path, spec: ModelSpec, versions: Mapping[str, str]) -> TileCache:
-        """Return the cache of a model; creates nothing.
-
-        Args:
-            folder: the work folder that the user named.
-            spec: model and settings. `batch_size` counts here: it may change the last bits of a result.
-            versions: version by package, of those that can change a result.
-        """
-        identity = spec.identity
-        key = (_FORMAT, identity.model, identity.settings_id, spec.config.batch_size, sorted(versions.items()))
-        return cls(folder / _digest(repr(key)))
+def work_folder(folder: Path, engine: Engine, versions: Mapping[str, str]) -> TileCache:
+    """Returns the place in `folder` for what a model finds; makes nothing.
 
     def scene_folder(self, block: TileBlock) -> Path:
         """Return the folder for the tiles of a block's scene in its present version."""
@@ -63,68 +51,74 @@ class TileCache:
         return self.folder / _digest(repr((block.fingerprint, block.version, block.radiometry, area)))
 
 
-def read_tiles(cache: TileCache | None, block: TileBlock) -> Iterator[TileImage | TileOutcome]:
-    """Yield what `steps.read_tiles` yields; for cached tiles their outcome, without opening the scene for them.
+def read(work: TileCache | None, block: Block) -> Iterator[TileImage | TileOutcome]:
+    """Yields what `steps.read` does; of tiles that are known already the outcome, without opening the scene for them.
 
     Raises:
-        OutputError: the cache cannot be written.
+        OutputError: the folder cannot be written.
     """
-    if cache is None:
-        yield from steps.read_tiles(block)
+    if work is None:
+        yield from steps.read(block)
         return
-    folder = cache.scene_folder(block)
+    folder = scene_folder(work, block)
     missing = []
     for tile in block.tiles:
-        outcome = load(folder, block.scene_uri, tile)
+        outcome = kept(folder, block.scene_uri, tile)
         if outcome is None:
             missing.append(tile)
         else:
             yield outcome
     if not missing:
         return
-    for item in steps.read_tiles(dataclasses.replace(block, tiles=tuple(missing))):
+    for item in steps.read(dataclasses.replace(block, tiles=tuple(missing))):
         if isinstance(item, TileOutcome):
-            store(folder, item)
+            keep(folder, item)
             yield item
         else:
-            yield dataclasses.replace(item, cache_folder=folder)
+            yield dataclasses.replace(item, kept_in=folder)
 
 
-def detect_tiles(predictor: Predictor, images: Sequence[TileImage], config: PipelineConfig) -> list[TileOutcome]:
-    """Run the model on a batch of tiles as `steps.detect_tiles` does, and cache the outcomes of those with a folder.
+def detect(predictor: Predictor, images: Sequence[TileImage], config: PipelineConfig) -> list[TileOutcome]:
+    """Looks at a batch of tiles as `steps.detect` does, and keeps what becomes of those that name a folder for it.
 
     Raises:
-        OutputError: the cache cannot be written.
+        OutputError: the folder cannot be written.
     """
-    outcomes = steps.detect_tiles(predictor, images, config)
+    outcomes = steps.detect(predictor, images, config)
     for image, outcome in zip(images, outcomes, strict=True):
-        if image.cache_folder is not None:
-            store(image.cache_folder, outcome)
+        if image.kept_in is not None:
+            keep(image.kept_in, outcome)
     return outcomes
 
 
+def scene_folder(work: TileCache, block: Block) -> Path:
+    """Returns the folder for the tiles of a scene as it is now, looked at as the block says."""
+    area = None if block.area is None else block.area.wkb
+    return work.path / _digest(repr((block.fingerprint, block.version, block.radiometry, area)))
+
+
 def tile_file(folder: Path, tile: Tile) -> Path:
-    """Return the file of a tile in the folder of its scene."""
+    """Returns the file for a tile of the scene whose folder this is."""
     return folder / f"{_digest(repr(tile))}.json"
 
 
-def store(folder: Path, outcome: TileOutcome) -> None:
-    """Write the outcome of a tile atomically; an outcome that failed is not written.
+def keep(folder: Path, outcome: TileOutcome) -> None:
+    """Writes the outcome of a tile, whole or not at all; not that of one that could not be read.
 
     Args:
-        folder: the scene's folder; created where it is missing.
-        outcome: the outcome.
+        folder: of its scene; made where it is missing.
+        outcome: what became of the tile.
 
     Raises:
         OutputError: it cannot be written.
     """
     if outcome.status != "failed":
         make_folder(folder)
-        write_output(tile_file(folder, outcome.tile), [encode(outcome)])
+        write_atomically(tile_file(folder, outcome.tile), [encode(outcome)])
 
 
-def load(folder: Path, scene_uri: str, tile: Tile) -> TileOutcome | None:
-    """Return the cached outcome of a tile; None if there is none, or its file is damaged."""
+def kept(folder: Path, scene_uri: str, tile: Tile) -> TileOutcome | None:
+    """Returns what became of a tile in an earlier run; None where that is not known, or its file is damaged."""
     try:
         text = tile_file(folder, tile).read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -133,40 +127,34 @@ def load(folder: Path, scene_uri: str, tile: Tile) -> TileOutcome | None:
 
 
 def encode(outcome: TileOutcome) -> str:
-    """Return an outcome, without scene and tile, as text: the digest of a line, and that line; floats are exact."""
-    detections = outcome.detections
+    """Returns an outcome, scene and tile aside, as text: the digest of a line, and that line; floats are exact."""
+    found = outcome.detections
     line = json.dumps(
         {
             "status": outcome.status,
-            "valid_fraction": outcome.valid_fraction,
+            "seen": outcome.seen,
             "seconds": outcome.seconds,
-            "boxes": detections.boxes.tolist(),
-            "scores": detections.scores.tolist(),
-            "resolution_m": detections.resolution_m.tolist(),
-            "candidates": outcome.candidates.tolist(),
+            "boxes": found.boxes.tolist(),
+            "scores": found.scores.tolist(),
+            "resolution_m": found.resolution_m.tolist(),
+            "marks": outcome.marks.tolist(),
         }
     )
     return f"{_digest(line)}\n{line}\n"
 
 
 def decode(text: str, scene_uri: str, tile: Tile) -> TileOutcome | None:
-    """Return the outcome that `encode` made the text of; None if the text is damaged."""
+    """Returns the outcome that `encode` has made the text of; None where the text is damaged."""
     digest, _, rest = text.partition("\n")
     line = rest.removesuffix("\n")
     if text != f"{digest}\n{line}\n" or digest != _digest(line):
         return None
-    fields = json.loads(line)
-    boxes = np.array(fields["boxes"], np.float64).reshape(-1, 4)
+    told = json.loads(line)
+    boxes = np.array(told["boxes"], np.float64).reshape(-1, 4)
+    found = Detections(boxes, told["scores"], told["resolution_m"])
+    marks = np.array(told["marks"], np.float64).reshape(-1, 2)
     return TileOutcome(
-        scene_uri=scene_uri,
-        tile=tile,
-        status=fields["status"],
-        detections=Detections(boxes, fields["scores"], fields["resolution_m"]),
-        valid_fraction=fields["valid_fraction"],
-        error=None,
-        seconds=fields["seconds"],
-        candidates=np.array(fields["candidates"], np.float64).reshape(-1, 2),
-        cached=True,
+        scene_uri, tile, told["status"], found, told["seen"], None, told["seconds"], marks=marks, taken_over=True
     )
 
 

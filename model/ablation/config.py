@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from geo.errors import ConfigError
+from model.common.config import load_yaml
 from model.training.config import TrainConfig
 
 # In the ladder's folder, beside those of the rungs: scenes that `model.evaluate` draws, once for all.

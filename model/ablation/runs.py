@@ -11,6 +11,7 @@ from model.ablation.config import RENDERED, LadderConfig, RungConfig, trainings
 from model.ablation.steps import Command, Step, folder, module, steps
 from model.common import process
 from model.common.atomic import write_atomically
+from model.common.config import read_yaml
 
 # In the folder of a rung's training: the settings with which it began.
 _SETTINGS = "settings.yaml"

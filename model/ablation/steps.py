@@ -111,4 +111,4 @@ def _written(file: Path) -> list[str]:
 
 
 def _is_trained(own: Path, training: TrainConfig) -> bool:
-    return (own / "model").is_dir() and resuming.epochs_kept(own) >= training.epochs
+    return (own / "model").is_dir() and resuming.epochs_completed(own) >= training.epochs

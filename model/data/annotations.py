@@ -12,11 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from model.data.images import Photo
-from model.data.labels import LabelsConfig, check_boxes, check_size, open_picture, photo
+from model.data.labels import AnnotatedImage, LabelsConfig, check_boxes, check_size, open_picture, photo
 
 
-def read_annotations(file: Path, folder: Path, content: dict[str, Any], settings: LabelsConfig) -> list[Photo]:
+def read_annotations(file: Path, folder: Path, content: dict[str, Any], settings: LabelsConfig) -> list[AnnotatedImage]:
     """The pictures that an `annotations.json` names, below the folder, with their airplanes.
 
     Raises:
@@ -28,7 +27,7 @@ def read_annotations(file: Path, folder: Path, content: dict[str, Any], settings
     return [_photo(file, folder, image, resolution) for image in content["images"]]
 
 
-def _photo(file: Path, folder: Path, image: dict[str, Any], resolution: tuple[float, bool]) -> Photo:
+def _photo(file: Path, folder: Path, image: dict[str, Any], resolution: tuple[float, bool]) -> AnnotatedImage:
     name = image["image"]
     picture = open_picture(folder / name, file)
     check_size(image.get("width"), image.get("height"), f"{file}: {name}", picture)

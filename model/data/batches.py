@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from model.data import augment, crops
 from model.data.crops import CropConfig
-from model.data.sources import Photo
+from model.data.sources import AnnotatedImage
 from model.detectors.registry import Targets
 
 
@@ -24,13 +24,13 @@ class Source:
         mistakes: where an earlier model was wrong: the photo's number, and a box (4,) in it.
     """
 
-    photos: tuple[Photo, ...]
+    photos: tuple[AnnotatedImage, ...]
     pixels: tuple[NDArray[np.uint8], ...]
     weight: float
     mistakes: tuple[tuple[int, NDArray[np.float64]], ...] = ()
 
 
-def load(photos: Sequence[Photo], weight: float) -> Source:
+def load(photos: Sequence[AnnotatedImage], weight: float) -> Source:
     """Decodes the photos of a set (memory: 3 bytes a pixel)."""
     return Source(tuple(photos), tuple(photo.pixels() for photo in photos), weight)
 

@@ -11,7 +11,7 @@ from model.data.chips import Chips
 
 
 @dataclass(frozen=True, slots=True)
-class ChangeConfig:
+class AugmentConfig:
     """How chips are changed before they are learned from.
 
     Attributes:
@@ -34,7 +34,7 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras publishes n
     would have seen.
     """
 
-    def __init__(self, chips: Chips, change: ChangeConfig, batch: int, steps: int, seed: int) -> None:
+    def __init__(self, chips: Chips, change: AugmentConfig, batch: int, steps: int, seed: int) -> None:
         super().__init__(workers=2, use_multiprocessing=False, max_queue_size=16)
         self.chips = chips
         self.change = change

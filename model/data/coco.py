@@ -9,9 +9,9 @@ import numpy as np
 
 from geo.errors import ConfigError
 from geo.types import FloatArray
-from model.data.images import Photo
 from model.data.labels import (
     SETTINGS_FILE,
+    AnnotatedImage,
     LabelsConfig,
     Picture,
     check_boxes,
@@ -30,7 +30,7 @@ def is_coco(content: object) -> bool:
     return isinstance(content, dict) and {"images", "annotations", "categories"} <= content.keys()
 
 
-def read_coco(file: Path, folder: Path, content: dict[str, Any], settings: LabelsConfig) -> list[Photo]:
+def read_coco(file: Path, folder: Path, content: dict[str, Any], settings: LabelsConfig) -> list[AnnotatedImage]:
     """The pictures of a COCO file, with its airplanes.
 
     Args:
@@ -95,7 +95,7 @@ def _name(file: Path, annotation: dict[str, Any]) -> str:
 
 def _photo(
     file: Path, folder: Path, image: dict[str, Any], annotations: list[dict[str, Any]], settings: LabelsConfig
-) -> Photo:
+) -> AnnotatedImage:
     name = str(image["file_name"]).replace("\\", "/")
     picture = open_picture(_found(file, folder, name), file)
     check_size(image.get("width"), image.get("height"), f"{file}: {name}", picture)

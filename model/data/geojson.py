@@ -16,8 +16,7 @@ from geo.errors import ConfigError
 from geo.georef import BaseGeoReference
 from geo.types import FloatArray
 from model.data import labels
-from model.data.images import Photo
-from model.data.labels import LabelsConfig, Picture
+from model.data.labels import AnnotatedImage, LabelsConfig, Picture
 
 _PICTURES = (".tif", ".tiff", ".jp2", ".vrt", ".png", ".jpg", ".jpeg")
 _SIDES = ("xmin_px", "ymin_px", "xmax_px", "ymax_px")
@@ -57,7 +56,7 @@ def is_geojson(content: object) -> bool:
     return isinstance(content, dict) and content.get("type") == "FeatureCollection"
 
 
-def read_geojson(contents: dict[Path, dict[str, Any]], folder: Path, settings: LabelsConfig) -> list[Photo]:
+def read_geojson(contents: dict[Path, dict[str, Any]], folder: Path, settings: LabelsConfig) -> list[AnnotatedImage]:
     """The pictures of a folder, with the airplanes that lie on them.
 
     A polygon goes before the pixels that a feature may carry as well: it is what a GIS corrects.
@@ -131,7 +130,7 @@ def _check_placed(outlines: Sequence[_Outline], placed: set[_Outline], folder: P
             raise _misplaced(outline, f"one of the pictures in {folder}")
 
 
-def _photo(scene: _Scene, outlines: Sequence[_Outline], settings: LabelsConfig) -> Photo:
+def _photo(scene: _Scene, outlines: Sequence[_Outline], settings: LabelsConfig) -> AnnotatedImage:
     picture, boxes = scene.picture, _pixel_boxes(outlines, scene)
     for outline, on in zip(outlines, _on(boxes, picture), strict=True):
         if not on:

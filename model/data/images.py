@@ -19,7 +19,7 @@ def _no_boxes() -> FloatArray:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Photo:
+class AnnotatedImage:
     """One annotated picture.
 
     Attributes:

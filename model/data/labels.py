@@ -12,7 +12,8 @@ from geo.errors import ConfigError, GeoreferenceError
 from geo.georef import BaseGeoReference
 from geo.raster.header import read_header, read_size
 from geo.types import FloatArray
-from model.data.images import Photo
+from model.common.config import load_yaml
+from model.data.labels import AnnotatedImage
 
 SETTINGS_FILE = "labels.yaml"
 # Less of an airplane than this share of its box is nothing to learn from.
@@ -98,7 +99,7 @@ def georeference(path: Path) -> BaseGeoReference | None:
 
 
 def resolution_m(georef: BaseGeoReference | None, settings: LabelsConfig) -> tuple[float | None, bool]:
-    """What a `Photo` says of its resolution, and whether it is known; the georeference goes before the settings."""
+    """What a `AnnotatedImage` says of its resolution, and whether it is known; the georeference goes before the settings."""
     if georef is not None:
         return None, True
     return settings.resolution_m or _TYPICAL_RESOLUTION_M, settings.resolution_m is not None
@@ -111,7 +112,7 @@ def photo(
     ignored: FloatArray,
     resolution: tuple[float | None, bool],
     split: str | None = None,
-) -> Photo:
+) -> AnnotatedImage:
     """A picture with its airplanes; of those that reach past its edge, the part inside.
 
     Args:
@@ -120,7 +121,7 @@ def photo(
         boxes: airplanes (N, 4) in its pixels, checked.
         ignored: boxes (M, 4) to ignore, checked.
         resolution: metres per pixel, and whether they are known.
-        split: as in `Photo`.
+        split: as in `AnnotatedImage`.
 
     Returns:
         The photo. Airplanes of which less than 0.35 is inside are ignored.
@@ -128,7 +129,7 @@ def photo(
     inside, share = clipped(boxes, picture.width, picture.height)
     more, _ = clipped(ignored, picture.width, picture.height)
     seen = share >= _LEAST_VISIBLE
-    return Photo(picture.path, group, inside[seen], *resolution, np.concatenate([more, inside[~seen]]), split)
+    return AnnotatedImage(picture.path, group, inside[seen], *resolution, np.concatenate([more, inside[~seen]]), split)
 
 
 def clipped(boxes: FloatArray, width: int, height: int) -> tuple[FloatArray, FloatArray]:

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from geo.errors import ConfigError
-from model.data.sources import Photo, read_rendered
+from model.common.atomic import make_folder
+from model.data.sources import AnnotatedImage, read_rendered_scenes
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class RenderedSet:
         return f"rendered {self.scene} {self.resolution_m:g} m"
 
 
-def draw(scenes: RenderedSet, folder: Path) -> list[Photo]:
+def draw(scenes: RenderedSet, folder: Path) -> list[AnnotatedImage]:
     """Draws those scenes that are not there yet, and reads their truth.
 
     Args:
@@ -42,18 +42,16 @@ def draw(scenes: RenderedSet, folder: Path) -> list[Photo]:
         folder: a folder in it is the set's. To have scenes drawn anew, remove it.
 
     Raises:
-        ConfigError: the folder cannot be made, or a truth in it is damaged.
+        OutputError: the folder cannot be made.
+        ConfigError: a truth in it is damaged.
         RasterError: a scene cannot be written.
     """
     from model import synthetic as render  # many modules: only where they are used
 
     own = folder / f"{scenes.scene}-{scenes.size_px}px-{scenes.resolution_m:g}m"
-    try:
-        own.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"rendered: expected a folder that can be made, got {own}: {error}") from error
+    make_folder(own)
     files = [own / f"{seed}.tif" for seed in scenes.seeds]
     for seed, file in zip(scenes.seeds, files, strict=True):
         if not (file.is_file() and file.with_suffix(".truth.geojson").is_file()):
             render.write(render.render(scenes.size_px, seed, scenes.resolution_m, scene=scenes.scene), file)
-    return [photo for photo in read_rendered(own) if photo.path in files]
+    return [photo for photo in read_rendered_scenes(own) if photo.path in files]

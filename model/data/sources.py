@@ -11,13 +11,11 @@ from typing import Literal, get_args
 import numpy as np
 
 from geo.errors import ConfigError, FinderError
-from model.data.annotations import read_annotations
 from model.data.coco import is_coco, read_coco
 from model.data.geojson import is_geojson, read_geojson
-from model.data.images import Photo
-from model.data.labels import SETTINGS_FILE, LabelsConfig, read_json, read_settings
+from model.data.labels import SETTINGS_FILE, AnnotatedImage, LabelsConfig, read_annotations, read_json, read_settings
 
-__all__ = ["Photo", "Split", "read_photos", "read_rendered", "val_groups"]
+__all__ = ["AnnotatedImage", "Split", "read_annotated_images", "read_rendered_scenes", "val_groups"]
 
 # What is fitted on, what chooses (thresholds, settings, the best of several models), what reports; and all three.
 Split = Literal["train", "val", "test", "all"]
@@ -36,7 +34,7 @@ _ANNOTATIONS = "annotations.json"
 _TRUTH = ".truth.geojson"
 
 
-def read_photos(folder: Path, split: str) -> list[Photo]:
+def read_annotated_images(folder: Path, split: str) -> list[AnnotatedImage]:
     """Reads the photos of one set.
 
     Args:
@@ -59,7 +57,7 @@ def read_photos(folder: Path, split: str) -> list[Photo]:
     return [photo for photo in photos if split == _split(photo, held_out)]
 
 
-def read_rendered(folder: Path) -> list[Photo]:
+def read_rendered_scenes(folder: Path) -> list[AnnotatedImage]:
     """The scenes in a folder that `model.synthetic` has drawn.
 
     Raises:
@@ -85,7 +83,7 @@ def val_groups(groups: Sequence[str], share: float = _VAL_SHARE) -> set[str]:
     return chosen
 
 
-def _scene(truth: Path) -> Photo:
+def _scene(truth: Path) -> AnnotatedImage:
     """A rendered scene with its truth."""
     try:
         found = [feature["properties"] for feature in json.loads(truth.read_text(encoding="utf-8"))["features"]]
@@ -93,7 +91,7 @@ def _scene(truth: Path) -> Photo:
         boxes = np.array(sides, np.float64).reshape(-1, 4)
     except (KeyError, TypeError, ValueError) as error:
         raise ConfigError(f"{truth}: expected the truth of a rendered scene, this is damaged: {error!r}") from error
-    return Photo(
+    return AnnotatedImage(
         path=truth.with_name(truth.name.removesuffix(_TRUTH) + ".tif"),
         group=truth.name,
         boxes=boxes,
@@ -103,14 +101,14 @@ def _scene(truth: Path) -> Photo:
     )
 
 
-def _read(folder: Path, settings: LabelsConfig) -> list[Photo]:
+def _read(folder: Path, settings: LabelsConfig) -> list[AnnotatedImage]:
     """Every photo of a set, whatever kind of labels it has."""
     file = folder / _ANNOTATIONS
     if file.is_file():
         content = read_json(file)
         read = read_coco if is_coco(content) else read_annotations
         return _readable(file, lambda: read(file, folder, content, settings))
-    rendered = read_rendered(folder)
+    rendered = read_rendered_scenes(folder)
     if rendered:
         return rendered
     contents = {path: read_json(path) for path in _json_files(folder)}
@@ -141,7 +139,7 @@ def _check_one_kind(folder: Path, coco: Sequence[Path], geojson: Sequence[Path])
         )
 
 
-def _readable(name: Path, read: Callable[[], list[Photo]]) -> list[Photo]:
+def _readable(name: Path, read: Callable[[], list[AnnotatedImage]]) -> list[AnnotatedImage]:
     """What `read` returns; labels that are not built as they should be are a ConfigError."""
     try:
         return read()
@@ -151,13 +149,13 @@ def _readable(name: Path, read: Callable[[], list[Photo]]) -> list[Photo]:
         raise ConfigError(f"{name}: expected annotations of photos, these are damaged: {error!r}") from error
 
 
-def _mapped(photos: Sequence[Photo]) -> list[Photo]:
+def _mapped(photos: Sequence[AnnotatedImage]) -> list[AnnotatedImage]:
     """The photos with our splits in place of their labels' own."""
     splits = _LABELLED_SPLITS | {"val": "val"} if any(photo.split == "test" for photo in photos) else _LABELLED_SPLITS
     return [replace(photo, split=splits.get(photo.split or "", photo.split)) for photo in photos]
 
 
-def _held_out(photos: Sequence[Photo], settings: LabelsConfig, folder: Path) -> set[str]:
+def _held_out(photos: Sequence[AnnotatedImage], settings: LabelsConfig, folder: Path) -> set[str]:
     """The groups of train that become val."""
     if settings.val is not None:
         unknown = sorted(set(settings.val) - {photo.path.name for photo in photos})
@@ -174,7 +172,7 @@ def _held_out(photos: Sequence[Photo], settings: LabelsConfig, folder: Path) -> 
     return val_groups(groups, max(_UNSPLIT_VAL_SHARE, 1 / len(groups)))
 
 
-def _split(photo: Photo, held_out: set[str]) -> str:
+def _split(photo: AnnotatedImage, held_out: set[str]) -> str:
     """The split that a photo belongs to."""
     if photo.split in (None, "train"):
         return "val" if photo.group in held_out else "train"

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from geo.errors import ConfigError
-from model.data.tiles import Tile
+from model.datagen.tiles import Tile
 
 _SHARD = re.compile(r"(.*)-(\d+)-of-(\d+)\.tfrecord")
 _REMEDY = "make them with python -m model.datagen"

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from geo.raster.header import read_size
 from model.data import crops
 from model.data.crops import Crop
-from model.data.images import Photo
+from model.data.labels import AnnotatedImage
 from model.detectors import INPUT_MULTIPLE
 
 # Tiles without an airplane lie on a lattice, each place at most once: so no two of a photo are almost the same.
@@ -68,7 +68,7 @@ class SetConfig:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class PhotoTiles:
+class ImageTiles:
     """The tiles of one photo.
 
     Attributes:
@@ -80,7 +80,7 @@ class PhotoTiles:
 
     name: str
     set: str
-    photo: Photo
+    photo: AnnotatedImage
     corners: Corners
 
 
@@ -95,7 +95,7 @@ class SetPlan:
             6 px or is too large for a tile, and fewer without where the photos have no more room.
     """
 
-    photos: tuple[PhotoTiles, ...]
+    photos: tuple[ImageTiles, ...]
     with_asked: int
     with_planned: int
     without_asked: int
@@ -110,7 +110,7 @@ class Tile:
     crop: Crop
 
 
-def plan(photos: Mapping[str, Photo], wanted: SetConfig, config: TileConfig, seed: int) -> SetPlan:
+def plan(photos: Mapping[str, AnnotatedImage], wanted: SetConfig, config: TileConfig, seed: int) -> SetPlan:
     """Places the tiles of one set.
 
     Args:
@@ -140,12 +140,12 @@ def plan(photos: Mapping[str, Photo], wanted: SetConfig, config: TileConfig, see
     tiles = []
     for (name, photo), size, generator, near, count in zip(named, sizes, generators, around, counts, strict=True):
         away = _without(photo, size, count, config, generator)
-        tiles.append(PhotoTiles(name, wanted.set, photo, np.concatenate([near, away])))
+        tiles.append(ImageTiles(name, wanted.set, photo, np.concatenate([near, away])))
     airplanes = sum(len(photo.boxes) for photo in photos.values())
     return SetPlan(tuple(tiles), airplanes * wanted.tiles_per_airplane, with_planned, without_asked, sum(counts))
 
 
-def cut(planned: PhotoTiles, side_px: int) -> Iterator[Tile]:
+def cut(planned: ImageTiles, side_px: int) -> Iterator[Tile]:
     """Cuts the tiles of one photo, in the order of the plan.
 
     Raises:
@@ -160,7 +160,7 @@ def cut(planned: PhotoTiles, side_px: int) -> Iterator[Tile]:
         yield Tile(f"{planned.name}@{corner[0]:.0f},{corner[1]:.0f}", Crop(crop.pixels, crop.boxes, ignored))
 
 
-def dealt(photos: Sequence[PhotoTiles], files: int) -> list[tuple[PhotoTiles, ...]]:
+def dealt(photos: Sequence[ImageTiles], files: int) -> list[tuple[ImageTiles, ...]]:
     """Deals photos out to files, in an order drawn by their names, so that sets are mixed.
 
     Args:
@@ -181,7 +181,7 @@ def _generator(seed: int, name: str) -> np.random.Generator:
 
 
 def _around(
-    photo: Photo, size: tuple[int, int], count: int, config: TileConfig, generator: np.random.Generator
+    photo: AnnotatedImage, size: tuple[int, int], count: int, config: TileConfig, generator: np.random.Generator
 ) -> Corners:
     """Corners (K, 2) of tiles that show each airplane `count` times, as far as a tile can show it."""
     found: list[Corners] = [np.zeros((0, 2), np.int64)]
@@ -226,7 +226,7 @@ def _lattice(size: tuple[int, int], side_px: int) -> tuple[Corners, Corners]:
     return columns, rows
 
 
-def _free(photo: Photo, size: tuple[int, int], side_px: int) -> NDArray[np.bool_]:
+def _free(photo: AnnotatedImage, size: tuple[int, int], side_px: int) -> NDArray[np.bool_]:
     """Of every place of the lattice (rows, columns), whether a tile there shows nothing of any box."""
     columns, rows = _lattice(size, side_px)
     free = np.ones((len(rows), len(columns)), np.bool_)
@@ -238,7 +238,7 @@ def _free(photo: Photo, size: tuple[int, int], side_px: int) -> NDArray[np.bool_
 
 
 def _without(
-    photo: Photo, size: tuple[int, int], count: int, config: TileConfig, generator: np.random.Generator
+    photo: AnnotatedImage, size: tuple[int, int], count: int, config: TileConfig, generator: np.random.Generator
 ) -> Corners:
     """Corners (count, 2) of tiles that show no airplane, no two the same."""
     places = np.argwhere(_free(photo, size, config.side_px))

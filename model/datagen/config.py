@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from model.data.sources import FORMER_SPLITS, Split
-from model.data.tiles import SetConfig, TileConfig
+from model.datagen.tiles import SetConfig, TileConfig
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,9 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.runner import PipelineRunner
 
-from model.data.tiles import SetPlan
 from model.datagen import steps
 from model.datagen.config import DatagenConfig
+from model.datagen.tiles import SetPlan
 
 
 def run(

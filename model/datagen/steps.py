@@ -12,9 +12,9 @@ import tensorflow as tf
 
 from geo.errors import ConfigError
 from model.data import sources, tfrecord, tiles
-from model.data.tiles import PhotoTiles, SetConfig, SetPlan, Tile
 from model.datagen import files
 from model.datagen.config import DatagenConfig
+from model.datagen.tiles import ImageTiles, SetConfig, SetPlan, Tile
 
 MANIFEST = "manifest.json"
 _RECORDS = "*.tfrecord"
@@ -25,7 +25,7 @@ class Shard:
     """A file to write: its name, and its photos in their order."""
 
     file: str
-    photos: tuple[PhotoTiles, ...]
+    photos: tuple[ImageTiles, ...]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ def write_shard(shard: Shard, config: DatagenConfig) -> Written:
     return Written(shard.file, {name: dict(some) for name, some in counts.items()})
 
 
-def cut(photo: PhotoTiles, config: DatagenConfig) -> Iterator[Tile]:
+def cut(photo: ImageTiles, config: DatagenConfig) -> Iterator[Tile]:
     """Cuts the tiles of one photo, wherever it lies."""
     with files.local_file(files.join(config.data, photo.name)) as path:
         here = dataclasses.replace(photo, photo=dataclasses.replace(photo.photo, path=path))
@@ -151,7 +151,7 @@ def read_manifest(config: DatagenConfig) -> dict[str, Any]:
 def _plan_set(wanted: SetConfig, config: DatagenConfig) -> SetPlan:
     uri = files.join(config.data, wanted.set)
     with files.local_folder(uri) as folder:
-        read = sources.read_photos(folder, config.split)
+        read = sources.read_annotated_images(folder, config.split)
         if not read:
             raise ConfigError(f"{uri}: expected photos to cut tiles from, found none in its {config.split} split")
         photos = {f"{wanted.set}/{photo.path.relative_to(folder).as_posix()}": photo for photo in read}

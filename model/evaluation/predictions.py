@@ -1,7 +1,7 @@
 """Pictures of data sets, looked at by a predictor, or with detections that were made elsewhere."""
 
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
@@ -10,7 +10,8 @@ import numpy as np
 from geo.errors import ConfigError
 from geo.raster.header import SceneHeader
 from geo.types import Detections
-from model.data.sources import Photo
+from model.common.progress import progress
+from model.data.sources import AnnotatedImage
 from model.evaluation import metrics
 from model.evaluation.detections import DetectionFile, assign
 from model.evaluation.figures import together
@@ -53,7 +54,7 @@ class Measured:
     calibration: Calibration | None = None
 
 
-def look(photos: Sequence[Photo], name: str, predictor: Predictor, config: ScanConfig, batch: int) -> Looked:
+def look(photos: Sequence[AnnotatedImage], name: str, predictor: Predictor, config: ScanConfig, batch: int) -> Looked:
     """Looks at the photos of a set, through the pipeline's levels, tiles and suppression.
 
     Raises:
@@ -63,7 +64,7 @@ def look(photos: Sequence[Photo], name: str, predictor: Predictor, config: ScanC
     subjects: list[Subject] = []
 
     def headers() -> Iterator[SceneHeader]:
-        for photo in _shown(photos, name):
+        for photo in progress(photos, name):
             subjects.append(read_subject(photo))
             yield subjects[-1].header
 
@@ -71,7 +72,7 @@ def look(photos: Sequence[Photo], name: str, predictor: Predictor, config: ScanC
     return Looked(subjects, found)
 
 
-def given(photos: Mapping[str, Sequence[Photo]], file: DetectionFile) -> dict[str, Looked]:
+def given(photos: Mapping[str, Sequence[AnnotatedImage]], file: DetectionFile) -> dict[str, Looked]:
     """The pictures of every set with the detections of a file.
 
     Raises:
@@ -109,12 +110,3 @@ def best_min_score(pictures: Sequence[Picture]) -> float:
     best = metrics.best_f1(loose).min_score
     below = loose.scores[loose.scores < best].max(initial=0)
     return round(float(best + below) / 2, 6)
-
-
-def _shown(photos: Sequence[Photo], name: str) -> Iterator[Photo]:
-    """The photos, with the progress on a terminal."""
-    say: Callable[[str], object] = sys.stderr.write if sys.stderr.isatty() else lambda _: None
-    for number, photo in enumerate(photos):
-        say(f"\r{name} {number + 1}/{len(photos)} ")
-        yield photo
-    say("\r\033[K")

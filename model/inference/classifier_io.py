@@ -2,10 +2,12 @@
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Annotated
 
 import keras
 import yaml
 
+from model.common.config import ByKind, load_yaml, read_yaml
 from model.detectors.classifier import network as classifier
 from model.detectors.classifier.network import ConvConfig, DenseConfig
 from model.inference import weights_io
@@ -23,7 +25,7 @@ class ClassifierModelConfig:
     """
 
     name: str
-    classifier: DenseConfig | ConvConfig
+    classifier: Annotated[DenseConfig | ConvConfig, ByKind()]
     min_score: float
     sha256: str
 

@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from geo.errors import ConfigError
+from model.common.config import read_yaml
 from model.inference.frozen_graph import GraphPredictor, grow_memory
 from model.inference.weights_io import CONFIG_FILE, WeightsError
 

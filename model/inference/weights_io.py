@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Annotated
 
 import keras
 import numpy as np
@@ -17,6 +18,7 @@ import safetensors.numpy
 import yaml
 
 from geo.errors import FinderError
+from model.common.config import ByKind, from_mapping, read_yaml
 from model.detectors import registry as architecture
 from model.detectors.anchor_free.network import DetectorConfig
 from model.detectors.grid.network import GridConfig
@@ -45,7 +47,7 @@ class ModelConfig:
     """
 
     name: str
-    detector: DetectorConfig | GridConfig
+    detector: Annotated[DetectorConfig | GridConfig, ByKind()]
     min_score: float
     sha256: str
     calibration: Calibration | None = None

@@ -18,14 +18,14 @@ from numpy.typing import NDArray
 from tensorboardX import SummaryWriter
 
 from geo.types import ImageArray
-from model.data.sources import Photo
+from model.data.sources import AnnotatedImage
 from model.evaluation.drawing import draw
 from model.evaluation.figures import figures
 from model.evaluation.images import Picture, read_subject
 from model.evaluation.predictions import TOGETHER, Looked
 from model.inference.predictor import Predictor
 from model.inference.scan import MARGIN_PX, ScanConfig, scan_all
-from model.training.config import WatchConfig
+from model.training.config import CallbacksConfig
 
 LOG = "log.csv"
 VAL = "val.csv"
@@ -37,7 +37,7 @@ LEAST_SCORE = 0.1
 _STEPS = 10
 
 # A set's name and its photos.
-Sets = Mapping[str, Sequence[Photo]]
+Sets = Mapping[str, Sequence[AnnotatedImage]]
 
 
 def cut(file: Path, epochs: int) -> None:
@@ -129,7 +129,7 @@ class Log(keras.callbacks.Callback):  # type: ignore[misc]  # Keras publishes no
 
 
 def look(
-    sets: Sets, predictor: Predictor, config: WatchConfig, scan: ScanConfig, min_score: float
+    sets: Sets, predictor: Predictor, config: CallbacksConfig, scan: ScanConfig, min_score: float
 ) -> tuple[list[dict[str, object]], dict[str, ImageArray]]:
     """Looks at photos as the pipeline would.
 
@@ -170,7 +170,7 @@ def write(
     board.flush()
 
 
-def _looked(photos: Sequence[Photo], predictor: Predictor, config: ScanConfig, batch: int) -> Looked:
+def _looked(photos: Sequence[AnnotatedImage], predictor: Predictor, config: ScanConfig, batch: int) -> Looked:
     subjects = [read_subject(photo) for photo in photos]
     return Looked(subjects, scan_all((subject.header for subject in subjects), config, predictor, batch, MARGIN_PX))
 

@@ -18,21 +18,9 @@ from model.training import callbacks as watch
 _STATE = "state"
 
 
-def make_folder(folder: Path) -> None:
-    """Makes the folder of a run.
-
-    Raises:
-        ConfigError: it cannot be made.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"run: expected a folder that can be made, got {folder}: {error}") from error
-
-
 def epochs_done(run: Path) -> int:
     """How many epochs a broken-off run has behind it; its tables are cut to these."""
-    done = epochs_kept(run)
+    done = epochs_completed(run)
     if (run / "dev.csv").is_file():  # what the table was called before
         (run / "dev.csv").replace(run / watch.VAL)
     for name in (watch.LOG, watch.VAL):
@@ -40,7 +28,7 @@ def epochs_done(run: Path) -> int:
     return done
 
 
-def epochs_kept(run: Path) -> int:
+def epochs_completed(run: Path) -> int:
     """How many epochs the state of a run has behind it."""
     state = run / _STATE / "training_metadata.json"
     return int(json.loads(state.read_text())["epoch"]) if state.is_file() else 0
@@ -84,7 +72,7 @@ class Turn(keras.callbacks.Callback):  # type: ignore[misc]  # Keras publishes n
             draws.assign([seed, epoch * len(self.batches)])
 
 
-class StopAtNoNumber(keras.callbacks.Callback):  # type: ignore[misc]  # Keras publishes no types
+class StopAtNaN(keras.callbacks.Callback):  # type: ignore[misc]  # Keras publishes no types
     """Ends a training that has gone wild, before anything of it is kept."""
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:

@@ -14,16 +14,16 @@ import keras
 import numpy as np
 from tensorboardX import SummaryWriter
 
+from model.common.atomic import make_folder
 from model.data import chips
-from model.data.chip_batches import Batches
-from model.data.chips import Chips, Part
+from model.data.chips import Batches, Chips, Part
 from model.detectors.classifier.network import build
 from model.inference import classifier_io
 from model.training import backend
 from model.training import callbacks as watch
 from model.training import checkpointing as resuming
-from model.training.classifier_config import ClassifierTrainConfig
-from model.training.schedules import DecayTo
+from model.training.config import ClassifierTrainConfig
+from model.training.schedules import ExponentialDecay
 
 # In the run's folder.
 RESULT = "result.json"
@@ -41,7 +41,7 @@ def train(config: ClassifierTrainConfig) -> Path:
     keras.utils.set_random_seed(config.seed)
     parts = chips.split(chips.read(config.data / chips.FILE), config.split)
     if resuming.epochs_done(config.run) < config.epochs:
-        resuming.make_folder(config.run)
+        make_folder(config.run)
         _fit(parts, config)
     _test(parts["test"], config)
     return config.run / "model"
@@ -91,7 +91,7 @@ def _fit(parts: dict[Part, Chips], config: ClassifierTrainConfig) -> None:
         shuffle=False,
         callbacks=[
             resuming.Turn(batches),
-            resuming.StopAtNoNumber(),
+            resuming.StopAtNaN(),
             watch.Log(config.run, board, _schedule(config), config.steps_per_epoch, config.batch),
             _Save(config, parts["val"], board),
             resuming.keep_state(config.run),  # at last
@@ -133,7 +133,7 @@ class _Save(keras.callbacks.Callback):  # type: ignore[misc]  # Keras publishes 
 
 
 def _schedule(config: ClassifierTrainConfig) -> keras.optimizers.schedules.LearningRateSchedule:
-    return DecayTo(config.learning_rate, config.last_learning_rate, config.decay_steps)
+    return ExponentialDecay(config.learning_rate, config.last_learning_rate, config.decay_steps)
 
 
 def _test(some: Chips, config: ClassifierTrainConfig) -> None:

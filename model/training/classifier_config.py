@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from model.data.chip_batches import ChangeConfig
-from model.data.chips import Split
+from model.common.config import ByKind
+from model.data.chips import AugmentConfig, Split
 from model.detectors.classifier.network import ConvConfig, DenseConfig
 from model.training.backend import Backend
 
@@ -34,9 +34,9 @@ class ClassifierTrainConfig:
     name: str
     data: Path
     run: Path
-    classifier: DenseConfig | ConvConfig
+    classifier: Annotated[DenseConfig | ConvConfig, ByKind()]
     split: Split = "random"
-    change: ChangeConfig = field(default_factory=ChangeConfig)
+    change: AugmentConfig = field(default_factory=AugmentConfig)
     batch: int = 100
     steps_per_epoch: int = 250
     epochs: int = 20

@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
+from model.common.config import ByKind
 from model.data.crops import CropConfig
-from model.data.rendered import RenderedSet
+from model.data.sources import RenderedSet
 from model.detectors.anchor_free.network import DetectorConfig
 from model.detectors.grid.network import GridConfig
 from model.training.backend import Backend
@@ -63,7 +65,7 @@ class RecordsConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class MistakesConfig:
+class HardExamplesConfig:
     """More crops from where the model that training starts from is wrong (hard examples).
 
     Attributes:
@@ -81,7 +83,7 @@ class MistakesConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class WatchConfig:
+class CallbacksConfig:
     """How the model in training is looked at.
 
     Attributes:
@@ -135,10 +137,10 @@ class TrainConfig:
     sources: tuple[SourceConfig, ...] = ()
     records: RecordsConfig | None = None
     rendered: tuple[RenderedConfig, ...] = ()
-    detector: DetectorConfig | GridConfig = field(default_factory=DetectorConfig)
+    detector: Annotated[DetectorConfig | GridConfig, ByKind()] = field(default_factory=DetectorConfig)
     crops: CropConfig = field(default_factory=CropConfig)
     start: str = "imagenet"
-    mistakes: MistakesConfig | None = None
+    mistakes: HardExamplesConfig | None = None
     scan: Path = Path("configs/pipeline/default.yaml")
     frozen_blocks: int = 3
     batch: int = 32
@@ -151,7 +153,7 @@ class TrainConfig:
     ema: float = 0.998
     seed: int = 1
     min_score: float = 0.5
-    watch: WatchConfig | None = None
+    watch: CallbacksConfig | None = None
     backend: Backend = "tensorflow"
     distribution: DistributionConfig = field(default_factory=DistributionConfig)
 

@@ -18,7 +18,8 @@ import numpy as np
 from tensorboardX import SummaryWriter
 
 from geo.errors import ConfigError
-from model.data import batches, rendered, sources
+from model.common.atomic import make_folder
+from model.data import batches, sources
 from model.detectors import INPUT_MULTIPLE
 from model.detectors import registry as architecture
 from model.detectors.backbones import efficientnet_lite
@@ -29,7 +30,7 @@ from model.training import backend, distribution, schedules
 from model.training import callbacks as watch
 from model.training import checkpointing as resuming
 from model.training import hard_examples as mining
-from model.training.config import RecordsConfig, TrainConfig, WatchConfig
+from model.training.config import CallbacksConfig, RecordsConfig, TrainConfig
 
 # In the run's folder.
 _MISTAKES = "mistakes.json"
@@ -52,7 +53,7 @@ def train(config: TrainConfig) -> Path:
         return config.run / "model"
     devices = distribution.scope(config.distribution, config.batch)
     loaded = _load(config)
-    resuming.make_folder(config.run)
+    make_folder(config.run)
     with devices:
         _fit(loaded, config)
     return config.run / "model"
@@ -77,7 +78,7 @@ def _fit(loaded: dict[str, batches.Source], config: TrainConfig) -> None:
         shuffle=False,
         callbacks=[
             resuming.Turn(crops),
-            resuming.StopAtNoNumber(),
+            resuming.StopAtNaN(),
             watch.Log(config.run, board, _schedule(config), config.steps_per_epoch, config.batch),
             _Save(config, board),
             resuming.keep_state(config.run),  # at last
@@ -115,7 +116,7 @@ def _crops(loaded: dict[str, batches.Source], config: TrainConfig) -> batches.Cr
 
 def _tiles(records: RecordsConfig, config: TrainConfig) -> Any:
     """The tiles from where the run stands, likewise."""
-    from model.training.tile_batches import Tiles  # brings TensorFlow, which other backends do without
+    from model.data.tfrecord import Tiles  # brings TensorFlow, which other backends do without
 
     machines = config.distribution.machines
     return Tiles(
@@ -143,7 +144,7 @@ class _Save(keras.callbacks.Callback):  # type: ignore[misc]  # Keras publishes 
             if c.watch and ((epoch + 1) % c.watch.every == 0 or epoch + 1 == c.epochs):
                 self._look(epoch, c.watch)
 
-    def _look(self, epoch: int, config: WatchConfig) -> None:
+    def _look(self, epoch: int, config: CallbacksConfig) -> None:
         c = self.config
         predictor = LivePredictor(self.model, architecture.of(c.detector).decode, c.name, watch.LEAST_SCORE)
         rows, pictures = watch.look(self.sets, predictor, config, read_scan_config(c.scan), c.min_score)
@@ -152,10 +153,10 @@ class _Save(keras.callbacks.Callback):  # type: ignore[misc]  # Keras publishes 
         watch.write(rows, pictures, self.board, (epoch + 1) * c.steps_per_epoch)
 
 
-def _val_photos(config: TrainConfig, watched: WatchConfig) -> dict[str, list[sources.Photo]]:
+def _val_photos(config: TrainConfig, watched: CallbacksConfig) -> dict[str, list[sources.AnnotatedImage]]:
     """The photos to look at meanwhile, by set."""
     names = watched.sets or tuple(source.set for source in config.sources)
-    read = {name: sources.read_photos(config.data / name, "val") for name in names}
+    read = {name: sources.read_annotated_images(config.data / name, "val") for name in names}
     found = {name: photos for name, photos in read.items() if photos}
     if not found:
         raise ConfigError(f"watch.sets: expected sets with val photos, {', '.join(names)} have none: set watch to null")
@@ -196,12 +197,12 @@ def _load(config: TrainConfig) -> dict[str, batches.Source]:
     """What is trained on, by the name of the set."""
     loaded = {source.set: _load_set(config.data / source.set, source.weight) for source in config.sources}
     for scenes in config.rendered:
-        loaded[scenes.name] = batches.load(rendered.draw(scenes, config.run / "rendered"), scenes.weight)
+        loaded[scenes.name] = batches.load(sources.render_scenes(scenes, config.run / "rendered"), scenes.weight)
     return loaded
 
 
 def _load_set(folder: Path, weight: float) -> batches.Source:
-    photos = sources.read_photos(folder, "train")
+    photos = sources.read_annotated_images(folder, "train")
     if not photos:
         raise ConfigError(f"{folder}: expected photos to train on, found none in its train split")
     return batches.load(photos, weight)

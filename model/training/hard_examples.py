@@ -9,9 +9,9 @@ import numpy as np
 from geo.boxes import iou_matrix
 from geo.raster.header import read_header
 from geo.types import Detections, FloatArray
-from model.data.sources import Photo
+from model.data.sources import AnnotatedImage
 from model.inference.predictor import Predictor
-from model.inference.scan import MARGIN_PX, ScanConfig, scan_all
+from model.inference.scan import ScanConfig, scan_all
 
 # A detection that overlaps every airplane less than this is false; between the two it is a matter of the box alone.
 _FALSE_IOU = 0.1
@@ -34,10 +34,10 @@ def mistakes(found: Detections, truth: FloatArray) -> FloatArray:
     return np.concatenate([found.boxes[false], truth[missed]])
 
 
-def mine(photos: Sequence[Photo], predictor: Predictor, config: ScanConfig, batch: int) -> list[FloatArray]:
+def mine(photos: Sequence[AnnotatedImage], predictor: Predictor, config: ScanConfig, batch: int) -> list[FloatArray]:
     """The mistakes of a model in every photo, looked at as the pipeline would."""
     headers = (read_header(str(photo.path), photo.resolution_m) for photo in photos)
-    found = scan_all(headers, config, predictor, batch, MARGIN_PX)
+    found = scan_all(headers, config, predictor, batch)
     return [mistakes(some, photo.boxes) for some, photo in zip(found, photos, strict=True)]
 
 

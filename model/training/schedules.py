@@ -1,10 +1,12 @@
 """How the learning rate of a training goes from step to step."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import keras
 from keras import ops
+
+from model.common.config import ByKind
 
 # Where a rate begins that is to be warmed up, and where it ends, as a share of the highest.
 _COLD = 0.01
@@ -59,7 +61,7 @@ class RestartsConfig:
             raise ValueError(f"lower: expected a number above 0 and up to 1, got {self.lower}")
 
 
-ScheduleConfig = CosineConfig | ExponentialConfig | RestartsConfig
+ScheduleConfig = Annotated[CosineConfig | ExponentialConfig | RestartsConfig, ByKind()]
 
 
 def schedule(
@@ -83,14 +85,14 @@ def schedule(
             warmup_steps=warmup,
         )
     if isinstance(config, ExponentialConfig):
-        return WarmedUp(DecayTo(highest, highest * _COLD, config.steps), highest, warmup)
+        return Warmup(ExponentialDecay(highest, highest * _COLD, config.steps), highest, warmup)
     restarts = keras.optimizers.schedules.CosineDecayRestarts(
         highest, config.steps, t_mul=config.longer, m_mul=config.lower, alpha=_COLD
     )
-    return WarmedUp(restarts, highest, warmup)
+    return Warmup(restarts, highest, warmup)
 
 
-class DecayTo(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc]  # Keras publishes no types
+class ExponentialDecay(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc]  # Keras publishes no types
     """A learning rate that falls from `first` towards `last`, exponentially: to 1/e of the way in `steps` steps."""
 
     def __init__(self, first: float, last: float, steps: int) -> None:
@@ -105,7 +107,7 @@ class DecayTo(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[
         return {"first": self.first, "last": self.last, "steps": self.steps}
 
 
-class WarmedUp(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc]  # Keras publishes no types
+class Warmup(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc]  # Keras publishes no types
     """A schedule that begins after `steps` steps; in these the rate rises to `highest` from a hundredth of it."""
 
     def __init__(self, then: keras.optimizers.schedules.LearningRateSchedule, highest: float, steps: int) -> None:

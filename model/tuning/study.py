@@ -21,6 +21,7 @@ from optuna.trial import TrialState
 
 from geo.errors import ConfigError
 from model.common import process
+from model.common.config import read_yaml, set_key
 from model.tuning import metric, results, search
 from model.tuning.config import MetricConfig, TuneConfig
 from model.tuning.rows import REASON, SECONDS, brief, row, words

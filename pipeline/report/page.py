@@ -14,11 +14,11 @@ from typing import Any
 
 from xstatic.pkg import leaflet
 
+from model.common.atomic import check_writable, write_atomically
 from model.common.templates import render_template
 from pipeline.ledger import Ledger, PartFailure, SceneEntry, why_empty
 from pipeline.records import Airplane
 from pipeline.report.scenes import FIELDS, scene_views
-from pipeline.sinks.files import check_writable, write_output
 
 FILE_NAME = "report.html"
 #: Failed parts per scene that the page lists; the ledger file has all of them.
@@ -48,7 +48,7 @@ def write_report(directory: Path, airplanes: Sequence[Airplane], ledger: Ledger)
     """
     path = directory / FILE_NAME
     check_writable(path)
-    write_output(path, [render(airplanes, ledger)])
+    write_atomically(path, render(airplanes, ledger))
     return path
 
 

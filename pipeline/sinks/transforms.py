@@ -9,9 +9,10 @@ from pathlib import Path
 
 import apache_beam as beam
 
+from model.common.atomic import write_atomically
 from pipeline.ledger import RunInfo, SceneEntry, make_ledger, to_json
 from pipeline.records import Airplane
-from pipeline.sinks.files import write_geojson, write_output
+from pipeline.sinks.files import write_geojson
 
 
 @dataclasses.dataclass(eq=False)
@@ -48,5 +49,5 @@ class WriteLedger(beam.PTransform):  # type: ignore[misc]
         del outputs
         now = datetime.datetime.now(datetime.UTC)
         seconds = (now - datetime.datetime.fromisoformat(self.run.started_at)).total_seconds()
-        write_output(self.path, [to_json(make_ledger(self.run, seconds, entries))])
+        write_atomically(self.path, to_json(make_ledger(self.run, seconds, entries)))
         return str(self.path)

@@ -12,8 +12,8 @@ from geo.raster.acquisition_time import time_in_name
 from geo.raster.header import read_header
 from geo.raster.uri import canonical_uri, check_no_credentials, is_remote
 from geo.raster.vrt import mosaic_vrt
+from model.common.atomic import write_atomically
 from pipeline.config import PipelineConfig
-from pipeline.sinks.files import write_output
 from pipeline.sources.stac import STAC_SUFFIXES, check_item_matches_raster, has_stac_suffix, stac_scenes
 from pipeline.values import SceneSource
 
@@ -87,7 +87,7 @@ def write_mosaic(sources: Sequence[SceneSource], config: PipelineConfig, path: P
     text = mosaic_vrt(headers)
     # The modification time is part of a scene's version: an unchanged mosaic must stay the same scene.
     if not path.is_file() or path.read_bytes() != text.encode():
-        write_output(path, [text])
+        write_atomically(path, text)
     times = {source.acquired_at or header.acquired_at for source, header in zip(sources, headers, strict=True)}
     return SceneSource(
         str(path), acquired_at=times.pop() if len(times) == 1 else None, bands=headers[0].radiometry.bands

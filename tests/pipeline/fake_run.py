@@ -8,11 +8,13 @@ import os
 import signal
 import sys
 import threading
+import types
 from collections import Counter
 
 from geo.types import Detections, ImageArray
+from model.common import logs
 from model.inference.predictor import FakePredictor
-from pipeline import job, model_loading, quiet, run
+from pipeline import job, model_loading, run
 from pipeline.config import PipelineConfig, settings_id
 from pipeline.model_loading import ModelSpec
 from pipeline.values import Identity
@@ -42,7 +44,7 @@ def _describe_model(config: PipelineConfig, trusted: bool = False) -> ModelSpec:
 
 def main() -> int:
     """Run the command."""
-    quiet.import_tensorflow = lambda: None
+    logs.import_quietly = lambda module: types.ModuleType(module)
     model_loading.describe_model = _describe_model
     # Imported by name, since worker processes cannot unpickle a class of __main__.
     from tests.pipeline.fake_run import FailingPredictor as Importable

@@ -20,11 +20,9 @@ from geo.grid import Tile
 from geo.raster import reader as raster
 from geo.types import Detections, ImageArray
 from model.inference.predictor import FakePredictor, Predictor
-from pipeline import local, planning, progress, records, steps, transforms
-from pipeline.errors import OutputError
+from pipeline import local, progress, records, steps, transforms
 from pipeline.job import Job, run_job
 from pipeline.ledger import RunInfo, SceneResult, read_ledger
-from pipeline.model_loading import ModelSpec
 from pipeline.sinks.files import read_geojson
 from pipeline.values import SceneSource
 from tests.pipeline.scenes import AIRPLANES, CONFIG, IDENTITY, write_alike, write_damaged_scene, write_scene
@@ -72,7 +70,7 @@ def counters(result: Any) -> dict[str, int]:
 
 
 def test_beam_gives_what_one_process_gives(sources: tuple[SceneSource, ...]) -> None:
-    expected = [timeless(result) for result in local.detect_scenes(sources, CONFIG, FakePredictor(), IDENTITY)]
+    expected = [timeless(result) for result in local.find(sources, CONFIG, FakePredictor(), IDENTITY)]
     assert [one.entry.status for one in expected] == [
         *["duplicate", "complete", "incomplete", "failed", "complete", "failed", "complete", "complete"]
     ]
@@ -85,7 +83,7 @@ def test_beam_gives_what_one_process_gives(sources: tuple[SceneSource, ...]) -> 
 def test_beam_merges_in_parts_what_one_process_merges_at_once(
     sources: tuple[SceneSource, ...], side_px: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    expected = [timeless(result) for result in local.detect_scenes(sources, CONFIG, FakePredictor(), IDENTITY)]
+    expected = [timeless(result) for result in local.find(sources, CONFIG, FakePredictor(), IDENTITY)]
     monkeypatch.setattr(steps, "MERGE_PX", side_px)  # airplanes lie across many parts
     run_beam(sources, equal_to(expected))
 
@@ -103,14 +101,14 @@ def test_beam_keeps_to_an_area_as_one_process_does(sources: tuple[SceneSource, .
 
 
 def test_the_comparison_can_fail(sources: tuple[SceneSource, ...]) -> None:
-    (whole,) = local.detect_scenes(sources[:1], CONFIG, FakePredictor(), IDENTITY)
+    (whole,) = local.find(sources[:1], CONFIG, FakePredictor(), IDENTITY)
     short = SceneResult(timeless(whole).entry, whole.airplanes[1:])
     with pytest.raises(BeamAssertException):
         run_beam(sources[:1], equal_to([short]))
 
 
 def test_counters_count(sources: tuple[SceneSource, ...]) -> None:
-    entries = [result.entry for result in local.detect_scenes(sources, CONFIG, FakePredictor(), IDENTITY)]
+    entries = [result.entry for result in local.find(sources, CONFIG, FakePredictor(), IDENTITY)]
     found = counters(run_beam(sources, lambda _: None))
     assert (found["scenes"], found["scenes_failed"], found["scenes_duplicate"]) == (6, 2, 1)
     assert found["tiles"] == sum(entry.parts_planned for entry in entries)
@@ -163,9 +161,7 @@ def test_progress_goes_on_while_the_model_works(sources: tuple[SceneSource, ...]
 
 def test_one_model_sees_every_tile_once_in_full_batches(tmp_path: Path, watched: type[Watched]) -> None:
     sources = [SceneSource(str(path)) for path in write_alike(tmp_path / "a.tif", tmp_path / "b.tif")]
-    planned = sum(
-        result.entry.parts_planned for result in local.detect_scenes(sources, CONFIG, FakePredictor(), IDENTITY)
-    )
+    planned = sum(result.entry.parts_planned for result in local.find(sources, CONFIG, FakePredictor(), IDENTITY))
     Watched.reads.clear()
     run_beam(sources, lambda _: None, watched)
     assert len(watched.loads) == 1
@@ -184,8 +180,8 @@ def test_pixels_are_looked_at_where_they_are_read(tmp_path: Path, watched: type[
 
 
 def test_nothing_large_is_shuffled(tmp_path: Path) -> None:
-    scene = planning.open_scene(SceneSource(str(write_scene(tmp_path / "a.tif"))), CONFIG)
-    shuffled = [*planning.plan_blocks(scene, CONFIG), *local.detect_tiles(scene, CONFIG, FakePredictor()), scene]
+    scene = steps.open_scene(SceneSource(str(write_scene(tmp_path / "a.tif"))), CONFIG)
+    shuffled = [*steps.plan(scene, CONFIG), *local.look(scene, CONFIG, FakePredictor()), scene]
     pixels = CONFIG.tiling.tile_px**2 * 3
     assert max(len(pickle.dumps(one)) for one in shuffled) < pixels / 4
 
@@ -201,12 +197,12 @@ class Broken(FakePredictor):
 
 
 def job(sources: Sequence[SceneSource], folder: Path) -> Job:
-    return Job(tuple(sources), ModelSpec(CONFIG, IDENTITY), (folder / "x.geojson",), folder / "ledger.json", INFO)
+    return Job(tuple(sources), Engine(CONFIG, IDENTITY), (folder / "x.geojson",), folder / "ledger.json", INFO)
 
 
 def test_the_job_writes_airplanes_and_ledger(sources: tuple[SceneSource, ...], tmp_path: Path) -> None:
     ledger = run_job(job(sources, tmp_path), FnApiRunner(), PipelineOptions([]), FakePredictor)
-    expected = local.detect_scenes(sources, CONFIG, FakePredictor(), IDENTITY)
+    expected = local.find(sources, CONFIG, FakePredictor(), IDENTITY)
     airplanes = [one for result in expected for one in result.airplanes]
     assert read_geojson(tmp_path / "x.geojson") == sorted(airplanes, key=records.sort_key)
     assert [entry.scene_uri for entry in ledger.scenes] == sorted(source.uri for source in sources)

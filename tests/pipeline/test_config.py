@@ -6,8 +6,7 @@ import pytest
 
 from geo.errors import ConfigError
 from geo.grid import Tiling
-from model.inference.scan import PIPELINE_KEYS, ScanConfig, read_scan_config
-from pipeline.config import PipelineConfig, load_config, settings_id
+from pipeline.config import load_config, settings_id
 from tests.pipeline.scenes import CONFIG
 
 
@@ -30,16 +29,6 @@ def test_the_default_settings_say_how_to_use_them() -> None:
     assert "python -m pipeline.run" in DEFAULT_CONFIG.read_text(encoding="utf-8").splitlines()[1]
 
 
-def test_the_evaluation_scans_with_the_settings_of_the_pipeline(tmp_path: Path) -> None:
-    path = settings(tmp_path / "a.yaml")
-    assert read_scan_config(path) == ScanConfig(CONFIG.tiling, CONFIG.suppression)
-    (tmp_path / "b.yaml").write_text(json.dumps({**dataclasses.asdict(CONFIG), "halo": 3}))
-    with pytest.raises(ConfigError, match="unknown key halo"):
-        read_scan_config(tmp_path / "b.yaml")
-    own = {field.name for field in dataclasses.fields(PipelineConfig)}
-    assert own - {field.name for field in dataclasses.fields(ScanConfig)} == PIPELINE_KEYS
-
-
 def test_a_file_is_read_as_it_is(tmp_path: Path) -> None:
     assert load_config(settings(tmp_path / "a.yaml")) == CONFIG
 
@@ -53,7 +42,7 @@ def test_overrides_go_before_the_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"halo": 3}, "unknown key halo; known here: tiling, suppression, model, min_score"),
+        ({"halo": 3}, "unknown key halo; known here: model, min_score, precision, batch_size, block_tiles"),
         ({"min_score": -0.1}, "min_score: expected a number from 0 to 1, got -0.1"),
         ({"precision": "double"}, "precision: expected 'auto' or 'float32' or 'bfloat16', got 'double'"),
         ({"batch_size": 0}, "batch_size: expected a whole number from 1 on, got 0"),

@@ -18,17 +18,16 @@ from hypothesis import strategies as st
 from pyproj import CRS
 
 from geo.aoi import AreaOfInterest, build_aoi
+from geo.errors import OutputError
 from geo.grid import Tile
 from geo.types import Detections, ImageArray
 from model.inference.predictor import FakePredictor
-from pipeline import local, planning, steps, tile_cache
+from pipeline import local, steps
+from pipeline import tile_cache as work
 from pipeline.config import PipelineConfig, settings_id
-from pipeline.errors import OutputError
 from pipeline.job import Job, run_job
 from pipeline.ledger import Ledger, RunInfo
-from pipeline.model_loading import ModelSpec
 from pipeline.sinks.files import write_geojson
-from pipeline.tile_cache import TileCache
 from pipeline.values import Identity, SceneSource, TileOutcome
 from tests.pipeline.desk import Desk
 from tests.pipeline.scenes import CONFIG, IDENTITY, SIZE, write_alike, write_damaged_scene, write_scene
@@ -40,8 +39,8 @@ VERSIONS = {"gdal": "3.10", "python": "3.11"}
 
 
 def a_tile(folder: Path) -> Tile:
-    scene = planning.open_scene(SceneSource(str(write_scene(folder / "a.tif"))), CONFIG)
-    return next(planning.plan_blocks(scene, CONFIG)).tiles[0]
+    scene = steps.open_scene(SceneSource(str(write_scene(folder / "a.tif"))), CONFIG)
+    return next(steps.plan(scene, CONFIG)).tiles[0]
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +60,7 @@ def detections(draw: st.DrawFn) -> Detections:
 
 
 def outcome(tile: Tile, found: Detections, seen: float = 1.0, seconds: float = 0.5) -> TileOutcome:
-    return TileOutcome("a.tif", tile, "done", found, seen, None, seconds, candidates=found.boxes[:, :2])
+    return TileOutcome("a.tif", tile, "done", found, seen, None, seconds, marks=found.boxes[:, :2])
 
 
 def bits(found: Detections) -> list[bytes]:
@@ -70,39 +69,39 @@ def bits(found: Detections) -> list[bytes]:
 
 @given(found=detections(), seen=st.floats(0, 1), seconds=st.floats(0, 1e6))
 def test_what_is_kept_comes_back_to_the_last_bit(tile: Tile, found: Detections, seen: float, seconds: float) -> None:
-    again = tile_cache.decode(tile_cache.encode(outcome(tile, found, seen, seconds)), "b.tif", tile)
+    again = work.decode(work.encode(outcome(tile, found, seen, seconds)), "b.tif", tile)
     assert again is not None
     assert (again.scene_uri, again.tile, again.status, again.error) == ("b.tif", tile, "done", None)
-    assert (again.valid_fraction, again.seconds, again.cached) == (seen, seconds, True)
+    assert (again.seen, again.seconds, again.taken_over) == (seen, seconds, True)
     assert bits(again.detections) == bits(found)
-    assert again.candidates.tobytes() == found.boxes[:, :2].tobytes()
+    assert again.marks.tobytes() == found.boxes[:, :2].tobytes()
 
 
 def test_every_field_of_an_outcome_is_kept(tile: Tile) -> None:
-    known = {"scene_uri", "tile", "error", "cached"}  # told when it is read, or always the same
-    kept = {"status", "valid_fraction", "seconds", "detections", "candidates"}
+    known = {"scene_uri", "tile", "error", "taken_over"}  # told when it is read, or always the same
+    kept = {"status", "seen", "seconds", "detections", "marks"}
     assert {field.name for field in dataclasses.fields(TileOutcome)} == known | kept
 
 
 @given(found=detections(), data=st.data())
 def test_a_damaged_file_counts_as_missing(tile: Tile, found: Detections, data: st.DataObject) -> None:
-    text = tile_cache.encode(outcome(tile, found))
+    text = work.encode(outcome(tile, found))
     where = data.draw(st.integers(0, len(text) - 1))
     other = data.draw(st.characters(codec="ascii").filter(lambda one: one != text[where]))
-    assert tile_cache.decode(text[:where] + other + text[where + 1 :], "a.tif", tile) is None
-    assert tile_cache.decode(text[:where], "a.tif", tile) is None
-    assert tile_cache.decode(text + text[where:], "a.tif", tile) is None
+    assert work.decode(text[:where] + other + text[where + 1 :], "a.tif", tile) is None
+    assert work.decode(text[:where], "a.tif", tile) is None
+    assert work.decode(text + text[where:], "a.tif", tile) is None
 
 
 def test_a_file_that_is_no_text_counts_as_missing(tile: Tile, tmp_path: Path) -> None:
-    tile_cache.store(tmp_path, outcome(tile, Detections.empty()))
-    assert tile_cache.load(tmp_path, "a.tif", tile) is not None
+    work.keep(tmp_path, outcome(tile, Detections.empty()))
+    assert work.kept(tmp_path, "a.tif", tile) is not None
     (path,) = tmp_path.iterdir()
     path.write_bytes(b"\xff\xfe\x00")
-    assert tile_cache.load(tmp_path, "a.tif", tile) is None
+    assert work.kept(tmp_path, "a.tif", tile) is None
     path.unlink()
     path.mkdir()
-    assert tile_cache.load(tmp_path, "a.tif", tile) is None
+    assert work.kept(tmp_path, "a.tif", tile) is None
 
 
 # Runs.
@@ -134,18 +133,18 @@ class Bench:
         bands: tuple[int, ...] | None = None,
     ) -> tuple[Ledger, int]:
         """The ledger, and how many tiles the model has seen; the airplanes are held against a run without a folder."""
-        spec = ModelSpec(config, Identity(model, settings_id(config)))
+        engine = Engine(config, Identity(model, settings_id(config)))
         sources = (SceneSource(str(self.folder / "a.tif"), bands=bands),)
         output = self.folder / "x.geojson"
         info = RunInfo("r", "c", "2026-11-23T06:00:00.000+00:00", model, versions, {})
-        cache = TileCache.for_model(self.folder / "work", spec, versions)
+        kept = work.work_folder(self.folder / "work", engine, versions)
         Counting.seen = 0
-        job = Job(sources, spec, (output,), self.folder / "ledger.json", info, area, cache)
+        job = Job(sources, engine, (output,), self.folder / "ledger.json", info, area, kept)
         ledger = run_job(job, FnApiRunner(), PipelineOptions([]), Counting)
         seen = Counting.seen
         plain = [
             one
-            for result in local.detect_scenes(sources, config, FakePredictor(), spec.identity, area)
+            for result in local.find(sources, config, FakePredictor(), engine.identity, area)
             for one in result.airplanes
         ]
         write_geojson(self.folder / "plain.geojson", plain)
@@ -189,13 +188,13 @@ def test_what_is_missing_is_done_and_nothing_else(bench: Bench) -> None:
 
 
 def test_a_scene_is_not_opened_for_what_is_known(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    scene = planning.open_scene(SceneSource(str(bench.folder / "a.tif")), CONFIG)
+    scene = steps.open_scene(SceneSource(str(bench.folder / "a.tif")), CONFIG)
     bench.run()
-    monkeypatch.setattr(steps, "read_tiles", None)
-    spec = ModelSpec(CONFIG, Identity(IDENTITY.model, settings_id(CONFIG)))
-    cache = TileCache.for_model(bench.folder / "work", spec, VERSIONS)
-    for block in planning.plan_blocks(scene, CONFIG):
-        assert [item.tile for item in tile_cache.read_tiles(cache, block)] == list(block.tiles)
+    monkeypatch.setattr(steps, "read", None)
+    engine = Engine(CONFIG, Identity(IDENTITY.model, settings_id(CONFIG)))
+    kept = work.work_folder(bench.folder / "work", engine, VERSIONS)
+    for block in steps.plan(scene, CONFIG):
+        assert [item.tile for item in work.read(kept, block)] == list(block.tiles)
 
 
 def test_where_the_blocks_end_changes_nothing(bench: Bench) -> None:
@@ -224,15 +223,11 @@ def test_whatever_shapes_the_result_names_other_files(bench: Bench) -> None:
     named: list[set[Path]] = []
     for changed in OTHERWISE.values():
         config = changed.get("config", CONFIG)
-        spec = ModelSpec(config, Identity(changed.get("model", IDENTITY.model), settings_id(config)))
-        cache = TileCache.for_model(bench.folder, spec, changed.get("versions", VERSIONS))
-        scene = planning.open_scene(
-            dataclasses.replace(source, bands=changed.get("bands")), config, changed.get("area")
-        )
-        blocks = planning.plan_blocks(scene, config)
-        named.append(
-            {tile_cache.tile_file(cache.scene_folder(block), tile) for block in blocks for tile in block.tiles}
-        )
+        engine = Engine(config, Identity(changed.get("model", IDENTITY.model), settings_id(config)))
+        kept = work.work_folder(bench.folder, engine, changed.get("versions", VERSIONS))
+        scene = steps.open_scene(dataclasses.replace(source, bands=changed.get("bands")), config, changed.get("area"))
+        blocks = steps.plan(scene, config)
+        named.append({work.tile_file(work.scene_folder(kept, block), tile) for block in blocks for tile in block.tiles})
     assert min(len(files) for files in named) > 0
     assert len(set.union(*named)) == sum(len(files) for files in named)
 

@@ -10,6 +10,7 @@ import yaml
 from model.ablation import runs as climb
 from model.ablation.config import LadderConfig, RungConfig
 from model.ablation.results import Cost, Measured, Standing
+from model.common.config import load_yaml
 from tests.model.ablation.stand_in import EPOCHS
 
 STAND_IN = Path(__file__).with_name("stand_in.py")

@@ -5,6 +5,7 @@ import pytest
 
 from geo.errors import ConfigError
 from model.ablation.config import LadderConfig, chosen, trainings
+from model.common.config import load_yaml
 from tests.model.ablation.ladders import read
 
 ONE: dict[str, Any] = {"name": "a", "config": "a.yaml", "idea": "some", "seeds": [1]}

@@ -7,6 +7,7 @@ import pytest
 from model import evaluate, train
 from model.ablation.config import trainings
 from model.ablation.steps import module, steps
+from model.common.config import load_yaml
 from model.evaluation.measure import EvaluateConfig
 from model.evaluation.predictions import TOGETHER, Measured
 from model.inference.calibration import Calibration

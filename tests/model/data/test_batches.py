@@ -9,9 +9,8 @@ from scipy import ndimage
 
 from model.data import augment, batches
 from model.data import crops as cropping
-from model.data.batches import Crops, Source
-from model.data.crops import CropConfig
-from model.data.sources import Photo
+from model.data.crops import CropConfig, Crops, Source
+from model.data.sources import AnnotatedImage
 from model.detectors.anchor_free import assignment
 
 SIDE = 64
@@ -30,7 +29,7 @@ def source(seed: int, level: int = AIRPLANE, weight: float = 1.0) -> Source:
             width, height = generator.integers(18, 50, 2)
             pixels[top : top + height, left : left + width] = level
             boxes.append([left, top, left + width, top + height])
-        photos.append(Photo(Path("unread.png"), "set/a", np.array(boxes, np.float64), 1.0, False))
+        photos.append(AnnotatedImage(Path("unread.png"), "set/a", np.array(boxes, np.float64), 1.0, False))
         pictures.append(pixels)
     return Source(tuple(photos), tuple(pictures), weight)
 
@@ -124,7 +123,7 @@ def test_every_orientation_comes() -> None:
     # One photo whose quarters differ, shown whole: each picture tells how it was turned.
     whole = np.full((SIDE, SIDE, 3), 10, np.uint8)
     whole[: SIDE // 2], whole[: SIDE // 2, : SIDE // 2] = 60, 110
-    photo = Photo(Path("unread.png"), "set/a", np.zeros((0, 4)), 1.0, False)
+    photo = AnnotatedImage(Path("unread.png"), "set/a", np.zeros((0, 4)), 1.0, False)
     config = CropConfig(side_px=SIDE, scale=(1.0, 1.0))
     shown = Crops([Source((photo,), (whole,), 1.0)], config, 100, 1, 1, assignment.targets)[0][0]
     assert len({picture.tobytes() for picture in shown}) == 8
@@ -189,7 +188,7 @@ def test_mistakes_keep_the_numbers_of_their_photos() -> None:
 def test_photos_are_decoded_once_and_kept(tmp_path: Path) -> None:
     pixels = np.full((20, 30, 3), 7, np.uint8)
     Image.fromarray(pixels).save(tmp_path / "a.png")
-    loaded = batches.load([Photo(tmp_path / "a.png", "set/a", np.zeros((0, 4)), 1.0, False)], 0.3)
+    loaded = batches.load([AnnotatedImage(tmp_path / "a.png", "set/a", np.zeros((0, 4)), 1.0, False)], 0.3)
     (tmp_path / "a.png").unlink()
     np.testing.assert_array_equal(loaded.pixels[0], pixels)
     assert loaded.weight == 0.3

@@ -5,17 +5,16 @@ import pytest
 
 from geo.types import ImageArray
 from model.data import augment
-from model.data.chip_batches import Batches, ChangeConfig, hued, oriented
-from model.data.chips import Chips
+from model.data.chips import AugmentConfig, Batches, Chips, hued, oriented
 
-BOTH = ChangeConfig(orientation=True, hue=0.3)
+BOTH = AugmentConfig(orientation=True, hue=0.3)
 
 
 def some_images(count: int) -> ImageArray:
     return np.random.default_rng(5).integers(0, 256, (count, 20, 20, 3), dtype=np.uint8)
 
 
-def batches(change: ChangeConfig = BOTH, seed: int = 1, count: int = 50) -> Batches:
+def batches(change: AugmentConfig = BOTH, seed: int = 1, count: int = 50) -> Batches:
     chips = Chips(some_images(count), np.arange(count), np.full(count, "scene"))
     return Batches(chips, change, batch=8, steps=3, seed=seed)
 
@@ -33,7 +32,7 @@ def test_a_batch_hangs_on_seed_epoch_and_number_alone() -> None:
 
 
 def test_unchanged_chips_keep_their_labels() -> None:
-    source, served = some_images(50), batches(ChangeConfig())
+    source, served = some_images(50), batches(AugmentConfig())
     assert len(served) == 3
     for number in range(3):
         images, labels = served[number]
@@ -42,7 +41,7 @@ def test_unchanged_chips_keep_their_labels() -> None:
 
 
 def test_every_chip_has_its_turn() -> None:
-    served = batches(ChangeConfig())
+    served = batches(AugmentConfig())
     drawn = [label for served.epoch in range(40) for number in range(3) for label in served[number][1]]
     counts = np.bincount(drawn, minlength=50)
     assert counts.min() > 0
@@ -57,7 +56,7 @@ def test_orientations_are_those_of_the_detectors_crops() -> None:
 
 
 def test_batches_have_every_orientation_where_they_are_asked_for() -> None:
-    source, served = some_images(1), batches(ChangeConfig(orientation=True), count=1)
+    source, served = some_images(1), batches(AugmentConfig(orientation=True), count=1)
     drawn = {image.tobytes() for number in range(20) for image in served[number][0]}
     assert drawn == {image.tobytes() for image in oriented(np.repeat(source, 8, axis=0), np.arange(8))}
 
@@ -86,4 +85,4 @@ def test_a_small_turn_is_one_of_the_hue() -> None:
 
 def test_a_hue_below_0_is_refused() -> None:
     with pytest.raises(ValueError, match="hue"):
-        ChangeConfig(hue=-0.1)
+        AugmentConfig(hue=-0.1)

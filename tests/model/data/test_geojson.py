@@ -18,7 +18,7 @@ from geo.georef import GeoReference
 from geo.polygons import ground_polygon
 from model import synthetic as render
 from model.data import sources
-from model.data.images import Photo
+from model.data.labels import AnnotatedImage
 from pipeline import records
 from pipeline.sinks.files import write_geojson
 from tests.geo.scenes import AFFINE, coordinates, write_tiff
@@ -54,8 +54,8 @@ def save(path: Path, features: list[dict[str, Any]], **more: object) -> None:
     path.write_text(json.dumps({"type": "FeatureCollection", "features": features, **more}), encoding="utf-8")
 
 
-def read(folder: Path) -> list[Photo]:
-    return sources.read_photos(folder, "all")
+def read(folder: Path) -> list[AnnotatedImage]:
+    return sources.read_annotated_images(folder, "all")
 
 
 @pytest.mark.parametrize("place", PLACES)
@@ -97,7 +97,7 @@ def test_rendered_airplanes_come_back_from_their_polygons(tmp_path: Path) -> Non
     drawing = render.render(600, 5, 0.5)
     truth = render.write(drawing, tmp_path / "a.tif")
     content = json.loads(truth.read_text())
-    wanted = sources.read_rendered(tmp_path)[0].boxes
+    wanted = sources.read_rendered_scenes(tmp_path)[0].boxes
     truth.unlink()
     for feature in content["features"]:
         feature["properties"] = {}

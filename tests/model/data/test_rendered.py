@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from geo.errors import ConfigError
-from model.data.rendered import RenderedSet, draw
+from model.data.sources import RenderedSet, draw
 
 SMALL = RenderedSet("airport", (3, 5), size_px=300, resolution_m=2.0)
 

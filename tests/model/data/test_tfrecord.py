@@ -14,7 +14,7 @@ from PIL import Image
 from geo.errors import ConfigError
 from model.data import tfrecord
 from model.data.crops import Crop
-from model.data.tiles import Tile
+from model.datagen.tiles import Tile
 from tests.model.data.tile_records import SIDE, made_up_tile, write, write_files
 
 TILES = 10

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from geo.raster.header import read_size
 from model.data import crops, tiles
-from model.data.images import Photo
-from model.data.tiles import SetConfig, SetPlan, TileConfig
+from model.data.labels import AnnotatedImage
+from model.datagen.tiles import SetConfig, SetPlan, TileConfig
 from tests.model.photos import AIRPLANES, HEIGHT, WIDTH, picture, write_set
 
 SIDE = 64
@@ -29,7 +29,7 @@ def sizes(monkeypatch: pytest.MonkeyPatch) -> Sizes:
     return told
 
 
-def made_up(seed: int, told: Sizes) -> dict[str, Photo]:
+def made_up(seed: int, told: Sizes) -> dict[str, AnnotatedImage]:
     """Photos of any size, some smaller than a tile, with airplanes anywhere, some of them tiny or cut by the edge."""
     generator = np.random.default_rng(seed)
     photos = {}
@@ -41,15 +41,17 @@ def made_up(seed: int, told: Sizes) -> dict[str, Photo]:
         some = generator.random(len(boxes)) < 0.2
         name = f"{seed}/{number}.png"
         told[name] = (int(size[0]), int(size[1]))
-        photos[name] = Photo(Path(name), name, boxes[~some], 1.0, True, boxes[some])
+        photos[name] = AnnotatedImage(Path(name), name, boxes[~some], 1.0, True, boxes[some])
     return photos
 
 
-def plan(photos: dict[str, Photo], per_airplane: int = 3, without: int | None = None, seed: int = 1) -> SetPlan:
+def plan(
+    photos: dict[str, AnnotatedImage], per_airplane: int = 3, without: int | None = None, seed: int = 1
+) -> SetPlan:
     return tiles.plan(photos, SetConfig("one", per_airplane, without), CONFIG, seed)
 
 
-def shown(photo: Photo, corner: Array) -> tuple[Array, Array]:
+def shown(photo: AnnotatedImage, corner: Array) -> tuple[Array, Array]:
     """Airplanes of a tile, and what it shows that is to be ignored."""
     boxes, cut = crops.shown(photo.boxes, corner.astype(np.float64), 1.0, SIDE)
     return boxes, np.concatenate([cut, *crops.shown(photo.ignored, corner.astype(np.float64), 1.0, SIDE)])
@@ -110,7 +112,7 @@ def test_every_airplane_is_in_as_many_tiles_that_are_its_own(seed: int) -> None:
 
 def test_tiles_lie_normally_distributed_around_an_airplane(sizes: Sizes) -> None:
     sizes["a"] = (1000, 1000)
-    photo = Photo(Path("a"), "a", np.array([[492.0, 494, 508, 506]]), 1.0, True)
+    photo = AnnotatedImage(Path("a"), "a", np.array([[492.0, 494, 508, 506]]), 1.0, True)
     (planned,) = tiles.plan({"a": photo}, SetConfig("one", 4000, 0), TileConfig(256, 30.0), seed=1).photos
     moved = planned.corners + 128 - 500
     np.testing.assert_allclose(moved.mean(axis=0), 0, atol=1.5)
@@ -123,18 +125,18 @@ def test_tiles_lie_normally_distributed_around_an_airplane(sizes: Sizes) -> None
 def test_an_airplane_that_no_tile_can_show_is_told(sizes: Sizes) -> None:
     sizes["a"] = (900, 900)
     boxes = np.array([[100.0, 100, 104, 105], [200, 200, 500, 600], [600, 600, 630, 630]])
-    found = plan({"a": Photo(Path("a"), "a", boxes, 1.0, True)})
+    found = plan({"a": AnnotatedImage(Path("a"), "a", boxes, 1.0, True)})
     assert (found.with_asked, found.with_planned, found.without_planned) == (9, 3, 3)
 
 
 def test_where_there_is_little_room_there_are_fewer_tiles_without_airplanes(sizes: Sizes) -> None:
     sizes["a"] = (100, 100)
-    found = plan({"a": Photo(Path("a"), "a", np.array([[40.0, 40, 60, 60]]), 1.0, True)})
+    found = plan({"a": AnnotatedImage(Path("a"), "a", np.array([[40.0, 40, 60, 60]]), 1.0, True)})
     assert (found.with_planned, found.without_asked, found.without_planned) == (3, 3, 0)
 
 
 def test_tiles_without_airplanes_are_spread_evenly_over_the_free_ground(sizes: Sizes) -> None:
-    photos = {name: Photo(Path(name), name, np.zeros((0, 4)), 1.0, True) for name in ("a", "b", "c")}
+    photos = {name: AnnotatedImage(Path(name), name, np.zeros((0, 4)), 1.0, True) for name in ("a", "b", "c")}
     sizes |= {"a": (264, 264), "b": (464, 264), "c": (64, 64)}
     found = plan(photos, without=300)
     counts = {photo.name: len(photo.corners) for photo in found.photos}
@@ -179,7 +181,7 @@ def test_a_tile_has_the_photos_own_pixels_and_its_boxes(tmp_path: Path) -> None:
     folder = write_set(tmp_path / "one", {"a": pixels})
     ignored = np.array([[0.0, 0, 30, 20]])
     boxes = np.array([box for box, _ in AIRPLANES], np.float64)
-    photo = Photo(folder / "a.png", "a", boxes, 1.0, True, ignored)
+    photo = AnnotatedImage(folder / "a.png", "a", boxes, 1.0, True, ignored)
     found = plan({"one/a.png": photo}, per_airplane=5)
     cut = list(tiles.cut(found.photos[0], SIDE))
     assert len(cut) == 30
@@ -196,7 +198,7 @@ def test_a_tile_has_the_photos_own_pixels_and_its_boxes(tmp_path: Path) -> None:
 
 def test_a_photo_smaller_than_a_tile_is_shown_whole(tmp_path: Path) -> None:
     folder = write_set(tmp_path / "one", {"a": picture()})
-    photo = Photo(folder / "a.png", "a", np.array([[20.0, 30, 45, 60]]), 1.0, True)
+    photo = AnnotatedImage(folder / "a.png", "a", np.array([[20.0, 30, 45, 60]]), 1.0, True)
     found = tiles.plan({"one/a.png": photo}, SetConfig("one", 4), TileConfig(256, 50.0), seed=1)
     assert found.without_planned == 0
     for tile in tiles.cut(found.photos[0], 256):
@@ -206,7 +208,7 @@ def test_a_photo_smaller_than_a_tile_is_shown_whole(tmp_path: Path) -> None:
 
 def test_photos_are_dealt_out_to_files_whatever_their_order(sizes: Sizes) -> None:
     sizes |= dict.fromkeys("abcdefg", (100, 100))
-    photos = {name: Photo(Path(name), name, np.zeros((0, 4)), 1.0, True) for name in "abcdefg"}
+    photos = {name: AnnotatedImage(Path(name), name, np.zeros((0, 4)), 1.0, True) for name in "abcdefg"}
     found = plan(photos, without=60).photos
     files = tiles.dealt(found, 3)
     assert sorted(photo.name for file in files for photo in file) == list("abcdefg")

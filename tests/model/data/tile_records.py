@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from model.data import tfrecord
 from model.data.crops import Crop
-from model.data.tiles import Tile
+from model.datagen.tiles import Tile
 
 SIDE = 64
 

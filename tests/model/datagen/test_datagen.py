@@ -16,12 +16,13 @@ import yaml
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
+from model.common.config import from_mapping, load_yaml
 from model.data import sources, tfrecord, tiles
-from model.data.images import Photo
-from model.data.tiles import SetPlan
+from model.data.labels import AnnotatedImage
 from model.datagen import job, steps
 from model.datagen.__main__ import main
 from model.datagen.config import DatagenConfig
+from model.datagen.tiles import SetPlan
 from tests.model.datagen.elsewhere import Elsewhere
 from tests.model.photos import AIRPLANES, picture, write_set
 
@@ -88,7 +89,10 @@ def output(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_beam_writes_what_the_plain_functions_say(data: Path, output: Path) -> None:
     plans = [
         tiles.plan(
-            {f"{wanted.set}/{photo.path.name}": photo for photo in sources.read_photos(data / wanted.set, "train")},
+            {
+                f"{wanted.set}/{photo.path.name}": photo
+                for photo in sources.read_annotated_images(data / wanted.set, "train")
+            },
             wanted,
             settings(data, output).tiles,
             seed=1,
@@ -171,15 +175,15 @@ def test_the_manifest_counts_everything(data: Path, output: Path) -> None:
 def test_the_same_seed_gives_the_same_bytes_whatever_comes_first(
     data: Path, output: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read, share = sources.read_photos, steps.share
+    read, share = sources.read_annotated_images, steps.share
 
-    def backwards(folder: Path, split: str) -> list[Photo]:
+    def backwards(folder: Path, split: str) -> list[AnnotatedImage]:
         return read(folder, split)[::-1]
 
     def shares(plans: Mapping[str, SetPlan], most: int) -> list[steps.Shard]:
         return share(plans, most)[::-1]
 
-    monkeypatch.setattr(sources, "read_photos", backwards)
+    monkeypatch.setattr(sources, "read_annotated_images", backwards)
     monkeypatch.setattr(steps, "share", shares)
     run(settings(data, tmp_path / "same", sets=SETS[::-1]))
     run(settings(data, tmp_path / "other", seed=2))

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
+from model.common.config import load_yaml
 from model.export import __main__ as export
 from model.inference.weights_io import WEIGHTS_FILE
 from tests.model.photos import picture, write_set

@@ -18,12 +18,12 @@ from tensorboardX.proto.event_pb2 import Event
 from geo.boxes import Suppression
 from geo.grid import Tiling
 from model import train
-from model.data.sources import read_photos
+from model.data.sources import read_annotated_images
 from model.inference.predictor import FakePredictor
 from model.inference.scan import ScanConfig
 from model.inference.weights_io import WEIGHTS_FILE
 from model.training import callbacks as watch
-from model.training.config import WatchConfig
+from model.training.config import CallbacksConfig
 from tests.model.photos import AIRPLANES, picture, write_set
 from tests.model.test_train import PulledPlugError, eagerly, settings, trained
 
@@ -151,8 +151,8 @@ def photos(tmp_path: Path) -> Path:
 
 
 def test_a_look_measures_each_set_and_all_together(photos: Path) -> None:
-    sets = {name: read_photos(photos / name, "val") for name in ("full", "empty")}
-    rows, pictures = watch.look(sets, FakePredictor(), WatchConfig(pictures=2), SCAN, min_score=0.5)
+    sets = {name: read_annotated_images(photos / name, "val") for name in ("full", "empty")}
+    rows, pictures = watch.look(sets, FakePredictor(), CallbacksConfig(pictures=2), SCAN, min_score=0.5)
     figures = [tuple(row.values()) for row in rows]
     assert figures == [
         ("full", 12, 36, 1.0, 1.0, 0, 1.0, 0.0),
@@ -160,15 +160,15 @@ def test_a_look_measures_each_set_and_all_together(photos: Path) -> None:
         ("together", 13, 36, 1.0, 1.0, 0, 1.0, 0.0),
     ]
     assert pictures.keys() == {"full/00", "full/06", "empty/none"}
-    again, _ = watch.look(sets, FakePredictor(), WatchConfig(pictures=0), SCAN, min_score=0.5)
+    again, _ = watch.look(sets, FakePredictor(), CallbacksConfig(pictures=0), SCAN, min_score=0.5)
     assert again == rows
 
 
 def test_false_airplanes_are_counted_from_the_threshold_on(photos: Path) -> None:
-    sets = {"full": read_photos(photos / "full", "val")[:1]}
+    sets = {"full": read_annotated_images(photos / "full", "val")[:1]}
     sets["full"][0].boxes[0] += 60
     for min_score, false in ((250.5 / 255, 0), (249.5 / 255, 1)):
-        rows, _ = watch.look(sets, FakePredictor(), WatchConfig(), SCAN, min_score)
+        rows, _ = watch.look(sets, FakePredictor(), CallbacksConfig(), SCAN, min_score)
         assert [row["false"] for row in rows] == [false, false]
         # In the one tile: three airplanes, of which the threshold leaves none or the one that is not where truth says.
         assert [row["mistakes_per_tile"] for row in rows] == [3 + false] * 2
@@ -188,9 +188,9 @@ def test_figures_and_pictures_come_on_the_board(capsys: pytest.CaptureFixture[st
 
 
 def test_what_is_to_be_ignored_neither_counts_nor_harms(photos: Path) -> None:
-    photo = read_photos(photos / "full", "val")[0]
+    photo = read_annotated_images(photos / "full", "val")[0]
     sets = {"full": [replace(photo, boxes=photo.boxes[1:], ignored=photo.boxes[:1])]}
-    rows, _ = watch.look(sets, FakePredictor(), WatchConfig(), SCAN, 0.5)
+    rows, _ = watch.look(sets, FakePredictor(), CallbacksConfig(), SCAN, 0.5)
     assert [(row["airplanes"], row["ap50"], row["false"]) for row in rows] == [(2, 1.0, 0)] * 2
 
 

@@ -23,8 +23,8 @@ from model.inference.weights_io import WEIGHTS_FILE
 from model.training import checkpointing as resuming
 from model.training import classifier as classifier_training
 from model.training.classifier import figures
-from model.training.classifier_config import ClassifierTrainConfig
-from model.training.schedules import DecayTo
+from model.training.config import ClassifierTrainConfig
+from model.training.schedules import ExponentialDecay
 from tests.model.data import made_up_chips
 
 pytestmark = pytest.mark.filterwarnings("ignore:Even though the `tf.config:UserWarning")
@@ -99,7 +99,7 @@ def test_a_training_broken_off_ends_as_an_unbroken_one(
             raise PulledPlugError
 
     with monkeypatch.context() as patch:
-        patch.setattr(resuming.StopAtNoNumber, "on_train_batch_begin", pull)
+        patch.setattr(resuming.StopAtNaN, "on_train_batch_begin", pull)
         with pytest.raises(PulledPlugError):
             trained(tmp_path, data)
     assert not (tmp_path / "run" / "result.json").exists()
@@ -197,11 +197,11 @@ def test_accuracy_precision_and_recall(
 
 
 def test_the_learning_rate_falls_to_1_over_e_of_the_way_in_the_steps_given() -> None:
-    rate = DecayTo(0.01, 1e-4, 800)
+    rate = ExponentialDecay(0.01, 1e-4, 800)
     assert float(rate(0)) == pytest.approx(0.01)
     assert float(rate(800)) == pytest.approx(1e-4 + 0.0099 / np.e)
     assert float(rate(100_000)) == pytest.approx(1e-4)
-    assert DecayTo.from_config(rate.get_config())(300) == rate(300)
+    assert ExponentialDecay.from_config(rate.get_config())(300) == rate(300)
 
 
 def test_the_settings_left_out_are_those_of_the_talk(data: Path, tmp_path: Path) -> None:

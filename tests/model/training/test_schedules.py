@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.training.schedules import CosineConfig, ExponentialConfig, RestartsConfig, ScheduleConfig, WarmedUp, schedule
+from model.training.schedules import CosineConfig, ExponentialConfig, RestartsConfig, ScheduleConfig, Warmup, schedule
 
 ALL: list[ScheduleConfig] = [
     CosineConfig(),
@@ -58,7 +58,7 @@ def test_cosines_follow_each_other_longer_and_lower(step: int, share: float, low
 
 def test_a_schedule_can_be_kept_with_its_optimizer() -> None:
     found = schedule(ALL[1], HIGHEST, WARMUP, STEPS)
-    again = WarmedUp.from_config(found.get_config())
+    again = Warmup.from_config(found.get_config())
     assert [float(again(step)) for step in (3, 90)] == [float(found(step)) for step in (3, 90)]
 
 

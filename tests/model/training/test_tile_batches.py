@@ -9,10 +9,9 @@ from numpy.typing import NDArray
 
 from geo.errors import ConfigError
 from model.data import augment, tfrecord
-from model.data.tfrecord import Records
+from model.data.tfrecord import Records, Tiles
 from model.detectors.anchor_free import assignment
 from model.training.config import RecordsConfig
-from model.training.tile_batches import Tiles
 from tests.model.data.tile_records import SIDE, made_up_tile, write_files
 
 Boxes = NDArray[np.float64]
@@ -111,7 +110,7 @@ def test_a_program_that_is_done_ends(pattern: str) -> None:
     # Threads that make what nobody takes any more must not hold it.
     program = (
         "from model import assignment\n"
-        "from model.training.tile_batches import Tiles\n"
+        "from model.data.tfrecord import Tiles\n"
         "from model.training.config import RecordsConfig\n"
         f"tiles = Tiles(RecordsConfig({pattern!r}), 2, 3, 1, assignment.targets)\n"
         "tiles[0]\n"

@@ -9,6 +9,7 @@ from typing import Any
 import optuna
 import yaml
 
+from model.common.config import load_yaml
 from model.tuning import study
 from model.tuning.config import TuneConfig
 

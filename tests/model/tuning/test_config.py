@@ -5,6 +5,7 @@ import pytest
 import yaml
 
 from geo.errors import ConfigError
+from model.common.config import load_yaml
 from model.tuning.config import CategoricalParameter, FloatParameter, IntParameter, TuneConfig
 from tests.model.tuning.studies import X, read, settings
 
@@ -40,7 +41,7 @@ def test_every_kind_of_parameter_is_read(tmp_path: Path) -> None:
         ({"parameters": [X | {"step": -0.5}]}, "expected a step"),
         ({"parameters": [RATE | {"step": 0.01}]}, "rate: expected no step on a log scale"),
         ({"parameters": [LAYERS | {"step": 4}]}, "net.layers: expected a step of which some fill 2 to 8, got 4"),
-        ({"parameters": [LAYERS | {"low": 2.5}]}, "expected a whole number"),
+        ({"parameters": [LAYERS | {"low": 2.5}]}, "expected a valid integer"),
         ({"parameters": [LAYERS | {"points": 2}]}, "expected step or points, got both"),
         ({"parameters": [X | {"points": 3}]}, "x: expected points in a grid alone, got them for random"),
         ({"parameters": [X | {"points": 1}], "method": "grid"}, "expected two points or more"),
@@ -51,7 +52,7 @@ def test_every_kind_of_parameter_is_read(tmp_path: Path) -> None:
         ({"trials": 0}, "trials: expected a whole number from 1 on"),
         ({"parallel": 0}, "parallel: expected a whole number from 1 on"),
         ({"seed": -1}, "seed: expected a whole number from 0 on"),
-        ({"method": "guess"}, "method: expected 'grid' or 'random' or 'bayesian'"),
+        ({"method": "guess"}, "method: expected 'grid', 'random' or 'bayesian'"),
         ({"early_stopping": {"percentile": 100}}, "percentile: expected a number between 0 and 100"),
         ({"early_stopping": {"after_epochs": 0}}, "after_epochs: expected a whole number from 1 on"),
         ({"metric": {"table": "log", "column": "loss"}}, "metric.direction"),

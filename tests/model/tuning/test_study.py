@@ -12,6 +12,7 @@ import pytest
 
 from geo.errors import ConfigError
 from model.common import process
+from model.common.config import load_yaml, read_yaml
 from model.tuning import results, search, study
 from model.tuning.config import TuneConfig
 from model.tuning.rows import Row, rows
@@ -86,7 +87,7 @@ def test_a_trial_that_fails_says_why_and_the_others_go_on(tmp_path: Path) -> Non
     reasons = {of.parameters["does"]: of.reason for of in found(config)}
     assert reasons == {
         "crash": "exit status 1: RuntimeError: the data is gone",
-        "die": "signal SIGKILL: it said nothing",
+        "die": "signal SIGKILL: no output",
         "nothing": "expected a number of loss in the end, got nan",
         "nan": "expected a number of loss in the end, got nan",
         "well": "",

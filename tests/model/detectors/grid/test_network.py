@@ -9,6 +9,7 @@ from keras import layers, ops
 from numpy.typing import NDArray
 
 from geo.errors import ConfigError
+from model.common.config import from_mapping
 from model.detectors.grid.network import GridConfig, build
 from tests.model.detectors.backbones.graphs import longest_chain
 
