@@ -18,9 +18,9 @@ VERSIONS = ["1.0.0", "1.1.0"]
 
 
 def scenes(uri: object, asset: str | None = None) -> list[SceneSource]:
-    found = stac_scenes(str(uri), asset)
-    assert found is not None
-    return found
+    sources = stac_scenes(str(uri), asset)
+    assert sources is not None
+    return sources
 
 
 def ids(uri: object) -> list[str | None]:
@@ -50,8 +50,8 @@ def write_catalog(folder: Path, version: str = "1.1.0") -> Path:
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_an_item_is_one_scene(tmp_path: Path, version: str) -> None:
-    found = scenes(write(tmp_path / "i.json", item("S", version)))
-    assert [(scene.uri, scene.scene_id) for scene in found] == [(f"{tmp_path}/a.tif", "S")]
+    sources = scenes(write(tmp_path / "i.json", item("S", version)))
+    assert [(scene.uri, scene.scene_id) for scene in sources] == [(f"{tmp_path}/a.tif", "S")]
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -61,9 +61,9 @@ def test_a_catalog_is_walked_in_link_order_and_each_file_once(
     write_catalog(tmp_path, version)
     monkeypatch.chdir(tmp_path)
     for uri, base in (("catalog.json", ""), (f"{tmp_path}/catalog.json", f"{tmp_path}/")):
-        found = scenes(uri)
-        assert [scene.scene_id for scene in found] == ["b", "a", "c"]
-        assert [scene.uri for scene in found] == [
+        sources = scenes(uri)
+        assert [scene.scene_id for scene in sources] == ["b", "a", "c"]
+        assert [scene.uri for scene in sources] == [
             f"{base}deep/b/../b.tif",
             f"{base}deep/a.tif",
             f"{base}deep/../c.tif",
@@ -93,15 +93,15 @@ def test_a_long_chain_of_catalogs_is_followed(tmp_path: Path) -> None:
 @pytest.mark.parametrize("fields", [{}, {"stac_version": "1.0.0"}, {"stac_version": "1.1.0", "links": []}])
 def test_an_item_collection_gives_its_items(tmp_path: Path, fields: Json) -> None:
     features = [item("b", "1.0.0"), item("a", "1.1.0", assets={"data": asset("https://example.com/a.tif")})]
-    found = scenes(write(tmp_path / "items.geojson", items(*features, **fields)))
-    assert [scene.uri for scene in found] == [f"{tmp_path}/a.tif", "https://example.com/a.tif"]
+    sources = scenes(write(tmp_path / "items.geojson", items(*features, **fields)))
+    assert [scene.uri for scene in sources] == [f"{tmp_path}/a.tif", "https://example.com/a.tif"]
 
 
 def test_hrefs_in_an_item_collection_are_relative_to_the_self_link_of_the_item(tmp_path: Path) -> None:
     remote = item() | {"links": [{"rel": "self", "href": "https://example.com/x/i.json"}]}
     local = item() | {"links": [{"rel": "self", "href": "./x/i.json"}]}
-    found = scenes(write(tmp_path / "items.json", items(remote, local)))
-    assert [scene.uri for scene in found] == ["https://example.com/x/a.tif", f"{tmp_path}/a.tif"]
+    sources = scenes(write(tmp_path / "items.json", items(remote, local)))
+    assert [scene.uri for scene in sources] == ["https://example.com/x/a.tif", f"{tmp_path}/a.tif"]
 
 
 def test_hrefs_of_a_downloaded_item_are_relative_to_its_file(tmp_path: Path) -> None:
@@ -186,7 +186,7 @@ def test_network_errors_name_the_url(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("place", "got"),
+    ("uri", "got"),
     [
         ("gs://bucket/i.json", "neither https:// nor http://"),
         ("ftp://example.com/i.json", "neither https:// nor http://"),
@@ -196,15 +196,15 @@ def test_network_errors_name_the_url(tmp_path: Path) -> None:
         ("http://127.0.0.1/a b.json", "can't contain control characters"),
     ],
 )
-def test_an_invalid_url_is_an_error(place: str, got: str) -> None:
-    line = error_of(place)
-    assert line.startswith(f"{place}: expected JSON text")
+def test_an_invalid_url_is_an_error(uri: str, got: str) -> None:
+    line = error_of(uri)
+    assert line.startswith(f"{uri}: expected JSON text")
     assert got in line
 
 
 def test_an_incomplete_response_is_an_error() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
-        place = f"http://127.0.0.1:{server.getsockname()[1]}/i.json"
+        uri = f"http://127.0.0.1:{server.getsockname()[1]}/i.json"
 
         def answer() -> None:
             connection, _ = server.accept()
@@ -214,7 +214,7 @@ def test_an_incomplete_response_is_an_error() -> None:
 
         thread = threading.Thread(target=answer)
         thread.start()
-        assert error_of(place).startswith(f"{place}: expected JSON text")
+        assert error_of(uri).startswith(f"{uri}: expected JSON text")
         thread.join()
 
 
@@ -230,15 +230,15 @@ def test_an_incomplete_response_is_an_error() -> None:
     ],
 )
 def test_invalid_json_is_an_error(tmp_path: Path, text: str, got: str) -> None:
-    place = tmp_path / "x.json"
-    place.write_text(text)
-    assert f"{place}: {got}" in error_of(place)
+    uri = tmp_path / "x.json"
+    uri.write_text(text)
+    assert f"{uri}: {got}" in error_of(uri)
 
 
 def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
     assert "gone.json: expected JSON text in UTF-8 that can be read, got '[Errno 2]" in error_of(tmp_path / "gone.json")
-    place = write(tmp_path / "c.json", catalog(("child", "./gone.json")))
-    assert error_of(place).startswith(f"{place}, link to {tmp_path}/gone.json: expected JSON text")
+    uri = write(tmp_path / "c.json", catalog(("child", "./gone.json")))
+    assert error_of(uri).startswith(f"{uri}, link to {tmp_path}/gone.json: expected JSON text")
 
 
 @pytest.mark.parametrize("version", ["0.9.0", "2.0.0", 1, None, "10"])
@@ -283,19 +283,19 @@ def test_a_link_to_something_else_is_an_error(tmp_path: Path) -> None:
     ],
 )
 def test_an_invalid_item_is_named(tmp_path: Path, change: Json, got: str) -> None:
-    place = write(tmp_path / "x.json", items(item("good"), item("bad") | change))
+    uri = write(tmp_path / "x.json", items(item("good"), item("bad") | change))
     name = {"id": None, **item("bad"), **change}["id"]
-    line = error_of(place)
-    assert line.startswith(f"{place}, item {name!r}: ")
+    line = error_of(uri)
+    assert line.startswith(f"{uri}, item {name!r}: ")
     assert got in line
 
 
 def test_an_invalid_catalog_is_named(tmp_path: Path) -> None:
     for change in ({"links": 5}, {"links": [{"rel": "item"}]}, {"links": [{"rel": "item", "href": 5}]}):
-        place = write(tmp_path / "x.json", catalog() | change)
-        assert error_of(place).startswith(f"{place}: expected valid STAC, got something else (")
-    place = write(tmp_path / "x.json", {key: value for key, value in collection().items() if key != "links"})
-    assert "KeyError: 'links'" in error_of(place)
+        uri = write(tmp_path / "x.json", catalog() | change)
+        assert error_of(uri).startswith(f"{uri}: expected valid STAC, got something else (")
+    uri = write(tmp_path / "x.json", {key: value for key, value in collection().items() if key != "links"})
+    assert "KeyError: 'links'" in error_of(uri)
 
 
 ANYTHING = st.recursive(
@@ -342,8 +342,8 @@ def test_damaged_stac_gives_scenes_or_a_clear_error(
 def texts_of(path: Path) -> list[str | None]:
     """The URIs and ids of a file's scenes, or its error in one line, which must name the file."""
     try:
-        found = stac_scenes(str(path)) or []
+        sources = stac_scenes(str(path)) or []
     except InputError as error:
         line = str(error)
         return [line if line.startswith(str(path)) and "\n" not in line else None]
-    return [text for scene in found for text in (scene.uri, scene.scene_id)]
+    return [text for scene in sources for text in (scene.uri, scene.scene_id)]
