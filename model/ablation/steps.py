@@ -11,7 +11,7 @@ from geo.errors import FinderError
 from model.ablation.config import LadderConfig, RungConfig
 from model.evaluation.predictions import TOGETHER
 from model.inference import weights_io
-from model.training import checkpointing as resuming
+from model.training import checkpointing
 from model.training.config import TrainConfig
 
 # From a module and its options to a command; tests put another program in its place.
@@ -111,4 +111,4 @@ def _written(file: Path) -> list[str]:
 
 
 def _is_trained(own: Path, training: TrainConfig) -> bool:
-    return (own / "model").is_dir() and resuming.epochs_kept(own) >= training.epochs
+    return (own / "model").is_dir() and checkpointing.epochs_completed(own) >= training.epochs

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from geo.boxes import area
 from geo.raster.header import SceneHeader, read_header
 from geo.types import Detections, FloatArray
-from model.data.sources import Photo
+from model.data.labels import AnnotatedImage
 from model.evaluation import metrics, tile_metrics
 from model.evaluation.metrics import Comparison
 
@@ -22,7 +22,7 @@ class Subject:
         header: size and ground resolution at which it is looked at.
     """
 
-    photo: Photo
+    photo: AnnotatedImage
     header: SceneHeader
 
 
@@ -71,7 +71,7 @@ class Picture:
         return np.asarray((boxes[:, 2:] - boxes[:, :2]).max(axis=1, initial=0))
 
 
-def read_subject(photo: Photo) -> Subject:
+def read_subject(photo: AnnotatedImage) -> Subject:
     """Reads what a look at a photo needs to know before.
 
     Raises:

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from geo.errors import ConfigError
-from model.data import rendered, sources
-from model.data.rendered import RenderedSet
-from model.data.sources import FORMER_SPLITS, Photo, Split
+from model.data import sources
+from model.data.labels import AnnotatedImage
+from model.data.sources import FORMER_SPLITS, RenderedSet, Split
 from model.evaluation import figures
 from model.evaluation import predictions as look
 from model.evaluation.detections import read_detections
@@ -147,18 +147,19 @@ def _looked(config: EvaluateConfig, predictor: Predictor) -> dict[str, Looked]:
     }
 
 
-def _photos(config: EvaluateConfig) -> dict[str, list[Photo]]:
+def _photos(config: EvaluateConfig) -> dict[str, list[AnnotatedImage]]:
     """The photos of every set, and the drawn scenes."""
-    photos: dict[str, list[Photo]] = {}
+    photos: dict[str, list[AnnotatedImage]] = {}
     for name in config.sets:
         own = Path(name).is_dir() and not (config.data / name).exists()
-        photos[_unused(name, photos)] = sources.read_photos(Path(name) if own else config.data / name, config.split)
+        folder = Path(name) if own else config.data / name
+        photos[_unused(name, photos)] = sources.read_annotated_images(folder, config.split)
     for scenes in config.rendered if config.split == "test" else ():
-        photos[_unused(scenes.name, photos)] = rendered.draw(scenes, config.output.parent / "rendered")
+        photos[_unused(scenes.name, photos)] = sources.render_scenes(scenes, config.output.parent / "rendered")
     return photos
 
 
-def _unused(name: str, among: dict[str, list[Photo]]) -> str:
+def _unused(name: str, among: dict[str, list[AnnotatedImage]]) -> str:
     """A set's short name.
 
     Raises:

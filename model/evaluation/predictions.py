@@ -10,7 +10,7 @@ import numpy as np
 from geo.errors import ConfigError
 from geo.raster.header import SceneHeader
 from geo.types import Detections
-from model.data.sources import Photo
+from model.data.labels import AnnotatedImage
 from model.evaluation import metrics
 from model.evaluation.detections import DetectionFile, assign
 from model.evaluation.figures import together
@@ -53,7 +53,7 @@ class Measured:
     calibration: Calibration | None = None
 
 
-def look(photos: Sequence[Photo], name: str, predictor: Predictor, config: ScanConfig, batch: int) -> Looked:
+def look(photos: Sequence[AnnotatedImage], name: str, predictor: Predictor, config: ScanConfig, batch: int) -> Looked:
     """Looks at the photos of a set, through the pipeline's levels, tiles and suppression.
 
     Raises:
@@ -71,7 +71,7 @@ def look(photos: Sequence[Photo], name: str, predictor: Predictor, config: ScanC
     return Looked(subjects, found)
 
 
-def given(photos: Mapping[str, Sequence[Photo]], file: DetectionFile) -> dict[str, Looked]:
+def given(photos: Mapping[str, Sequence[AnnotatedImage]], file: DetectionFile) -> dict[str, Looked]:
     """The pictures of every set with the detections of a file.
 
     Raises:
@@ -111,7 +111,7 @@ def best_min_score(pictures: Sequence[Picture]) -> float:
     return round(float(best + below) / 2, 6)
 
 
-def _shown(photos: Sequence[Photo], name: str) -> Iterator[Photo]:
+def _shown(photos: Sequence[AnnotatedImage], name: str) -> Iterator[AnnotatedImage]:
     """The photos, with the progress on a terminal."""
     say: Callable[[str], object] = sys.stderr.write if sys.stderr.isatty() else lambda _: None
     for number, photo in enumerate(photos):

@@ -57,13 +57,13 @@ def tile_around(pixels: ImageArray, box: NDArray[np.float64], side_px: int) -> I
 def _drawn(count: int, side_px: int) -> ImageArray:
     with tempfile.TemporaryDirectory() as folder:
         render.write(render.render(_SCENE_PX, seed=1), Path(folder) / "scene.tif")
-        (scene,) = sources.read_photos(Path(folder), "test")
+        (scene,) = sources.read_annotated_images(Path(folder), "test")
         pixels = scene.pixels()
     return np.stack([tile_around(pixels, box, side_px) for box in scene.boxes[_spread(len(scene.boxes), count)]])
 
 
 def _of_set(folder: Path, count: int, side_px: int) -> ImageArray:
-    shown = [photo for photo in sources.read_photos(folder, "test") if len(photo.boxes)]
+    shown = [photo for photo in sources.read_annotated_images(folder, "test") if len(photo.boxes)]
     if not shown:
         raise ConfigError(f"{folder}: expected test photos with airplanes, found none: name another set")
     chosen = [shown[number] for number in _spread(len(shown), count)]

@@ -20,7 +20,8 @@ from pyproj import CRS
 from geo.georef import GeoReference
 from geo.raster.writer import write_scene
 from geo.types import Detections, ImageArray, Window
-from model.data.sources import Photo, read_photos
+from model.data.labels import AnnotatedImage
+from model.data.sources import read_annotated_images
 from model.evaluation import metrics
 from model.evaluation.metrics import Outcomes
 from pipeline.records import Airplane
@@ -36,7 +37,7 @@ def main() -> int:
     parser.add_argument("--set", default="airbus", metavar="NAME")
     parser.add_argument("--work", type=Path, default=Path("out/accuracy"), metavar="DIR")
     options = parser.parse_args()
-    photos = read_photos(options.data / options.set, "test")
+    photos = read_annotated_images(options.data / options.set, "test")
     folder = options.work / options.set
     folder.mkdir(parents=True, exist_ok=True)
     scenes = {str(written(photo, folder)): photo for photo in photos}
@@ -50,7 +51,7 @@ def main() -> int:
     return 0
 
 
-def written(photo: Photo, folder: Path) -> Path:
+def written(photo: AnnotatedImage, folder: Path) -> Path:
     """The photo as a GeoTIFF of its ground resolution, in the middle of a UTM zone."""
     path = folder / f"{photo.path.stem}.tif"
     if not path.exists():
@@ -77,7 +78,7 @@ def run(folder: Path) -> list[Airplane]:
     return list(read_geojson(output))
 
 
-def outcomes(airplanes: list[Airplane], photo: Photo, iou: float) -> Outcomes:
+def outcomes(airplanes: list[Airplane], photo: AnnotatedImage, iou: float) -> Outcomes:
     boxes = np.array([(a.xmin_px, a.ymin_px, a.xmax_px, a.ymax_px) for a in airplanes], np.float64).reshape(-1, 4)
     scores = np.array([airplane.score for airplane in airplanes], np.float64)
     height, width = photo.pixels().shape[:2]

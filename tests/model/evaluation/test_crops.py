@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from geo.types import Detections
-from model.data.sources import Photo
+from model.data.labels import AnnotatedImage
 from model.evaluation.crops import Crop, boxes_of, false_hits, misses
 from model.evaluation.images import Picture, compare, read_subject
 
@@ -20,7 +20,7 @@ def looked_at(folder: Path, truth: NDArray[np.float64], found: NDArray[np.float6
     rows, columns = np.mgrid[:HEIGHT, :WIDTH]
     pixels = np.stack([columns // 2, rows // 2, np.zeros_like(rows)], axis=-1).astype(np.uint8)
     Image.fromarray(pixels).save(folder / "a.png")
-    subject = read_subject(Photo(folder / "a.png", "a", truth.reshape(-1, 4), 0.5, resolution_known=True))
+    subject = read_subject(AnnotatedImage(folder / "a.png", "a", truth.reshape(-1, 4), 0.5, resolution_known=True))
     return compare(subject, Detections(found.reshape(-1, 4), np.array(scores), np.full(len(scores), np.nan)))
 
 

@@ -6,8 +6,8 @@ import pytest
 from numpy.typing import NDArray
 
 from geo.types import Detections
-from model.data.images import Photo
-from model.data.sources import read_photos
+from model.data.labels import AnnotatedImage
+from model.data.sources import read_annotated_images
 from model.evaluation import drawing
 from model.evaluation.images import compare, read_subject
 from tests.model.photos import AIRPLANES, HEIGHT, WIDTH, picture, write_set
@@ -26,12 +26,12 @@ IGNORED = [150, 5, 170, 27]
 
 
 @pytest.fixture
-def photo(tmp_path: Path) -> Photo:
-    (found,) = read_photos(write_set(tmp_path / "set", {"a": picture()}, "dev"), "val")
+def photo(tmp_path: Path) -> AnnotatedImage:
+    (found,) = read_annotated_images(write_set(tmp_path / "set", {"a": picture()}, "dev"), "val")
     return replace(found, ignored=np.array([IGNORED], float))
 
 
-def drawn(photo: Photo, boxes: list[list[int]], scores: list[float]) -> NDArray[np.uint8]:
+def drawn(photo: AnnotatedImage, boxes: list[list[int]], scores: list[float]) -> NDArray[np.uint8]:
     found = Detections(np.array(boxes, float).reshape(-1, 4), np.array(scores), np.full(len(boxes), 0.5))
     return drawing.draw(compare(read_subject(photo), found), found, 0.3)
 
@@ -40,7 +40,7 @@ def corner(pixels: NDArray[np.uint8], box: list[int]) -> tuple[int, ...]:
     return tuple(pixels[box[1], box[0]].tolist())
 
 
-def test_truth_detections_and_mistakes_have_colours_of_their_own(photo: Photo) -> None:
+def test_truth_detections_and_mistakes_have_colours_of_their_own(photo: AnnotatedImage) -> None:
     boxes = [RIGHT, OFF, FALSE, LOW, CUT, VOID]
     pixels = drawn(photo, boxes, [0.9, 0.8, 0.7, 0.1, 0.9, 0.9])
     assert pixels.shape == (HEIGHT, WIDTH, 3)
@@ -56,14 +56,14 @@ def test_no_colour_stands_for_two_things() -> None:
     assert len(set(colours)) == len(colours)
 
 
-def test_a_detection_carries_its_score(photo: Photo) -> None:
+def test_a_detection_carries_its_score(photo: AnnotatedImage) -> None:
     pixels = drawn(photo, [FALSE], [0.7])
     below = pixels[FALSE[3] + 1 : FALSE[3] + 12, FALSE[0] : FALSE[0] + 25].astype(int)
     # Letters are smooth: hardly a pixel of them is magenta and nothing else.
     assert (below[..., [0, 2]].min(axis=2) > below[..., 1] + 50).sum() > 10
 
 
-def test_a_large_photo_is_cut_around_an_airplane(photo: Photo, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_photo_is_cut_around_an_airplane(photo: AnnotatedImage, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(drawing, "SIDE_PX", 64)
     # The first airplane, 25 by 30 pixels, has its centre at (32.5, 45): the part begins at (0, 13).
     pixels = drawn(replace(photo, ignored=np.array([[3.0, 16, 9, 22]])), [FALSE], [0.7])

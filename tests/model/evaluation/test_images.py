@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from geo.types import Detections
-from model.data.sources import Photo
+from model.data.labels import AnnotatedImage
 from model.evaluation.images import compare, read_subject
 from tests.geo.scenes import write_tiff
 from tests.model.photos import HEIGHT, WIDTH, picture, write_set
@@ -13,9 +13,9 @@ from tests.model.photos import HEIGHT, WIDTH, picture, write_set
 AIRPLANE, CUT, IGNORED = [50.0, 40, 90, 70], [0.0, 100, 20, 120], [150.0, 100, 160, 112]
 
 
-def photo(folder: Path, resolution_m: float | None = 0.4, known: bool = True) -> Photo:
+def photo(folder: Path, resolution_m: float | None = 0.4, known: bool = True) -> AnnotatedImage:
     write_set(folder / "set", {"a": picture()})
-    return Photo(
+    return AnnotatedImage(
         path=folder / "set" / "a.png",
         group="a",
         boxes=np.array([AIRPLANE, CUT]),
@@ -52,7 +52,7 @@ def test_the_longer_side_is_longer_on_the_ground_where_pixels_are_no_squares(tmp
 
     path = write_tiff(tmp_path / "a.tif", picture(), affine=Affine(0.2, 0, 500_000, 0, -0.6, 5_000_000))
     box = np.array([[50.0, 40, 90, 70]])
-    of = compare(read_subject(Photo(Path(path), "a", box, None, resolution_known=True)), found())
+    of = compare(read_subject(AnnotatedImage(Path(path), "a", box, None, resolution_known=True)), found())
     assert of.sizes_px.tolist() == [40]
     assert of.sizes_m.tolist() == pytest.approx([18], rel=1e-3)
     assert of.background_km2 == pytest.approx((WIDTH * HEIGHT - 1200) * 0.12e-6, rel=1e-3)

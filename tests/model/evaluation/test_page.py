@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model.data.sources import read_photos
+from model.data.sources import read_annotated_images
 from model.evaluation.page import render
 from model.evaluation.predictions import TOGETHER, Measured, look
 from model.inference.predictor import FakePredictor
@@ -46,7 +46,8 @@ def text(tmp_path_factory: pytest.TempPathFactory) -> str:
     write_set(folder / "good", {"a": picture()})
     write_set(folder / "bad", {"a": wrong, "<b>&amp;": picture()})
     looked = {
-        name: look(read_photos(folder / name, "test"), name, FakePredictor(), CONFIG, 2) for name in ("good", "bad")
+        name: look(read_annotated_images(folder / name, "test"), name, FakePredictor(), CONFIG, 2)
+        for name in ("good", "bad")
     }
     sets = {name: each.compared() for name, each in looked.items()}
     sets[TOGETHER] = [each for some in sets.values() for each in some]
@@ -88,7 +89,7 @@ def test_every_set_has_its_charts_and_its_lines(text: str) -> None:
 
 def test_a_set_without_airplanes_has_the_charts_that_make_sense(tmp_path: Path) -> None:
     write_set(tmp_path / "set", {"a": picture()})
-    (photo,) = read_photos(tmp_path / "set", "test")
+    (photo,) = read_annotated_images(tmp_path / "set", "test")
     from dataclasses import replace
 
     looked = look([replace(photo, boxes=np.zeros((0, 4)))], "set", FakePredictor(), CONFIG, 2)
