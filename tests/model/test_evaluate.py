@@ -214,7 +214,7 @@ def test_two_sets_of_one_name_are_refused(config: Path, capsys: pytest.CaptureFi
 
 def test_drawn_scenes_stand_beside_the_sets_and_not_among_them(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = write_rendered(config.parent / "drawn", {"a": picture(), "b": picture()}, airplanes=False)
-    monkeypatch.setattr("model.data.sources.draw", lambda *_: read_rendered_scenes(folder))
+    monkeypatch.setattr("model.data.sources.render_scenes", lambda *_: read_rendered_scenes(folder))
     found = result(write_config(config.parent, rendered=[{"scene": "town", "seeds": [1, 2]}]))["sets"]
     assert list(found) == ["bright", "together", "rendered town 0.5 m"]
     assert found["together"] == found["bright"]

@@ -182,7 +182,7 @@ BREAKS = {
 
 
 @pytest.mark.parametrize("name", BREAKS)
-def test_an_interrupted_training_ends_as_an_uninterrupted_one(
+def test_an_interrupted_training_equals_an_uninterrupted_one(
     unbroken: Path, data: Path, tmp_path: Path, name: str
 ) -> None:
     run = broken_off(tmp_path, data, BREAKS[name])

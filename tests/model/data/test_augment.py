@@ -87,7 +87,8 @@ def test_pixel_augmentation_is_diverse() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "share"), [("_recoloured", 0.85 * 0.4), ("_fringed", 0.15), ("_cast_shadow", 0.15), ("_compressed", 0.3)]
+    ("kind", "share"),
+    [("_shift_colours", 0.85 * 0.4), ("_misregister_band", 0.15), ("_cast_shadow", 0.15), ("_compress", 0.3)],
 )
 def test_each_augmentation_occurs_at_its_rate(kind: str, share: float, monkeypatch: pytest.MonkeyPatch) -> None:
     plain, times = getattr(augment, kind), []

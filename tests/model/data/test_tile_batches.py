@@ -107,10 +107,10 @@ def test_a_jump_ahead_does_not_reopen_the_stream(pattern: str, monkeypatch: pyte
 def test_a_finished_program_ends(pattern: str) -> None:
     # Threads that make what nobody takes any more must not hold it.
     program = (
-        "from model import assignment\n"
-        "from model.data.tfrecord import Tiles\n"
-        "from model.training.config import RecordsConfig\n"
-        f"tiles = Tiles(RecordsConfig({pattern!r}), 2, 3, 1, assignment.targets)\n"
+        "from model.data import tfrecord\n"
+        "from model.detectors.anchor_free import assignment\n"
+        f"records = tfrecord.open_records({pattern!r})\n"
+        "tiles = tfrecord.TileBatches(records, 5000, True, 2, 3, 1, assignment.targets)\n"
         "tiles[0]\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, timeout=300)

@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from geo.errors import ConfigError
 from model import train
+from model.data.crops import CropBatches
 from model.training import detector as training
 from model.training import distribution
 from model.training.distribution import DistributionConfig
@@ -142,17 +143,17 @@ def test_a_machine_trains_on_its_part_of_every_step(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Of batches of 4 two machines have 2 each, and the second one every second of these.
-    asked, plain = [], batches.Crops.__getitem__
+    asked, plain = [], CropBatches.__getitem__
 
-    def note(self: batches.Crops, index: int) -> Any:
+    def note(self: CropBatches, index: int) -> Any:
         asked.append((self.epoch, index))
         found = plain(self, index)
         assert len(found[0]) == 2
         return found
 
-    monkeypatch.setattr(batches.Crops, "__getitem__", note)
+    monkeypatch.setattr(CropBatches, "__getitem__", note)
     monkeypatch.setattr(distribution, "scope", lambda config, batch: contextlib.nullcontext())
-    monkeypatch.setattr(distribution, "check_epochs", lambda config, epochs: None)
+    monkeypatch.setattr(distribution, "check_same_epoch", lambda config, epochs: None)
     monkeypatch.setattr(distribution, "batches_of_machine", lambda crops, config: distribution._EveryNth(crops, 1, 2))
     trained(tmp_path, data, batch=4, epochs=2, steps_per_epoch=3, distribution={"device": "cpu", "machines": 2})
     assert set(asked) == {(epoch, index) for epoch in (0, 1) for index in (1, 3, 5)}
@@ -274,7 +275,7 @@ def on_two_machines(folder: Path, data: Path, *flags: str) -> list[tuple[int, st
 
 
 @pytest.mark.parametrize("backend", ["tensorflow", pytest.param("jax", marks=needs_jax)])
-def test_two_devices_train_and_are_watched(data: Path, tmp_path: Path, backend: str) -> None:
+def test_two_devices_train_and_validate(data: Path, tmp_path: Path, backend: str) -> None:
     file = settings(tmp_path, data, backend=backend, epochs=2, callbacks={"every": 1, "sets": ["three"], "batch": 1})
     of_two = ["--distribution.device=cpu", "--distribution.devices=2"]
     environment = os.environ | {"KERAS_BACKEND": backend}
