@@ -161,7 +161,7 @@ def test_a_trial_trains_with_what_the_service_adds_and_reports_its_metric(
     (config,) = settings
     assert config.run == tmp_path / "gcs/BUCKET/tuning/airplanes/7"
     assert (config.learning_rate, config.frozen_blocks, config.epochs) == (0.0002, 5, 10)
-    assert config.watch is not None
+    assert config.callbacks is not None
     assert config.distribution.devices == pool_of(TUNING["trialJobSpec"])["machineSpec"]["acceleratorCount"]
 
 
