@@ -49,19 +49,19 @@ class AblationConfig:
     Attributes:
         data: folder of the data sets.
         run: folder of the study; a training and its results are in RUN/NAME/SEED.
-        dev_sets: the sets on whose dev part the threshold and the calibration of every model are chosen.
+        val_sets: the sets on whose val split the threshold and the calibration of every model are chosen.
         training: the base training, as a file of `configs/train/` without name, data, run and seed.
         experiments: in the order in which they are trained.
     """
 
     data: Path
     run: Path
-    dev_sets: tuple[str, ...]
+    val_sets: tuple[str, ...]
     training: dict[str, Any]
     experiments: tuple[ExperimentConfig, ...]
 
     def __post_init__(self) -> None:
-        for name in ("dev_sets", "experiments"):
+        for name in ("val_sets", "experiments"):
             if not getattr(self, name):
                 raise ValueError(f"{name}: expected one or more, got none")
         names = [experiment.name for experiment in self.experiments]

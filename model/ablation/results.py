@@ -22,7 +22,7 @@ from model.inference.scan import read_scan_config
 from model.training.callbacks import LOG
 
 # In the folder of a training: the model, and what `model.evaluate` writes.
-MODEL, DEV_FIGURES, VAL_FIGURES = "model", "dev-figures.json", "val-figures.json"
+MODEL, VAL_FIGURES, TEST_FIGURES = "model", "figures-val.json", "figures-test.json"
 # The set of a sensor that no experiment is trained on, and whose resolution is known.
 _UNSEEN = "airbus"
 
@@ -33,8 +33,8 @@ class SeedResult:
 
     Attributes:
         seed: of its training.
-        tile_iou, mistakes_per_tile: the talk's, over all val sets, see `model.evaluation.tile_metrics`.
-        ap50, best_f1: over all val sets.
+        tile_iou, mistakes_per_tile: the talk's, over all test sets, see `model.evaluation.tile_metrics`.
+        ap50, best_f1: over all test sets.
         unseen_ap50: on airbus.
         false_per_km2: false detections on the background of airbus.
         train_seconds: duration of its training.
@@ -145,7 +145,7 @@ def read_figures(file: Path, model: Path) -> dict[str, Any] | None:
 
 
 def _read_seed(folder: Path, seed: int) -> SeedResult | None:
-    content = read_figures(folder / VAL_FIGURES, folder / MODEL)
+    content = read_figures(folder / TEST_FIGURES, folder / MODEL)
     return seed_result(seed, content["sets"], _train_seconds(folder / LOG)) if content else None
 
 

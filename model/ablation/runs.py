@@ -22,7 +22,7 @@ from model.ablation.config import (
     training_configs,
     training_settings,
 )
-from model.ablation.results import DEV_FIGURES, MODEL, VAL_FIGURES, read_figures
+from model.ablation.results import MODEL, TEST_FIGURES, VAL_FIGURES, read_figures
 from model.common import process
 from model.common.atomic import write_whole
 from model.common.config import read
@@ -78,7 +78,7 @@ def run(config: AblationConfig, experiments: Sequence[ExperimentConfig], command
         ConfigError: an experiment whose settings differ from those with which its training began.
         StepError: a step failed.
     """
-    with process.exclusive(config.run) as lock:
+    with process.lock_folder(config.run) as lock:
         summary.write(config)
         for experiment in experiments:
             for seed in experiment.seeds:
@@ -91,12 +91,12 @@ def run(config: AblationConfig, experiments: Sequence[ExperimentConfig], command
 def steps(
     config: AblationConfig, experiment: ExperimentConfig, seed: int, command: Command = python_module
 ) -> list[Step]:
-    """List the steps of one experiment and seed: training, threshold on dev, figures on val."""
+    """List the steps of one experiment and seed: training, threshold on val, figures on test."""
     folder = experiment_folder(config, experiment, seed)
-    model, dev, val = folder / MODEL, folder / DEV_FIGURES, folder / VAL_FIGURES
+    model, val, test = folder / MODEL, folder / VAL_FIGURES, folder / TEST_FIGURES
     epochs = training_configs(config)[experiment.name].epochs
     evaluate = ["--data", str(config.data), "--model", str(model)]
-    on_dev = ["--split", "dev", "--sets", *config.dev_sets, "--record"]
+    on_val = ["--split", "val", "--sets", *config.val_sets, "--record"]
     return [
         Step(
             "training",
@@ -105,17 +105,17 @@ def steps(
             lambda: model.is_dir() and checkpointing.epochs_kept(folder) >= epochs,
         ),
         Step(
-            "threshold on dev",
-            command("model.evaluate", [*evaluate, *on_dev, *_output_options(dev)]),
-            folder / "dev.log",
-            lambda: set((read_figures(dev, model) or {}).get("sets", {})) == {*config.dev_sets, TOGETHER},
-            outdated=(dev, val),
+            "threshold on val",
+            command("model.evaluate", [*evaluate, *on_val, *_output_options(val)]),
+            folder / "val.log",
+            lambda: set((read_figures(val, model) or {}).get("sets", {})) == {*config.val_sets, TOGETHER},
+            outdated=(val, test),
         ),
         Step(
-            "figures on val",
-            command("model.evaluate", [*evaluate, *_output_options(val)]),
-            folder / "val.log",
-            lambda: read_figures(val, model) is not None,
+            "figures on test",
+            command("model.evaluate", [*evaluate, *_output_options(test)]),
+            folder / "test.log",
+            lambda: read_figures(test, model) is not None,
         ),
     ]
 

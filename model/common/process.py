@@ -31,7 +31,7 @@ _GRACE_S = 20
 
 
 @contextmanager
-def exclusive(folder: Path) -> Iterator[int]:
+def lock_folder(folder: Path) -> Iterator[int]:
     """Create a folder and hold its lock; waits for whoever holds it.
 
     Yields:
@@ -99,7 +99,7 @@ def failure_reason(status: int, output: Path) -> str:
     return f"{ended}: {last}"
 
 
-def supervise(command: Sequence[str], grace_s: float = _GRACE_S) -> int:
+def run_on_leash(command: Sequence[str], grace_s: float = _GRACE_S) -> int:
     """Run a command until it ends or standard input closes.
 
     Returns:
@@ -124,4 +124,4 @@ def _end_with_stdin(process: subprocess.Popen[bytes], grace_s: float) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(supervise(sys.argv[1:]))
+    sys.exit(run_on_leash(sys.argv[1:]))

@@ -1,13 +1,14 @@
 """Measure a detector on annotated images, through the levels, tiles and suppression of the pipeline."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from geo.errors import ConfigError
 from model.data import rendered, sources
 from model.data.rendered import RenderedSet
-from model.data.sources import Photo
+from model.data.sources import FORMER_SPLITS, Photo, Split
 from model.evaluation import figures
 from model.evaluation import predictions as look
 from model.evaluation.detections import read_detections
@@ -33,7 +34,7 @@ class EvaluateConfig:
     Attributes:
         data: folder of the data sets.
         sets: names of the sets in that folder, or paths of others.
-        split: `val`, or `dev`, the part of train on which thresholds are chosen.
+        split: `test`; `val`, on which thresholds are chosen; `train`, or `all`.
         scan: the pipeline's settings, of which levels, tiles and suppression are taken.
         model: name of a packaged model, a model folder, or a SavedModel.
         min_score: threshold for precision and recall; the model's own where null.
@@ -42,12 +43,12 @@ class EvaluateConfig:
         precision: what the model computes in, as in the pipeline's settings.
         page: an HTML file for the results with curves, misses and false hits; none where null.
         detections: a file of detections to measure, in place of the model's.
-        rendered: scenes of the renderer to measure on besides, with split `val`.
+        rendered: scenes of the renderer to measure on besides, with split `test`.
     """
 
     data: Path
     sets: tuple[str, ...]
-    split: str
+    split: Split
     scan: Path
     model: str
     min_score: float | None
@@ -57,6 +58,8 @@ class EvaluateConfig:
     page: Path | None = None
     detections: Path | None = None
     rendered: tuple[RenderedSet, ...] = ()
+
+    FORMER_VALUES: ClassVar[Mapping[str, Mapping[str, str]]] = {"split": FORMER_SPLITS}
 
     def __post_init__(self) -> None:
         if not self.sets:
@@ -150,7 +153,7 @@ def _photos(config: EvaluateConfig) -> dict[str, list[Photo]]:
     for name in config.sets:
         own = Path(name).is_dir() and not (config.data / name).exists()
         photos[_unused(name, photos)] = sources.read_photos(Path(name) if own else config.data / name, config.split)
-    for scenes in config.rendered if config.split == "val" else ():
+    for scenes in config.rendered if config.split == "test" else ():
         photos[_unused(scenes.name, photos)] = rendered.draw(scenes, config.output.parent / "rendered")
     return photos
 

@@ -58,7 +58,7 @@ def run(config: TuneConfig, command: Command = training, wait: Callable[[], None
         ConfigError: settings that no training takes, or others than those with which the study began.
     """
     content = _content(config)
-    with process.exclusive(config.study) as lock:
+    with process.lock_folder(config.study) as lock:
         if not (config.study / search.JOURNAL).exists():
             _check(config, content, command)
         study = search.open_study(config, content)

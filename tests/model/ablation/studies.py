@@ -37,7 +37,7 @@ def write_study(folder: Path, **changes: Any) -> Path:
     content = {
         "data": str(folder / "data"),
         "run": str(folder / "run"),
-        "dev_sets": ["one", "two"],
+        "val_sets": ["one", "two"],
         "training": TRAINING,
         "experiments": experiments,
     }

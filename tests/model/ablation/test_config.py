@@ -19,7 +19,7 @@ TALK = Path("configs/ablation/talk.yaml")
     ("changes", "message"),
     [
         ({"experiments": []}, "experiments: expected one or more"),
-        ({"dev_sets": []}, "dev_sets: expected one or more"),
+        ({"val_sets": []}, "val_sets: expected one or more"),
         ({"experiments": [ONE, ONE]}, "expected every name once, got a, a"),
         ({"experiments": [ONE | {"baseline": "b"}, ONE | {"name": "b"}]}, "expected an experiment before a, got 'b'"),
         ({"experiments": [ONE | {"baseline": "a"}]}, "expected an experiment before a, got 'a'"),

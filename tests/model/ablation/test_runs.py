@@ -17,7 +17,7 @@ from model.evaluation.predictions import TOGETHER, Measured
 from model.inference.calibration import Calibration
 from tests.model.ablation.studies import TRAINING, command, load_study, run_study, write_study
 
-ALL = [f"{step} {model}" for model in ("01-a/1", "01-a/2", "02-b/1") for step in ("train", "dev", "val")]
+ALL = [f"{step} {model}" for model in ("01-a/1", "01-a/2", "02-b/1") for step in ("train", "val", "test")]
 
 
 @pytest.fixture
@@ -34,8 +34,8 @@ def test_every_step_is_done_once_and_in_order(tmp_path: Path, capsys: pytest.Cap
     assert run_study(config) == []
     assert capsys.readouterr().out.count("done before") == len(ALL)
     for model in ("01-a/1", "01-a/2", "02-b/1"):
-        # Val is measured with the threshold that was chosen on dev.
-        assert json.loads((config.run / model / "val-figures.json").read_text())["min_score"] == 0.7
+        # Test is measured with the threshold that was chosen on val.
+        assert json.loads((config.run / model / "figures-test.json").read_text())["min_score"] == 0.7
         assert (config.run / model / "rendered").samefile(config.run / "rendered")
 
 
@@ -53,7 +53,7 @@ def test_a_failed_step_stops_the_study_with_the_end_of_its_log(tmp_path: Path, c
         runs.run(config, config.experiments, command)
     first, *log = str(caught.value).splitlines()
     step, model = call.split()
-    name = {"train": "training", "dev": "threshold on dev", "val": "figures on val"}[step]
+    name = {"train": "training", "val": "threshold on val", "test": "figures on test"}[step]
     assert first.startswith(f"01-a, seed {model[-1]}: {name} failed: exit status 1: {call}: the data is gone; ")
     assert str(config.run / model / f"{step}.log") in first
     assert log == ["first words", f"{call}: the data is gone"]
@@ -87,16 +87,16 @@ def test_figures_of_another_model_are_measured_again(tmp_path: Path) -> None:
     run_study(config)
     model = config.run / "01-a" / "2" / "model" / "config.yaml"
     model.write_text(model.read_text().replace("name: ablation-01-a", "name: other"))
-    assert run_study(config) == ["dev 01-a/2", "val 01-a/2"]
+    assert run_study(config) == ["val 01-a/2", "test 01-a/2"]
 
 
 def test_a_new_threshold_is_measured_again(tmp_path: Path) -> None:
     config = load_study(tmp_path)
     run_study(config)
-    (config.run / "02-b" / "1" / "dev-figures.json").unlink()
-    assert run_study(config) == ["dev 02-b/1", "val 02-b/1"]
-    others = [f"{step} {model}" for model in ("01-a/1", "01-a/2", "02-b/1") for step in ("dev", "val")]
-    assert run_study(load_study(tmp_path, dev_sets=["three"])) == others
+    (config.run / "02-b" / "1" / "figures-val.json").unlink()
+    assert run_study(config) == ["val 02-b/1", "test 02-b/1"]
+    others = [f"{step} {model}" for model in ("01-a/1", "01-a/2", "02-b/1") for step in ("val", "test")]
+    assert run_study(load_study(tmp_path, val_sets=["three"])) == others
 
 
 def test_a_training_is_not_resumed_with_other_settings(tmp_path: Path) -> None:
@@ -111,7 +111,7 @@ def test_a_training_is_not_resumed_with_other_settings(tmp_path: Path) -> None:
 
 def test_the_summary_covers_every_experiment_at_any_time(tmp_path: Path) -> None:
     config = load_study(tmp_path)
-    (config.data / "broken").write_text("val 01-a/2")
+    (config.data / "broken").write_text("test 01-a/2")
     with pytest.raises(runs.StepError):
         runs.run(config, config.experiments, command)
     first, second = json.loads((config.run / summary.JSON).read_text())["experiments"]
@@ -147,7 +147,7 @@ def test_the_command_checks_the_settings(tmp_path: Path, capsys: pytest.CaptureF
     for options, named in [
         (["--only", "c"], "01-a, 02-b, got c"),
         (["--rung=3"], "unknown key rung"),
-        (["--dev_sets=[]"], "dev_sets"),
+        (["--val_sets=[]"], "val_sets"),
         (["--training.batch=0"], "experiment 01-a: batch"),
         (["--run", str(file)], "expected a folder"),
     ]:
@@ -163,11 +163,11 @@ def test_the_command_reports_failures(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = write_study(tmp_path)
-    (tmp_path / "data" / "broken").write_text("dev 02-b/1")
+    (tmp_path / "data" / "broken").write_text("val 02-b/1")
     monkeypatch.setattr(runs.run, "__defaults__", (command,))
     assert main(["--config", str(file)]) == 1
-    assert "model.ablation: 02-b, seed 1: threshold on dev failed" in capsys.readouterr().err
-    (tmp_path / "data" / "gate").write_text(f"val 02-b/1\n{os.getpid()}")
+    assert "model.ablation: 02-b, seed 1: threshold on val failed" in capsys.readouterr().err
+    (tmp_path / "data" / "gate").write_text(f"test 02-b/1\n{os.getpid()}")
     (tmp_path / "data" / "broken").unlink()
     assert main(["--config", str(file), "--only", "02-b"]) == 130
     assert "the same command resumes" in capsys.readouterr().err
@@ -206,11 +206,11 @@ def test_the_real_evaluation_accepts_its_options(tmp_path: Path, monkeypatch: py
     folder = tmp_path / "run" / "01-a" / "2"
     for options in step_options(tmp_path)[1:]:
         assert evaluate.main(options) == 0
-    (dev, recorded), (val, not_recorded) = calls
+    (val, recorded), (test, not_recorded) = calls
     default = load(EvaluateConfig, Path("configs/evaluate/default.yaml"))
     assert (recorded, not_recorded) == (True, False)
-    assert (dev.split, dev.sets) == ("dev", ("one", "two"))
-    assert (val.split, val.sets, val.rendered) == ("val", default.sets, default.rendered)
+    assert (val.split, val.sets) == ("val", ("one", "two"))
+    assert (test.split, test.sets, test.rendered) == ("test", default.sets, default.rendered)
     assert {config.model for config, _ in calls} == {str(folder / "model")}
     assert {config.data for config, _ in calls} == {tmp_path / "data"}
     assert {config.min_score for config, _ in calls} == {None}

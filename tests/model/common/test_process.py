@@ -37,7 +37,7 @@ def is_free(folder: Path) -> bool:
 
 
 def test_a_stopped_command_ends(tmp_path: Path) -> None:
-    with process.exclusive(tmp_path) as lock:
+    with process.lock_folder(tmp_path) as lock:
         running = start_sleeper(tmp_path, lock)
         process.stop(running)
     assert running.returncode == 128 + signal.SIGTERM
@@ -49,7 +49,7 @@ def test_a_command_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     os.mkfifo(gate)
     command = [sys.executable, "-c", STUBBORN, str(gate)]
-    program = f"from model.common import process; print(process.supervise({command}, 0.01))"
+    program = f"from model.common import process; print(process.run_on_leash({command}, 0.01))"
     with subprocess.Popen(
         [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as running:
@@ -59,7 +59,7 @@ def test_a_command_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
 
 
 def test_a_folder_is_locked_until_its_last_command_has_ended(tmp_path: Path) -> None:
-    with process.exclusive(tmp_path) as lock:
+    with process.lock_folder(tmp_path) as lock:
         assert not is_free(tmp_path)
         running = start_sleeper(tmp_path, lock)
     assert not is_free(tmp_path)
@@ -77,13 +77,13 @@ def test_a_folder_is_locked_until_its_last_command_has_ended(tmp_path: Path) -> 
     ],
 )
 def test_a_failure_has_a_reason(tmp_path: Path, program: str, reason: str) -> None:
-    with process.exclusive(tmp_path) as lock:
+    with process.lock_folder(tmp_path) as lock:
         status = process.start([sys.executable, "-c", program], tmp_path / process.OUTPUT, lock).wait()
     assert process.failure_reason(status, tmp_path / process.OUTPUT) == reason
 
 
 def test_a_command_has_an_empty_stdin_and_its_exit_status_is_passed_on(tmp_path: Path) -> None:
-    with process.exclusive(tmp_path) as lock:
+    with process.lock_folder(tmp_path) as lock:
         program = "import sys; sys.exit(len(sys.stdin.read()))"
         assert process.start([sys.executable, "-c", program], tmp_path / process.OUTPUT, lock).wait() == 0
 
@@ -99,6 +99,6 @@ def test_a_folder_that_cannot_be_created_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with (
         pytest.raises(ConfigError, match="expected a folder that can be made"),
-        process.exclusive(tmp_path / "file"),
+        process.lock_folder(tmp_path / "file"),
     ):
         pass
