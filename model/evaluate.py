@@ -12,7 +12,7 @@ from pathlib import Path
 from geo.errors import ConfigError, FinderError
 from model.common import config as config_file
 from model.common import logs as quiet
-from model.common.atomic import write_whole
+from model.common.atomic import write_atomically
 from model.evaluation import figures, page, tables
 from model.evaluation.measure import EvaluateConfig, measure, measure_and_record, results
 from model.evaluation.predictions import Measured
@@ -23,12 +23,12 @@ def main(arguments: list[str] | None = None) -> int:
     """The command; returns its exit status."""
     options = vars(_parser().parse_args(arguments))
     path, record, trusted = (options.pop(name) for name in ("config", "record", "trust_model"))
-    quiet.silence()
+    logs.silence()
     try:
-        config = config_file.load(EvaluateConfig, path, options)
+        config = load_yaml(EvaluateConfig, path, options)
         _check(config, record)
         if config.detections is None:
-            quiet.load("model.inference.frozen_graph")
+            logs.import_quietly("model.inference.frozen_graph")
         measured = measure_and_record(config) if record else measure(config, trusted)
         _write(config, measured)
     except FinderError as error:
@@ -87,9 +87,9 @@ def _check_writable(name: str, file: Path) -> None:
 
 
 def _write(config: EvaluateConfig, of: Measured) -> None:
-    write_whole(config.output, json.dumps(results(config, of), indent=2, allow_nan=False) + "\n")
+    write_atomically(config.output, json.dumps(results(config, of), indent=2, allow_nan=False) + "\n")
     if config.page is not None:
-        write_whole(config.page, page.render(of, config.split))
+        write_atomically(config.page, page.render(of, config.split))
 
 
 if __name__ == "__main__":

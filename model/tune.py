@@ -31,7 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
     path = options.pop("config")
     options["fixed.data"] = options.pop("data")
     try:
-        config = config_file.load(TuneConfig, path, options | config_file.overrides(others))
+        config = load_yaml(TuneConfig, path, options | parse_overrides(others))
         if importlib.util.find_spec("optuna") is None:
             raise ConfigError("tuning needs the package optuna, which is not installed: install airplane-finder[tune]")
         return _tune(config)

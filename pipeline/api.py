@@ -16,7 +16,7 @@ from pipeline.ledger import why_empty
 from pipeline.model_loading import Engine, describe_model, load_model
 from pipeline.sinks.frame import to_frame
 from pipeline.sources import stac
-from pipeline.sources.resolve import dated, scene_sources
+from pipeline.sources.resolve import dated, resolve_inputs
 from pipeline.values import SceneSource
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def detect(
     chosen = settings.load_config(Path(config or settings.DEFAULT_CONFIG), {"model": model, "min_score": min_score})
     engine = describe_model(chosen)
     opened = steps.open_scene(_one(str(scene), chosen), chosen)
-    result = local.find_in(opened, engine.config, _loaded(engine), engine.identity)
+    result = local.detect_scene(opened, engine.config, _loaded(engine), engine.identity)
     if result.entry.error is not None:
         # A table has no ledger beside it: what is not whole must not look whole.
         raise RasterError(result.entry.error)
@@ -42,7 +42,7 @@ def detect(
 def _one(scene: str, config: PipelineConfig) -> SceneSource:
     if not stac.has_suffix(scene):
         return dated(SceneSource(scene), config.acquired_in_name)
-    found = scene_sources([scene], config.asset, config.acquired_in_name)
+    found = resolve_inputs([scene], config.asset, config.acquired_in_name)
     if len(found) != 1:
         raise InputError(f"{scene}: expected one scene, got {len(found)}: name an item, or use python -m pipeline.run")
     return found[0]

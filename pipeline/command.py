@@ -79,7 +79,7 @@ def parse(argv: Sequence[str]) -> Command:
     overrides = {"model": options.model, "min_score": options.min_score, "force": options.force or None}
     config = settings.load_config(options.config, overrides)
     command = Command(
-        sources=sources.scene_sources(options.input, config.asset, config.acquired_in_name),
+        sources=sources.resolve_inputs(options.input, config.asset, config.acquired_in_name),
         outputs=outputs,
         ledger=ledger,
         report=report,

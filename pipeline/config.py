@@ -103,7 +103,7 @@ def load_config(path: Path = DEFAULT_CONFIG, overrides: Mapping[str, object] | N
     Raises:
         ConfigError: no such file, an unknown key, a value of the wrong type or out of range.
     """
-    return config_file.load(PipelineConfig, path, overrides)
+    return load_yaml(PipelineConfig, path, overrides)
 
 
 def settings_id(config: PipelineConfig) -> str:

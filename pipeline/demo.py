@@ -46,7 +46,7 @@ class Tally:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the demo and returns its exit status, which is that of the main job."""
-    quiet.silence()
+    logs.silence()
     parser = argparse.ArgumentParser(
         prog="python -m pipeline.demo",
         description="Draws sample airports and finds the airplanes on them.",
@@ -69,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def show(directory: Path, scenes: Sequence[Path], words: Sequence[str]) -> int:
     """Runs the main job over the scenes, prints how well it did, and returns its exit status."""
     from pipeline import run
-    from pipeline.sinks.geojson import read_geojson
+    from pipeline.sinks.files import read_geojson
 
     output = directory / "airplanes.geojson"
     inputs = [word for scene in scenes for word in ("--input", str(scene))]

@@ -19,8 +19,8 @@ from pipeline.ledger import Ledger, RunInfo, SceneEntry, read_ledger
 from pipeline.model_loading import Engine, load_model
 from pipeline.records import Airplane
 from pipeline.sinks.transforms import WriteGeoJson, WriteLedger
-from pipeline.tile_cache import WorkFolder
-from pipeline.transforms import FindAirplanes
+from pipeline.tile_cache import TileCache
+from pipeline.transforms import DetectAirplanes
 from pipeline.values import SceneResult, SceneSource
 
 # What Beam says where the connection to a process of its own breaks off.
@@ -47,7 +47,7 @@ class Job:
     ledger: Path
     info: RunInfo
     area: AreaOfInterest | None = None
-    work: WorkFolder | None = None
+    work: TileCache | None = None
 
 
 def run_job(
@@ -70,7 +70,7 @@ def run_job(
         results = (
             pipeline
             | "Scenes" >> beam.Create(job.sources)
-            | "FindAirplanes" >> FindAirplanes(job.engine.config, load, job.engine.identity, job.area, job.work)
+            | "DetectAirplanes" >> DetectAirplanes(job.engine.config, load, job.engine.identity, job.area, job.work)
         )
         airplanes = results | "Airplanes" >> beam.FlatMap(_airplanes)
         lines = results | "Lines" >> beam.Map(_line)

@@ -35,10 +35,10 @@ def find(
 
     Failed ones, and those that are duplicates of others, have an entry and no airplanes.
     """
-    return [find_in(one, config, predictor, identity) for one in describe_all(sources, config, area)]
+    return [detect_scene(one, config, predictor, identity) for one in describe_scenes(sources, config, area)]
 
 
-def describe_all(
+def describe_scenes(
     sources: Iterable[SceneSource], config: PipelineConfig, area: AreaOfInterest | None = None
 ) -> list[Scene | SceneFailure | Duplicate]:
     """Returns what each scene is, in the order of the scenes."""
@@ -48,7 +48,7 @@ def describe_all(
     return [duplicates.get(one.source.uri, one) for one in described]
 
 
-def find_in(
+def detect_scene(
     scene: Scene | SceneFailure | Duplicate, config: PipelineConfig, predictor: Predictor, identity: Identity
 ) -> SceneResult:
     """Returns the result of one scene that was described."""

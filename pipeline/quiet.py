@@ -7,10 +7,10 @@ from model.common import logs as quiet
 
 def silence() -> None:
     """Sets what TensorFlow and GDAL read when they are loaded, and leaves out what Beam need not say."""
-    quiet.silence()
+    logs.silence()
     quiet.silence_beam()
 
 
 def import_tensorflow() -> None:
     """Imports what runs the model."""
-    quiet.load("model.inference.frozen_graph")
+    logs.import_quietly("model.inference.frozen_graph")

@@ -46,7 +46,7 @@ PACKAGES = (
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit status."""
-    quiet.silence()
+    logs.silence()
     try:
         with plain_interrupt():
             return _run(sys.argv[1:] if argv is None else list(argv))
@@ -59,7 +59,7 @@ def _run(words: Sequence[str]) -> int:
     # What follows brings Beam, Keras and TensorFlow: not before they are told to be quiet.
     from pipeline import command as command_line
     from pipeline.model_loading import describe_model
-    from pipeline.sources.mosaic import write_mosaic
+    from pipeline.sources.resolve import write_mosaic
 
     try:
         command = command_line.parse(words)
@@ -85,7 +85,7 @@ def _plan(command: Command, engine: Engine) -> int:
     from pipeline import estimate, local
     from pipeline.model_loading import load_model
 
-    described = local.describe_all(command.sources, engine.config, command.area)
+    described = local.describe_scenes(command.sources, engine.config, command.area)
     found = estimate.estimate(described, engine.config)
     for error in found.errors:
         sys.stderr.write(f"failed: {error}\n")
@@ -98,7 +98,7 @@ def _plan(command: Command, engine: Engine) -> int:
 def _work(command: Command, engine: Engine, words: Sequence[str]) -> Ledger:
     from pipeline.job import Job, run_job
     from pipeline.report.page import write_report
-    from pipeline.sinks.geojson import read_geojson
+    from pipeline.sinks.files import read_geojson
     from pipeline.tile_cache import work_folder
 
     info = run_info(engine, words)

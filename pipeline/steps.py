@@ -31,7 +31,7 @@ from pipeline import ledger_entries as entries
 from pipeline import records, screen
 from pipeline.config import PipelineConfig
 from pipeline.records import Airplane
-from pipeline.sources.consistency import check_agrees
+from pipeline.sources.stac import check_item_matches_raster
 from pipeline.values import (
     Block,
     Duplicate,
@@ -212,7 +212,7 @@ def _of_interest(scene: Scene, detections: Detections) -> Detections:
 def _planned(source: SceneSource, header: SceneHeader, config: PipelineConfig, area: AreaOfInterest | None) -> Scene:
     if header.georef is None:
         raise GeoreferenceError(f"{header.uri}: expected a georeference, got none: write one, e.g. with gdal_edit")
-    check_agrees(source, header, header.georef)
+    check_item_matches_raster(source, header, header.georef)
     levels = plan_levels(header.width, header.height, header.resolution_m, config.tiling, force=config.force)
     within = None if area is None else area.in_pixels(header.georef, header.width, header.height)
     return Scene(source, header, header.georef, levels, within)

@@ -26,7 +26,7 @@ from model.inference.predictor import Predictor
 from pipeline import steps
 from pipeline.config import PipelineConfig
 from pipeline.model_loading import Engine
-from pipeline.sinks.whole import make_folder, write_whole
+from pipeline.sinks.whole import make_folder, write_atomically
 from pipeline.values import Block, TileImage, TileOutcome
 
 # Another number wherever the text of a tile's file changes: what an earlier version has kept is then not found.
@@ -36,13 +36,13 @@ _DIGITS = 32
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class WorkFolder:
+class TileCache:
     """Where the outcomes of tiles are kept, by one model with one set of settings; `work_folder` makes it."""
 
     path: Path
 
 
-def work_folder(folder: Path, engine: Engine, versions: Mapping[str, str]) -> WorkFolder:
+def work_folder(folder: Path, engine: Engine, versions: Mapping[str, str]) -> TileCache:
     """Returns the place in `folder` for what a model finds; makes nothing.
 
     Args:
@@ -52,10 +52,10 @@ def work_folder(folder: Path, engine: Engine, versions: Mapping[str, str]) -> Wo
     """
     identity = engine.identity
     known = (_FORMAT, identity.model, identity.settings_id, engine.config.batch_size, sorted(versions.items()))
-    return WorkFolder(folder / _digest(repr(known)))
+    return TileCache(folder / _digest(repr(known)))
 
 
-def read(work: WorkFolder | None, block: Block) -> Iterator[TileImage | TileOutcome]:
+def read(work: TileCache | None, block: Block) -> Iterator[TileImage | TileOutcome]:
     """Yields what `steps.read` does; of tiles that are known already the outcome, without opening the scene for them.
 
     Raises:
@@ -95,7 +95,7 @@ def detect(predictor: Predictor, images: Sequence[TileImage], config: PipelineCo
     return outcomes
 
 
-def scene_folder(work: WorkFolder, block: Block) -> Path:
+def scene_folder(work: TileCache, block: Block) -> Path:
     """Returns the folder for the tiles of a scene as it is now, looked at as the block says."""
     area = None if block.area is None else block.area.wkb
     return work.path / _digest(repr((block.fingerprint, block.version, block.radiometry, area)))
@@ -118,7 +118,7 @@ def keep(folder: Path, outcome: TileOutcome) -> None:
     """
     if outcome.status != "failed":
         make_folder(folder)
-        write_whole(tile_file(folder, outcome.tile), [encode(outcome)])
+        write_atomically(tile_file(folder, outcome.tile), [encode(outcome)])
 
 
 def kept(folder: Path, scene_uri: str, tile: Tile) -> TileOutcome | None:

@@ -23,7 +23,7 @@ from pipeline import progress, steps
 from pipeline import tile_cache as work
 from pipeline.config import PipelineConfig
 from pipeline.prefetch import ahead
-from pipeline.tile_cache import WorkFolder
+from pipeline.tile_cache import TileCache
 from pipeline.values import (
     Block,
     Duplicate,
@@ -48,7 +48,7 @@ def _count(name: str, amount: int = 1) -> None:
 
 
 @dataclasses.dataclass(eq=False)
-class FindAirplanes(beam.PTransform):  # type: ignore[misc]
+class DetectAirplanes(beam.PTransform):  # type: ignore[misc]
     """The job between its sources and its sinks: scenes asked for to one `SceneResult` a scene.
 
     Attributes:
@@ -63,12 +63,12 @@ class FindAirplanes(beam.PTransform):  # type: ignore[misc]
     load: Callable[[], Predictor]
     identity: Identity
     area: AreaOfInterest | None = None
-    work: WorkFolder | None = None
+    work: TileCache | None = None
 
     def expand(self, sources: beam.PCollection[SceneSource]) -> beam.PCollection[SceneResult]:
         """Builds the graph."""
         described = sources | Describe(self.config, self.area)
-        sorted_out = described.scenes | SortOut()
+        sorted_out = described.scenes | Deduplicate()
         outcomes = sorted_out.scenes | Look(self.config, self.load, self.work)
         finished = (sorted_out.scenes, outcomes) | Finish(self.config, self.identity)
         failed = described[_FAILURES] | "FailedScenes" >> beam.Map(_failed_result)
@@ -105,7 +105,7 @@ class Describe(beam.PTransform):  # type: ignore[misc]
 
 
 @dataclasses.dataclass(eq=False)
-class SortOut(beam.PTransform):  # type: ignore[misc]
+class Deduplicate(beam.PTransform):  # type: ignore[misc]
     """Planned scenes to those that are looked at (`scenes`), with duplicates of them beside (`duplicates`)."""
 
     def expand(self, scenes: beam.PCollection[Scene]) -> Any:
@@ -114,7 +114,7 @@ class SortOut(beam.PTransform):  # type: ignore[misc]
             scenes
             | "KeyFingerprints" >> beam.Map(_scene_with_fingerprint).with_output_types(tuple[str, Scene])
             | "ByFingerprint" >> beam.GroupByKey()
-            | "SortOut" >> beam.FlatMap(self._sort_out).with_outputs(_DUPLICATES, main="scenes")
+            | "Deduplicate" >> beam.FlatMap(self._sort_out).with_outputs(_DUPLICATES, main="scenes")
         )
 
     def _sort_out(self, group: tuple[str, Iterable[Scene]]) -> Iterator[Scene | beam.pvalue.TaggedOutput]:
@@ -134,7 +134,7 @@ class Look(beam.PTransform):  # type: ignore[misc]
 
     config: PipelineConfig
     load: Callable[[], Predictor]
-    work: WorkFolder | None = None
+    work: TileCache | None = None
 
     def expand(self, scenes: beam.PCollection[Scene]) -> beam.PCollection[TileOutcome]:
         """Builds the graph."""
@@ -173,7 +173,7 @@ class LookAtBlocks(beam.PTransform):  # type: ignore[misc]
 
     config: PipelineConfig
     load: Callable[[], Predictor]
-    work: work.WorkFolder | None
+    work: work.TileCache | None
 
     def expand(self, blocks: beam.PCollection[Block]) -> beam.PCollection[TileOutcome]:
         """Builds the graph."""

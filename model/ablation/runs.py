@@ -24,7 +24,7 @@ from model.ablation.config import (
 )
 from model.ablation.results import MODEL, TEST_FIGURES, VAL_FIGURES, read_figures
 from model.common import process
-from model.common.atomic import write_whole
+from model.common.atomic import write_atomically
 from model.common.config import read
 from model.evaluation.predictions import TOGETHER
 from model.training import checkpointing
@@ -148,7 +148,7 @@ def _write_settings(file: Path, settings: dict[str, Any]) -> None:
             f"{file.parent}: expected the settings with which the training there began, got other "
             f"{', '.join(changed)}: put them back, or remove that folder to train anew"
         )
-    write_whole(file, yaml.safe_dump(settings, sort_keys=False))
+    write_atomically(file, yaml.safe_dump(settings, sort_keys=False))
 
 
 def _do(step: Step, title: str, lock: int) -> None:

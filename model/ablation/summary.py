@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from model.ablation.config import AblationConfig
 from model.ablation.results import ExperimentResult, Gain, experiment_results, gain
-from model.common.atomic import write_whole
+from model.common.atomic import write_atomically
 from model.evaluation.tables import Rows, number
 
 # In the folder of the study.
@@ -29,8 +29,8 @@ _HEAD = [
 def write(config: AblationConfig) -> None:
     """Write the results so far in all three forms."""
     results = experiment_results(config)
-    write_whole(config.run / JSON, json.dumps(to_json(results), indent=2, allow_nan=False) + "\n")
-    write_whole(config.run / MARKDOWN, f"{markdown(result_rows(results))}\n\n{markdown(gain_rows(results))}\n")
+    write_atomically(config.run / JSON, json.dumps(to_json(results), indent=2, allow_nan=False) + "\n")
+    write_atomically(config.run / MARKDOWN, f"{markdown(result_rows(results))}\n\n{markdown(gain_rows(results))}\n")
     partial = config.run / f".{CHART}"
     partial.write_bytes(chart_png(results))
     partial.replace(config.run / CHART)

@@ -18,7 +18,7 @@ from typing import Any
 import yaml
 
 from geo.errors import ConfigError
-from model.common.atomic import write_whole
+from model.common.atomic import write_atomically
 
 # In the folder of a process.
 CONFIG = "config.yaml"
@@ -58,7 +58,7 @@ def write_config(folder: Path, content: dict[str, Any]) -> Path:
     """Write the config of a training whose run lies in the same folder, and return the file."""
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / CONFIG
-    write_whole(file, yaml.safe_dump(content | {"run": str(folder / RUN)}, sort_keys=False))
+    write_atomically(file, yaml.safe_dump(content | {"run": str(folder / RUN)}, sort_keys=False))
     return file
 
 

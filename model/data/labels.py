@@ -53,7 +53,7 @@ def read_settings(folder: Path) -> LabelsConfig:
         ConfigError: it is damaged.
     """
     file = folder / SETTINGS_FILE
-    return config_file.load(LabelsConfig, file) if file.is_file() else LabelsConfig()
+    return load_yaml(LabelsConfig, file) if file.is_file() else LabelsConfig()
 
 
 def read_json(file: Path) -> Any:

@@ -15,17 +15,17 @@ from model.common import logs as quiet
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit status."""
-    quiet.silence()
+    logs.silence()
     quiet.silence_beam()
     # These bring Beam and TensorFlow: not before they are told to be quiet.
     from model.datagen import beam_options
     from model.datagen.config import DatagenConfig
 
-    job, steps = quiet.load("model.datagen.job"), quiet.load("model.datagen.steps")
+    job, steps = logs.import_quietly("model.datagen.job"), logs.import_quietly("model.datagen.steps")
     try:
         options, rest = _parser(beam_options.Parser).parse_known_args(arguments)
         overrides = vars(options)
-        config = config_file.load(DatagenConfig, overrides.pop("config"), overrides)
+        config = load_yaml(DatagenConfig, overrides.pop("config"), overrides)
         beam = beam_options.parse(rest)
         runner = beam_options.runner(beam)
         steps.check_output(config)

@@ -65,7 +65,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = vars(parser.parse_args(arguments))
     path = options.pop("config")
     try:
-        config = config_file.load(ExportConfig, path, options)
+        config = load_yaml(ExportConfig, path, options)
         _check_packages(config)
         return _export(config)
     except FinderError as error:
@@ -83,8 +83,8 @@ def _check_packages(config: ExportConfig) -> None:
 
 
 def _export(config: ExportConfig) -> int:
-    quiet.silence()
-    whole = quiet.load("model.export.exporter")
+    logs.silence()
+    whole = logs.import_quietly("model.export.exporter")
     # tf2onnx calls what TensorFlow warns of.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     from model.export.check import ExportError

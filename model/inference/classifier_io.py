@@ -53,7 +53,7 @@ def is_classifier(folder: Path) -> bool:
     Raises:
         ConfigError: its config cannot be read.
     """
-    return "classifier" in config_file.read(folder / weights_io.CONFIG_FILE)
+    return "classifier" in read_yaml(folder / weights_io.CONFIG_FILE)
 
 
 def load(folder: Path) -> tuple[keras.Model, ClassifierModelConfig]:
@@ -63,7 +63,7 @@ def load(folder: Path) -> tuple[keras.Model, ClassifierModelConfig]:
         WeightsError: weights that are missing, damaged, or of another network.
         ConfigError: the config is damaged.
     """
-    config = config_file.load(ClassifierModelConfig, folder / weights_io.CONFIG_FILE)
+    config = load_yaml(ClassifierModelConfig, folder / weights_io.CONFIG_FILE)
     weights_io.check_weights(folder, config.sha256)
     model = classifier.build(config.classifier)
     weights_io.load_into(model, folder / weights_io.WEIGHTS_FILE)

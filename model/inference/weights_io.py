@@ -108,13 +108,13 @@ def read_config(folder: Path) -> ModelConfig:
         WeightsError: the weights are missing or not those that the config was written for; or a classifier's.
         ConfigError: the config is damaged.
     """
-    content = config_file.read(folder / CONFIG_FILE)
+    content = read_yaml(folder / CONFIG_FILE)
     if "classifier" in content:
         raise WeightsError(
             f"{folder}: expected a detector, got a classifier of chips: export it with python -m model.export --config "
             "configs/export/classifier.yaml, and name the SavedModel"
         )
-    config = config_file.parse(ModelConfig, content, str(folder / CONFIG_FILE))
+    config = from_mapping(ModelConfig, content, str(folder / CONFIG_FILE))
     check_weights(folder, config.sha256)
     return config
 

@@ -71,9 +71,9 @@ def run(config: TuneConfig, command: Command = training, wait: Callable[[], None
 
 def _content(config: TuneConfig) -> dict[str, Any]:
     """What all trials have in common, as a training's config holds it."""
-    content = config_file.read(config.base)
+    content = read_yaml(config.base)
     for name, value in config.fixed.items():
-        config_file.put(content, name, value)
+        set_key(content, name, value)
     return content
 
 
@@ -81,7 +81,7 @@ def _with(content: dict[str, Any], values: search.Values) -> dict[str, Any]:
     """The same with the values of a trial."""
     content = copy.deepcopy(content)
     for name, value in values.items():
-        config_file.put(content, name, value)
+        set_key(content, name, value)
     return content
 
 

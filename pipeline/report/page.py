@@ -17,7 +17,7 @@ from pipeline.ledger import Ledger
 from pipeline.records import Airplane
 from pipeline.report.scenes import FIELDS, scene_views
 from pipeline.report.tables import ledger_table
-from pipeline.sinks.whole import check_writable, write_whole
+from pipeline.sinks.whole import check_writable, write_atomically
 
 FILE_NAME = "report.html"
 
@@ -41,7 +41,7 @@ def write_report(directory: Path, airplanes: Sequence[Airplane], ledger: Ledger)
     """
     path = directory / FILE_NAME
     check_writable(path)
-    write_whole(path, [render(airplanes, ledger)])
+    write_atomically(path, [render(airplanes, ledger)])
     return path
 
 

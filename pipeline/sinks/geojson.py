@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pipeline import records
 from pipeline.records import Airplane
-from pipeline.sinks.whole import write_whole
+from pipeline.sinks.whole import write_atomically
 
 SUFFIX = ".geojson"
 
@@ -23,7 +23,7 @@ def write_geojson(path: Path, airplanes: Iterable[Airplane]) -> None:
     Raises:
         OutputError: the file cannot be written.
     """
-    write_whole(path, _chunks(sorted(airplanes, key=records.order)))
+    write_atomically(path, _chunks(sorted(airplanes, key=records.sort_key)))
 
 
 def read_geojson(path: Path) -> list[Airplane]:

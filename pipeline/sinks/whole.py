@@ -39,7 +39,7 @@ def make_folder(path: Path) -> None:
         raise _unwritable(path, error) from error
 
 
-def write_whole(path: Path, chunks: Iterable[str]) -> None:
+def write_atomically(path: Path, chunks: Iterable[str]) -> None:
     """Writes text beside `path` and then moves it into place; an error on the way leaves `path` as it was.
 
     Args:

@@ -17,7 +17,7 @@ _GEOD = Geod(ellps="WGS84")
 _LONLAT = "OGC:CRS84"
 
 
-def check_agrees(source: SceneSource, header: SceneHeader, georef: BaseGeoReference) -> None:
+def check_item_matches_raster(source: SceneSource, header: SceneHeader, georef: BaseGeoReference) -> None:
     """Refuses a raster that its item describes otherwise; what the item does not tell agrees.
 
     Coordinate systems, and affines, agree where they put every corner within a pixel of where the file puts it: the

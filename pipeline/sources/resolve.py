@@ -24,7 +24,7 @@ SCHEMES = ("https://", "http://", "gs://")
 _KNOWN = "a raster file, a folder, a glob, a .txt list, a STAC file or an address"
 
 
-def scene_sources(
+def resolve_inputs(
     patterns: Iterable[str], asset: str | None = None, acquired_in_name: str | None = None
 ) -> tuple[SceneSource, ...]:
     """Returns the scenes that the patterns name, in the order of the patterns, each file once.

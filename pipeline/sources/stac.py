@@ -16,7 +16,7 @@ import pystac
 
 from geo.raster.uri import canonical_uri, is_remote, read_text, resolve_href, suffix
 from pipeline.errors import InputError
-from pipeline.sources.stac_item import scene_source
+from pipeline.sources.stac import scene_source
 from pipeline.values import SceneSource
 
 SUFFIXES = (".json", ".geojson")

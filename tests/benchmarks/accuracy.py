@@ -24,7 +24,7 @@ from model.data.sources import Photo, read_photos
 from model.evaluation import metrics
 from model.evaluation.metrics import Outcomes
 from pipeline.records import Airplane
-from pipeline.sinks.geojson import read_geojson
+from pipeline.sinks.files import read_geojson
 
 LEAST_SCORE = 0.1
 IOUS = (0.5, 0.75)

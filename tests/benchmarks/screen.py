@@ -41,7 +41,7 @@ def main() -> int:
     parser.add_argument("--min-score", type=float, default=0.3, metavar="S")
     parser.add_argument("--margin", type=float, default=500.0, metavar="M")
     options = parser.parse_args()
-    quiet.silence()
+    logs.silence()
     quiet.import_tensorflow()
     from pipeline.config import Screen, load_config
     from pipeline.model_loading import describe_model, load_model
@@ -110,7 +110,7 @@ def look(path: Path, engine: Engine, predictor: Predictor) -> SceneResult:
     from pipeline import local, steps
     from pipeline.values import SceneSource
 
-    return local.find_in(
+    return local.detect_scene(
         steps.open_scene(SceneSource(str(path)), engine.config), engine.config, predictor, engine.identity
     )
 

@@ -45,7 +45,7 @@ def main() -> int:
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), metavar="DIR")
     parser.add_argument("--pictures", type=int, default=8, metavar="N", help="of airbus test (default: %(default)s)")
     options = parser.parse_args()
-    quiet.silence()
+    logs.silence()
     quiet.import_tensorflow()
     from pipeline.config import load_config
     from pipeline.model_loading import describe_model, load_model

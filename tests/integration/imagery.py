@@ -355,7 +355,7 @@ def look(
 ) -> tuple[Scene, SceneResult]:
     config = dataclasses.replace(config, **settings)
     scene = steps.open_scene(SceneSource(path), config)
-    return scene, local.find_in(scene, config, predictor, identity)
+    return scene, local.detect_scene(scene, config, predictor, identity)
 
 
 def agreement(found: tuple[Airplane, ...], expected: tuple[Airplane, ...], scene: Scene, made: Made) -> Agreement:

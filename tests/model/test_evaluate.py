@@ -390,4 +390,4 @@ def test_the_settings_of_the_project_fit() -> None:
     from model.common import config as config_file
 
     for file in sorted(Path("configs/evaluate").glob("*.yaml")):
-        config_file.load(EvaluateConfig, file)
+        load_yaml(EvaluateConfig, file)

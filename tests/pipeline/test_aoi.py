@@ -32,7 +32,7 @@ def write_area(path: Path, *pixels: shapely.Polygon, crs: str = UTM) -> Path:
 
 def found_in(scene: Path, area: AreaOfInterest | None) -> tuple[Scene, SceneResult]:
     opened = steps.open_scene(SceneSource(str(scene)), CONFIG, area)
-    return opened, local.find_in(opened, CONFIG, FakePredictor(), IDENTITY)
+    return opened, local.detect_scene(opened, CONFIG, FakePredictor(), IDENTITY)
 
 
 def levels_of(result: SceneResult) -> list[int]:

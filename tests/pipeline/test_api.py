@@ -10,7 +10,7 @@ import pipeline
 from geo.errors import ConfigError, RasterError
 from pipeline import records
 from pipeline.errors import InputError
-from pipeline.sinks.geojson import read_geojson
+from pipeline.sinks.files import read_geojson
 from tests.pipeline.scenes import AIRPLANES, CONFIG, write_damaged_scene, write_scene
 from tests.pipeline.stac_files import TAKEN, asset, item, items, write
 

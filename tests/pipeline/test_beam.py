@@ -25,7 +25,7 @@ from pipeline.errors import OutputError
 from pipeline.job import Job, run_job
 from pipeline.ledger import RunInfo, read_ledger
 from pipeline.model_loading import Engine
-from pipeline.sinks.geojson import read_geojson
+from pipeline.sinks.files import read_geojson
 from pipeline.values import SceneResult, SceneSource
 from tests.pipeline.scenes import AIRPLANES, CONFIG, IDENTITY, write_alike, write_damaged_scene, write_scene
 
@@ -61,7 +61,7 @@ def run_beam(
     sources: Sequence[SceneSource], check: Callable[[Any], None], load: Callable[[], Predictor] = FakePredictor
 ) -> Any:
     with beam.Pipeline(runner=FnApiRunner()) as graph:
-        results = graph | beam.Create(sources) | transforms.FindAirplanes(CONFIG, load, IDENTITY)
+        results = graph | beam.Create(sources) | transforms.DetectAirplanes(CONFIG, load, IDENTITY)
         assert_that(results | beam.Map(timeless), check)
     return graph.result
 
@@ -96,7 +96,7 @@ def test_beam_keeps_to_an_area_as_one_process_does(sources: tuple[SceneSource, .
     expected = [timeless(result) for result in local.find(sources[:4], CONFIG, FakePredictor(), IDENTITY, area)]
     assert [len(result.airplanes) for result in expected] == [0, 2, 2, 0]  # the first is a duplicate
     with beam.Pipeline(runner=FnApiRunner()) as graph:
-        results = graph | beam.Create(sources[:4]) | transforms.FindAirplanes(CONFIG, FakePredictor, IDENTITY, area)
+        results = graph | beam.Create(sources[:4]) | transforms.DetectAirplanes(CONFIG, FakePredictor, IDENTITY, area)
         assert_that(results | beam.Map(timeless), equal_to(expected))
 
 
@@ -204,7 +204,7 @@ def test_the_job_writes_airplanes_and_ledger(sources: tuple[SceneSource, ...], t
     ledger = run_job(job(sources, tmp_path), FnApiRunner(), PipelineOptions([]), FakePredictor)
     expected = local.find(sources, CONFIG, FakePredictor(), IDENTITY)
     airplanes = [one for result in expected for one in result.airplanes]
-    assert read_geojson(tmp_path / "x.geojson") == sorted(airplanes, key=records.order)
+    assert read_geojson(tmp_path / "x.geojson") == sorted(airplanes, key=records.sort_key)
     assert [entry.scene_uri for entry in ledger.scenes] == sorted(source.uri for source in sources)
     totals = ledger.totals
     assert (totals.complete, totals.incomplete, totals.failed, totals.duplicate) == (4, 1, 2, 1)

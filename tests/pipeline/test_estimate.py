@@ -35,7 +35,7 @@ def sources(tmp_path: Path) -> list[SceneSource]:
 @pytest.mark.parametrize("corners", [None, CORNERS])
 def test_what_is_planned_is_what_is_done(sources: list[SceneSource], corners: list[list[float]] | None) -> None:
     area = None if corners is None else build_aoi([shapely.Polygon(corners)], CRS("EPSG:32632"))
-    planned = estimate.estimate(local.describe_all(sources, CONFIG, area), CONFIG)
+    planned = estimate.estimate(local.describe_scenes(sources, CONFIG, area), CONFIG)
     results = local.find(sources, CONFIG, FakePredictor(), IDENTITY, area)
     done = make_ledger(INFO, 0.0, [result.entry for result in results]).totals
     assert sum(planned.tiles.values()) == done.parts_done == done.parts_planned
@@ -75,7 +75,7 @@ def test_a_scene_that_cannot_be_looked_at_is_said(desk: Desk, monkeypatch: pytes
 
 
 def test_a_screened_plan_says_that_it_is_at_most(sources: list[SceneSource]) -> None:
-    found = estimate.estimate(local.describe_all(sources, CONFIG), CONFIG)
+    found = estimate.estimate(local.describe_scenes(sources, CONFIG), CONFIG)
     plain, screened = (list(estimate.lines(found, 10.0, screened)) for screened in (False, True))
     assert len(screened) == len(plain) + 1
     assert dataclasses.replace(found, tiles={0.5: 3600}).mpx == 3600 * CONFIG.tiling.tile_px**2 / 1e6

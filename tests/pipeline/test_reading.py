@@ -30,7 +30,7 @@ def opened(uri: object) -> Scene:
 
 
 def found(scene: Scene) -> SceneResult:
-    result = local.find_in(scene, CONFIG, FakePredictor(), IDENTITY)
+    result = local.detect_scene(scene, CONFIG, FakePredictor(), IDENTITY)
     return SceneResult(dataclasses.replace(result.entry, seconds=0.0), result.airplanes)
 
 
@@ -142,7 +142,7 @@ def test_a_connection_that_breaks_once_costs_no_tile(server: RangeServer) -> Non
 def test_what_a_server_has_written_since_is_not_read(server: RangeServer) -> None:
     scene = opened(f"{server.address}/a.tif")
     server.etags["/a.tif"] = '"2"'
-    result = local.find_in(scene, CONFIG, Untouched(), IDENTITY)
+    result = local.detect_scene(scene, CONFIG, Untouched(), IDENTITY)
     assert (result.entry.status, result.entry.parts_done) == ("failed", 0)
     assert all(CHANGED in failure.error for failure in result.entry.failures)
 
@@ -151,7 +151,7 @@ def test_a_server_that_is_gone_is_asked_once_for_each_block(server: RangeServer)
     scene = opened(f"{server.address}/a.tif")
     server.refusals["/a.tif"] = 404
     server.requests.clear()
-    entry = local.find_in(scene, CONFIG, Untouched(), IDENTITY).entry
+    entry = local.detect_scene(scene, CONFIG, Untouched(), IDENTITY).entry
     assert (entry.status, entry.parts_failed) == ("failed", entry.parts_planned)
     assert all("got no such file (404)" in failure.error for failure in entry.failures)
     assert len(server.requests) <= len(list(steps.plan(scene, CONFIG)))
@@ -199,7 +199,7 @@ def test_a_scene_that_was_replaced_since_its_header_was_read_is_not_read(
     path = write_scene(tmp_path / "a.tif", compress=None)
     scene = opened(path)
     replace(path)
-    result = local.find_in(scene, CONFIG, Untouched(), IDENTITY)
+    result = local.detect_scene(scene, CONFIG, Untouched(), IDENTITY)
     entry = result.entry
     assert (entry.status, entry.parts_failed, result.airplanes) == ("failed", entry.parts_planned, ())
     assert all(str(path) in failure.error for failure in entry.failures)
@@ -235,7 +235,7 @@ def test_the_parts_of_a_vrt_count_too(tmp_path: Path) -> None:
         rasterio.shutil.copy(dataset, tmp_path / "b.vrt", driver="VRT")
     scene = opened(tmp_path / "b.vrt")
     another_of_the_same_size(path)
-    entry = local.find_in(scene, CONFIG, Untouched(), IDENTITY).entry
+    entry = local.detect_scene(scene, CONFIG, Untouched(), IDENTITY).entry
     assert (entry.status, entry.parts_done) == ("failed", 0)
     assert CHANGED in entry.failures[0].error
 

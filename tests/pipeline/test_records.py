@@ -68,13 +68,13 @@ def test_an_id_tells_scenes_models_and_settings_apart() -> None:
 def test_order_does_not_depend_on_the_order_of_arrival(drawn: list[Airplane], random: st.DataObject) -> None:
     shuffled = list(drawn)
     random.shuffle(shuffled)  # type: ignore[attr-defined]
-    keys = [records.order(one) for one in sorted(drawn, key=records.order)]
-    assert [records.order(one) for one in sorted(shuffled, key=records.order)] == keys
+    keys = [records.sort_key(one) for one in sorted(drawn, key=records.sort_key)]
+    assert [records.sort_key(one) for one in sorted(shuffled, key=records.sort_key)] == keys
 
 
 def test_the_surest_comes_first() -> None:
     found = [airplane(score=0.2), airplane(score=0.8), airplane(scene_uri="A.tif", score=0.1)]
-    assert [(one.scene_uri, one.score) for one in sorted(found, key=records.order)] == [
+    assert [(one.scene_uri, one.score) for one in sorted(found, key=records.sort_key)] == [
         ("A.tif", 0.1),
         ("a.tif", 0.8),
         ("a.tif", 0.2),

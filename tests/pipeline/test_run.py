@@ -21,7 +21,7 @@ from model.inference.predictor import FakePredictor
 from pipeline import command, local
 from pipeline import model_loading as engine
 from pipeline.model_loading import describe_model, load_model
-from pipeline.sinks.geojson import read_geojson
+from pipeline.sinks.files import read_geojson
 from pipeline.values import SceneSource
 from tests.geo.range_server import serving
 from tests.pipeline.desk import Desk

@@ -18,7 +18,7 @@ from model.inference.predictor import FakePredictor
 from pipeline import ledger_entries as entries
 from pipeline import local, screen, steps
 from pipeline.config import Screen
-from pipeline.transforms import FindAirplanes
+from pipeline.transforms import DetectAirplanes
 from pipeline.values import Scene, SceneResult, SceneSource
 from tests.pipeline.scenes import AIRPLANES, CONFIG, IDENTITY, write_damaged_scene, write_scene
 
@@ -55,8 +55,8 @@ def opened(path: Path) -> Scene:
 
 
 def test_nothing_is_lost_and_most_is_not_looked_at(scene: Scene) -> None:
-    everywhere = local.find_in(scene, CONFIG, Unsure(), IDENTITY)
-    near = local.find_in(scene, SCREENED, Unsure(), IDENTITY)
+    everywhere = local.detect_scene(scene, CONFIG, Unsure(), IDENTITY)
+    near = local.detect_scene(scene, SCREENED, Unsure(), IDENTITY)
     assert [one.geometry for one in near.airplanes if one.score >= 0.5] == [one.geometry for one in near.airplanes]
     sure = [one for one in everywhere.airplanes if one.score >= 0.5]
     assert [one.geometry for one in near.airplanes] == [one.geometry for one in sure]
@@ -68,8 +68,8 @@ def test_nothing_is_lost_and_most_is_not_looked_at(scene: Scene) -> None:
 
 
 def test_the_ledger_tells_what_only_the_coarse_look_has_seen(scene: Scene) -> None:
-    everywhere = local.find_in(scene, CONFIG, Unsure(), IDENTITY).entry
-    near = local.find_in(scene, SCREENED, Unsure(), IDENTITY).entry
+    everywhere = local.detect_scene(scene, CONFIG, Unsure(), IDENTITY).entry
+    near = local.detect_scene(scene, SCREENED, Unsure(), IDENTITY).entry
     assert (everywhere.km2_coarse, everywhere.parts_screened) == (0.0, 0)
     assert 0 < near.km2 < everywhere.km2 / 2
     assert near.km2 + near.km2_coarse == pytest.approx(everywhere.km2, rel=1e-5)
@@ -77,7 +77,7 @@ def test_the_ledger_tells_what_only_the_coarse_look_has_seen(scene: Scene) -> No
 
 def test_what_is_too_unsure_is_not_looked_at(scene: Scene) -> None:
     stricter = dataclasses.replace(CONFIG, screen=Screen(min_score=0.45, margin_m=40.0))
-    spot = [local.find_in(scene, one, Least(one.screen), IDENTITY).entry for one in (SCREENED, stricter)]
+    spot = [local.detect_scene(scene, one, Least(one.screen), IDENTITY).entry for one in (SCREENED, stricter)]
     assert spot[1].parts_screened > spot[0].parts_screened
 
 
@@ -94,7 +94,7 @@ class Least(Unsure):
 def test_a_scene_of_one_level_is_looked_at_everywhere(tmp_path: Path) -> None:
     coarse = opened(write_scene(tmp_path / "a.tif", resolution=1.0))
     one_level = dataclasses.replace(coarse, levels=coarse.levels[-1:])
-    entry = local.find_in(one_level, SCREENED, FakePredictor(), IDENTITY).entry
+    entry = local.detect_scene(one_level, SCREENED, FakePredictor(), IDENTITY).entry
     assert (entry.parts_screened, entry.km2_coarse) == (0, 0.0)
     assert entry.parts_done == entry.parts_planned
 
@@ -163,7 +163,7 @@ def test_the_graph_gives_what_one_process_gives(tmp_path: Path) -> None:
         assert found == [timeless(result) for result in expected]
 
     with beam.Pipeline(FnApiRunner()) as pipeline:
-        assert_that(pipeline | beam.Create(sources) | FindAirplanes(SCREENED, Unsure, IDENTITY), alike)
+        assert_that(pipeline | beam.Create(sources) | DetectAirplanes(SCREENED, Unsure, IDENTITY), alike)
     assert expected[2].entry.parts_screened > 0
 
 

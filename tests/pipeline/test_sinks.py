@@ -12,8 +12,8 @@ from pipeline import records
 from pipeline.errors import OutputError
 from pipeline.records import Airplane
 from pipeline.sinks.frame import to_frame
-from pipeline.sinks.geojson import read_geojson, write_geojson
-from pipeline.sinks.whole import check_writable, write_whole
+from pipeline.sinks.files import read_geojson, write_geojson
+from pipeline.sinks.whole import check_writable, write_atomically
 from tests.pipeline.airplanes import airplane, airplanes
 
 
@@ -22,8 +22,8 @@ from tests.pipeline.airplanes import airplane, airplanes
 def test_geojson_holds_every_airplane_in_any_order_of_arrival(tmp_path: Path, drawn: list[Airplane]) -> None:
     write_geojson(tmp_path / "a.geojson", drawn)
     write_geojson(tmp_path / "b.geojson", drawn[::-1])
-    assert read_geojson(tmp_path / "a.geojson") == sorted(drawn, key=records.order)
-    if len({records.order(one) for one in drawn}) == len(drawn):
+    assert read_geojson(tmp_path / "a.geojson") == sorted(drawn, key=records.sort_key)
+    if len({records.sort_key(one) for one in drawn}) == len(drawn):
         assert (tmp_path / "a.geojson").read_bytes() == (tmp_path / "b.geojson").read_bytes()
 
 
@@ -63,7 +63,7 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
         if before:
             path.write_text(before)
         with pytest.raises(OutputError, match=r"a\.txt: .*No space left on device"):
-            write_whole(path, chunks())
+            write_atomically(path, chunks())
         assert (path.read_text() if path.exists() else None) == before
         assert [file.name for file in tmp_path.iterdir()] == (["a.txt"] if before else [])
 
@@ -71,13 +71,13 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
 def test_an_old_file_is_replaced(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_text("a longer old text")
-    write_whole(path, ["ne", "w"])
+    write_atomically(path, ["ne", "w"])
     assert path.read_text() == "new"
     assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_file_has_the_usual_rights(tmp_path: Path) -> None:
-    write_whole(tmp_path / "a.txt", ["a"])
+    write_atomically(tmp_path / "a.txt", ["a"])
     (tmp_path / "b.txt").write_text("b")
     modes = [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("a.txt", "b.txt")]
     assert modes[0] == modes[1]

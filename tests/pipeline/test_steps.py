@@ -52,13 +52,13 @@ def scene(tmp_path: Path) -> Scene:
 
 
 def test_every_airplane_is_found_once_where_it_is(scene: Scene) -> None:
-    result = local.find_in(scene, CONFIG, FakePredictor(), IDENTITY)
+    result = local.detect_scene(scene, CONFIG, FakePredictor(), IDENTITY)
     assert [one.score for one in result.airplanes] == [round(level / 255, 6) for *_, level in AIRPLANES]
     assert boxes(result.airplanes) == [tuple(map(float, airplane[:4])) for airplane in AIRPLANES]
 
 
 def test_airplanes_carry_scene_model_and_size(scene: Scene) -> None:
-    first, *_ = local.find_in(scene, CONFIG, FakePredictor(), IDENTITY).airplanes
+    first, *_ = local.detect_scene(scene, CONFIG, FakePredictor(), IDENTITY).airplanes
     assert (first.scene_uri, first.scene_id) == (scene.header.uri, scene.header.scene_id)
     assert first.model == FakePredictor.name
     assert first.resolution_m == pytest.approx(0.5, abs=1e-3)
@@ -68,8 +68,8 @@ def test_airplanes_carry_scene_model_and_size(scene: Scene) -> None:
 
 def test_what_is_told_of_a_scene_stands_in_airplanes_and_ledger(scene: Scene) -> None:
     source = dataclasses.replace(scene.source, scene_id="S-1", acquired_at="2026-05-01T10:20:30Z")
-    told = local.find_in(dataclasses.replace(scene, source=source), CONFIG, FakePredictor(), IDENTITY)
-    untold = local.find_in(scene, CONFIG, FakePredictor(), IDENTITY)
+    told = local.detect_scene(dataclasses.replace(scene, source=source), CONFIG, FakePredictor(), IDENTITY)
+    untold = local.detect_scene(scene, CONFIG, FakePredictor(), IDENTITY)
     assert told_of(told) == {("S-1", "2026-05-01T10:20:30Z")}
     assert told_of(untold) == {(scene.header.scene_id, None)}
     # What an airplane is called does not hang on who told of the scene.
@@ -84,7 +84,7 @@ def test_a_scene_that_failed_keeps_what_is_told_of_it() -> None:
 
 
 def test_airplanes_lie_on_the_map(scene: Scene) -> None:
-    for one in local.find_in(scene, CONFIG, FakePredictor(), IDENTITY).airplanes:
+    for one in local.detect_scene(scene, CONFIG, FakePredictor(), IDENTITY).airplanes:
         corners = scene.georef.lonlat_to_pixel(np.array(one.geometry.exterior.coords))
         found = [*corners.min(axis=0), *corners.max(axis=0)]
         # Seven decimals of a degree are a centimetre.
@@ -93,13 +93,13 @@ def test_airplanes_lie_on_the_map(scene: Scene) -> None:
 
 
 def test_ids_are_unique_and_the_same_again(scene: Scene) -> None:
-    first, again = (local.find_in(scene, CONFIG, FakePredictor(), IDENTITY).airplanes for _ in range(2))
+    first, again = (local.detect_scene(scene, CONFIG, FakePredictor(), IDENTITY).airplanes for _ in range(2))
     assert first == again
     assert len({one.detection_id for one in first}) == len(AIRPLANES)
 
 
 def test_the_entry_accounts_for_everything(scene: Scene) -> None:
-    entry = local.find_in(scene, CONFIG, FakePredictor(), IDENTITY).entry
+    entry = local.detect_scene(scene, CONFIG, FakePredictor(), IDENTITY).entry
     planned = sum(len(list(plan_tiles(level, TILING))) for level in scene.levels)
     assert (entry.status, entry.error, entry.failures) == ("complete", None, ())
     assert (entry.parts_planned, entry.parts_done, entry.parts_empty, entry.parts_failed) == (planned, planned, 0, 0)
@@ -141,7 +141,7 @@ def test_the_result_does_not_depend_on_the_order_of_arrival(tmp_path: Path) -> N
 def test_a_tile_without_data_is_skipped_and_counted(tmp_path: Path) -> None:
     whole = opened(write_scene(tmp_path / "a.tif"))
     part = opened(write_scene(tmp_path / "b.tif", AIRPLANES[:3], nodata_right_of=215))
-    entry = local.find_in(part, CONFIG, FakePredictor(), IDENTITY).entry
+    entry = local.detect_scene(part, CONFIG, FakePredictor(), IDENTITY).entry
     empty = [one for one in outcomes(part) if one.status == "empty"]
     assert entry.status == "complete"
     assert entry.parts_empty == len(empty) > 0
@@ -149,13 +149,13 @@ def test_a_tile_without_data_is_skipped_and_counted(tmp_path: Path) -> None:
     # Tiles that are missing in part count in part.
     assert entry.km2 == pytest.approx(215 * SIZE[1] * 0.25e-6, rel=2e-3)
     assert entry.parts_done + entry.parts_empty == entry.parts_planned
-    assert entry.km2 < local.find_in(whole, CONFIG, FakePredictor(), IDENTITY).entry.km2
+    assert entry.km2 < local.detect_scene(whole, CONFIG, FakePredictor(), IDENTITY).entry.km2
     assert entry.airplanes == 3
 
 
 def test_the_model_never_sees_an_empty_tile(tmp_path: Path) -> None:
     scene = opened(write_scene(tmp_path / "a.tif", [], nodata_right_of=0))
-    result = local.find_in(scene, CONFIG, Untouched(), IDENTITY)
+    result = local.detect_scene(scene, CONFIG, Untouched(), IDENTITY)
     entry = result.entry
     assert (entry.status, entry.error, entry.parts_done, entry.km2) == ("empty", None, 0, 0.0)
     assert entry.parts_empty == entry.parts_planned > 0
@@ -163,14 +163,14 @@ def test_the_model_never_sees_an_empty_tile(tmp_path: Path) -> None:
 
 
 def test_a_scene_without_airplanes_was_looked_at(tmp_path: Path) -> None:
-    entry = local.find_in(opened(write_scene(tmp_path / "a.tif", [])), CONFIG, FakePredictor(), IDENTITY).entry
+    entry = local.detect_scene(opened(write_scene(tmp_path / "a.tif", [])), CONFIG, FakePredictor(), IDENTITY).entry
     assert (entry.status, entry.airplanes, entry.parts_done) == ("complete", 0, entry.parts_planned)
     assert entry.km2 == pytest.approx(SIZE[0] * SIZE[1] * 0.25e-6, rel=2e-3)
 
 
 def test_a_damaged_part_is_recorded_and_the_others_go_on(tmp_path: Path) -> None:
     path = write_damaged_scene(tmp_path / "a.tif")
-    result = local.find_in(opened(path), CONFIG, FakePredictor(), IDENTITY)
+    result = local.detect_scene(opened(path), CONFIG, FakePredictor(), IDENTITY)
     entry = result.entry
     assert entry.status == "incomplete"
     assert entry.parts_failed == len(entry.failures) > 0
@@ -200,7 +200,7 @@ def test_a_scene_with_no_part_that_can_be_read_has_failed(scene: Scene) -> None:
 
 def test_a_scene_that_is_gone_since_it_was_described_is_recorded(scene: Scene) -> None:
     Path(scene.header.uri).unlink()
-    entry = local.find_in(scene, CONFIG, Untouched(), IDENTITY).entry
+    entry = local.detect_scene(scene, CONFIG, Untouched(), IDENTITY).entry
     assert entry.status == "failed"
     assert entry.parts_failed == entry.parts_planned == len(entry.failures)
     assert entry.error is not None
@@ -255,7 +255,7 @@ def test_a_scene_that_cannot_be_used_is_a_value_that_names_it(
     assert isinstance(failure, SceneFailure)
     assert str(path) in failure.error
     assert failure.error.count(str(path)) == 1
-    entry = local.find_in(failure, CONFIG, Untouched(), IDENTITY).entry
+    entry = local.detect_scene(failure, CONFIG, Untouched(), IDENTITY).entry
     assert entry == entries.failed_entry(failure)
     assert (entry.status, entry.scene_uri, entry.error) == ("failed", str(path), failure.error)
 
@@ -270,7 +270,7 @@ def test_what_is_known_of_a_too_coarse_scene_is_recorded(tmp_path: Path) -> None
 
 def test_a_rotated_scene_gives_the_same_boxes(tmp_path: Path) -> None:
     path = write_scene(tmp_path / "a.tif", rotation=33.0)
-    result = local.find_in(opened(path), CONFIG, FakePredictor(), IDENTITY)
+    result = local.detect_scene(opened(path), CONFIG, FakePredictor(), IDENTITY)
     assert boxes(result.airplanes) == [tuple(map(float, airplane[:4])) for airplane in AIRPLANES]
     assert all(one.geometry.exterior.is_ccw for one in result.airplanes)
 
@@ -280,7 +280,7 @@ def test_a_coarser_scene_is_seen_on_the_levels_it_can_show(tmp_path: Path) -> No
         # At these resolutions the fourth airplane is too large for the tiles.
         scene = opened(write_scene(tmp_path / "a.tif", AIRPLANES[:3], resolution=resolution))
         assert [level.resolution_m for level in scene.levels] == levels
-        assert len(local.find_in(scene, CONFIG, FakePredictor(), IDENTITY).airplanes) == 3
+        assert len(local.detect_scene(scene, CONFIG, FakePredictor(), IDENTITY).airplanes) == 3
 
 
 def test_airplanes_lie_where_ground_control_points_put_them(tmp_path: Path) -> None:
@@ -295,7 +295,7 @@ def test_airplanes_lie_where_ground_control_points_put_them(tmp_path: Path) -> N
         dataset.write(pixels)
         dataset.gcps = (points, crs)
     by_affine, by_points = (
-        local.find_in(opened(path), CONFIG, FakePredictor(), IDENTITY) for path in (plain, tmp_path / "points.tif")
+        local.detect_scene(opened(path), CONFIG, FakePredictor(), IDENTITY) for path in (plain, tmp_path / "points.tif")
     )
     assert by_points.entry.crs == by_affine.entry.crs == "EPSG:32632"
     assert by_points.entry.km2 == pytest.approx(by_affine.entry.km2, rel=1e-5)

@@ -28,7 +28,7 @@ from pipeline.errors import OutputError
 from pipeline.job import Job, run_job
 from pipeline.ledger import Ledger, RunInfo
 from pipeline.model_loading import Engine
-from pipeline.sinks.geojson import write_geojson
+from pipeline.sinks.files import write_geojson
 from pipeline.values import Identity, SceneSource, TileOutcome
 from tests.pipeline.desk import Desk
 from tests.pipeline.scenes import CONFIG, IDENTITY, SIZE, write_alike, write_damaged_scene, write_scene

@@ -1,6 +1,6 @@
 """The command with a fake in place of the model, which stops or dies where it is told to: for tests with processes.
 
-`python -m tests.pipeline.told`, with the options of `python -m pipeline.run`. It loads no TensorFlow.
+`python -m tests.pipeline.fake_run`, with the options of `python -m pipeline.run`. It loads no TensorFlow.
 """
 
 import functools
@@ -46,7 +46,7 @@ def main() -> int:
     quiet.import_tensorflow = lambda: None
     engine.describe_model = _describe
     # By its module's name: a worker process must find it, and this one is called __main__.
-    from tests.pipeline.told import Told as Found
+    from tests.pipeline.fake_run import Told as Found
 
     job.run_job = functools.partial(job.run_job, load=Found)
     return run.main()

@@ -115,4 +115,4 @@ def test_onnx_without_its_packages_is_refused_before_any_work(
 
 def test_the_settings_of_the_project_fit() -> None:
     for file in sorted(Path("configs/export").glob("*.yaml")):
-        config_file.load(export.ExportConfig, file)
+        load_yaml(export.ExportConfig, file)

@@ -44,7 +44,7 @@ def settings(folder: Path, **changes: Any) -> Path:
 
 
 def read(folder: Path, **changes: Any) -> TuneConfig:
-    return config_file.load(TuneConfig, settings(folder, **changes))
+    return load_yaml(TuneConfig, settings(folder, **changes))
 
 
 def run(config: TuneConfig, wait: Callable[[], None] = pause) -> optuna.Study:
@@ -52,4 +52,4 @@ def run(config: TuneConfig, wait: Callable[[], None] = pause) -> optuna.Study:
 
 
 if __name__ == "__main__":
-    run(config_file.load(TuneConfig, Path(sys.argv[1])))
+    run(load_yaml(TuneConfig, Path(sys.argv[1])))

@@ -61,7 +61,7 @@ def test_every_kind_of_parameter_is_read(tmp_path: Path) -> None:
 def test_what_cannot_be_meant_is_refused(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
     file = settings(tmp_path, **changes)
     with pytest.raises(ConfigError, match=said) as caught:
-        config_file.load(TuneConfig, file)
+        load_yaml(TuneConfig, file)
     assert str(caught.value).startswith(str(file))
     assert "\n" not in str(caught.value)
 
@@ -75,7 +75,7 @@ def test_a_step_that_fills_the_range_but_for_rounding_is_taken(tmp_path: Path, s
 
 @pytest.mark.parametrize("file", sorted(Path("configs/tune").glob("*.yaml")), ids=lambda file: file.stem)
 def test_the_studies_that_come_with_it_are_sound(file: Path) -> None:
-    config = config_file.load(TuneConfig, file)
+    config = load_yaml(TuneConfig, file)
     assert config.base.is_file()
     head = [line for line in file.read_text(encoding="utf-8").splitlines() if line.startswith("#")]
     for word in (f"Command:  python -m model.tune --config {file}", "Cost:", "Expected:"):

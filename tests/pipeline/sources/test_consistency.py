@@ -26,7 +26,7 @@ def told(tmp_path: Path) -> SceneSource:
 def failure(source: SceneSource) -> str:
     described = steps.describe(source, CONFIG)
     assert isinstance(described, SceneFailure)
-    entry = local.find_in(described, CONFIG, Untouched(), IDENTITY).entry
+    entry = local.detect_scene(described, CONFIG, Untouched(), IDENTITY).entry
     assert (entry.status, entry.scene_id) == ("failed", source.scene_id)
     assert described.error.startswith(source.uri)
     assert "\n" not in described.error

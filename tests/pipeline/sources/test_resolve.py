@@ -3,12 +3,12 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import InputError
-from pipeline.sources.resolve import scene_sources
+from pipeline.sources.resolve import resolve_inputs
 from tests.pipeline.stac_files import asset, catalog, item, served, write
 
 
 def scene_uris(patterns: list[str]) -> tuple[str, ...]:
-    return tuple(source.uri for source in scene_sources(patterns))
+    return tuple(source.uri for source in resolve_inputs(patterns))
 
 
 @pytest.fixture
@@ -118,7 +118,7 @@ def stacked(folder: Path) -> Path:
 
 
 def told(patterns: list[str]) -> list[tuple[str, str | None]]:
-    return [(source.uri, source.scene_id) for source in scene_sources(patterns)]
+    return [(source.uri, source.scene_id) for source in resolve_inputs(patterns)]
 
 
 def test_a_stac_file_means_its_scenes(stacked: Path) -> None:
@@ -138,7 +138,7 @@ def test_a_list_names_stac_and_addresses(stacked: Path) -> None:
         assert told(["list.txt"]) == [(f"{address}/deep/c.tif", "C"), ("b.tif", "B"), (f"{address}/a.TIF", None)]
         (stacked / "list.txt").write_text(f"b.json\n{address}/gone.json\n")
         with pytest.raises(InputError, match=rf"^list.txt, line 2: {address}/gone.json: expected JSON text"):
-            scene_sources(["list.txt"])
+            resolve_inputs(["list.txt"])
 
 
 def test_entries_of_a_list_are_relative_to_the_working_directory(stacked: Path) -> None:
@@ -162,7 +162,7 @@ def test_the_asset_is_told_to_every_item(stacked: Path) -> None:
     write(stacked / "b.json", item("B", assets={"visual": asset("b.tif"), "pan": asset("p.tif")}))
     (stacked / "list.txt").write_text("b.json\n")
     for pattern in ("b.json", "b.j*", "list.txt"):
-        assert [source.uri for source in scene_sources([pattern], "pan")] == ["p.tif"]
+        assert [source.uri for source in resolve_inputs([pattern], "pan")] == ["p.tif"]
 
 
 @pytest.mark.parametrize(
@@ -193,7 +193,7 @@ def test_stac_that_leads_nowhere_is_refused(stacked: Path, pattern: str, expecte
     for broken in (stacked / "broken.json", stacked / "damaged" / "broken.json"):
         broken.write_text('{"type":')
     with pytest.raises(InputError, match=expected) as caught:
-        scene_sources([pattern])
+        resolve_inputs([pattern])
     assert "\n" not in str(caught.value)
 
 

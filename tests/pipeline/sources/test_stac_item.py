@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pystac.extensions.hooks import RegisteredExtensionHooks
 
 from pipeline.errors import InputError
-from pipeline.sources.stac_item import band_numbers, choose_asset, scene_source
+from pipeline.sources.stac import band_numbers, choose_asset, scene_source
 from pipeline.values import SceneSource
 from tests.pipeline.stac_files import COG, TAKEN, Json, asset, item
 
