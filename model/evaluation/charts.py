@@ -1,83 +1,75 @@
-"""The charts of an evaluation, as inline SVG (see `model.evaluation.plot`)."""
+"""Charts of an evaluation, to be drawn with `model.common.charts.svg_chart`."""
 
 import math
 from collections.abc import Sequence
 
+from matplotlib.axes import Axes
+from matplotlib.ticker import MultipleLocator
+
+from model.common.charts import FIRST, INK, SECOND, set_tooltip
 from model.evaluation.figures import CURVES, Curves, SizeBin
-from model.evaluation.plot import plot
 from model.evaluation.tables import number, span
 from model.inference.calibration import Reliability
 
-# Classes of the page's style, for the first curve and the second.
-_SERIES = ("first", "second")
+
+def plot_precision_recall(axes: Axes, curves: Curves) -> None:
+    """Plot precision over recall, one curve per IoU threshold in `CURVES`."""
+    _unit_scale(axes, "recall", "precision")
+    for iou, colour in zip(CURVES, (FIRST, SECOND), strict=True):
+        if iou in curves.precision:
+            precision = curves.precision[iou]
+            recall = [k / (len(precision) - 1) for k in range(len(precision))]
+            axes.plot(recall, precision, color=colour, label=f"IoU {iou:g}: {number(float(precision.mean()))}")
+    if curves.precision:
+        axes.legend(loc="lower left")
 
 
-def precision_recall(of: Curves) -> str:
-    """Precision against recall, a curve for each overlap in `CURVES`."""
-    chart = plot("Precision against recall")
-    chart.ticks_up()
-    chart.ticks_across()
-    chart.across("recall, and precision up")
-    for place, (iou, kind) in enumerate(zip(CURVES, _SERIES, strict=True)):
-        if iou in of.precision:
-            curve = of.precision[iou]
-            chart.path([(n / (len(curve) - 1), float(value)) for n, value in enumerate(curve)], kind)
-            chart.line((0.04, 0.06 + 0.08 * place), (0.1, 0.06 + 0.08 * place), f"curve {kind}")
-            chart.text((0.12, 0.06 + 0.08 * place), f"IoU {iou:g}: {number(float(curve.mean()))}", "start", 3.5)
-    return chart.markup()
+def plot_reliability(axes: Axes, reliability: Reliability) -> None:
+    """Plot the share of airplanes among detections by score; perfectly calibrated scores lie on the diagonal."""
+    _unit_scale(axes, "score", "share of airplanes")
+    widths = reliability.edges[1:] - reliability.edges[:-1]
+    for k in reliability.counts.nonzero()[0]:
+        score, share = float(reliability.scores[k]), float(reliability.shares[k])
+        tooltip = f"{reliability.counts[k]} detections, score {score:.3f}, {share:.3f} are airplanes"
+        _bar(axes, float(reliability.edges[k]), float(widths[k]), share, FIRST, tooltip)
+    axes.plot((0, 1), (0, 1), color=INK, linestyle="--", linewidth=1)
+    axes.text(0.03, 0.94, f"calibration error {number(reliability.error)}")
 
 
-def reliability(of: Reliability) -> str:
-    """Of the detections of a score, how many are airplanes; on the diagonal the score says what is true."""
-    chart = plot("Reliability")
-    chart.ticks_up()
-    chart.ticks_across()
-    chart.across("score, and share of airplanes up")
-    for place, count in enumerate(of.counts):
-        if count:
-            share, score = float(of.shares[place]), float(of.scores[place])
-            title = f"{count} detections, score {score:.3f}, {share:.3f} are airplanes"
-            chart.bar(float(of.edges[place]), float(of.edges[place + 1]), share, "first", title)
-    chart.line((0, 0), (1, 1), "diagonal")
-    chart.text((0.03, 0.94), f"calibration error {number(of.error)}", "start")
-    return chart.markup()
+def plot_recall_by_size(axes: Axes, bins: Sequence[SizeBin], unit: str) -> None:
+    """Plot recall in bins of size, with the number of airplanes above each bar."""
+    _unit_scale(axes, f"longer side, {unit}", "recall")
+    axes.set_xlim(0, len(bins))
+    axes.set_xticks([k + 0.5 for k in range(len(bins))], [span(size_bin) for size_bin in bins])
+    for k, size_bin in enumerate(bins):
+        if size_bin.airplanes:
+            tooltip = f"{size_bin.found} of {size_bin.airplanes} airplanes of {span(size_bin)} {unit}"
+            _bar(axes, k + 0.1, 0.8, size_bin.recall, FIRST, tooltip)
+            axes.text(k + 0.5, size_bin.recall + 0.015, str(size_bin.airplanes), ha="center")
 
 
-def _brief(count: int) -> str:
-    return f"{count // 1000}k" if count >= 1000 else str(count)
+def plot_score_histogram(axes: Axes, curves: Curves) -> None:
+    """Plot the number of right and wrong detections by score, on a logarithmic scale of n + 1."""
+    _unit_scale(axes, "score; right detections beside wrong ones", "detections")
+    top = math.log1p(max(1.0, float(curves.right.max()), float(curves.wrong.max())))
+    axes.set_ylim(0, top)
+    ticks = [10**power for power in range(8) if math.log1p(10**power) <= top]
+    axes.set_yticks([math.log1p(n) for n in ticks], [f"{n // 1000}k" if n >= 1000 else str(n) for n in ticks])
+    width = 1 / len(curves.right)
+    for counts, colour, word, offset in ((curves.right, FIRST, "right", 0.05), (curves.wrong, SECOND, "wrong", 0.5)):
+        for k in counts.nonzero()[0]:
+            low, count = float(curves.edges[k]), int(counts[k])
+            tooltip = f"{count} {word} from {low:.2f} on"
+            _bar(axes, low + offset * width, 0.45 * width, math.log1p(count), colour, tooltip)
 
 
-def recall_by_size(of: Sequence[SizeBin], unit: str) -> str:
-    """Recall in bins of size, with the number of airplanes above each."""
-    chart = plot(f"Recall by size, {unit}")
-    chart.ticks_up()
-    chart.across(f"longer side, {unit}")
-    for place, each in enumerate(of):
-        middle, half = (place + 0.5) / len(of), 0.4 / len(of)
-        chart.text((middle, 0), span(each), "middle", 14)
-        if each.airplanes:
-            title = f"{each.found} of {each.airplanes} airplanes of {span(each)} {unit}"
-            chart.bar(middle - half, middle + half, each.recall, "first", title)
-            chart.text((middle, each.recall), str(each.airplanes), "middle", -3)
-    return chart.markup()
+def _unit_scale(axes: Axes, xlabel: str, ylabel: str) -> None:
+    axes.set(xlim=(0, 1), ylim=(0, 1), xlabel=xlabel, ylabel=ylabel)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(MultipleLocator(0.25))
+        axis.set_major_formatter("{x:g}")
 
 
-def score_histogram(of: Curves) -> str:
-    """How many detections score what, right ones beside wrong ones; the height is the logarithm of their number."""
-    chart = plot("Detections by score")
-    top = math.log1p(max(1.0, float(of.right.max()), float(of.wrong.max())))
-    for count in (10**power for power in range(8)):
-        if math.log1p(count) <= top:
-            chart.line((0, math.log1p(count) / top), (1, math.log1p(count) / top), "grid")
-            chart.text((-0.02, math.log1p(count) / top), _brief(count), "end", 3.5)
-    chart.ticks_across()
-    chart.across("score, and detections up: right ones beside wrong ones")
-    width = 1 / len(of.right)
-    for place, low in enumerate(of.edges[:-1]):
-        for counts, kind, start in ((of.right, "first", 0.05), (of.wrong, "second", 0.5)):
-            left, count = float(low) + start * width, int(counts[place])
-            if count:
-                word = "right" if kind == "first" else "wrong"
-                title = f"{count} {word} from {low:.2f} on"
-                chart.bar(left, left + 0.45 * width, math.log1p(count) / top, kind, title)
-    return chart.markup()
+def _bar(axes: Axes, left: float, width: float, height: float, colour: str, tooltip: str) -> None:
+    (bar,) = axes.bar(left, height, width, align="edge", color=colour)
+    set_tooltip(bar, tooltip)

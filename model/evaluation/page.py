@@ -7,13 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from model.common.charts import svg_chart
+from model.common.pages import render_template
 from model.evaluation import charts
 from model.evaluation.crops import Crop, boxes_of, false_hits, misses
 from model.evaluation.figures import Figures, curves, figures
 from model.evaluation.images import Picture
 from model.evaluation.predictions import TOGETHER, Measured
 from model.evaluation.tables import parts
-from model.evaluation.template import fill
 
 # Of each set.
 _CROPS = 16
@@ -37,7 +38,7 @@ def render(of: Measured, split: str) -> str:
         RasterError: a picture cannot be read any more.
     """
     numbers = {name: figures(pictures, of.min_score) for name, pictures in of.sets.items()}
-    return fill(
+    return render_template(
         Path(__file__).with_name("page.html"),
         model=of.model,
         split=split,
@@ -64,15 +65,17 @@ def _sections(
 
 
 def _charts(pictures: Sequence[Picture], of: Figures) -> list[tuple[str, str]]:
-    """The charts of a set; those that ask for airplanes, or for metres, only where there are any."""
+    """Draw the charts of a set; those about airplanes, or about metres, only where there are any."""
     drawn = curves(pictures)
     made = [
-        ("Reliability", charts.reliability(drawn.reliability)),
-        ("Scores", charts.score_histogram(drawn)),
+        ("Reliability", svg_chart("Reliability", charts.plot_reliability, drawn.reliability)),
+        ("Scores", svg_chart("Detections by score", charts.plot_score_histogram, drawn)),
     ]
     if of.airplanes:
-        made.insert(0, ("Precision and recall", charts.precision_recall(drawn)))
-        made.append(("Recall by size in the picture", charts.recall_by_size(of.by_size_px, "px")))
+        precision_recall = svg_chart("Precision against recall", charts.plot_precision_recall, drawn)
+        by_size = svg_chart("Recall by size, px", charts.plot_recall_by_size, of.by_size_px, "px")
+        made = [("Precision and recall", precision_recall), *made, ("Recall by size in the picture", by_size)]
     if any(each.airplanes for each in of.by_size_m):
-        made.append(("Recall by size on the ground", charts.recall_by_size(of.by_size_m, "m")))
+        by_size = svg_chart("Recall by size, m", charts.plot_recall_by_size, of.by_size_m, "m")
+        made.append(("Recall by size on the ground", by_size))
     return made

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from model.evaluation.tables import Rows
-from model.evaluation.template import fill
+from model.common.pages import render_template
 from model.tuning import charts, metric
 from model.tuning.config import TuneConfig
 from model.tuning.rows import Row
@@ -23,7 +23,7 @@ def render(cells: Rows, found: Sequence[Row], shares: Mapping[str, float], confi
     if shares:
         shown.append(("What matters", charts.importance(shares)))
     shown += [(f"{config.metric.column} over {of.name}", charts.parameter(found, of)) for of in config.parameters]
-    return fill(
+    return render_template(
         Path(__file__).with_name("study.html"),
         study=config.study.name,
         base=config.base,

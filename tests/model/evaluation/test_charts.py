@@ -1,11 +1,13 @@
+import math
 from collections.abc import Callable
-from itertools import pairwise
-from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
-from model.evaluation import charts, plot
+from model.common.charts import FIRST, SECOND, svg_chart
+from model.evaluation import charts
 from model.evaluation.figures import Curves, curves, figures
 from model.evaluation.images import compare
 from tests.model.evaluation.made_up import detections, drawn, subject
@@ -13,59 +15,64 @@ from tests.model.evaluation.made_up import detections, drawn, subject
 OF = curves([drawn(seed) for seed in range(6)])
 FIGURES = figures([drawn(seed) for seed in range(6)], 0.3)
 NOTHING = curves([compare(subject("a", np.zeros((0, 4))), detections(np.zeros((0, 4)), np.zeros(0)))])
-MADE: list[Callable[[Curves], str]] = [
-    charts.precision_recall,
-    lambda of: charts.reliability(of.reliability),
-    charts.score_histogram,
-    lambda _: charts.recall_by_size(FIGURES.by_size_px, "<px>"),
-    lambda _: charts.recall_by_size(FIGURES.by_size_m, "m"),
+Plot = Callable[[Axes, Curves], None]
+PLOTS: list[Plot] = [
+    charts.plot_precision_recall,
+    lambda axes, some: charts.plot_reliability(axes, some.reliability),
+    charts.plot_score_histogram,
+    lambda axes, _: charts.plot_recall_by_size(axes, FIGURES.by_size_px, "px"),
+    lambda axes, _: charts.plot_recall_by_size(axes, FIGURES.by_size_m, "m"),
 ]
 
 
-def numbers(element: ElementTree.Element, *names: str) -> list[float]:
-    return [float(element.attrib[name]) for name in names]
+def plotted(plot: Callable[[Axes], None]) -> Axes:
+    axes = Figure().add_subplot()
+    plot(axes)
+    return axes
 
 
-@pytest.mark.parametrize("make", MADE)
-@pytest.mark.parametrize("of", [OF, NOTHING])
-def test_charts_are_whole_and_stay_in_their_frame(make: Callable[[Curves], str], of: Curves) -> None:
-    svg = ElementTree.fromstring(make(of))  # noqa: S314  # made by ourselves
-    for bar in svg.iter("rect"):
-        left, top, width, height = numbers(bar, "x", "y", "width", "height")
-        assert min(left, top, width, height) >= 0
-        assert left + width <= plot.WIDTH
-        assert top + height <= plot.HEIGHT
-    for text in svg.iter("text"):
-        x, y = numbers(text, "x", "y")
-        assert 0 <= x <= plot.WIDTH
-        assert 0 <= y <= plot.HEIGHT
-    assert "nan" not in make(of)
+def bars(axes: Axes, colour: str) -> list[float]:
+    """The heights of the bars of a colour."""
+    from matplotlib.colors import to_rgba
+
+    return [bar.get_height() for bar in axes.patches if bar.get_facecolor() == to_rgba(colour)]
+
+
+@pytest.mark.parametrize("plot", PLOTS)
+@pytest.mark.parametrize("some", [OF, NOTHING])
+def test_charts_stay_in_their_frame(plot: Plot, some: Curves) -> None:
+    axes = plotted(lambda axes: plot(axes, some))
+    (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
+    for bar in axes.patches:
+        assert left <= bar.get_x() <= bar.get_x() + bar.get_width() <= right + 1e-9
+        assert bottom <= bar.get_y() <= bar.get_y() + bar.get_height() <= top + 1e-9
+    for line in axes.lines:
+        assert ((line.get_xydata() >= (left, bottom)) & (line.get_xydata() <= (right, top))).all()
+    assert "nan" not in svg_chart("Chart", plot, some)
 
 
 def test_precision_falls_from_left_to_right() -> None:
-    svg = ElementTree.fromstring(charts.precision_recall(OF))  # noqa: S314
-    curves_drawn = [line.attrib["points"].split() for line in svg.iter("polyline")]
-    assert [len(points) for points in curves_drawn] == [101, 101]
-    for points in curves_drawn:
-        places = [tuple(map(float, point.split(","))) for point in points]
-        for (x, y), (next_x, next_y) in pairwise(places):
-            assert next_x > x
-            assert next_y >= y  # down the page
+    axes = plotted(lambda axes: charts.plot_precision_recall(axes, OF))
+    assert [len(line.get_xydata()) for line in axes.lines] == [101, 101]
+    for line in axes.lines:
+        recall, precision = line.get_xydata().T
+        assert (np.diff(recall) > 0).all()
+        assert (np.diff(precision) <= 0).all()
 
 
-def test_a_bar_is_as_high_as_its_share() -> None:
-    svg = ElementTree.fromstring(charts.recall_by_size(FIGURES.by_size_px, "px"))  # noqa: S314
-    full = plot.HEIGHT - 34 - 14
-    heights = [numbers(bar, "height")[0] / full for bar in svg.iter("rect")]
-    assert heights == pytest.approx([each.recall for each in FIGURES.by_size_px if each.airplanes], abs=0.002)
+def test_a_bar_is_as_high_as_its_recall() -> None:
+    axes = plotted(lambda axes: charts.plot_recall_by_size(axes, FIGURES.by_size_px, "px"))
+    filled = [each for each in FIGURES.by_size_px if each.airplanes]
+    assert bars(axes, FIRST) == pytest.approx([each.recall for each in filled])
+    assert [text.get_text() for text in axes.texts] == [str(each.airplanes) for each in filled]
 
 
 def test_every_bin_of_scores_has_its_bars() -> None:
-    svg = ElementTree.fromstring(charts.score_histogram(OF))  # noqa: S314
-    kinds = [bar.attrib["class"] for bar in svg.iter("rect")]
-    assert kinds.count("bar first") == (OF.right > 0).sum()
-    assert kinds.count("bar second") == (OF.wrong > 0).sum()
+    axes = plotted(lambda axes: charts.plot_score_histogram(axes, OF))
+    assert bars(axes, FIRST) == pytest.approx([math.log1p(n) for n in OF.right if n])
+    assert bars(axes, SECOND) == pytest.approx([math.log1p(n) for n in OF.wrong if n])
 
 
-def test_words_are_escaped() -> None:
-    assert "<px>" not in charts.recall_by_size(FIGURES.by_size_px, "<px>")
+def test_bins_of_scores_show_the_share_of_airplanes() -> None:
+    axes = plotted(lambda axes: charts.plot_reliability(axes, OF.reliability))
+    assert bars(axes, FIRST) == pytest.approx(OF.reliability.shares[OF.reliability.counts > 0].tolist())

@@ -1,4 +1,4 @@
-"""Pages out of a template: one HTML file each, which opens anywhere, without a network."""
+"""HTML pages from Jinja templates: one file each, which opens anywhere, without a network."""
 
 from pathlib import Path
 
@@ -7,12 +7,13 @@ import jinja2
 _FOLDER = Path(__file__).parent
 
 
-def fill(template: Path, **values: object) -> str:
-    """Returns a page's HTML, with every word escaped.
+def render_template(template: Path, **values: object) -> str:
+    """Return the HTML of a page, with all values escaped.
 
     Args:
-        template: a Jinja file. It finds its neighbours, `table.html` of this folder, and the pages' style as `css`.
-        values: what the template names.
+        template: a Jinja file. It can include files of its own folder and `table.html` of this one; `css` is the
+            style sheet of all pages.
+        values: the variables of the template.
     """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader([template.parent, _FOLDER]),
