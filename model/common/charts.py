@@ -3,7 +3,7 @@
 import io
 import re
 from collections.abc import Callable
-from typing import Concatenate, ParamSpec
+from typing import Any, Concatenate, ParamSpec
 from xml.etree import ElementTree
 
 import matplotlib as mpl
@@ -18,7 +18,7 @@ WIDTH_PX, HEIGHT_PX = 340, 240
 # The colours to draw with, and the CSS variables of `page.css` that replace them in the markup.
 FIRST, SECOND, INK, QUIET, LINE = "#0b63b5", "#c2571a", "#1b2127", "#56616b", "#d9dee3"
 _CSS_VARIABLES = {FIRST: "first", SECOND: "second", INK: "ink", QUIET: "quiet", LINE: "line"}
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "axes.axisbelow": True,
     "axes.edgecolor": LINE,
     "axes.grid": True,

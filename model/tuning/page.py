@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from model.evaluation.tables import Rows
 from model.common.pages import render_template
+from model.evaluation.tables import Rows
 from model.tuning import charts, metric
 from model.tuning.config import TuneConfig
 from model.tuning.rows import Row
