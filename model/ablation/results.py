@@ -16,7 +16,7 @@ from model.detectors import flops as cost
 from model.detectors import registry as architecture
 from model.detectors.anchor_free.network import DetectorConfig
 from model.detectors.grid.network import GridConfig
-from model.evaluation.predictions import TOGETHER
+from model.evaluation.measure import ALL_SETS
 from model.inference.scan import read_scan_config
 from model.training.callbacks import LOG
 from model.training.config import TrainConfig
@@ -31,7 +31,7 @@ class Measured:
 
     Attributes:
         seed: of its training.
-        iou, mistakes: the talk's, by tiles of 256 px, over all val sets, see `model.evaluation.tile_metrics`.
+        iou, mistakes: the talk's, by tiles of 256 px, over all val sets, see `model.evaluation.metrics.TileMetrics`.
         ap50, best_f1: over all val sets.
         unseen_ap50: on airbus.
         false_per_km2: false airplanes on the background of airbus.
@@ -130,7 +130,7 @@ def _measured(own: Path, seed: int) -> Measured | None:
 
 def measured(seed: int, sets: dict[str, dict[str, Any]], seconds: float) -> Measured:
     """What is shown of a model, of the figures of all sets as `model.evaluate` writes them."""
-    all_sets, unseen = sets[TOGETHER], sets.get(_UNSEEN, {})
+    all_sets, unseen = sets[ALL_SETS], sets.get(_UNSEEN, {})
     return Measured(
         seed=seed,
         iou=_number(all_sets["tile_iou"]),

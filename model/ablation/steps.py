@@ -9,7 +9,7 @@ from typing import Any
 
 from geo.errors import FinderError
 from model.ablation.config import LadderConfig, RungConfig
-from model.evaluation.predictions import TOGETHER
+from model.evaluation.measure import ALL_SETS
 from model.inference import weights_io
 from model.training import checkpointing as resuming
 from model.training.config import TrainConfig
@@ -73,7 +73,7 @@ def steps(
             "threshold on dev",
             command("model.evaluate", [*look, *on_dev, *_written(dev)]),
             own / "dev.log",
-            lambda: set((figures(dev, model) or {}).get("sets", {})) == {*config.dev_sets, TOGETHER},
+            lambda: set((figures(dev, model) or {}).get("sets", {})) == {*config.dev_sets, ALL_SETS},
             outdated=(dev, val),
         ),
         Step(

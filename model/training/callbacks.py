@@ -19,12 +19,12 @@ from tensorboardX import SummaryWriter
 
 from geo.types import ImageArray
 from model.data.sources import Photo
-from model.evaluation.drawing import draw
-from model.evaluation.figures import figures
-from model.evaluation.images import Picture, read_subject
-from model.evaluation.predictions import TOGETHER, Looked
+from model.evaluation.images import ComparedImage, draw
+from model.evaluation.measure import ALL_SETS
+from model.evaluation.predictions import predict
+from model.evaluation.set_metrics import compute_metrics
 from model.inference.predictor import Predictor
-from model.inference.scan import ScanConfig, scan_all
+from model.inference.scan import ScanConfig
 from model.training.config import WatchConfig
 
 LOG = "log.csv"
@@ -142,14 +142,14 @@ def look(
 
     Returns:
         A row of figures for each set, and one of all together; and pictures (height, width, 3) by set and photo, with
-        truth and mistakes, see `model.evaluation.drawing`.
+        truth and mistakes, see `model.evaluation.images.draw`.
     """
-    looked = {name: _looked(photos, predictor, scan, config.batch) for name, photos in sets.items()}
-    compared = {name: each.compared() for name, each in looked.items()}
+    predictions = {name: predict(photos, predictor, scan, config.batch) for name, photos in sets.items()}
+    compared = {name: each.compare() for name, each in predictions.items()}
     together = [picture for pictures in compared.values() for picture in pictures]
-    rows = [_row(name, pictures, min_score) for name, pictures in {**compared, TOGETHER: together}.items()]
+    rows = [_row(name, pictures, min_score) for name, pictures in {**compared, ALL_SETS: together}.items()]
     drawn = {
-        f"{name}/{photos[k].path.stem}": draw(compared[name][k], looked[name].found[k], min_score)
+        f"{name}/{photos[k].path.stem}": draw(compared[name][k], predictions[name].detections[k], min_score)
         for name, photos in sets.items()
         for k in _spread([len(photo.boxes) for photo in photos], config.pictures)
     }
@@ -170,13 +170,8 @@ def write(
     board.flush()
 
 
-def _looked(photos: Sequence[Photo], predictor: Predictor, config: ScanConfig, batch: int) -> Looked:
-    subjects = [read_subject(photo) for photo in photos]
-    return Looked(subjects, scan_all((subject.header for subject in subjects), config, predictor, batch))
-
-
-def _row(name: str, pictures: Sequence[Picture], min_score: float) -> dict[str, object]:
-    of = figures(pictures, min_score)
+def _row(name: str, pictures: Sequence[ComparedImage], min_score: float) -> dict[str, object]:
+    of = compute_metrics(pictures, min_score)
     return {
         "set": name,
         "pictures": of.pictures,

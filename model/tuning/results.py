@@ -9,7 +9,7 @@ from dataclasses import asdict
 import optuna
 
 from model.common.atomic import write_whole
-from model.evaluation.tables import Rows, aligned
+from model.evaluation.tables import Rows, align
 from model.tuning import page
 from model.tuning.config import TuneConfig
 from model.tuning.rows import Row, brief, importance, rows
@@ -29,7 +29,7 @@ def write(study: optuna.Study, config: TuneConfig) -> None:
 def text(found: Sequence[Row], config: TuneConfig) -> str:
     """The table, and why trials failed."""
     failures = [f"trial {of.trial} failed: {of.reason}" for of in found if of.state == "failed"]
-    return "\n".join([aligned(cells(found, config)), *failures])
+    return "\n".join([align(cells(found, config)), *failures])
 
 
 def cells(found: Sequence[Row], config: TuneConfig) -> Rows:

@@ -22,7 +22,7 @@ from geo.raster.writer import write_scene
 from geo.types import Detections, ImageArray, Window
 from model.data.sources import Photo, read_photos
 from model.evaluation import metrics
-from model.evaluation.metrics import Outcomes
+from model.evaluation.metrics import Matches
 from pipeline.records import Airplane
 from pipeline.sinks.geojson import read_geojson
 
@@ -43,10 +43,10 @@ def main() -> int:
     airplanes = run(folder)
     found = {uri: [airplane for airplane in airplanes if airplane.scene_uri == uri] for uri in scenes}
     for iou in IOUS:
-        together = Outcomes.concatenate([outcomes(found[uri], photo, iou) for uri, photo in scenes.items()])
+        together = Matches.concatenate([outcomes(found[uri], photo, iou) for uri, photo in scenes.items()])
         average = metrics.average_precision(together)
         text = "no airplanes" if math.isnan(average) else f"AP {average:.3f}"
-        print(f"{options.set}: {together.pictures} scenes, {together.truths} airplanes, IoU {iou}: {text}")
+        print(f"{options.set}: {together.num_images} scenes, {together.num_airplanes} airplanes, IoU {iou}: {text}")
     return 0
 
 
@@ -77,12 +77,12 @@ def run(folder: Path) -> list[Airplane]:
     return list(read_geojson(output))
 
 
-def outcomes(airplanes: list[Airplane], photo: Photo, iou: float) -> Outcomes:
+def outcomes(airplanes: list[Airplane], photo: Photo, iou: float) -> Matches:
     boxes = np.array([(a.xmin_px, a.ymin_px, a.xmax_px, a.ymax_px) for a in airplanes], np.float64).reshape(-1, 4)
     scores = np.array([airplane.score for airplane in airplanes], np.float64)
     height, width = photo.pixels().shape[:2]
     found = Detections(boxes, scores, np.full(len(boxes), np.nan))
-    return metrics.outcomes(found, photo.boxes, width, height, iou)
+    return metrics.match_detections(found, photo.boxes, width, height, iou)
 
 
 if __name__ == "__main__":

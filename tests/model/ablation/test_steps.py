@@ -8,8 +8,7 @@ from model import evaluate, train
 from model.ablation.config import trainings
 from model.ablation.steps import module, steps
 from model.common import config as config_file
-from model.evaluation.measure import EvaluateConfig
-from model.evaluation.predictions import TOGETHER, Measured
+from model.evaluation.measure import ALL_SETS, EvaluateConfig, EvaluationResult
 from model.inference.calibration import Calibration
 from tests.model.ablation.ladders import read
 
@@ -32,9 +31,9 @@ def test_training_takes_what_it_is_given(tmp_path: Path, capsys: pytest.CaptureF
 def test_evaluation_takes_what_it_is_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[EvaluateConfig, bool]] = []
 
-    def measure(config: EvaluateConfig, record: bool) -> Measured:
+    def measure(config: EvaluateConfig, record: bool) -> EvaluationResult:
         asked.append((config, record))
-        return Measured("some@0", 0.5, {TOGETHER: []}, Calibration(1.0, 1.0, 0.0, 0.0) if record else None)
+        return EvaluationResult("some@0", 0.5, {ALL_SETS: []}, Calibration(1.0, 1.0, 0.0, 0.0) if record else None)
 
     monkeypatch.setattr(evaluate, "measure_and_record", lambda config: measure(config, True))
     monkeypatch.setattr(evaluate, "measure", lambda config, trusted: measure(config, False))
