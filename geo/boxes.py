@@ -154,7 +154,7 @@ def suppress(boxes: FloatArray, scores: FloatArray, iou: float) -> IndexArray:
 def average(boxes: FloatArray, kept: IndexArray, iou: float) -> FloatArray:
     """The mean of each kept box and of all boxes that say nearly the same (after box voting, arXiv:1505.01749, 3.3).
 
-    All weigh the same: so the mean does not hang on what scores mean, and on dev it fitted as well as any other.
+    All weigh the same: so the mean does not hang on what scores mean, and on val it fitted as well as any other.
 
     Args:
         boxes: (N, 4).

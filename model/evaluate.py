@@ -45,7 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--config", type=Path, default=Path("configs/evaluate/default.yaml"))
     parser.add_argument("--data", help="folder of the data sets")
     parser.add_argument("--sets", nargs="+", help="names of sets in that folder, or paths")
-    parser.add_argument("--split", help="val, or dev: the part of train on which thresholds are chosen")
+    parser.add_argument("--split", help="test, val (on which thresholds are chosen), train or all")
     parser.add_argument("--scan", help="config of the pipeline, for levels, tiles and suppression")
     parser.add_argument("--model", help="name of a packaged model, a model folder, or a SavedModel")
     parser.add_argument("--trust-model", action="store_true", help="load a SavedModel, although it can run code")
@@ -65,8 +65,10 @@ def _check(config: EvaluateConfig, record: bool) -> None:
     Raises:
         ConfigError: they cannot.
     """
-    if record and config.split == "val":
-        raise ConfigError("expected --split dev with --record, got val: a threshold is chosen on dev, val only reports")
+    if record and config.split == "test":
+        raise ConfigError(
+            "expected --split val with --record, got test: a threshold is chosen on val, test only reports"
+        )
     if record and (config.detections is not None or is_saved_model(config.model)):
         raise ConfigError(
             "expected a model folder with --record, got detections or a SavedModel, which cannot be changed"

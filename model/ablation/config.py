@@ -1,7 +1,9 @@
 """The settings of a ladder, as the files of `configs/ladder/` hold them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from geo.errors import ConfigError
 from model.common import config as config_file
@@ -43,17 +45,19 @@ class LadderConfig:
     Attributes:
         data: folder of the data sets.
         run: the ladder's folder; a training and its figures are in RUN/NAME/SEED.
-        dev_sets: on whose dev part threshold and calibration of every model are chosen.
+        val_sets: on whose val split threshold and calibration of every model are chosen.
         rungs: in the order in which they are trained.
     """
 
     data: Path
     run: Path
-    dev_sets: tuple[str, ...]
+    val_sets: tuple[str, ...]
     rungs: tuple[RungConfig, ...]
 
+    FORMER_KEYS: ClassVar[Mapping[str, str]] = {"dev_sets": "val_sets"}
+
     def __post_init__(self) -> None:
-        for name in ("dev_sets", "rungs"):
+        for name in ("val_sets", "rungs"):
             if not getattr(self, name):
                 raise ValueError(f"{name}: expected one or more, got none")
         names = [rung.name for rung in self.rungs]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from model.ablation.config import LadderConfig, RungConfig
-from model.ablation.steps import folder, val_figures
+from model.ablation.steps import figures_on_test, folder
 from model.detectors import flops as cost
 from model.detectors import registry as architecture
 from model.detectors.anchor_free.network import DetectorConfig
@@ -31,8 +31,8 @@ class Measured:
 
     Attributes:
         seed: of its training.
-        iou, mistakes: the talk's, by tiles of 256 px, over all val sets, see `model.evaluation.metrics.TileMetrics`.
-        ap50, best_f1: over all val sets.
+        iou, mistakes: the talk's, by tiles of 256 px, over all test sets, see `model.evaluation.metrics.TileMetrics`.
+        ap50, best_f1: over all test sets.
         unseen_ap50: on airbus.
         false_per_km2: false airplanes on the background of airbus.
         seconds: that its training took.
@@ -124,7 +124,7 @@ def detector_cost(detector: DetectorConfig | GridConfig, side_px: int) -> Cost:
 
 
 def _measured(own: Path, seed: int) -> Measured | None:
-    content = val_figures(own)
+    content = figures_on_test(own)
     return measured(seed, content["sets"], _seconds(own / LOG)) if content else None
 
 

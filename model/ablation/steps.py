@@ -1,4 +1,4 @@
-"""What is done for one rung and one seed: the training, the threshold on dev, the figures on val; each a command."""
+"""What is done for one rung and one seed: the training, the threshold on val, the figures on test; each a command."""
 
 import json
 import sys
@@ -17,7 +17,8 @@ from model.training.config import TrainConfig
 # From a module and its options to a command; tests put another program in its place.
 Command = Callable[[str, Sequence[str]], list[str]]
 
-_DEV, _VAL = "dev-figures.json", "val-figures.json"
+# Other names than those of former runs, whose `val-figures.json` is what is called test now.
+_VAL, _TEST = "figures-val.json", "figures-test.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,32 +63,32 @@ def steps(
         command: what a step is.
     """
     own = folder(config, rung, seed)
-    model, dev, val = own / "model", own / _DEV, own / _VAL
+    model, val, test = own / "model", own / _VAL, own / _TEST
     data = ["--data", str(config.data)]
     train = ["--config", str(rung.config), *data, "--run", str(own), "--seed", str(seed)]
     look = [*data, "--model", str(model)]
-    on_dev = ["--split", "dev", "--sets", *config.dev_sets, "--record"]
+    on_val = ["--split", "val", "--sets", *config.val_sets, "--record"]
     return [
         Step("training", command("model.train", train), own / "train.log", lambda: _is_trained(own, training)),
         Step(
-            "threshold on dev",
-            command("model.evaluate", [*look, *on_dev, *_written(dev)]),
-            own / "dev.log",
-            lambda: set((figures(dev, model) or {}).get("sets", {})) == {*config.dev_sets, ALL_SETS},
-            outdated=(dev, val),
+            "threshold on val",
+            command("model.evaluate", [*look, *on_val, *_written(val)]),
+            own / "val.log",
+            lambda: set((figures(val, model) or {}).get("sets", {})) == {*config.val_sets, ALL_SETS},
+            outdated=(val, test),
         ),
         Step(
-            "figures on val",
-            command("model.evaluate", [*look, *_written(val)]),
-            own / "val.log",
-            lambda: figures(val, model) is not None,
+            "figures on test",
+            command("model.evaluate", [*look, *_written(test)]),
+            own / "test.log",
+            lambda: figures(test, model) is not None,
         ),
     ]
 
 
-def val_figures(own: Path) -> dict[str, Any] | None:
-    """What `model.evaluate` says on val of the model in a folder of `folder`; None where it has not been asked yet."""
-    return figures(own / _VAL, own / "model")
+def figures_on_test(own: Path) -> dict[str, Any] | None:
+    """What `model.evaluate` says on test of the model in a folder of `folder`; None where it has not been asked yet."""
+    return figures(own / _TEST, own / "model")
 
 
 def figures(file: Path, model: Path) -> dict[str, Any] | None:

@@ -1,8 +1,10 @@
 """Plain values, as YAML and JSON hold them, into frozen dataclasses, strictly."""
 
 import dataclasses
+import functools
 import itertools
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import UnionType
@@ -37,9 +39,11 @@ def load(cls: type[T], path: Path, overrides: Mapping[str, object] | None = None
     """
     content = read(path)
     try:
+        content = current(cls, content)
         for name, value in (overrides or {}).items():
             if value is not None:
-                put(content, name, value)
+                key, dot, rest = name.partition(".")
+                put(content, f"{_current_key(cls, key)}{dot}{rest}", value)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
     return parse(cls, content, str(path))
@@ -111,6 +115,42 @@ def parse(cls: type[T], content: Mapping[str, Any], name: str) -> T:
         raise ConfigError(f"{name}: {error}") from error
 
 
+def current(cls: Any, content: Mapping[str, Any]) -> dict[str, Any]:
+    """Replace former spellings of keys and values by today's; each is reported once on stderr.
+
+    A dataclass lists them: `FORMER_KEYS` maps a former key to its name today, `FORMER_VALUES` a key to the former
+    spellings of its values.
+
+    Raises:
+        ConfigError: a key comes in both spellings.
+    """
+    known = getattr(cls, "FORMER_VALUES", {})
+    result: dict[str, Any] = {}
+    for name, value in content.items():
+        key = _current_key(cls, name)
+        if key != name and key in content:
+            raise ConfigError(f"expected {key} once, got it as {name} too: remove {name}")
+        former = known.get(key, {})
+        if isinstance(value, str) and value in former:
+            _report_former(f"{key}: {value}", f"{key}: {former[value]}")
+            value = former[value]
+        result[key] = value
+    return result
+
+
+def _current_key(cls: Any, name: str) -> str:
+    former = getattr(cls, "FORMER_KEYS", {})
+    if name not in former:
+        return name
+    _report_former(name, former[name])
+    return str(former[name])
+
+
+@functools.cache
+def _report_former(former: str, today: str) -> None:
+    print(f"config: {former!r} is now called {today!r}; the former name still works", file=sys.stderr)
+
+
 def _json_or_text(text: str) -> object:
     try:
         value = json.loads(text)
@@ -123,7 +163,10 @@ def _dataclass(cls: Any, content: object, key: str) -> object:
     """A dataclass of a mapping; `key` is the dotted name at which the mapping stands, empty for the whole file."""
     if not isinstance(content, Mapping):
         raise _unfit(key, "a mapping of keys to values", content)
-    fields, kinds = dataclasses.fields(cls), get_type_hints(cls)
+    content = current(cls, content)
+    fields = dataclasses.fields(cls)
+    hints = get_type_hints(cls)
+    kinds = {field.name: hints[field.name] for field in fields}  # without the hints of class variables
     prefix = f"{key}." if key else ""
     unknown = sorted(prefix + str(name) for name in content.keys() - kinds.keys())
     if unknown:

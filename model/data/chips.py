@@ -22,11 +22,11 @@ FILE = Path("planesnet") / "planesnet.npz"
 # What the label of an airplane is, and its place among the two probabilities.
 AIRPLANE = 1
 
-Part = Literal["fit", "dev", "test"]
+Part = Literal["train", "val", "test"]
 Split = Literal["random", "scene"]
 
 # Of all chips: 5,000 of 32,000 to test, as in the talk, and 2,000 to choose by.
-_TEST_SHARE, _DEV_SHARE = 5 / 32, 2 / 32
+_TEST_SHARE, _VAL_SHARE = 5 / 32, 2 / 32
 # Whatever is trained, it is tested on the same chips.
 _SPLIT_SEED = 20
 # A scene's name begins with its day, 20170501_180620_1005.
@@ -84,7 +84,7 @@ def split(chips: Chips, by: Split) -> dict[Part, Chips]:
 
     Args:
         chips: all of them.
-        by: `random`, chip by chip: 5 of 32 chips to test, 2 of 32 for dev, to the chip. Or `scene`: about as many, and
+        by: `random`, chip by chip: 5 of 32 chips to test, 2 of 32 for val, to the chip. Or `scene`: about as many, and
             all chips of one scene, and of all scenes of one day, are in one part.
 
     Returns:
@@ -98,5 +98,5 @@ def split(chips: Chips, by: Split) -> dict[Part, Chips]:
     before = np.zeros(len(sizes), np.int64)
     before[order] = np.cumsum(sizes[order]) - sizes[order]
     place = (before + sizes / 2)[groups] / len(chips)
-    part = np.digitize(place, [_TEST_SHARE, _TEST_SHARE + _DEV_SHARE])
-    return {"test": chips.take(part == 0), "dev": chips.take(part == 1), "fit": chips.take(part == 2)}
+    part = np.digitize(place, [_TEST_SHARE, _TEST_SHARE + _VAL_SHARE])
+    return {"test": chips.take(part == 0), "val": chips.take(part == 1), "train": chips.take(part == 2)}

@@ -30,7 +30,7 @@ class Photo:
             the picture's own georeference tells.
         resolution_known: see there.
         ignored: boxes (M, 4) of what is neither to be found nor to be called wrong.
-        split: `train`, `val` or `dev` where the labels say so; None where they do not.
+        split: `train`, `val` or `test`, as `model.data.sources` maps the labels' own; None where they have none.
     """
 
     path: Path

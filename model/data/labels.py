@@ -1,10 +1,10 @@
 """What all kinds of labels have in common: the folder's settings, and boxes checked against their picture."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -29,15 +29,17 @@ class LabelsConfig:
     Attributes:
         categories: the COCO categories that are airplanes; by their usual names where null.
         resolution_m: metres on the ground per pixel, of pictures that do not say it themselves.
-        dev: names of the pictures to hold out for choosing and measuring; drawn by name where null.
+        val: names of the pictures to hold out of training, to choose by; drawn by name where null.
     """
 
     categories: tuple[str, ...] | None = None
     resolution_m: float | None = None
-    dev: tuple[str, ...] | None = None
+    val: tuple[str, ...] | None = None
+
+    FORMER_KEYS: ClassVar[Mapping[str, str]] = {"dev": "val"}
 
     def __post_init__(self) -> None:
-        for name in ("categories", "dev"):
+        for name in ("categories", "val"):
             if getattr(self, name) == ():
                 raise ValueError(f"{name}: expected one or more, got none")
         if self.resolution_m is not None and not self.resolution_m > 0:

@@ -4,7 +4,9 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -15,12 +17,19 @@ from model.data.geojson import is_geojson, read_geojson
 from model.data.images import Photo
 from model.data.labels import SETTINGS_FILE, LabelsConfig, read_json, read_settings
 
-__all__ = ["Photo", "dev_groups", "read_photos", "read_rendered"]
+__all__ = ["Photo", "Split", "read_photos", "read_rendered", "val_groups"]
 
-# The part of a set's train photos, at most, on which thresholds and the like are chosen.
-_DEV_SHARE = 0.1
-# The same of a set whose labels know no splits: it is small, and a tenth of it would measure little.
-_UNSPLIT_DEV_SHARE = 0.2
+# What is fitted on, what chooses (thresholds, settings, the best of several models), what reports; and all three.
+Split = Literal["train", "val", "test", "all"]
+# How commands and configs called these before.
+FORMER_SPLITS = {"fit": "train", "dev": "val"}
+# The labels' own splits. The data sets know two: on their `val` we only report, so it is our test; our val is cut off
+# their `train`, by groups. Labels that have a `test` of their own are taken by their word.
+_LABELLED_SPLITS = {"train": "train", "dev": "val", "val": "test", "test": "test"}
+# The share of a set's labelled train photos, at most, that becomes val.
+_VAL_SHARE = 0.1
+# The same of a set whose labels have no splits: it is small, and a tenth of it would measure little.
+_UNSPLIT_VAL_SHARE = 0.2
 # Our own labels are called this, and go before whatever else lies in the folder.
 _ANNOTATIONS = "annotations.json"
 # What the truth beside a rendered scene is called.
@@ -33,20 +42,21 @@ def read_photos(folder: Path, split: str) -> list[Photo]:
     Args:
         folder: holds our own `annotations.json`, or COCO labels, or GeoJSON labels, each with their pictures (then a
             `labels.yaml` may say more about them: `model.data.labels`), or scenes that `model.synthetic` has
-            drawn (all of them `val`).
-        split: `val`, `train`, or one of the two parts of train that share no group: `fit` and `dev`. Labels that know
-            no splits are all `train`.
+            drawn (all of them `test`).
+        split: `train`, `val`, `test`, or `all`. Where the labels have no val, whole groups of their train are.
 
     Raises:
         ConfigError: no such folder, split or labels, or damaged ones, or ones that do not fit their pictures.
         RasterError: a picture that cannot be read.
     """
-    if split not in ("train", "val", "fit", "dev"):
-        raise ConfigError(f"split: expected train, val, fit or dev, got {split!r}")
+    if split not in get_args(Split):
+        raise ConfigError(f"split: expected {', '.join(get_args(Split))}, got {split!r}")
     settings = read_settings(folder)
-    photos = _read(folder, settings)
+    photos = _mapped(_read(folder, settings))
+    if split == "all":
+        return photos
     held_out = _held_out(photos, settings, folder)
-    return [photo for photo in photos if split in _splits(photo, held_out)]
+    return [photo for photo in photos if split == _split(photo, held_out)]
 
 
 def read_rendered(folder: Path) -> list[Photo]:
@@ -58,8 +68,8 @@ def read_rendered(folder: Path) -> list[Photo]:
     return [_scene(truth) for truth in sorted(folder.glob(f"*{_TRUTH}"))]
 
 
-def dev_groups(groups: Sequence[str], share: float = _DEV_SHARE) -> set[str]:
-    """The groups that make up the dev part: in an order drawn by their names, as many as a share of photos allows.
+def val_groups(groups: Sequence[str], share: float = _VAL_SHARE) -> set[str]:
+    """The groups of train that become val: in an order drawn by their names, as many as a share of photos allows.
 
     Args:
         groups: the group of every train photo of one set.
@@ -89,7 +99,7 @@ def _scene(truth: Path) -> Photo:
         boxes=boxes,
         resolution_m=None,
         resolution_known=True,
-        split="val",
+        split="test",
     )
 
 
@@ -141,25 +151,31 @@ def _readable(name: Path, read: Callable[[], list[Photo]]) -> list[Photo]:
         raise ConfigError(f"{name}: expected annotations of photos, these are damaged: {error!r}") from error
 
 
+def _mapped(photos: Sequence[Photo]) -> list[Photo]:
+    """The photos with our splits in place of their labels' own."""
+    splits = _LABELLED_SPLITS | {"val": "val"} if any(photo.split == "test" for photo in photos) else _LABELLED_SPLITS
+    return [replace(photo, split=splits.get(photo.split or "", photo.split)) for photo in photos]
+
+
 def _held_out(photos: Sequence[Photo], settings: LabelsConfig, folder: Path) -> set[str]:
-    """The groups of train that are its dev part."""
-    if settings.dev is not None:
-        unknown = sorted(set(settings.dev) - {photo.path.name for photo in photos})
+    """The groups of train that become val."""
+    if settings.val is not None:
+        unknown = sorted(set(settings.val) - {photo.path.name for photo in photos})
         if unknown:
             raise ConfigError(
-                f"{folder / SETTINGS_FILE}: dev: expected names of pictures, {unknown[0]} is none of them"
+                f"{folder / SETTINGS_FILE}: val: expected names of pictures, {unknown[0]} is none of them"
             )
-        return {photo.group for photo in photos if photo.path.name in settings.dev}
-    if any(photo.split == "dev" for photo in photos):
+        return {photo.group for photo in photos if photo.path.name in settings.val}
+    if any(photo.split == "val" for photo in photos):
         return set()
     groups = [photo.group for photo in photos if photo.split in (None, "train")]
     if any(photo.split for photo in photos) or len(groups) < 2:
-        return dev_groups(groups)
-    return dev_groups(groups, max(_UNSPLIT_DEV_SHARE, 1 / len(groups)))
+        return val_groups(groups)
+    return val_groups(groups, max(_UNSPLIT_VAL_SHARE, 1 / len(groups)))
 
 
-def _splits(photo: Photo, held_out: set[str]) -> tuple[str, ...]:
-    """Every split that a photo belongs to."""
-    if photo.split not in (None, "train"):
-        return (photo.split,)
-    return ("train", "dev" if photo.group in held_out else "fit")
+def _split(photo: Photo, held_out: set[str]) -> str:
+    """The split that a photo belongs to."""
+    if photo.split in (None, "train"):
+        return "val" if photo.group in held_out else "train"
+    return photo.split

@@ -1,8 +1,10 @@
 """The settings of data generation, as the files of `configs/datagen/` hold them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar
 
+from model.data.sources import FORMER_SPLITS, Split
 from model.data.tiles import SetConfig, TileConfig
 
 
@@ -14,7 +16,7 @@ class DatagenConfig:
         data: folder of the data sets, local or of a scheme that Beam knows, such as `gs://`.
         sets: the sets, and how many tiles are cut from each.
         output: folder for the TFRecord files and the manifest, likewise.
-        split: the photos to cut: `fit`, unless tiles are wanted that no training may see.
+        split: the photos to cut: `train`, unless tiles are wanted that no training may see.
         tiles: how they are placed.
         jpeg_quality: of the tiles, 1 to 95.
         shards: files to write; fewer where there are fewer photos.
@@ -24,11 +26,13 @@ class DatagenConfig:
     data: str
     sets: tuple[SetConfig, ...]
     output: str
-    split: Literal["fit", "train", "dev", "val"] = "fit"
+    split: Split = "train"
     tiles: TileConfig = field(default_factory=TileConfig)
     jpeg_quality: int = 90
     shards: int = 16
     seed: int = 1
+
+    FORMER_VALUES: ClassVar[Mapping[str, Mapping[str, str]]] = {"split": FORMER_SPLITS}
 
     def __post_init__(self) -> None:
         names = [wanted.set for wanted in self.sets]

@@ -1,13 +1,14 @@
 """Measure a detector on annotated images, through the levels, tiles and suppression of the pipeline."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from geo.errors import ConfigError
 from model.data import rendered, sources
 from model.data.rendered import RenderedSet
-from model.data.sources import Photo
+from model.data.sources import FORMER_SPLITS, Photo, Split
 from model.evaluation.images import ComparedImage
 from model.evaluation.predictions import (
     Predictions,
@@ -46,7 +47,7 @@ class EvaluateConfig:
     Attributes:
         data: folder of the data sets.
         sets: names of the sets in that folder, or paths of others.
-        split: `val`, or `dev`, the part of train on which thresholds are chosen.
+        split: `test`; `val`, on which thresholds are chosen; `train`, or `all`.
         scan: config of the pipeline, for levels, tiles and suppression.
         model: name of a packaged model, a model folder, or a SavedModel.
         min_score: score threshold for precision and recall; the model's own where null.
@@ -55,12 +56,12 @@ class EvaluateConfig:
         precision: numeric precision of the model, as in the pipeline's config.
         page: an HTML file for the results with charts, missed airplanes and false detections; none where null.
         detections: a file of detections to measure instead of a model.
-        rendered: rendered scenes to measure on as well, with split `val`.
+        rendered: rendered scenes to measure on as well, with split `test`.
     """
 
     data: Path
     sets: tuple[str, ...]
-    split: str
+    split: Split
     scan: Path
     model: str
     min_score: float | None
@@ -70,6 +71,8 @@ class EvaluateConfig:
     page: Path | None = None
     detections: Path | None = None
     rendered: tuple[RenderedSet, ...] = ()
+
+    FORMER_VALUES: ClassVar[Mapping[str, Mapping[str, str]]] = {"split": FORMER_SPLITS}
 
     def __post_init__(self) -> None:
         if not self.sets:
@@ -177,10 +180,9 @@ def _read_sets(config: EvaluateConfig) -> dict[str, list[Photo]]:
     sets: dict[str, list[Photo]] = {}
     for name in config.sets:
         is_path = Path(name).is_dir() and not (config.data / name).exists()
-        sets[_unique_name(name, sets)] = sources.read_photos(
-            Path(name) if is_path else config.data / name, config.split
-        )
-    for scenes in config.rendered if config.split == "val" else ():
+        folder = Path(name) if is_path else config.data / name
+        sets[_unique_name(name, sets)] = sources.read_photos(folder, config.split)
+    for scenes in config.rendered if config.split == "test" else ():
         sets[_unique_name(scenes.name, sets)] = rendered.draw(scenes, config.output.parent / "rendered")
     return sets
 

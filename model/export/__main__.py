@@ -29,7 +29,7 @@ class ExportConfig:
         output: folder to write; an earlier export there is replaced.
         formats: what to write.
         data: folder of the data sets; where there is none, a sample scene is drawn for the check.
-        sets: names of the sets whose val photos are looked at in the check.
+        sets: names of the sets whose test photos are looked at in the check.
         tiles: how many tiles of each set.
         tile_px: their side.
         chips: how a classifier, which knows chips of 20 px, looks at pictures; a detector has no use for it.

@@ -21,7 +21,7 @@ def tiles_of_sets(data: Path, sets: Sequence[str], count: int, side_px: int) -> 
 
     Args:
         data: folder of the data sets.
-        sets: names of the sets, of whose val photos tiles are cut.
+        sets: names of the sets, of whose test photos tiles are cut.
         count: tiles of each set, at most.
         side_px: of a tile.
 
@@ -57,15 +57,15 @@ def tile_around(pixels: ImageArray, box: NDArray[np.float64], side_px: int) -> I
 def _drawn(count: int, side_px: int) -> ImageArray:
     with tempfile.TemporaryDirectory() as folder:
         render.write(render.render(_SCENE_PX, seed=1), Path(folder) / "scene.tif")
-        (scene,) = sources.read_photos(Path(folder), "val")
+        (scene,) = sources.read_photos(Path(folder), "test")
         pixels = scene.pixels()
     return np.stack([tile_around(pixels, box, side_px) for box in scene.boxes[_spread(len(scene.boxes), count)]])
 
 
 def _of_set(folder: Path, count: int, side_px: int) -> ImageArray:
-    shown = [photo for photo in sources.read_photos(folder, "val") if len(photo.boxes)]
+    shown = [photo for photo in sources.read_photos(folder, "test") if len(photo.boxes)]
     if not shown:
-        raise ConfigError(f"{folder}: expected val photos with airplanes, found none: name another set")
+        raise ConfigError(f"{folder}: expected test photos with airplanes, found none: name another set")
     chosen = [shown[number] for number in _spread(len(shown), count)]
     return np.stack([tile_around(photo.pixels(), photo.boxes[0], side_px) for photo in chosen])
 

@@ -40,9 +40,9 @@ class ModelConfig:
     Attributes:
         name: of the model, without its digest.
         detector: its layers.
-        min_score: default score (calibrated) from which a detection counts as an airplane, chosen on dev.
+        min_score: default score (calibrated) from which a detection counts as an airplane, chosen on val.
         sha256: of the weights file.
-        calibration: what makes probabilities of the detector's scores, fitted on dev; None leaves them as they are.
+        calibration: what makes probabilities of the detector's scores, fitted on val; None leaves them as they are.
     """
 
     name: str

@@ -1,6 +1,6 @@
 """What one sees of a training while it runs: a log, figures and pictures of photos held out, all of it on TensorBoard.
 
-In the run's folder: `log.csv`, a line for every epoch; `dev.csv`, a line for every set and look at the dev part; and
+In the run's folder: `log.csv`, a line for every epoch; `val.csv`, a line for every set and look at the val photos; and
 `tensorboard`, for `tensorboard --logdir`.
 """
 
@@ -28,7 +28,7 @@ from model.inference.scan import ScanConfig
 from model.training.config import WatchConfig
 
 LOG = "log.csv"
-DEV = "dev.csv"
+VAL = "val.csv"
 BOARD = "tensorboard"
 
 # Detections below this score are not looked at; a young detector gives any number of them.
@@ -163,10 +163,10 @@ def write(
     for row in rows:
         for name in ("ap50", "ap75", "tile_iou", "mistakes_per_tile"):
             if row[name] is not None:
-                board.add_scalar(f"dev/{name}/{row['set']}", row[name], step)
-        print("dev: " + ", ".join(f"{name} {'-' if value is None else value}" for name, value in row.items()))
+                board.add_scalar(f"val/{name}/{row['set']}", row[name], step)
+        print("val: " + ", ".join(f"{name} {'-' if value is None else value}" for name, value in row.items()))
     for name, picture in pictures.items():
-        board.add_image(f"dev/{name}", picture, step, dataformats="HWC")
+        board.add_image(f"val/{name}", picture, step, dataformats="HWC")
     board.flush()
 
 

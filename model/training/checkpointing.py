@@ -33,7 +33,9 @@ def make_folder(folder: Path) -> None:
 def epochs_done(run: Path) -> int:
     """How many epochs a broken-off run has behind it; its tables are cut to these."""
     done = epochs_kept(run)
-    for name in (watch.LOG, watch.DEV):
+    if (run / "dev.csv").is_file():  # what the table was called before
+        (run / "dev.csv").replace(run / watch.VAL)
+    for name in (watch.LOG, watch.VAL):
         watch.cut(run / name, done)
     return done
 

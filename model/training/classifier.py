@@ -1,6 +1,6 @@
 """The training of the classifier: a run from its first step, or from where it was broken off, and then its test.
 
-A run's folder is that of a detector's training (see `model.training.detector`); `dev.csv` has a line for every epoch,
+A run's folder is that of a detector's training (see `model.training.detector`); `val.csv` has a line for every epoch,
 and
 `result.json` the figures of the chips to test on, which nothing else looks at.
 """
@@ -81,7 +81,7 @@ def _share(part: int, whole: int) -> float | None:
 def _fit(parts: dict[Part, Chips], config: ClassifierTrainConfig) -> None:
     """Builds the classifier, and trains it or goes on."""
     model = _compiled(config)
-    batches = Batches(parts["fit"], config.change, config.batch, config.steps_per_epoch, config.seed)
+    batches = Batches(parts["train"], config.change, config.batch, config.steps_per_epoch, config.seed)
     done = resuming.epochs_done(config.run) * config.steps_per_epoch
     board = SummaryWriter(str(config.run / watch.BOARD), purge_step=done + 1)
     model.fit(
@@ -93,7 +93,7 @@ def _fit(parts: dict[Part, Chips], config: ClassifierTrainConfig) -> None:
             resuming.Turn(batches),
             resuming.StopAtNoNumber(),
             watch.Log(config.run, board, _schedule(config), config.steps_per_epoch, config.batch),
-            _Save(config, parts["dev"], board),
+            _Save(config, parts["val"], board),
             resuming.keep_state(config.run),  # at last
         ],
     )
@@ -117,19 +117,19 @@ def _compiled(config: ClassifierTrainConfig) -> keras.Model:
 
 
 class _Save(keras.callbacks.Callback):  # type: ignore[misc]  # Keras publishes no types
-    """Leaves the model after every epoch, and looks at the dev part with it."""
+    """Leaves the model after every epoch, and looks at the val chips with it."""
 
-    def __init__(self, config: ClassifierTrainConfig, dev: Chips, board: SummaryWriter) -> None:
+    def __init__(self, config: ClassifierTrainConfig, val: Chips, board: SummaryWriter) -> None:
         super().__init__()
-        self.config, self.dev, self.board = config, dev, board
+        self.config, self.val, self.board = config, val, board
 
     def on_epoch_end(self, epoch: int, logs: object = None) -> None:  # noqa: ARG002  # Keras passes them by name
         c = self.config
         classifier_io.save(c.run / "model", self.model, c.name, c.classifier, c.min_score)
-        found = figures(self.model, self.dev)
-        watch.append(c.run / watch.DEV, {"epoch": epoch} | found)
-        self.board.add_scalar("dev/accuracy", found["accuracy"], (epoch + 1) * c.steps_per_epoch)
-        print("dev: " + ", ".join(f"{name} {value}" for name, value in found.items()))
+        found = figures(self.model, self.val)
+        watch.append(c.run / watch.VAL, {"epoch": epoch} | found)
+        self.board.add_scalar("val/accuracy", found["accuracy"], (epoch + 1) * c.steps_per_epoch)
+        print("val: " + ", ".join(f"{name} {value}" for name, value in found.items()))
 
 
 def _schedule(config: ClassifierTrainConfig) -> keras.optimizers.schedules.LearningRateSchedule:

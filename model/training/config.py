@@ -86,7 +86,7 @@ class WatchConfig:
 
     Attributes:
         every: epochs from one look to the next; the last epoch is always looked at.
-        sets: names of the sets whose dev part is looked at; those trained on where there is none.
+        sets: names of the sets whose val photos are looked at; those trained on where there is none.
         pictures: of each set, drawn with their airplanes and what was found.
         batch: tiles in one call of the model.
     """
@@ -123,7 +123,7 @@ class TrainConfig:
         schedule: how the rate falls from there.
         ema: momentum of the running mean of all weights over steps; this mean is the model that is kept.
         seed: of weights and crops.
-        min_score: recorded with the weights until `model.evaluate` chooses one on dev.
+        min_score: recorded with the weights until `model.evaluate` chooses one on val.
         watch: how the model is looked at meanwhile; not at all if None.
         backend: what Keras runs on: `tensorflow`, `jax` or `torch`.
         distribution: the devices that share the training: one, several, or those of several machines.
@@ -182,4 +182,4 @@ class TrainConfig:
         if self.records and (self.rendered or self.mistakes):
             raise ValueError("records: expected no rendered and no mistakes beside them: these are drawn with sources")
         if self.records and self.watch and not self.watch.sets:
-            raise ValueError("watch.sets: expected the names of sets to look at, since records have no dev part")
+            raise ValueError("watch.sets: expected the names of sets to look at, since records have no val split")

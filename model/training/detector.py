@@ -134,7 +134,7 @@ class _Save(keras.callbacks.Callback):  # type: ignore[misc]  # Keras publishes 
     def __init__(self, config: TrainConfig, board: SummaryWriter) -> None:
         super().__init__()
         self.config, self.board = config, board
-        self.sets = _dev(config, config.watch) if config.watch else {}
+        self.sets = _val_photos(config, config.watch) if config.watch else {}
 
     def on_epoch_end(self, epoch: int, logs: object = None) -> None:  # noqa: ARG002  # Keras passes them by name
         c = self.config
@@ -148,17 +148,17 @@ class _Save(keras.callbacks.Callback):  # type: ignore[misc]  # Keras publishes 
         predictor = LivePredictor(self.model, architecture.of(c.detector).decode, c.name, watch.LEAST_SCORE)
         rows, pictures = watch.look(self.sets, predictor, config, read_scan_config(c.scan), c.min_score)
         for row in rows:
-            watch.append(c.run / watch.DEV, {"epoch": epoch} | row)
+            watch.append(c.run / watch.VAL, {"epoch": epoch} | row)
         watch.write(rows, pictures, self.board, (epoch + 1) * c.steps_per_epoch)
 
 
-def _dev(config: TrainConfig, watched: WatchConfig) -> dict[str, list[sources.Photo]]:
+def _val_photos(config: TrainConfig, watched: WatchConfig) -> dict[str, list[sources.Photo]]:
     """The photos to look at meanwhile, by set."""
     names = watched.sets or tuple(source.set for source in config.sources)
-    read = {name: sources.read_photos(config.data / name, "dev") for name in names}
+    read = {name: sources.read_photos(config.data / name, "val") for name in names}
     found = {name: photos for name, photos in read.items() if photos}
     if not found:
-        raise ConfigError(f"watch.sets: expected sets with a dev part, {', '.join(names)} have none: set watch to null")
+        raise ConfigError(f"watch.sets: expected sets with val photos, {', '.join(names)} have none: set watch to null")
     return found
 
 
@@ -201,7 +201,7 @@ def _load(config: TrainConfig) -> dict[str, batches.Source]:
 
 
 def _load_set(folder: Path, weight: float) -> batches.Source:
-    photos = sources.read_photos(folder, "fit")
+    photos = sources.read_photos(folder, "train")
     if not photos:
         raise ConfigError(f"{folder}: expected photos to train on, found none in its train split")
     return batches.load(photos, weight)

@@ -1,9 +1,10 @@
 """The settings of a study, as the files of `configs/tune/` hold them."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 Scale = Literal["linear", "log"]
 
@@ -78,16 +79,18 @@ class MetricConfig:
     """What makes one trial better than another: the last line of a table that the training leaves.
 
     Attributes:
-        table: `log` (log.csv) or `dev` (dev.csv) in the run's folder.
+        table: `log` (log.csv) or `val` (val.csv) in the run's folder.
         column: of that table.
         direction: which values are better.
         set: the set whose lines count, in a table that has lines for several.
     """
 
-    table: Literal["log", "dev"]
+    table: Literal["log", "val"]
     column: str
     direction: Literal["minimize", "maximize"]
     set: str | None = None
+
+    FORMER_VALUES: ClassVar[Mapping[str, Mapping[str, str]]] = {"table": {"dev": "val"}}
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """Accuracy through the whole job: `python -m tests.benchmarks.accuracy`.
 
-The val photos of a data set are written as GeoTIFFs in a UTM zone, `pipeline.run` finds their airplanes, and what its
+The test photos of a data set are written as GeoTIFFs in a UTM zone, `pipeline.run` finds their airplanes, and what its
 GeoJSON says, in pixels, is compared with the truth. `model.evaluate` measures the same without the job around it.
 """
 
@@ -36,7 +36,7 @@ def main() -> int:
     parser.add_argument("--set", default="airbus", metavar="NAME")
     parser.add_argument("--work", type=Path, default=Path("out/accuracy"), metavar="DIR")
     options = parser.parse_args()
-    photos = read_photos(options.data / options.set, "val")
+    photos = read_photos(options.data / options.set, "test")
     folder = options.work / options.set
     folder.mkdir(parents=True, exist_ok=True)
     scenes = {str(written(photo, folder)): photo for photo in photos}

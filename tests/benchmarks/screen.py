@@ -1,7 +1,7 @@
 """What a cheap look first saves and loses: `python -m tests.benchmarks.screen`.
 
 Looks at scenes with and without `screen` in the settings, and prints a table of docs/results.md: a drawn one that is
-95 % countryside and town, drawn ones that are all airport, and val pictures. Lost: found without it and not with it.
+95 % countryside and town, drawn ones that are all airport, and test pictures. Lost: found without it and not with it.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def main() -> int:
     for name in SETS:
         with tempfile.TemporaryDirectory() as folder:
             pictures = list(pictures_of(options.data / name, Path(folder), options.pictures))
-            report(f"{name} val", zip(pictures, pictures, strict=True), plain, screened, models)
+            report(f"{name} test", zip(pictures, pictures, strict=True), plain, screened, models)
     return 0
 
 
@@ -80,7 +80,7 @@ def grid(airport: Path, folder: Path) -> list[list[Path]]:
 def pictures_of(data: Path, folder: Path, count: int) -> Iterator[Path]:
     from model.data.sources import read_photos
 
-    for photo in itertools.islice(read_photos(data, "val"), count):
+    for photo in itertools.islice(read_photos(data, "test"), count):
         if photo.resolution_m is not None:
             yield written(photo, folder)
 

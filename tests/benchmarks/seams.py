@@ -43,7 +43,7 @@ OTHERS = [(1, 0), (7, 13), (16, 16), (37, 5), (64, 20), (100, 99)]
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), metavar="DIR")
-    parser.add_argument("--pictures", type=int, default=8, metavar="N", help="of airbus val (default: %(default)s)")
+    parser.add_argument("--pictures", type=int, default=8, metavar="N", help="of airbus test (default: %(default)s)")
     options = parser.parse_args()
     quiet.silence()
     quiet.import_tensorflow()
@@ -54,7 +54,7 @@ def main() -> int:
     predictor = load_model(engine)
     heads = ("pictures", "origin moved by", "sure airplanes", "found again", "centres by, px", "px of their level")
     print(f"| {' | '.join(heads)} | scores by: mean, 99 %, most |\n{'|---' * 7}|")
-    sets = {"rendered": list(rendered()), "airbus val": list(photos(options.data, options.pictures))}
+    sets = {"rendered": list(rendered()), "airbus test": list(photos(options.data, options.pictures))}
     for name, pictures in sets.items():
         first = [look(picture, (0, 0), engine, predictor) for picture in pictures]
         for kind, origins in (("the stride", STRIDES), ("other", OTHERS)):
@@ -76,7 +76,7 @@ def photos(data: Path, count: int) -> Iterator[ImageArray]:
     """Real pictures of 0.5 m, with airplanes."""
     from model.data.sources import read_photos
 
-    with_airplanes = (photo for photo in read_photos(data / "airbus", "val") if len(photo.boxes))
+    with_airplanes = (photo for photo in read_photos(data / "airbus", "test") if len(photo.boxes))
     return (photo.pixels() for photo in itertools.islice(with_airplanes, count))
 
 

@@ -83,7 +83,7 @@ def average_precision(model: str, photos: list[sources.Photo]) -> float:
 @pytest.mark.filterwarnings("ignore:Even though the `tf.config:UserWarning")
 def test_twenty_labelled_pictures_teach_the_packaged_detector_something(tmp_path: Path) -> None:
     label(tmp_path / "labels")
-    held_out = sources.read_photos(tmp_path / "labels", "dev")
+    held_out = sources.read_photos(tmp_path / "labels", "val")
     assert len(held_out) == HELD_OUT
     recipe = yaml.safe_load(RECIPE.read_text(encoding="utf-8"))
     # Fewer and smaller crops in larger steps, and nothing else besides: there is no time to keep anything in mind.

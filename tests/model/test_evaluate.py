@@ -61,7 +61,7 @@ def write_config(folder: Path, **changes: object) -> Path:
     content: dict[str, object] = {
         "data": str(folder / "data"),
         "sets": ["bright"],
-        "split": "val",
+        "split": "test",
         "scan": str(folder / "scan.yaml"),
         "model": str(folder / "model"),
         "min_score": 0.5,
@@ -92,7 +92,7 @@ def test_a_detector_that_finds_everything_scores_one(config: Path, capsys: pytes
         assert row["false_per_picture"] == 0
         assert row["best_f1_min_score"] == pytest.approx(0.9 * 231 / 255, abs=0.01)
     assert found["model"] == FakePredictor.name
-    assert (found["split"], found["min_score"]) == ("val", 0.5)
+    assert (found["split"], found["min_score"]) == ("test", 0.5)
     assert found["scan"]["tiling"]["levels_m"] == [0.5, 1.0]
     printed = capsys.readouterr().out
     assert "bright" in printed
@@ -141,8 +141,8 @@ def test_boxes_that_fit_badly_count_at_the_looser_overlap_alone(config: Path, mo
     assert row["ap75"] < 0.5
 
 
-def write_dev(config: Path, *levels: int) -> None:
-    """A dev set of two pictures (and 18 others of train), each with airplanes and false ones of these red levels."""
+def write_val(config: Path, *levels: int) -> None:
+    """A val split of two pictures (and 18 others of train), each with airplanes and false ones of these red levels."""
     wrong = picture()
     for number, level in enumerate(levels):
         wrong[64:88, 10 + 30 * number : 35 + 30 * number] = level
@@ -150,10 +150,10 @@ def write_dev(config: Path, *levels: int) -> None:
 
 
 def test_record_writes_calibration_and_the_best_threshold_into_the_model(config: Path) -> None:
-    write_dev(config, 140, 145, 235)  # one of the false ones between the airplanes
+    write_val(config, 140, 145, 235)  # one of the false ones between the airplanes
     model = config.parent / "model"
     before = weights_io.read_config(model)
-    found = result(config, "--sets", "dev", "--split", "dev", "--record")
+    found = result(config, "--sets", "dev", "--split", "val", "--record")
     row = found["sets"]["together"]
     assert row["pictures"] == 2
     after = weights_io.read_config(model)
@@ -178,8 +178,8 @@ def test_recording_looks_at_raw_scores_and_then_as_measuring_does(
         return FakePredictor()
 
     monkeypatch.setattr("model.evaluation.measure.load_predictor", load)
-    write_dev(config, 140)
-    result(config, "--sets", "dev", "--split", "dev", "--record")
+    write_val(config, 140)
+    result(config, "--sets", "dev", "--split", "val", "--record")
     assert asked == [False, True]
     result(config)
     assert asked == [False, True, True]
@@ -270,13 +270,13 @@ def test_a_set_without_airplanes_has_false_hits_and_no_average(config: Path) -> 
         (["--config", "nowhere.yaml"], "nowhere.yaml"),
         (["--data", "nowhere"], "nowhere"),
         (["--sets", "bright", "unheard-of"], "unheard-of"),
-        (["--split", "test"], "split"),
+        (["--split", "every"], "split"),
         (["--scan", "nowhere.yaml"], "nowhere.yaml"),
         (["--min-score", "1.5"], "min_score"),
         (["--output", "."], "output"),
         (["--output", "evaluate.yaml/result.json"], "output"),
-        (["--record"], "dev"),
-        (["--record", "--split", "dev", "--detections", "some.json"], "--record"),
+        (["--record"], "val"),
+        (["--record", "--split", "val", "--detections", "some.json"], "--record"),
         (["--detections", "nowhere.json"], "nowhere.json"),
         (["--page", "."], "page"),
     ],
@@ -323,7 +323,7 @@ def test_a_model_that_is_not_there_is_refused(
     assert "no-such-model" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("arguments", "named"), [([], "--trust-model"), (["--record", "--split", "dev"], "--record")])
+@pytest.mark.parametrize(("arguments", "named"), [([], "--trust-model"), (["--record", "--split", "val"], "--record")])
 def test_a_saved_model_is_neither_loaded_unasked_nor_recorded(
     config: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -371,7 +371,7 @@ def test_no_threshold_is_recorded_where_nothing_was_found(
 ) -> None:
     write_set(config.parent / "data" / "dark", {str(n): picture(0.3) for n in range(10)}, split="train")
     before = (config.parent / "model" / CONFIG_FILE).read_text()
-    assert evaluate.main(["--config", str(config), "--sets", "dark", "--split", "dev", "--record"]) == 2
+    assert evaluate.main(["--config", str(config), "--sets", "dark", "--split", "val", "--record"]) == 2
     assert "calibrate" in capsys.readouterr().err
     assert (config.parent / "model" / CONFIG_FILE).read_text() == before
 

@@ -114,7 +114,7 @@ with open("command.json", "w") as file:
     json.dump(sys.argv[3:], file)
 run = next(word for word in sys.argv if word.startswith("--run=")).removeprefix("--run=")
 os.makedirs(run)
-with open(run + "/dev.csv", "w") as file:
+with open(run + "/val.csv", "w") as file:
     file.write("epoch,set,ap50\\n4,one,0.1\\n4,together,0.25\\n9,one,0.5\\n9,together,0.75\\n")
 sys.exit({status})
 """

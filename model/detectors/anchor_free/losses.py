@@ -9,7 +9,7 @@ from model.detectors.anchor_free import assignment, decode
 
 _LEAST_OBJECTNESS = 0.3  # an airplane is one even while its box is still bad
 # An airplane's cells together weigh 1, and there are thousands that are none: more than a little, and fitting boxes is
-# drowned out (0.5: best F1 on dev fell from 0.961 to 0.938 within 38,400 crops).
+# drowned out (0.5: best F1 on val fell from 0.961 to 0.938 within 38,400 crops).
 _NEGATIVE_WEIGHT = 0.06
 _BOX_WEIGHT = 2.0
 

@@ -40,7 +40,7 @@ def settings(folder: Path, **changes: Any) -> Path:
         {"name": "01-a", "config": str(folder / "01-a.yaml"), "idea": "the first", "seeds": [1, 2]},
         {"name": "02-b", "config": str(folder / "02-b.yaml"), "idea": "more", "seeds": [1], "against": "01-a"},
     ]
-    content = {"data": str(folder / "data"), "run": str(folder / "run"), "dev_sets": ["one", "two"], "rungs": rungs}
+    content = {"data": str(folder / "data"), "run": str(folder / "run"), "val_sets": ["one", "two"], "rungs": rungs}
     file = folder / "ladder.yaml"
     file.write_text(yaml.safe_dump(content | changes))
     return file

@@ -58,7 +58,7 @@ def parser() -> argparse.ArgumentParser:
     for name in ("--config", "--data", "--run", "--model", "--output", "--page"):
         made.add_argument(name, type=Path)
     made.add_argument("--seed", type=int)
-    made.add_argument("--split", default="val")
+    made.add_argument("--split", default="test")
     made.add_argument("--sets", nargs="+")
     made.add_argument("--record", action="store_true")
     return made

@@ -15,7 +15,7 @@ ONE: dict[str, Any] = {"name": "a", "config": "a.yaml", "idea": "some", "seeds":
     ("changes", "said"),
     [
         ({"rungs": []}, "rungs: expected one or more"),
-        ({"dev_sets": []}, "dev_sets: expected one or more"),
+        ({"val_sets": []}, "val_sets: expected one or more"),
         ({"rungs": [ONE, ONE]}, "expected every name once, got a, a"),
         ({"rungs": [ONE | {"against": "b"}, ONE | {"name": "b"}]}, "expected a rung before a, got 'b'"),
         ({"rungs": [ONE | {"against": "a"}]}, "expected a rung before a, got 'a'"),

@@ -14,7 +14,7 @@ from model.ablation import summary
 from model.ablation.__main__ import main
 from tests.model.ablation.ladders import TRAINING, command, go_up, read, settings
 
-ALL = [f"{step} {model}" for model in ("01-a/1", "01-a/2", "02-b/1") for step in ("train", "dev", "val")]
+ALL = [f"{step} {model}" for model in ("01-a/1", "01-a/2", "02-b/1") for step in ("train", "val", "test")]
 
 
 @pytest.fixture
@@ -31,8 +31,8 @@ def test_every_step_is_done_once_and_in_order(tmp_path: Path, capsys: pytest.Cap
     assert go_up(config) == []
     assert capsys.readouterr().out.count("done before") == len(ALL)
     for model in ("01-a/1", "01-a/2", "02-b/1"):
-        # The threshold of dev is what val is measured with.
-        assert json.loads((config.run / model / "val-figures.json").read_text())["min_score"] == 0.7
+        # The threshold of val is what test is measured with.
+        assert json.loads((config.run / model / "figures-test.json").read_text())["min_score"] == 0.7
         assert (config.run / model / "rendered").samefile(config.run / "rendered")
 
 
@@ -50,7 +50,7 @@ def test_a_step_that_fails_stops_it_and_is_told(tmp_path: Path, call: str) -> No
         climb.climb(config, config.rungs, command)
     first, *log = str(caught.value).splitlines()
     step, model = call.split()
-    name = {"train": "training", "dev": "threshold on dev", "val": "figures on val"}[step]
+    name = {"train": "training", "val": "threshold on val", "test": "figures on test"}[step]
     assert first.startswith(f"01-a, seed {model[-1]}: {name} failed: exit status 1: {call}: the data is gone; ")
     assert str(config.run / model / f"{step}.log") in first
     assert log == ["first words", f"{call}: the data is gone"]
@@ -84,16 +84,16 @@ def test_figures_of_another_model_are_made_anew(tmp_path: Path) -> None:
     go_up(config)
     model = config.run / "01-a" / "2" / "model" / "config.yaml"
     model.write_text(model.read_text().replace("name: some", "name: other"))
-    assert go_up(config) == ["dev 01-a/2", "val 01-a/2"]
+    assert go_up(config) == ["val 01-a/2", "test 01-a/2"]
 
 
 def test_a_threshold_chosen_anew_is_measured_anew(tmp_path: Path) -> None:
     config = read(tmp_path)
     go_up(config)
-    (config.run / "02-b" / "1" / "dev-figures.json").unlink()
-    assert go_up(config) == ["dev 02-b/1", "val 02-b/1"]
-    others = [f"{step} {model}" for model in ("01-a/1", "01-a/2", "02-b/1") for step in ("dev", "val")]
-    assert go_up(read(tmp_path, dev_sets=["three"])) == others
+    (config.run / "02-b" / "1" / "figures-val.json").unlink()
+    assert go_up(config) == ["val 02-b/1", "test 02-b/1"]
+    others = [f"{step} {model}" for model in ("01-a/1", "01-a/2", "02-b/1") for step in ("val", "test")]
+    assert go_up(read(tmp_path, val_sets=["three"])) == others
 
 
 def test_a_training_with_other_settings_is_another_rung(tmp_path: Path) -> None:
@@ -112,7 +112,7 @@ def test_a_training_with_other_settings_is_another_rung(tmp_path: Path) -> None:
 
 def test_the_summary_tells_of_every_rung_at_any_time(tmp_path: Path) -> None:
     config = read(tmp_path)
-    (config.data / "broken").write_text("val 01-a/2")
+    (config.data / "broken").write_text("test 01-a/2")
     with pytest.raises(climb.StepError):
         climb.climb(config, config.rungs, command)
     first, second = json.loads((config.run / summary.JSON).read_text())["rungs"]
@@ -146,7 +146,7 @@ def test_the_command_checks_and_refuses(tmp_path: Path, capsys: pytest.CaptureFi
     for words, named in [
         (["--only", "c"], "01-a, 02-b, got c"),
         (["--rung=3"], "unknown key rung"),
-        (["--dev_sets=[]"], "dev_sets"),
+        (["--val_sets=[]"], "val_sets"),
         (["--run", str(file)], "expected a folder"),
     ]:
         assert main(["--config", str(file), *words]) == 2
@@ -161,11 +161,11 @@ def test_the_command_says_what_failed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = settings(tmp_path)
-    (tmp_path / "data" / "broken").write_text("dev 02-b/1")
+    (tmp_path / "data" / "broken").write_text("val 02-b/1")
     monkeypatch.setattr(climb.climb, "__defaults__", (command,))
     assert main(["--config", str(file)]) == 1
-    assert "model.ablation: 02-b, seed 1: threshold on dev failed" in capsys.readouterr().err
-    (tmp_path / "data" / "gate").write_text(f"val 02-b/1\n{os.getpid()}")
+    assert "model.ablation: 02-b, seed 1: threshold on val failed" in capsys.readouterr().err
+    (tmp_path / "data" / "gate").write_text(f"test 02-b/1\n{os.getpid()}")
     (tmp_path / "data" / "broken").unlink()
     assert main(["--config", str(file), "--only", "02-b"]) == 130
     assert "the same command goes on" in capsys.readouterr().err

@@ -40,11 +40,11 @@ def test_evaluation_takes_what_it_is_given(tmp_path: Path, monkeypatch: pytest.M
     own = tmp_path / "run" / "01-a" / "2"
     for words in options(tmp_path)[1:]:
         assert evaluate.main(words) == 0
-    (dev, recorded), (val, not_recorded) = asked
+    (val, recorded), (test, not_recorded) = asked
     default = config_file.load(EvaluateConfig, Path("configs/evaluate/default.yaml"))
     assert (recorded, not_recorded) == (True, False)
-    assert (dev.split, dev.sets) == ("dev", ("one", "two"))
-    assert (val.split, val.sets, val.rendered) == ("val", default.sets, default.rendered)
+    assert (val.split, val.sets) == ("val", ("one", "two"))
+    assert (test.split, test.sets, test.rendered) == ("test", default.sets, default.rendered)
     assert {of.model for of, _ in asked} == {str(own / "model")}
     assert {of.data for of, _ in asked} == {tmp_path / "data"}
     assert {of.min_score for of, _ in asked} == {None}

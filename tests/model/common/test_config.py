@@ -1,6 +1,7 @@
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import pytest
 
@@ -265,3 +266,31 @@ def test_a_command_line_holds_overrides(words: list[str], values: dict[str, obje
 def test_what_is_no_override_is_refused(words: list[str]) -> None:
     with pytest.raises(ConfigError, match=f"{words[-1]}: expected --key=value"):
         config.overrides(words)
+
+
+@dataclass(frozen=True, slots=True)
+class Airliner:
+    fuel: Literal["kerosene", "hydrogen"]
+    wing: Wing | None = None
+
+    FORMER_KEYS: ClassVar[Mapping[str, str]] = {"plane": "wing"}
+    FORMER_VALUES: ClassVar[Mapping[str, Mapping[str, str]]] = {"fuel": {"oil": "kerosene"}}
+
+
+def test_former_keys_and_values_work_and_are_reported_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config._report_former.cache_clear()
+    (tmp_path / "jet.yaml").write_text("fuel: oil\nplane: {span_m: 3}")
+    for _ in range(2):
+        jet = config.load(Airliner, tmp_path / "jet.yaml", {"plane.engines": 4})
+        assert jet == Airliner("kerosene", Wing(3.0, 4))
+    assert capsys.readouterr().err.splitlines() == [
+        "config: 'fuel: oil' is now called 'fuel: kerosene'; the former name still works",
+        "config: 'plane' is now called 'wing'; the former name still works",
+    ]
+
+
+def test_a_key_in_both_spellings_is_refused(tmp_path: Path) -> None:
+    for text in ("{fuel: oil, wing: null, plane: null}", "{fuel: oil, plane: null, wing: null}"):
+        (tmp_path / "jet.yaml").write_text(text)
+        with pytest.raises(ConfigError, match=r"jet.yaml: expected wing once, got it as plane too: remove plane"):
+            config.load(Airliner, tmp_path / "jet.yaml")

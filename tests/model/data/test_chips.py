@@ -37,7 +37,7 @@ def scenes(draw: st.DrawFn) -> list[str]:
 @given(scenes(), st.sampled_from(SPLITS))
 def test_every_chip_is_in_one_part_with_its_label_and_scene(names: list[str], by: Split) -> None:
     parts = chips.split(numbered(names), by)
-    assert set(parts) == {"fit", "dev", "test"}
+    assert set(parts) == {"train", "val", "test"}
     assert sorted(number for part in parts.values() for number in numbers_of(part)) == list(range(len(names)))
     for part in parts.values():
         assert part.scenes.tolist() == [names[number] for number in numbers_of(part)]
@@ -61,7 +61,7 @@ def test_the_same_chips_are_split_alike(names: list[str], by: Split) -> None:
 
 def test_at_random_the_sizes_are_exact_and_the_chips_are_mixed() -> None:
     parts = chips.split(numbered([f"201705{number % 31:02}_1" for number in range(3200)]), "random")
-    assert {part: len(some) for part, some in parts.items()} == {"test": 500, "dev": 200, "fit": 2500}
+    assert {part: len(some) for part, some in parts.items()} == {"test": 500, "val": 200, "train": 2500}
     for some in parts.values():
         assert 0.4 < some.labels.mean() < 0.6
         assert len(np.unique(some.scenes)) == 31
@@ -70,7 +70,7 @@ def test_at_random_the_sizes_are_exact_and_the_chips_are_mixed() -> None:
 def test_by_scene_they_are_off_by_less_than_a_day() -> None:
     parts = chips.split(numbered([f"2017{number % 100:04}_1" for number in range(3200)]), "scene")
     assert abs(len(parts["test"]) - 500) < 32
-    assert abs(len(parts["dev"]) - 200) < 32
+    assert abs(len(parts["val"]) - 200) < 32
 
 
 def test_a_file_comes_back_as_it_was_written(tmp_path: Path) -> None:
@@ -113,10 +113,10 @@ def test_no_file_is_refused(tmp_path: Path) -> None:
 def test_the_real_chips_are_split_as_the_talk_splits_them() -> None:
     every = chips.read(REAL)
     at_random, by_scene = (chips.split(every, by) for by in SPLITS)
-    assert {part: len(some) for part, some in at_random.items()} == {"test": 5000, "dev": 2000, "fit": 25000}
+    assert {part: len(some) for part, some in at_random.items()} == {"test": 5000, "val": 2000, "train": 25000}
     for part, some in at_random.items():
         assert len(by_scene[part]) == pytest.approx(len(some), rel=0.1)
         for each in (some, by_scene[part]):
             assert each.labels.mean() == pytest.approx(0.25, abs=0.05)
-    assert set(at_random["test"].scenes) & set(at_random["fit"].scenes)
-    assert not set(by_scene["test"].scenes) & (set(by_scene["fit"].scenes) | set(by_scene["dev"].scenes))
+    assert set(at_random["test"].scenes) & set(at_random["train"].scenes)
+    assert not set(by_scene["test"].scenes) & (set(by_scene["train"].scenes) | set(by_scene["val"].scenes))

@@ -35,7 +35,7 @@ def write(folder: Path, annotations: list[dict[str, Any]], name: str = "labels.c
 
 
 def read(folder: Path) -> list[Photo]:
-    return sources.read_photos(folder, "train")
+    return sources.read_photos(folder, "all")
 
 
 def test_airplanes_are_read_and_the_rest_is_background(tmp_path: Path) -> None:
@@ -108,9 +108,9 @@ def test_copies_of_a_picture_are_not_parted(tmp_path: Path) -> None:
         Image.fromarray(coordinates(WIDTH, HEIGHT)).save(tmp_path / name)
     images = [{"id": number, "file_name": name} for number, name in enumerate(names)]
     write(tmp_path, [annotation(1)], images=images)
-    held_out = {photo.path.name[0] for photo in sources.read_photos(tmp_path, "dev")}
+    held_out = {photo.path.name[0] for photo in sources.read_photos(tmp_path, "val")}
     assert held_out
-    assert not held_out & {photo.path.name[0] for photo in sources.read_photos(tmp_path, "fit")}
+    assert not held_out & {photo.path.name[0] for photo in sources.read_photos(tmp_path, "train")}
 
 
 @pytest.mark.parametrize("name", ["airplane", "Aeroplane", "planes", "AIRCRAFT "])

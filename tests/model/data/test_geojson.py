@@ -55,7 +55,7 @@ def save(path: Path, features: list[dict[str, Any]], **more: object) -> None:
 
 
 def read(folder: Path) -> list[Photo]:
-    return sources.read_photos(folder, "train")
+    return sources.read_photos(folder, "all")
 
 
 @pytest.mark.parametrize("place", PLACES)

@@ -89,7 +89,7 @@ def output(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_beam_writes_what_the_plain_functions_say(data: Path, output: Path) -> None:
     plans = [
         tiles.plan(
-            {f"{wanted.set}/{photo.path.name}": photo for photo in sources.read_photos(data / wanted.set, "fit")},
+            {f"{wanted.set}/{photo.path.name}": photo for photo in sources.read_photos(data / wanted.set, "train")},
             wanted,
             settings(data, output).tiles,
             seed=1,
@@ -140,7 +140,7 @@ def test_what_is_held_out_is_not_cut(data: Path, output: Path, tmp_path: Path) -
     names = {photo_of(record) for file in output.glob("*.tfrecord") for record in records(file)}
     assert "two/g.png" not in names
     assert names == {*(f"one/{name}.png" for name in "abcde"), "two/f.png", "empty/h.png"}
-    run(settings(data, tmp_path, split="val", sets=[{"set": "two"}]))
+    run(settings(data, tmp_path, split="test", sets=[{"set": "two"}]))
     assert {photo_of(record) for file in tmp_path.glob("*.tfrecord") for record in records(file)} == {"two/g.png"}
 
 
@@ -255,10 +255,10 @@ def test_a_photo_that_is_damaged_ends_the_job_and_leaves_no_manifest(
         ({"shards": 0}, "shards"),
         ({"seed": -1}, "seed"),
         ({"jpeg_quality": 96}, "jpeg_quality"),
-        ({"split": "every"}, "split: expected 'fit'"),
+        ({"split": "every"}, "split: expected 'train'"),
         ({"tiles": {"side": 3}}, "unknown key tiles.side"),
         ({"sets": [{"set": "unheard-of"}]}, "unheard-of"),
-        ({"sets": [{"set": "one"}], "split": "val"}, "found none in its val split"),
+        ({"sets": [{"set": "one"}], "split": "test"}, "found none in its test split"),
         ({"sets": [{"set": "one", "tiles_per_airplane": 0}]}, "expected tiles to cut"),
         ({"output": "/dev/null/out"}, "/dev/null/out: expected a folder that can be written"),
     ],
@@ -295,4 +295,4 @@ def test_the_configs_of_the_project_fit() -> None:
     assert files
     for file in files:
         config = config_file.load(DatagenConfig, file)
-        assert config.split == "fit"
+        assert config.split == "train"

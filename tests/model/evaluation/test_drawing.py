@@ -27,7 +27,7 @@ IGNORED = [150, 5, 170, 27]
 
 @pytest.fixture
 def photo(tmp_path: Path) -> Photo:
-    (found,) = read_photos(write_set(tmp_path / "set", {"a": picture()}, "dev"), "dev")
+    (found,) = read_photos(write_set(tmp_path / "set", {"a": picture()}, "dev"), "val")
     return replace(found, ignored=np.array([IGNORED], float))
 
 

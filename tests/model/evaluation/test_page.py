@@ -46,11 +46,11 @@ def text(tmp_path_factory: pytest.TempPathFactory) -> str:
     write_set(folder / "good", {"a": picture()})
     write_set(folder / "bad", {"a": wrong, "<b>&amp;": picture()})
     looked = {
-        name: look(read_photos(folder / name, "val"), name, FakePredictor(), CONFIG, 2) for name in ("good", "bad")
+        name: look(read_photos(folder / name, "test"), name, FakePredictor(), CONFIG, 2) for name in ("good", "bad")
     }
     sets = {name: each.compared() for name, each in looked.items()}
     sets[TOGETHER] = [each for some in sets.values() for each in some]
-    return render(Measured(HOSTILE, 0.5, sets), "val")
+    return render(Measured(HOSTILE, 0.5, sets), "test")
 
 
 def test_the_page_is_whole_and_fetches_nothing(text: str) -> None:
@@ -88,10 +88,10 @@ def test_every_set_has_its_charts_and_its_lines(text: str) -> None:
 
 def test_a_set_without_airplanes_has_the_charts_that_make_sense(tmp_path: Path) -> None:
     write_set(tmp_path / "set", {"a": picture()})
-    (photo,) = read_photos(tmp_path / "set", "val")
+    (photo,) = read_photos(tmp_path / "set", "test")
     from dataclasses import replace
 
     looked = look([replace(photo, boxes=np.zeros((0, 4)))], "set", FakePredictor(), CONFIG, 2)
-    text = render(Measured("m", 0.5, {"set": looked.compared()}), "val")
+    text = render(Measured("m", 0.5, {"set": looked.compared()}), "test")
     assert "Precision against recall" not in text
     assert text.count("<image ") == 3

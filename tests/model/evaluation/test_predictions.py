@@ -20,7 +20,7 @@ CONFIG = ScanConfig(Tiling((0.5, 1.0), tile_px=128, halo_px=16), Suppression(0.5
 
 def test_pictures_are_looked_at_in_their_order(tmp_path: Path) -> None:
     write_set(tmp_path / "set", {name: picture(level) for name, level in (("a", 0.7), ("b", 1.0), ("c", 0.8))})
-    looked = look.look(read_photos(tmp_path / "set", "val"), "set", FakePredictor(), CONFIG, 2)
+    looked = look.look(read_photos(tmp_path / "set", "test"), "set", FakePredictor(), CONFIG, 2)
     assert [subject.photo.path.name for subject in looked.subjects] == ["a.png", "b.png", "c.png"]
     assert [found.scores.max() for found in looked.found] == pytest.approx([175 / 255, 250 / 255, 200 / 255], abs=0.01)
     for each in looked.compared():

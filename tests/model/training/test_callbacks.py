@@ -151,7 +151,7 @@ def photos(tmp_path: Path) -> Path:
 
 
 def test_a_look_measures_each_set_and_all_together(photos: Path) -> None:
-    sets = {name: read_photos(photos / name, "dev") for name in ("full", "empty")}
+    sets = {name: read_photos(photos / name, "val") for name in ("full", "empty")}
     rows, pictures = watch.look(sets, FakePredictor(), WatchConfig(pictures=2), SCAN, min_score=0.5)
     figures = [tuple(row.values()) for row in rows]
     assert figures == [
@@ -165,7 +165,7 @@ def test_a_look_measures_each_set_and_all_together(photos: Path) -> None:
 
 
 def test_false_airplanes_are_counted_from_the_threshold_on(photos: Path) -> None:
-    sets = {"full": read_photos(photos / "full", "dev")[:1]}
+    sets = {"full": read_photos(photos / "full", "val")[:1]}
     sets["full"][0].boxes[0] += 60
     for min_score, false in ((250.5 / 255, 0), (249.5 / 255, 1)):
         rows, _ = watch.look(sets, FakePredictor(), WatchConfig(), SCAN, min_score)
@@ -179,16 +179,16 @@ def test_figures_and_pictures_come_on_the_board(capsys: pytest.CaptureFixture[st
     row = {"set": "full", "ap50": 0.5, "ap75": None, "tile_iou": 0.25, "mistakes_per_tile": 1.5}
     watch.write([row], {"full/00": np.zeros((4, 5, 3), np.uint8)}, board, 7)
     assert board.points == {
-        "dev/ap50/full": {7: 0.5},
-        "dev/tile_iou/full": {7: 0.25},
-        "dev/mistakes_per_tile/full": {7: 1.5},
+        "val/ap50/full": {7: 0.5},
+        "val/tile_iou/full": {7: 0.25},
+        "val/mistakes_per_tile/full": {7: 1.5},
     }
-    assert board.pictures.keys() == {"dev/full/00"}
+    assert board.pictures.keys() == {"val/full/00"}
     assert "ap75 -, tile_iou 0.25" in capsys.readouterr().out
 
 
 def test_what_is_to_be_ignored_neither_counts_nor_harms(photos: Path) -> None:
-    photo = read_photos(photos / "full", "dev")[0]
+    photo = read_photos(photos / "full", "val")[0]
     sets = {"full": [replace(photo, boxes=photo.boxes[1:], ignored=photo.boxes[:1])]}
     rows, _ = watch.look(sets, FakePredictor(), WatchConfig(), SCAN, 0.5)
     assert [(row["airplanes"], row["ap50"], row["false"]) for row in rows] == [(2, 1.0, 0)] * 2
@@ -208,17 +208,17 @@ def watched(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_training_is_watched(watched: Path) -> None:
-    assert {path.name for path in watched.iterdir()} == {"log.csv", "dev.csv", "model", "state", "tensorboard"}
+    assert {path.name for path in watched.iterdir()} == {"log.csv", "val.csv", "model", "state", "tensorboard"}
     # Every second epoch, and the last; the set without a dev part is left out.
-    assert [(row["epoch"], row["set"]) for row in read(watched / "dev.csv")] == [
+    assert [(row["epoch"], row["set"]) for row in read(watched / "val.csv")] == [
         ("1", "one"),
         ("1", "together"),
         ("2", "one"),
         ("2", "together"),
     ]
     names = {value.tag for event in events(watched) for value in event.summary.value}
-    assert {"epoch/loss", "epoch/objectness", "epoch/box", "epoch/learning_rate", "dev/ap50/one"} <= names
-    assert sum(name.startswith("dev/one/") for name in names) == 1
+    assert {"epoch/loss", "epoch/objectness", "epoch/box", "epoch/learning_rate", "val/ap50/one"} <= names
+    assert sum(name.startswith("val/one/") for name in names) == 1
     for row in read(watched / "log.csv"):
         assert float(row["objectness"]) + float(row["box"]) == pytest.approx(float(row["loss"]), rel=1e-5)
 
@@ -251,7 +251,7 @@ def test_a_training_broken_off_at_a_look_goes_on_to_the_last_bit(
         with pytest.raises(PulledPlugError):
             trained(tmp_path, data, watch={"every": 2})
     run = trained(tmp_path, data, watch={"every": 2})
-    assert (run / "dev.csv").read_bytes() == (watched / "dev.csv").read_bytes()
+    assert (run / "val.csv").read_bytes() == (watched / "val.csv").read_bytes()
     assert (run / "model" / WEIGHTS_FILE).read_bytes() == (watched / "model" / WEIGHTS_FILE).read_bytes()
     # TensorBoard is told from which step on to forget what the broken run wrote.
     purged = [event.step for event in events(run) if event.HasField("session_log")]

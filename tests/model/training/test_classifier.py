@@ -105,7 +105,7 @@ def test_a_training_broken_off_ends_as_an_unbroken_one(
     assert not (tmp_path / "run" / "result.json").exists()
     run = trained(tmp_path, data)
     assert_same(weights(run), weights(unbroken))
-    for name in ("dev.csv", "result.json"):
+    for name in ("val.csv", "result.json"):
         assert (run / name).read_bytes() == (unbroken / name).read_bytes()
     assert [(row["epoch"], row["loss"]) for row in table(run / "log.csv")] == [
         (row["epoch"], row["loss"]) for row in table(unbroken / "log.csv")
@@ -126,10 +126,10 @@ def test_another_seed_makes_another_model(unbroken: Path, data: Path, tmp_path: 
 
 def test_a_run_leaves_its_tables_its_model_and_its_result(unbroken: Path) -> None:
     assert {path.name for path in unbroken.iterdir()} == {
-        *("log.csv", "dev.csv", "model", "state", "tensorboard", "result.json")
+        *("log.csv", "val.csv", "model", "state", "tensorboard", "result.json")
     }
     assert [row["epoch"] for row in table(unbroken / "log.csv")] == ["0", "1", "2"]
-    assert [(row["epoch"], row["chips"]) for row in table(unbroken / "dev.csv")] == [(f"{k}", "40") for k in range(3)]
+    assert [(row["epoch"], row["chips"]) for row in table(unbroken / "val.csv")] == [(f"{k}", "40") for k in range(3)]
     result = json.loads((unbroken / "result.json").read_text())
     assert (result["split"], result["chips"]) == ("random", 100)
     assert result["model"] == classifier_io.load(unbroken / "model")[1].version

@@ -283,7 +283,7 @@ def test_two_devices_train_and_are_watched(data: Path, tmp_path: Path, backend: 
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, done.stderr
     assert [row["crops"] for row in log(tmp_path / "run")] == ["4", "8"]
-    assert (tmp_path / "run" / "dev.csv").read_text().count("\n1,") == 2
+    assert (tmp_path / "run" / "val.csv").read_text().count("\n1,") == 2
 
 
 @needs_jax

@@ -59,7 +59,7 @@ def test_photos_are_looked_at_as_the_pipeline_would(tmp_path: Path) -> None:
     wrong[70:82, 60:76] = 140
     names = {"dim": dim, "right": picture(), "wrong": wrong}
     for folder in (write_set(tmp_path / "photos", names), write_rendered(tmp_path / "scenes", names)):
-        photos = sources.read_photos(folder, "val")
+        photos = sources.read_photos(folder, "test")
         found = mining.mine(photos, FakePredictor(), SCAN, 3)
         assert [boxes.tolist() for boxes in found] == [[AIRPLANES[0][0]], [], [[60, 70, 76, 82]]]
 

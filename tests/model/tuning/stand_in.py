@@ -65,8 +65,8 @@ def write(config: dict[str, Any], run: Path, epoch: int) -> None:
     if config["does"] == "nan" and epoch == config["epochs"] - 1:
         value = float("nan")
     append(run / "log.csv", {"epoch": epoch, "loss": value})
-    append(run / "dev.csv", {"epoch": epoch, "set": "other", "accuracy": 0.5})
-    append(run / "dev.csv", {"epoch": epoch, "set": "some", "accuracy": 1 - value / 10})
+    append(run / "val.csv", {"epoch": epoch, "set": "other", "accuracy": 0.5})
+    append(run / "val.csv", {"epoch": epoch, "set": "some", "accuracy": 1 - value / 10})
 
 
 def append(file: Path, row: dict[str, object]) -> None:

@@ -31,7 +31,7 @@ TOLD: list[tuple[TrialState, list[float]]] = [
 
 
 def made(folder: Path, direction: Any, parameters: tuple[Parameter, ...] = (RATE, WORD)) -> TuneConfig:
-    metric = MetricConfig("dev", "ap50", direction, "together")
+    metric = MetricConfig("val", "ap50", direction, "together")
     folder.mkdir(exist_ok=True)
     return TuneConfig(Path("base.yaml"), folder, parameters, metric, "random", trials=99)
 
@@ -83,7 +83,7 @@ def test_all_tables_say_the_same(tmp_path: Path) -> None:
     content = json.loads((tmp_path / results.JSON).read_text(encoding="utf-8"))
     lines = list(csv.DictReader((tmp_path / results.CSV).open(encoding="utf-8", newline="")))
     shown = results.text(found, config).splitlines()
-    assert content["metric"] == {"table": "dev", "column": "ap50", "direction": "maximize", "set": "together"}
+    assert content["metric"] == {"table": "val", "column": "ap50", "direction": "maximize", "set": "together"}
     assert shown[0].split() == ["trial", "ap50", "net.rate", "word", "state", "epochs", "seconds"]
     assert shown[-1] == f"trial 1 failed: it, {HOSTILE}"
     assert len(content["trials"]) == len(lines) == len(shown) - 2 == len(TOLD)

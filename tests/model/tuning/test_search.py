@@ -217,7 +217,7 @@ def test_a_line_that_was_never_ended_and_the_lock_of_who_is_gone_do_no_harm(tmp_
         ({"seed": 9}, {}, "seed"),
         ({"method": "bayesian"}, {}, "method"),
         ({"parameters": [X | {"high": 2.0}]}, {}, "parameters"),
-        ({"metric": {"table": "dev", "column": "loss", "direction": "minimize"}}, {}, "metric"),
+        ({"metric": {"table": "val", "column": "loss", "direction": "minimize"}}, {}, "metric"),
         ({"early_stopping": {}}, {}, "early_stopping"),
         ({}, {"epochs": 4}, "training"),
     ],

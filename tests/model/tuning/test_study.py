@@ -71,7 +71,7 @@ def test_every_trial_is_a_training_of_its_own_by_the_base_and_its_values(tmp_pat
     "metric",
     [
         {"table": "log", "column": "loss", "direction": "minimize"},
-        {"table": "dev", "column": "accuracy", "direction": "maximize", "set": "some"},
+        {"table": "val", "column": "accuracy", "direction": "maximize", "set": "some"},
     ],
 )
 def test_the_best_is_the_best_by_the_metric(tmp_path: Path, metric: dict[str, Any]) -> None:
@@ -103,7 +103,7 @@ def test_a_trial_that_fails_says_why_and_the_others_go_on(tmp_path: Path) -> Non
     [
         ({"table": "log", "column": "ap50"}, "metric.column: expected one of log.csv (epoch, loss), got ap50"),
         (
-            {"table": "dev", "column": "accuracy", "set": "none"},
+            {"table": "val", "column": "accuracy", "set": "none"},
             "expected a number of accuracy of none in the end, got nan",
         ),
     ],
@@ -116,7 +116,7 @@ def test_a_trial_without_the_metric_fails(tmp_path: Path, metric: dict[str, str]
 
 
 def test_a_trial_with_a_wrong_metric_is_not_waited_for(tmp_path: Path) -> None:
-    metric = {"table": "dev", "column": "ap50", "direction": "maximize", "set": "some"}
+    metric = {"table": "val", "column": "ap50", "direction": "maximize", "set": "some"}
     config = read(tmp_path, metric=metric, trials=1, fixed={"hang_above": 0.0})
     run(config)
     assert "got ap50" in found(config)[0].reason
@@ -126,7 +126,7 @@ def test_a_trial_with_a_wrong_metric_is_not_waited_for(tmp_path: Path) -> None:
     "metric",
     [
         {"table": "log", "column": "loss", "direction": "minimize"},
-        {"table": "dev", "column": "accuracy", "direction": "maximize", "set": "some"},
+        {"table": "val", "column": "accuracy", "direction": "maximize", "set": "some"},
     ],
 )
 def test_hopeless_trials_are_ended_and_the_others_are_not(tmp_path: Path, metric: dict[str, Any]) -> None:
