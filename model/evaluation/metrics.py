@@ -166,9 +166,10 @@ class ThresholdMetrics:
 
     @property
     def f1(self) -> float:
-        """Harmonic mean of precision and recall."""
-        total = self.precision + self.recall
-        return 2 * self.precision * self.recall / total if total else 0.0
+        """Harmonic mean of precision and recall; 1 without airplanes and detections."""
+        # As a ratio of integers, so that equal values are equal to the last bit.
+        total = 2 * self.true_positives + self.false_positives + self.false_negatives
+        return 2 * self.true_positives / total if total else 1.0
 
 
 def at_threshold(matches: Matches, min_score: float) -> ThresholdMetrics:
@@ -187,7 +188,6 @@ def best_f1(matches: Matches) -> ThresholdMetrics:
     if not len(matches.scores):
         raise ValueError("expected detections, whose scores are the candidate thresholds, got none")
     true_positives, positives, scores = _cumulative_counts(matches)
-    # F1 as a ratio of integers, so that equal values are equal to the last bit.
     f1 = 2 * true_positives / (positives + matches.num_airplanes)
     return at_threshold(matches, float(scores[f1.argmax()]))
 
