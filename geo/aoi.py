@@ -27,7 +27,7 @@ _METRES_BY_DEGREE = 111_000.0
 
 
 @dataclass(frozen=True, slots=True)
-class Area:
+class AreaOfInterest:
     """Polygons on the Earth, longitude and latitude in degrees; longitudes go on beyond 180 where a polygon does."""
 
     polygons: Polygons
@@ -45,7 +45,7 @@ class Area:
         return polygons_of(shapely.intersection(shapely.make_valid(placed), shapely.box(0, 0, width, height)))
 
 
-def area_of(geometries: Iterable[shapely.Geometry], crs: CRS) -> Area:
+def build_aoi(geometries: Iterable[shapely.Geometry], crs: CRS) -> AreaOfInterest:
     """Makes one area of polygons of any CRS; what lies in several counts once.
 
     Args:
@@ -66,7 +66,7 @@ def area_of(geometries: Iterable[shapely.Geometry], crs: CRS) -> Area:
     unit = math.pi / 180 * 6_378_137 if crs.is_geographic else crs.axis_info[0].unit_conversion_factor
     xmin, ymin, xmax, ymax = whole.bounds
     piece = max(_PIECE_M / unit, max(xmax - xmin, ymax - ymin) / 10_000)
-    return Area(
+    return AreaOfInterest(
         shapely.union_all([_unrolled(part, to_lonlat) for part in shapely.get_parts(shapely.segmentize(whole, piece))])
     )
 
@@ -124,7 +124,7 @@ def _near(border: FloatArray, middle: float, poles: list[float]) -> shapely.Poly
     return shapely.box(west - more, max(-90.0, lat.min() - more), east + more, min(90.0, lat.max() + more))
 
 
-def tiles_in(area: Polygons, tiles: Iterable[Tile]) -> Iterator[Tile]:
+def tiles_in_area(area: Polygons, tiles: Iterable[Tile]) -> Iterator[Tile]:
     """Yields the tiles that may own an airplane whose centre lies in the area (scene pixels), in their order."""
     shapely.prepare(area)
     for tile in tiles:
@@ -135,7 +135,7 @@ def tiles_in(area: Polygons, tiles: Iterable[Tile]) -> Iterator[Tile]:
             yield tile
 
 
-def in_area(area: Polygons, xy: FloatArray) -> NDArray[np.bool_]:
+def points_in_area(area: Polygons, xy: FloatArray) -> NDArray[np.bool_]:
     """Says which points (N, 2) lie in the area; its border is part of it."""
     shapely.prepare(area)
     return np.asarray(shapely.intersects_xy(area, *np.asarray(xy, dtype=np.float64).T), dtype=np.bool_)

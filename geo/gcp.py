@@ -28,7 +28,7 @@ _REMEDY = "write others, e.g. with gdal_edit.py -gcp, or warp the scene with gda
 
 
 @dataclass(frozen=True, slots=True)
-class ControlPointGeoReference(BaseGeoReference):
+class GcpGeoReference(BaseGeoReference):
     """Ground control points, and the coordinate system of the map that they lie on.
 
     From 10 points on a thin plate bends through all of them; fewer make a polynomial of the order that GDAL chooses: 1,

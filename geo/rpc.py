@@ -26,7 +26,7 @@ _WGS84 = CRS("EPSG:4326")
 
 
 @dataclass(frozen=True, slots=True)
-class RationalGeoReference(BaseGeoReference):
+class RpcGeoReference(BaseGeoReference):
     """RPCs, and the one height at which the ground is taken to lie.
 
     Args:

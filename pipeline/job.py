@@ -12,7 +12,7 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.runner import PipelineRunner
 
-from geo.aoi import Area
+from geo.aoi import AreaOfInterest
 from model.inference.predictor import Predictor
 from pipeline.errors import WorkerError
 from pipeline.ledger import Ledger, RunInfo, SceneEntry, read_ledger
@@ -46,7 +46,7 @@ class Job:
     outputs: tuple[Path, ...]
     ledger: Path
     info: RunInfo
-    area: Area | None = None
+    area: AreaOfInterest | None = None
     work: WorkFolder | None = None
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from pyproj import CRS
 
-from geo.aoi import tiles_in
+from geo.aoi import tiles_in_area
 from geo.grid import Level, Tile, Tiling, plan_tiles
 from geo.raster.header import SceneHeader
 from pipeline.ledger import PartFailure, SceneEntry, Status
@@ -19,7 +19,7 @@ def tiles_of(scene: Scene, tiling: Tiling) -> Iterator[Tile]:
     """Yields every tile of a scene that is looked at, level by level, finest first."""
     for level in scene.levels:
         tiles = plan_tiles(level, tiling)
-        yield from tiles if scene.area is None else tiles_in(scene.area, tiles)
+        yield from tiles if scene.area is None else tiles_in_area(scene.area, tiles)
 
 
 def core_km2(scene: Scene, tile: Tile, share: float) -> float:
@@ -89,7 +89,7 @@ def _blank(source: SceneSource, header: SceneHeader | None) -> SceneEntry:
         height_px=header.height if header else None,
         crs=_crs_name(header.georef.crs) if header and header.georef else None,
         resolution_m=header.resolution_m if header else None,
-        bands=header.rendition.bands if header else None,
+        bands=header.radiometry.bands if header else None,
         stretch=_stretch(header) if header else None,
         parts_planned=0,
         parts_done=0,
@@ -105,7 +105,7 @@ def _blank(source: SceneSource, header: SceneHeader | None) -> SceneEntry:
 
 
 def _stretch(header: SceneHeader) -> tuple[float, float] | None:
-    stretch = header.rendition.stretch
+    stretch = header.radiometry.stretch
     return (stretch.low, stretch.high) if stretch else None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator
 
-from geo.aoi import Area
+from geo.aoi import AreaOfInterest
 from model.inference.predictor import Predictor
 from pipeline import ledger_entries as entries
 from pipeline import steps
@@ -29,7 +29,7 @@ def find(
     config: PipelineConfig,
     predictor: Predictor,
     identity: Identity,
-    area: Area | None = None,
+    area: AreaOfInterest | None = None,
 ) -> list[SceneResult]:
     """Returns the result of each scene, in the order of the scenes.
 
@@ -39,7 +39,7 @@ def find(
 
 
 def describe_all(
-    sources: Iterable[SceneSource], config: PipelineConfig, area: Area | None = None
+    sources: Iterable[SceneSource], config: PipelineConfig, area: AreaOfInterest | None = None
 ) -> list[Scene | SceneFailure | Duplicate]:
     """Returns what each scene is, in the order of the scenes."""
     described = [steps.describe(source, config, area) for source in sources]

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geo import nms as merging
-from geo.aoi import Area, Polygons, core_mask, in_area
+from geo.aoi import AreaOfInterest, Polygons, core_mask, points_in_area
 from geo.boxes import Suppression
 from geo.errors import FinderError, GeoreferenceError
 from geo.grid import Tile, Tiling, plan_levels, scene_detections, scene_points
@@ -24,7 +24,7 @@ from geo.nms import Settled, merge_levels
 from geo.polygons import ground_polygon, size_m
 from geo.raster.header import SceneHeader, read_header
 from geo.raster.reader import RasterReader
-from geo.raster.uri import pauses_s, shown
+from geo.raster.uri import is_remote, redacted, retry_delays_s, suffix
 from geo.types import Detections, FloatArray
 from model.inference.predictor import Predictor
 from pipeline import ledger_entries as entries
@@ -32,7 +32,6 @@ from pipeline import records, screen
 from pipeline.config import PipelineConfig
 from pipeline.records import Airplane
 from pipeline.sources.consistency import check_agrees
-from pipeline.uris import is_address, suffix
 from pipeline.values import (
     Block,
     Duplicate,
@@ -54,7 +53,7 @@ BlockKey = tuple[str, int, int]
 MERGE_PX = 8192
 
 
-def open_scene(source: SceneSource, config: PipelineConfig, area: Area | None = None) -> Scene:
+def open_scene(source: SceneSource, config: PipelineConfig, area: AreaOfInterest | None = None) -> Scene:
     """Reads the header of a scene and plans its levels, and the part of it that is of interest.
 
     Raises:
@@ -65,7 +64,7 @@ def open_scene(source: SceneSource, config: PipelineConfig, area: Area | None = 
     return _planned(source, _header(source, config), config, area)
 
 
-def describe(source: SceneSource, config: PipelineConfig, area: Area | None = None) -> Scene | SceneFailure:
+def describe(source: SceneSource, config: PipelineConfig, area: AreaOfInterest | None = None) -> Scene | SceneFailure:
     """Returns the planned scene, or why there is none."""
     header = None
     try:
@@ -114,10 +113,10 @@ def read(block: Block) -> Iterator[TileImage | TileOutcome]:
     The scene is opened once, and anew before a tile is tried again. Of a scene that was written since it was described
     nothing is read any more.
     """
-    pauses = pauses_s(block.scene_uri)
+    pauses = retry_delays_s(block.scene_uri)
     done = 0
     try:
-        with RasterReader(block.scene_uri, block.rendition, block.version) as reader:
+        with RasterReader(block.scene_uri, block.radiometry, block.version) as reader:
             for tile in block.tiles:
                 yield _read_patiently(reader, block, tile, pauses)
                 done += 1
@@ -207,10 +206,10 @@ def _of_interest(scene: Scene, detections: Detections) -> Detections:
     """Keeps the detections whose centre lies in the scene's area of interest."""
     if scene.area is None:
         return detections
-    return detections.take(in_area(scene.area, (detections.boxes[:, :2] + detections.boxes[:, 2:]) / 2))
+    return detections.take(points_in_area(scene.area, (detections.boxes[:, :2] + detections.boxes[:, 2:]) / 2))
 
 
-def _planned(source: SceneSource, header: SceneHeader, config: PipelineConfig, area: Area | None) -> Scene:
+def _planned(source: SceneSource, header: SceneHeader, config: PipelineConfig, area: AreaOfInterest | None) -> Scene:
     if header.georef is None:
         raise GeoreferenceError(f"{header.uri}: expected a georeference, got none: write one, e.g. with gdal_edit")
     check_agrees(source, header, header.georef)
@@ -221,10 +220,10 @@ def _planned(source: SceneSource, header: SceneHeader, config: PipelineConfig, a
 
 def _same(one: Scene, other: Scene) -> bool:
     """Whether two scenes of one fingerprint show the same."""
-    if one.header.rendition.bands != other.header.rendition.bands:
+    if one.header.radiometry.bands != other.header.radiometry.bands:
         return False  # told so by their items: the same file, but another picture
     uris = one.source.uri, other.source.uri
-    if any(map(is_address, uris)):
+    if any(map(is_remote, uris)):
         # To be sure would be to fetch both whole: the fingerprint's sample of all parts of the picture must do.
         return True
     if any(suffix(uri) == ".vrt" for uri in uris):
@@ -237,7 +236,7 @@ def _same(one: Scene, other: Scene) -> bool:
 
 def _naming(uri: str, error: FinderError) -> str:
     """The message of an error, with the scene named where it is not."""
-    text, name = str(error), shown(uri)
+    text, name = str(error), redacted(uri)
     return text if name in text else f"{name}: {text}"
 
 
@@ -249,7 +248,7 @@ def _blocks(scene: Scene, tiles: Iterator[Tile], block_tiles: int) -> Iterator[B
     for _, of_level in itertools.groupby(tiles, key=lambda tile: tile.level):
         while block := tuple(itertools.islice(of_level, block_tiles)):
             header = scene.header
-            yield Block(header.uri, header.scene_id, header.version, header.rendition, scene.area, block)
+            yield Block(header.uri, header.scene_id, header.version, header.radiometry, scene.area, block)
 
 
 def _outcome(image: TileImage, found: Detections, config: PipelineConfig, seconds: float) -> TileOutcome:

@@ -98,7 +98,7 @@ def detect(predictor: Predictor, images: Sequence[TileImage], config: PipelineCo
 def scene_folder(work: WorkFolder, block: Block) -> Path:
     """Returns the folder for the tiles of a scene as it is now, looked at as the block says."""
     area = None if block.area is None else block.area.wkb
-    return work.path / _digest(repr((block.fingerprint, block.version, block.rendition, area)))
+    return work.path / _digest(repr((block.fingerprint, block.version, block.radiometry, area)))
 
 
 def tile_file(folder: Path, tile: Tile) -> Path:

@@ -13,7 +13,7 @@ import apache_beam as beam
 from apache_beam.metrics import Metrics
 from apache_beam.ml.inference.base import ModelHandler, RunInference
 
-from geo.aoi import Area
+from geo.aoi import AreaOfInterest
 from geo.boxes import Suppression
 from geo.nms import Settled, join
 from geo.types import Detections
@@ -62,7 +62,7 @@ class FindAirplanes(beam.PTransform):  # type: ignore[misc]
     config: PipelineConfig
     load: Callable[[], Predictor]
     identity: Identity
-    area: Area | None = None
+    area: AreaOfInterest | None = None
     work: WorkFolder | None = None
 
     def expand(self, sources: beam.PCollection[SceneSource]) -> beam.PCollection[SceneResult]:
@@ -81,7 +81,7 @@ class Describe(beam.PTransform):  # type: ignore[misc]
     """Scenes asked for to planned scenes (`scenes`), with those that failed beside them (`failures`)."""
 
     config: PipelineConfig
-    area: Area | None
+    area: AreaOfInterest | None
 
     def expand(self, sources: beam.PCollection[SceneSource]) -> Any:
         """Builds the graph."""

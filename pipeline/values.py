@@ -12,7 +12,7 @@ from geo.aoi import Polygons
 from geo.georef import BaseGeoReference
 from geo.grid import Level, Tile
 from geo.raster.header import SceneHeader
-from geo.raster.radiometry import Rendition
+from geo.raster.radiometry import Radiometry
 from geo.types import Detections, FloatArray, ImageArray
 from pipeline.ledger import SceneEntry
 from pipeline.records import Airplane
@@ -96,7 +96,7 @@ class Block:
         scene_uri: their scene.
         fingerprint: of the scene, as its header says, whatever the scene is called.
         version: of the scene's file, as its header says.
-        rendition: how its values become colours.
+        radiometry: how its values become colours.
         area: the part of it that is of interest, scene pixels; None: all of it.
         tiles: the tiles.
     """
@@ -104,7 +104,7 @@ class Block:
     scene_uri: str
     fingerprint: str
     version: str | None
-    rendition: Rendition
+    radiometry: Radiometry
     area: Polygons | None
     tiles: tuple[Tile, ...]
 

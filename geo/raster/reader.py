@@ -15,11 +15,10 @@ from rasterio.enums import MaskFlags, Resampling
 
 from geo.errors import RasterError
 from geo.grid import Level, Tile
-from geo.raster.gdal_io import fitting, opened, reading
+from geo.raster.gdal_io import dataset_files, naming_file, open_raster, read_errors
 from geo.raster.header import read_size
-from geo.raster.radiometry import Rendition, rendition_of
-from geo.raster.uri import is_address, look_up
-from geo.raster.version import files_of, version_of
+from geo.raster.radiometry import Radiometry, read_radiometry
+from geo.raster.uri import file_version, is_remote, stat_remote
 from geo.types import ImageArray, Window
 
 # Overviews fill the scene, each pixel of them as many pixels of it. Not so those inside of a JPEG or a JPEG 2000 file:
@@ -34,7 +33,7 @@ class RasterReader:
 
     Args:
         uri: A raster file that `read_header` accepts.
-        rendition: As its header says; None to look again.
+        radiometry: As its header says; None to look again.
         version: As its header says: what was written since is not read. An address is asked once, local files are
             looked at after each tile. None to read what is there.
 
@@ -42,27 +41,27 @@ class RasterReader:
         RasterError: On entry, where the file cannot be opened, or is another version.
     """
 
-    def __init__(self, uri: str, rendition: Rendition | None = None, version: str | None = None) -> None:
+    def __init__(self, uri: str, radiometry: Radiometry | None = None, version: str | None = None) -> None:
         self._uri = uri
-        self._told = rendition
+        self._told = radiometry
         self._version = version
         self._stack = ExitStack()
         self._datasets: dict[str, Any] = {}
 
     def __enter__(self) -> Self:
-        if self._version is not None and is_address(self._uri):
-            self._check(version_of(look_up(self._uri)))
-        with opened(self._uri) as dataset:
-            with fitting(self._uri):
-                self._rendition = self._told or rendition_of(dataset, None)
+        if self._version is not None and is_remote(self._uri):
+            self._check(file_version(stat_remote(self._uri)))
+        with open_raster(self._uri) as dataset:
+            with naming_file(self._uri):
+                self._radiometry = self._told or read_radiometry(dataset, None)
             self._driver, self._width = dataset.driver, dataset.width
-            self._bands = list(self._rendition.bands)
+            self._bands = list(self._radiometry.bands)
             self._dtype = np.dtype(dataset.dtypes[self._bands[0] - 1])
             self._marked = any(MaskFlags.all_valid not in dataset.mask_flag_enums[band - 1] for band in self._bands)
             # (decimation as GDAL rounds it, position), coarsest first; 0 and 1 are those of damaged files.
             factors = enumerate(dataset.overviews(1))
             self._overviews = sorted(((factor, n) for n, factor in factors if factor > 1), reverse=True)
-            self._files = [] if is_address(self._uri) else files_of(dataset)
+            self._files = [] if is_remote(self._uri) else dataset_files(dataset)
         self._check_files()
         return self
 
@@ -131,8 +130,8 @@ class RasterReader:
         return valid is not None and not valid.any()
 
     def _check_files(self) -> None:
-        if self._version is not None and not is_address(self._uri):
-            self._check(version_of(self._files))
+        if self._version is not None and not is_remote(self._uri):
+            self._check(file_version(self._files))
 
     def _check(self, version: str) -> None:
         if version != self._version:
@@ -143,7 +142,7 @@ class RasterReader:
 
     def _fill(self, image: ImageArray, window: Window, level: Level) -> None:
         """Reads a window inside the level into `image`, uint8 (height, width, 3); plain colours without a copy."""
-        stretch = self._rendition.stretch
+        stretch = self._radiometry.stretch
         if len(self._bands) == 3 and stretch is None:
             raw = np.moveaxis(image, -1, 0)
             self._read_pixels(window, level, raw)
@@ -168,12 +167,12 @@ class RasterReader:
 
     def _reached(self, window: Window, level: Level) -> NDArray[np.bool_] | None:
         """Returns where in the window the black border may lie, (height, width), or None."""
-        collar = self._rendition.collar
+        collar = self._radiometry.collar
         if collar is None:
             return None
         x = (np.arange(window.col, window.right) + 0.5) / level.width
         y = (np.arange(window.row, window.bottom) + 0.5) / level.height
-        reached = collar.reaches(x, y)
+        reached = collar.covers(x, y)
         return reached if reached.any() else None
 
     def _missing(self, raw: NDArray[Any] | None, window: Window, level: Level) -> NDArray[np.bool_] | None:
@@ -195,7 +194,7 @@ class RasterReader:
         by_x, by_y, off = self._place(dataset, level)
         left, cols = _span(window.col, window.width, by_x, off, dataset.width)
         top, rows = _span(window.row, window.height, by_y, off, dataset.height)
-        with reading(self._uri, _scene_window(window, level)):
+        with read_errors(self._uri, _scene_window(window, level)):
             read(
                 self._bands,
                 window=rasterio.windows.Window(left, top, _snapped(cols * by_x), _snapped(rows * by_y)),
@@ -227,7 +226,7 @@ class RasterReader:
     def _opened_once(self, overview: str) -> Any:
         """Opens one overview alone, or the scene without any ("NONE"), so that GDAL has nothing to choose from."""
         if overview not in self._datasets:
-            self._datasets[overview] = self._stack.enter_context(opened(self._uri, overview_level=overview))
+            self._datasets[overview] = self._stack.enter_context(open_raster(self._uri, overview_level=overview))
         return self._datasets[overview]
 
 
@@ -264,7 +263,7 @@ def _scene_window(window: Window, level: Level) -> Window:
     return Window(left, top, right - left, bottom - top)
 
 
-def read_overview(uri: str, max_px: int, bands: tuple[int, ...] | None = None) -> ImageArray:
+def read_thumbnail(uri: str, max_px: int, bands: tuple[int, ...] | None = None) -> ImageArray:
     """Returns the whole scene as a small picture, uint8 (height, width, 3), its longer side at most `max_px`.
 
     Args:
@@ -275,20 +274,20 @@ def read_overview(uri: str, max_px: int, bands: tuple[int, ...] | None = None) -
     Raises:
         RasterError: The file cannot be read.
     """
-    with opened(uri) as dataset, fitting(uri):
+    with open_raster(uri) as dataset, naming_file(uri):
         size = (dataset.width, dataset.height)
-        rendition = rendition_of(dataset, bands)
+        radiometry = read_radiometry(dataset, bands)
     shrink = max(1.0, max(size) / max_px)
     width, height = (max(1, round(length / shrink)) for length in size)
     level = Level(float("nan"), width, height, size[0] / width, size[1] / height)
-    with RasterReader(uri, rendition) as reader:
+    with RasterReader(uri, radiometry) as reader:
         return reader.read_window(Window(0, 0, width, height), level)
 
 
-def read_picture(uri: str) -> ImageArray:
+def read_image(uri: str) -> ImageArray:
     """Returns a picture that fits in memory as it is, georeferenced or not, uint8 (height, width, 3).
 
     Raises:
         RasterError: The file is missing, no raster, damaged, or its bands do not fit.
     """
-    return read_overview(uri, max(read_size(uri)))
+    return read_thumbnail(uri, max(read_size(uri)))

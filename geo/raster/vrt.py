@@ -9,7 +9,7 @@ import numpy as np
 from geo.errors import RasterError
 from geo.georef import GeoReference
 from geo.raster.header import SceneHeader
-from geo.raster.uri import gdal_name, is_address
+from geo.raster.uri import gdal_name, is_remote
 from geo.types import FloatArray, Window
 
 # Whoever cuts a delivery into files rounds their corners; by more than this, pixels, they are not of one grid.
@@ -56,14 +56,14 @@ def mosaic_vrt(headers: Sequence[SceneHeader]) -> str:
             Xml.SubElement(_source(band, header, str(number), window), "UseMaskBand").text = "true"
     mask = Xml.SubElement(Xml.SubElement(root, "MaskBand"), "VRTRasterBand", dataType="Byte")
     for header, window in placed:
-        Xml.SubElement(_source(mask, header, f"mask,{header.rendition.bands[0]}", window), "NODATA").text = "0"
+        Xml.SubElement(_source(mask, header, f"mask,{header.radiometry.bands[0]}", window), "NODATA").text = "0"
     Xml.indent(root)
     return Xml.tostring(root, encoding="unicode") + "\n"
 
 
 def _source(band: Xml.Element, header: SceneHeader, number: str, window: Window) -> Xml.Element:
     source = Xml.SubElement(band, "ComplexSource")
-    name = gdal_name(header.uri) if is_address(header.uri) else str(Path(header.uri).absolute())
+    name = gdal_name(header.uri) if is_remote(header.uri) else str(Path(header.uri).absolute())
     Xml.SubElement(source, "SourceFilename", relativeToVRT="0").text = name
     Xml.SubElement(source, "SourceBand").text = number
     size = {"xSize": str(window.width), "ySize": str(window.height)}
@@ -78,7 +78,7 @@ def _window_in(first: SceneHeader, other: SceneHeader) -> Window:
     if georef.crs != here.crs:
         raise _apart(first, other, f"the CRS {here.crs.name!r}", repr(georef.crs.name), "gdalwarp to one CRS")
     expected, got = (
-        f"{header.bands} bands of {header.dtype}, colours in {list(header.rendition.bands)}"
+        f"{header.bands} bands of {header.dtype}, colours in {list(header.radiometry.bands)}"
         for header in (first, other)
     )
     if expected != got:

@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from geo.errors import RasterError
-from geo.raster.reader import read_picture
+from geo.raster.reader import read_image
 from geo.types import FloatArray, ImageArray
 
 # Pictures of 8 bits, wherever they come from.
@@ -49,7 +49,7 @@ class Photo:
         """
         # GDAL reads a PNG that is cut off without a word, so it reads only what Pillow cannot.
         if self.path.suffix.lower() not in _PLAIN:
-            return read_picture(str(self.path))
+            return read_image(str(self.path))
         try:
             with Image.open(self.path) as image:
                 return np.asarray(image.convert("RGB"))

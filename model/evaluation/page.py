@@ -248,7 +248,7 @@ def _within(boxes: FloatArray, window: Window) -> FloatArray:
 def _read_window(image: ComparedImage, window: Window) -> ImageArray:
     header = image.source.header
     full_resolution = Level(math.nan, header.width, header.height, 1.0, 1.0)
-    with RasterReader(header.uri, header.rendition) as reader:
+    with RasterReader(header.uri, header.radiometry) as reader:
         return reader.read_window(window, full_resolution)
 
 

@@ -130,7 +130,7 @@ class _View(NamedTuple):
 
 def _views(number: int, header: SceneHeader, tiling: Tiling) -> Iterator[_View]:
     """What the detector is to see of a scene, tile by tile."""
-    with RasterReader(header.uri, header.rendition) as reader:
+    with RasterReader(header.uri, header.radiometry) as reader:
         for level in plan_levels(header.width, header.height, header.resolution_m, tiling):
             for tile in plan_tiles(level, tiling):
                 if not reader.is_empty(tile):

@@ -7,7 +7,7 @@ import geopandas
 import pytest
 import shapely
 
-from geo.aoi import Area
+from geo.aoi import AreaOfInterest
 from model.inference.predictor import FakePredictor
 from pipeline import local, steps
 from pipeline.aoi import read_area
@@ -30,7 +30,7 @@ def write_area(path: Path, *pixels: shapely.Polygon, crs: str = UTM) -> Path:
     return path
 
 
-def found_in(scene: Path, area: Area | None) -> tuple[Scene, SceneResult]:
+def found_in(scene: Path, area: AreaOfInterest | None) -> tuple[Scene, SceneResult]:
     opened = steps.open_scene(SceneSource(str(scene)), CONFIG, area)
     return opened, local.find_in(opened, CONFIG, FakePredictor(), IDENTITY)
 

@@ -15,7 +15,7 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.testing.util import BeamAssertException, assert_that, equal_to
 from pyproj import CRS
 
-from geo.aoi import area_of
+from geo.aoi import build_aoi
 from geo.grid import Tile
 from geo.raster import reader as raster
 from geo.types import Detections, ImageArray
@@ -92,7 +92,7 @@ def test_beam_merges_in_parts_what_one_process_merges_at_once(
 
 def test_beam_keeps_to_an_area_as_one_process_does(sources: tuple[SceneSource, ...]) -> None:
     corners = [[560_000 + x * 0.5, 5_940_000 - y * 0.5] for x, y in ((10, 10), (150, 20), (120, 320), (5, 310))]
-    area = area_of([shapely.Polygon(corners)], CRS("EPSG:32632"))
+    area = build_aoi([shapely.Polygon(corners)], CRS("EPSG:32632"))
     expected = [timeless(result) for result in local.find(sources[:4], CONFIG, FakePredictor(), IDENTITY, area)]
     assert [len(result.airplanes) for result in expected] == [0, 2, 2, 0]  # the first is a duplicate
     with beam.Pipeline(runner=FnApiRunner()) as graph:

@@ -7,7 +7,7 @@ import pytest
 import shapely
 from pyproj import CRS
 
-from geo.aoi import area_of
+from geo.aoi import build_aoi
 from model.inference.predictor import FakePredictor
 from pipeline import estimate, local, run
 from pipeline.ledger import make_ledger
@@ -34,7 +34,7 @@ def sources(tmp_path: Path) -> list[SceneSource]:
 
 @pytest.mark.parametrize("corners", [None, CORNERS])
 def test_what_is_planned_is_what_is_done(sources: list[SceneSource], corners: list[list[float]] | None) -> None:
-    area = None if corners is None else area_of([shapely.Polygon(corners)], CRS("EPSG:32632"))
+    area = None if corners is None else build_aoi([shapely.Polygon(corners)], CRS("EPSG:32632"))
     planned = estimate.estimate(local.describe_all(sources, CONFIG, area), CONFIG)
     results = local.find(sources, CONFIG, FakePredictor(), IDENTITY, area)
     done = make_ledger(INFO, 0.0, [result.entry for result in results]).totals

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyproj import CRS
 
-from geo.aoi import Area, area_of
+from geo.aoi import AreaOfInterest, build_aoi
 from geo.grid import Tile
 from geo.types import Detections, ImageArray
 from model.inference.predictor import FakePredictor
@@ -130,7 +130,7 @@ class Bench:
         config: PipelineConfig = CONFIG,
         model: str = IDENTITY.model,
         versions: dict[str, str] = VERSIONS,
-        area: Area | None = None,
+        area: AreaOfInterest | None = None,
         bands: tuple[int, ...] | None = None,
     ) -> tuple[Ledger, int]:
         """The ledger, and how many tiles the model has seen; the airplanes are held against a run without a folder."""
@@ -214,7 +214,7 @@ OTHERWISE: dict[str, dict[str, Any]] = {
     "batches": {"config": dataclasses.replace(CONFIG, batch_size=3)},
     "model": {"model": "fake@000000000001"},
     "versions": {"versions": {**VERSIONS, "gdal": "3.11"}},
-    "area": {"area": area_of([shapely.Polygon(CORNERS)], CRS("EPSG:32632"))},
+    "area": {"area": build_aoi([shapely.Polygon(CORNERS)], CRS("EPSG:32632"))},
     "bands": {"bands": (3, 2, 1)},
 }
 

@@ -94,9 +94,9 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path, room: int) -> None:
     program = f"""
 import resource, signal
 from pathlib import Path
-from geo.raster.writer import write_scenee
+from geo.raster.writer import write_scene
 from tests.geo.scenes import noise
-from tests.geo.raster.test_writer import GEOREF, HEIGHT, WIDTH, blockss
+from tests.geo.raster.test_writer import GEOREF, HEIGHT, WIDTH, blocks
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, ({room}, {room}))
 try:
