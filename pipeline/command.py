@@ -12,15 +12,16 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.runner import PipelineRunner
 
 from geo.aoi import AreaOfInterest
+from geo.errors import OutputError
 from geo.raster.uri import is_remote
+from model.common.atomic import check_writable
+from model.common.command import Parser
 from model.datagen import beam_options
 from pipeline import config as settings
 from pipeline.aoi import read_area
 from pipeline.config import PipelineConfig
-from pipeline.errors import OutputError
 from pipeline.report.page import FILE_NAME as REPORT_FILE
 from pipeline.sinks import geojson
-from pipeline.sinks.whole import check_writable
 from pipeline.sources import resolve as sources
 from pipeline.values import SceneSource
 
@@ -99,12 +100,11 @@ def parse(argv: Sequence[str]) -> Command:
     return command
 
 
-def _parser() -> beam_options.Parser:
-    parser = beam_options.Parser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="python -m pipeline.run",
         description="Finds airplanes in georeferenced imagery and writes them as polygons on the map.",
         epilog="Every other option goes to Beam: --runner, --project, --region, --temp_location, ...",
-        allow_abbrev=False,
     )
     add = parser.add_argument
     add(

@@ -12,7 +12,7 @@ from geo.boxes import Suppression
 from geo.errors import ConfigError
 from geo.grid import Tiling
 from geo.raster.acquisition_time import check_rule
-from model.common import config as config_file
+from model.common.config import load_yaml
 from model.inference.precision import Precision
 from model.inference.scan import check_tiling
 
@@ -103,7 +103,7 @@ def load_config(path: Path = DEFAULT_CONFIG, overrides: Mapping[str, object] | N
     Raises:
         ConfigError: no such file, an unknown key, a value of the wrong type or out of range.
     """
-    return config_file.load(PipelineConfig, path, overrides)
+    return load_yaml(PipelineConfig, path, overrides)
 
 
 def settings_id(config: PipelineConfig) -> str:

@@ -6,7 +6,6 @@ packaged model and leaves DIR/airplanes.geojson and DIR/report.html. What was fo
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import json
 import sys
@@ -15,10 +14,10 @@ from pathlib import Path
 
 import numpy as np
 
-from geo.errors import FinderError
 from geo.matching import match
 from geo.types import FloatArray
-from pipeline import quiet
+from model.common import logs
+from model.common.command import Parser, command
 from pipeline.records import Airplane
 
 SEEDS = (7, 8)
@@ -44,25 +43,21 @@ class Tally:
         )
 
 
+@command("error")
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the demo and returns its exit status, which is that of the main job."""
-    quiet.silence()
-    parser = argparse.ArgumentParser(
+    logs.silence()
+    parser = Parser(
         prog="python -m pipeline.demo",
         description="Draws sample airports and finds the airplanes on them.",
         epilog="Every other option goes to python -m pipeline.run.",
-        allow_abbrev=False,
     )
     parser.add_argument("--directory", type=Path, default=Path("out/demo"), metavar="DIR", help="default: %(default)s")
     parser.add_argument(
         "--size", type=int, default=SIZE_PX, metavar="PX", help="side of a scene (default: %(default)s)"
     )
     options, rest = parser.parse_known_args(argv)
-    try:
-        scenes = draw(options.directory / "scenes", options.size)
-    except FinderError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
+    scenes = draw(options.directory / "scenes", options.size)
     return show(options.directory, scenes, rest)
 
 

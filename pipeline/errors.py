@@ -1,4 +1,4 @@
-"""What a user of the job can get wrong, beside rasters, configs and options. One line each: expected, got, remedy."""
+"""What a user of the job can get wrong beside `geo.errors`. One line each: expected, got, remedy."""
 
 from __future__ import annotations
 
@@ -8,7 +8,3 @@ from geo.errors import InputError as InputError
 
 class WorkerError(FinderError, RuntimeError):
     """A process that did a part of the work is gone."""
-
-
-class OutputError(FinderError, OSError):
-    """An output cannot be written, or its format is not known."""

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
-from model.common import config as config_file
+from model.common.config import from_mapping
 
 Status = Literal["complete", "incomplete", "failed", "empty", "duplicate"]
 
@@ -201,4 +201,4 @@ def to_json(ledger: Ledger) -> str:
 
 def read_ledger(path: Path) -> Ledger:
     """Reads a ledger that a run has written."""
-    return config_file.parse(Ledger, json.loads(path.read_text(encoding="utf-8")), str(path))
+    return from_mapping(Ledger, json.loads(path.read_text(encoding="utf-8")), str(path))

@@ -19,16 +19,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from geo.errors import FinderError
-from model.common.interrupt import plain_interrupt
-from pipeline import progress, quiet
+from model.common import logs
+from model.common.command import INTERRUPTED, plain_interrupt, print_error
+from pipeline import progress
 from pipeline.ledger import Ledger, RunInfo
 
 if TYPE_CHECKING:
     from pipeline.command import Command
     from pipeline.model_loading import Engine
-
-#: The exit status that shells give what SIGINT has ended.
-INTERRUPTED = 130
 
 #: Packages whose version can change a result.
 PACKAGES = (
@@ -46,7 +44,7 @@ PACKAGES = (
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit status."""
-    quiet.silence()
+    logs.silence()
     try:
         with plain_interrupt():
             return _run(sys.argv[1:] if argv is None else list(argv))
@@ -56,14 +54,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(words: Sequence[str]) -> int:
-    # What follows brings Beam, Keras and TensorFlow: not before they are told to be quiet.
+    # These import Beam, Keras and TensorFlow: only once they are silenced.
     from pipeline import command as command_line
     from pipeline.model_loading import describe_model
     from pipeline.sources.mosaic import write_mosaic
 
     try:
         command = command_line.parse(words)
-        quiet.import_tensorflow()
+        logs.import_quietly("model.inference.frozen_graph")
         engine = describe_model(command.config, command.trusted)
         if command.mosaic:
             scene = write_mosaic(command.sources, engine.config, command.mosaic)
@@ -71,11 +69,11 @@ def _run(words: Sequence[str]) -> int:
         if command.plan:
             return _plan(command, engine)
     except FinderError as error:
-        return _say(error, 2)
+        return print_error("error", error, 2)
     try:
         ledger = _work(command, engine, words)
     except FinderError as error:
-        return _say(error, 1)
+        return print_error("error", error, 1)
     _summarize(ledger, command)
     return 0 if ledger.complete else 1
 
@@ -157,11 +155,6 @@ def _summarize(ledger: Ledger, command: Command) -> None:
         f"{totals.km2:.2f} km2{coarse} in {ledger.seconds:.0f} s: "
         f"{', '.join(map(str, (*command.outputs, command.ledger)))}\n"
     )
-
-
-def _say(error: FinderError, status: int) -> int:
-    sys.stderr.write(f"error: {' '.join(str(error).splitlines())}\n")
-    return status
 
 
 if __name__ == "__main__":

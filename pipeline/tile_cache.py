@@ -22,11 +22,11 @@ import numpy as np
 
 from geo.grid import Tile
 from geo.types import Detections
+from model.common.atomic import make_folder, write_atomically
 from model.inference.predictor import Predictor
 from pipeline import steps
 from pipeline.config import PipelineConfig
 from pipeline.model_loading import Engine
-from pipeline.sinks.whole import make_folder, write_whole
 from pipeline.values import Block, TileImage, TileOutcome
 
 # Another number wherever the text of a tile's file changes: what an earlier version has kept is then not found.
@@ -118,7 +118,7 @@ def keep(folder: Path, outcome: TileOutcome) -> None:
     """
     if outcome.status != "failed":
         make_folder(folder)
-        write_whole(tile_file(folder, outcome.tile), [encode(outcome)])
+        write_atomically(tile_file(folder, outcome.tile), [encode(outcome)])
 
 
 def kept(folder: Path, scene_uri: str, tile: Tile) -> TileOutcome | None:

@@ -12,7 +12,7 @@ from geo.errors import ConfigError, GeoreferenceError
 from geo.georef import BaseGeoReference
 from geo.raster.header import read_header, read_size
 from geo.types import FloatArray
-from model.common import config as config_file
+from model.common.config import load_yaml
 from model.data.images import Photo
 
 SETTINGS_FILE = "labels.yaml"
@@ -53,7 +53,7 @@ def read_settings(folder: Path) -> LabelsConfig:
         ConfigError: it is damaged.
     """
     file = folder / SETTINGS_FILE
-    return config_file.load(LabelsConfig, file) if file.is_file() else LabelsConfig()
+    return load_yaml(LabelsConfig, file) if file.is_file() else LabelsConfig()
 
 
 def read_json(file: Path) -> Any:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from geo.errors import ConfigError
+from model.common.atomic import make_folder
 from model.data.sources import Photo, read_rendered
 
 
@@ -42,16 +42,14 @@ def draw(scenes: RenderedSet, folder: Path) -> list[Photo]:
         folder: a folder in it is the set's. To have scenes drawn anew, remove it.
 
     Raises:
-        ConfigError: the folder cannot be made, or a truth in it is damaged.
+        OutputError: the folder cannot be made.
+        ConfigError: a truth in it is damaged.
         RasterError: a scene cannot be written.
     """
     from model import synthetic as render  # many modules: only where they are used
 
     own = folder / f"{scenes.scene}-{scenes.size_px}px-{scenes.resolution_m:g}m"
-    try:
-        own.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"rendered: expected a folder that can be made, got {own}: {error}") from error
+    make_folder(own)
     files = [own / f"{seed}.tif" for seed in scenes.seeds]
     for seed, file in zip(scenes.seeds, files, strict=True):
         if not (file.is_file() and file.with_suffix(".truth.geojson").is_file()):

@@ -1,28 +1,15 @@
 """Beam's options on a command line, and the runner that they name; for every command that is a Beam job."""
 
-import argparse
 from collections.abc import Sequence
-from typing import NoReturn
 
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.runners.runner import PipelineRunner, create_runner
 
 from geo.errors import CommandError
+from model.common.command import Parser
 
 _DIRECT = {"directrunner", "direct", "fnapirunner"}
-
-
-class Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line, like every other error of the project."""
-
-    def error(self, message: str) -> NoReturn:
-        """Raises it.
-
-        Raises:
-            CommandError: always.
-        """
-        raise CommandError(f"{message}: see --help")
 
 
 def parse(words: Sequence[str]) -> PipelineOptions:
@@ -33,7 +20,7 @@ def parse(words: Sequence[str]) -> PipelineOptions:
     Raises:
         CommandError: an option that is unknown, or has a value that does not fit.
     """
-    parser = Parser(allow_abbrev=False, add_help=False)
+    parser = Parser(add_help=False)
     for options in PipelineOptions.__subclasses__():
         options._add_argparse_args(parser)
     known, unknown = parser.parse_known_args(words)

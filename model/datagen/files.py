@@ -87,7 +87,7 @@ def check_writable(folder: str) -> None:
         ) from error
 
 
-def write_whole(uri: str, file: Path) -> None:
+def write_atomically(uri: str, file: Path) -> None:
     """Copies a local file to where it is to be; it appears whole or not at all."""
     part = f"{uri}.{uuid.uuid4().hex[:8]}.part"
     with FileSystems.create(part, compression_type=CompressionTypes.UNCOMPRESSED) as target, file.open("rb") as source:

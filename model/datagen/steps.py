@@ -83,7 +83,7 @@ def write_shard(shard: Shard, config: DatagenConfig) -> Written:
                 for tile in cut(photo, config):
                     writer.write(tfrecord.encode(tile, config.jpeg_quality))
                     counts.setdefault(photo.set, Counter()).update(_counted(tile))
-        files.write_whole(files.join(config.output, shard.file), local)
+        files.write_atomically(files.join(config.output, shard.file), local)
     return Written(shard.file, {name: dict(some) for name, some in counts.items()})
 
 
@@ -139,7 +139,7 @@ def write_manifest(content: Mapping[str, Any], config: DatagenConfig) -> None:
     with tempfile.TemporaryDirectory() as folder:
         local = Path(folder) / MANIFEST
         local.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-        files.write_whole(files.join(config.output, MANIFEST), local)
+        files.write_atomically(files.join(config.output, MANIFEST), local)
 
 
 def read_manifest(config: DatagenConfig) -> dict[str, Any]:

@@ -2,11 +2,12 @@
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Annotated
 
 import keras
 import yaml
 
-from model.common import config as config_file
+from model.common.config import ByKind, load_yaml, read_yaml
 from model.detectors.classifier import network as classifier
 from model.detectors.classifier.network import ConvConfig, DenseConfig
 from model.inference import weights_io
@@ -24,7 +25,7 @@ class ClassifierModelConfig:
     """
 
     name: str
-    classifier: DenseConfig | ConvConfig
+    classifier: Annotated[DenseConfig | ConvConfig, ByKind()]
     min_score: float
     sha256: str
 
@@ -53,7 +54,7 @@ def is_classifier(folder: Path) -> bool:
     Raises:
         ConfigError: its config cannot be read.
     """
-    return "classifier" in config_file.read(folder / weights_io.CONFIG_FILE)
+    return "classifier" in read_yaml(folder / weights_io.CONFIG_FILE)
 
 
 def load(folder: Path) -> tuple[keras.Model, ClassifierModelConfig]:
@@ -63,7 +64,7 @@ def load(folder: Path) -> tuple[keras.Model, ClassifierModelConfig]:
         WeightsError: weights that are missing, damaged, or of another network.
         ConfigError: the config is damaged.
     """
-    config = config_file.load(ClassifierModelConfig, folder / weights_io.CONFIG_FILE)
+    config = load_yaml(ClassifierModelConfig, folder / weights_io.CONFIG_FILE)
     weights_io.check_weights(folder, config.sha256)
     model = classifier.build(config.classifier)
     weights_io.load_into(model, folder / weights_io.WEIGHTS_FILE)

@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from geo.errors import ConfigError
-from model.common import config as config_file
+from model.common.config import read_yaml
 from model.inference.frozen_graph import GraphPredictor, grow_memory
 from model.inference.weights_io import CONFIG_FILE, WeightsError
 
@@ -69,7 +69,7 @@ def describe(folder: Path) -> tuple[str, float]:
         ConfigError: its config is damaged.
     """
     file = folder / EXTRA / CONFIG_FILE
-    content = config_file.read(file) if file.is_file() else {}
+    content = read_yaml(file) if file.is_file() else {}
     name, min_score = content.get("name", folder.resolve().name), content.get("min_score", _MIN_SCORE)
     if not (isinstance(name, str) and isinstance(min_score, int | float) and 0 <= min_score <= 1):
         raise ConfigError(f"{file}: expected a name and a min_score from 0 to 1, got {name!r} and {min_score!r}")

@@ -15,7 +15,7 @@ from geo.nms import merge_levels
 from geo.raster.header import SceneHeader
 from geo.raster.reader import RasterReader
 from geo.types import Detections, ImageArray
-from model.common import config as config_file
+from model.common.config import from_mapping, read_yaml
 from model.detectors import INPUT_MULTIPLE
 from model.inference.predictor import Predictor
 
@@ -59,12 +59,12 @@ def read_scan_config(path: Path) -> ScanConfig:
     Raises:
         ConfigError: no such file, or its settings are damaged.
     """
-    content = config_file.read(path)
+    content = read_yaml(path)
     try:
         shared = {name: content[name] for name in ("tiling", "suppression")}
     except KeyError as error:
         raise ConfigError(f"{path}: expected settings of the pipeline, {error} is missing") from error
-    return config_file.parse(ScanConfig, shared, str(path))
+    return from_mapping(ScanConfig, shared, str(path))
 
 
 def detect(predictor: Predictor, tiles: Sequence[Tile], images: Sequence[ImageArray]) -> list[Detections]:

@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Annotated
 
 import keras
 import numpy as np
@@ -17,7 +18,7 @@ import safetensors.numpy
 import yaml
 
 from geo.errors import FinderError
-from model.common import config as config_file
+from model.common.config import ByKind, from_mapping, read_yaml
 from model.detectors import registry as architecture
 from model.detectors.anchor_free.network import DetectorConfig
 from model.detectors.grid.network import GridConfig
@@ -46,7 +47,7 @@ class ModelConfig:
     """
 
     name: str
-    detector: DetectorConfig | GridConfig
+    detector: Annotated[DetectorConfig | GridConfig, ByKind()]
     min_score: float
     sha256: str
     calibration: Calibration | None = None
@@ -108,13 +109,13 @@ def read_config(folder: Path) -> ModelConfig:
         WeightsError: the weights are missing or not those that the config was written for; or a classifier's.
         ConfigError: the config is damaged.
     """
-    content = config_file.read(folder / CONFIG_FILE)
+    content = read_yaml(folder / CONFIG_FILE)
     if "classifier" in content:
         raise WeightsError(
             f"{folder}: expected a detector, got a classifier of chips: export it with python -m model.export --config "
             "configs/export/classifier.yaml, and name the SavedModel"
         )
-    config = config_file.parse(ModelConfig, content, str(folder / CONFIG_FILE))
+    config = from_mapping(ModelConfig, content, str(folder / CONFIG_FILE))
     check_weights(folder, config.sha256)
     return config
 

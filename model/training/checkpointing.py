@@ -18,18 +18,6 @@ from model.training import callbacks as watch
 _STATE = "state"
 
 
-def make_folder(folder: Path) -> None:
-    """Makes the folder of a run.
-
-    Raises:
-        ConfigError: it cannot be made.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"run: expected a folder that can be made, got {folder}: {error}") from error
-
-
 def epochs_done(run: Path) -> int:
     """How many epochs a broken-off run has behind it; its tables are cut to these."""
     done = epochs_kept(run)

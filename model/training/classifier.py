@@ -14,6 +14,7 @@ import keras
 import numpy as np
 from tensorboardX import SummaryWriter
 
+from model.common.atomic import make_folder
 from model.data import chips
 from model.data.chip_batches import Batches
 from model.data.chips import Chips, Part
@@ -41,7 +42,7 @@ def train(config: ClassifierTrainConfig) -> Path:
     keras.utils.set_random_seed(config.seed)
     parts = chips.split(chips.read(config.data / chips.FILE), config.split)
     if resuming.epochs_done(config.run) < config.epochs:
-        resuming.make_folder(config.run)
+        make_folder(config.run)
         _fit(parts, config)
     _test(parts["test"], config)
     return config.run / "model"

@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
+from model.common.config import ByKind
 from model.data.chip_batches import ChangeConfig
 from model.data.chips import Split
 from model.detectors.classifier.network import ConvConfig, DenseConfig
@@ -34,7 +35,7 @@ class ClassifierTrainConfig:
     name: str
     data: Path
     run: Path
-    classifier: DenseConfig | ConvConfig
+    classifier: Annotated[DenseConfig | ConvConfig, ByKind()]
     split: Split = "random"
     change: ChangeConfig = field(default_factory=ChangeConfig)
     batch: int = 100

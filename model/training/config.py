@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
+from model.common.config import ByKind
 from model.data.crops import CropConfig
 from model.data.rendered import RenderedSet
 from model.detectors.anchor_free.network import DetectorConfig
@@ -135,7 +137,7 @@ class TrainConfig:
     sources: tuple[SourceConfig, ...] = ()
     records: RecordsConfig | None = None
     rendered: tuple[RenderedConfig, ...] = ()
-    detector: DetectorConfig | GridConfig = field(default_factory=DetectorConfig)
+    detector: Annotated[DetectorConfig | GridConfig, ByKind()] = field(default_factory=DetectorConfig)
     crops: CropConfig = field(default_factory=CropConfig)
     start: str = "imagenet"
     mistakes: MistakesConfig | None = None

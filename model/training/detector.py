@@ -18,6 +18,7 @@ import numpy as np
 from tensorboardX import SummaryWriter
 
 from geo.errors import ConfigError
+from model.common.atomic import make_folder
 from model.data import batches, rendered, sources
 from model.detectors import INPUT_MULTIPLE
 from model.detectors import registry as architecture
@@ -52,7 +53,7 @@ def train(config: TrainConfig) -> Path:
         return config.run / "model"
     devices = distribution.scope(config.distribution, config.batch)
     loaded = _load(config)
-    resuming.make_folder(config.run)
+    make_folder(config.run)
     with devices:
         _fit(loaded, config)
     return config.run / "model"

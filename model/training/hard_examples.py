@@ -9,6 +9,7 @@ import numpy as np
 from geo.boxes import iou_matrix
 from geo.raster.header import read_header
 from geo.types import Detections, FloatArray
+from model.common.atomic import write_atomically
 from model.data.sources import Photo
 from model.inference.predictor import Predictor
 from model.inference.scan import ScanConfig, scan_all
@@ -43,9 +44,8 @@ def mine(photos: Sequence[Photo], predictor: Predictor, config: ScanConfig, batc
 
 def write(places: dict[str, list[FloatArray]], file: Path) -> None:
     """Keeps mistakes, by data set and photo; the file appears whole or not at all."""
-    part = file.with_name(f"{file.name}.part")
-    part.write_text(json.dumps({name: [boxes.tolist() for boxes in some] for name, some in places.items()}))
-    part.replace(file)
+    content = {name: [boxes.tolist() for boxes in some] for name, some in places.items()}
+    write_atomically(file, json.dumps(content))
 
 
 def read(file: Path) -> dict[str, list[FloatArray]]:

@@ -1,10 +1,12 @@
 """How the learning rate of a training goes from step to step."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import keras
 from keras import ops
+
+from model.common.config import ByKind
 
 # Where a rate begins that is to be warmed up, and where it ends, as a share of the highest.
 _COLD = 0.01
@@ -59,7 +61,7 @@ class RestartsConfig:
             raise ValueError(f"lower: expected a number above 0 and up to 1, got {self.lower}")
 
 
-ScheduleConfig = CosineConfig | ExponentialConfig | RestartsConfig
+ScheduleConfig = Annotated[CosineConfig | ExponentialConfig | RestartsConfig, ByKind()]
 
 
 def schedule(

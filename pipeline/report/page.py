@@ -13,11 +13,11 @@ from typing import Any
 import jinja2
 from xstatic.pkg import leaflet
 
+from model.common.atomic import check_writable, write_atomically
 from pipeline.ledger import Ledger
 from pipeline.records import Airplane
 from pipeline.report.scenes import FIELDS, scene_views
 from pipeline.report.tables import ledger_table
-from pipeline.sinks.whole import check_writable, write_whole
 
 FILE_NAME = "report.html"
 
@@ -41,7 +41,7 @@ def write_report(directory: Path, airplanes: Sequence[Airplane], ledger: Ledger)
     """
     path = directory / FILE_NAME
     check_writable(path)
-    write_whole(path, [render(airplanes, ledger)])
+    write_atomically(path, [render(airplanes, ledger)])
     return path
 
 

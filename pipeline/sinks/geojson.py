@@ -6,9 +6,9 @@ import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from model.common.atomic import write_atomically
 from pipeline import records
 from pipeline.records import Airplane
-from pipeline.sinks.whole import write_whole
 
 SUFFIX = ".geojson"
 
@@ -23,7 +23,7 @@ def write_geojson(path: Path, airplanes: Iterable[Airplane]) -> None:
     Raises:
         OutputError: the file cannot be written.
     """
-    write_whole(path, _chunks(sorted(airplanes, key=records.order)))
+    write_atomically(path, _chunks(sorted(airplanes, key=records.order)))
 
 
 def read_geojson(path: Path) -> list[Airplane]:

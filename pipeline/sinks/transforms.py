@@ -9,10 +9,10 @@ from pathlib import Path
 
 import apache_beam as beam
 
+from model.common.atomic import write_atomically
 from pipeline.ledger import RunInfo, SceneEntry, make_ledger, to_json
 from pipeline.records import Airplane
 from pipeline.sinks.geojson import write_geojson
-from pipeline.sinks.whole import write_whole
 
 
 @dataclasses.dataclass(eq=False)
@@ -46,5 +46,5 @@ class WriteLedger(beam.PTransform):  # type: ignore[misc]
         del written
         now = datetime.datetime.now(datetime.UTC)
         seconds = (now - datetime.datetime.fromisoformat(self.run.started_at)).total_seconds()
-        write_whole(self.path, [to_json(make_ledger(self.run, seconds, lines))])
+        write_atomically(self.path, [to_json(make_ledger(self.run, seconds, lines))])
         return str(self.path)

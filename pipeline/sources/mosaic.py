@@ -7,8 +7,8 @@ from pathlib import Path
 
 from geo.raster.header import read_header
 from geo.raster.vrt import mosaic_vrt
+from model.common.atomic import write_atomically
 from pipeline.config import PipelineConfig
-from pipeline.sinks.whole import write_whole
 from pipeline.sources.consistency import check_agrees
 from pipeline.values import SceneSource
 
@@ -30,7 +30,7 @@ def write_mosaic(sources: Sequence[SceneSource], config: PipelineConfig, path: P
     text = mosaic_vrt(headers)
     # The time of writing is part of a scene's version: the same mosaic is to be the same scene in the next run.
     if not path.is_file() or path.read_bytes() != text.encode():
-        write_whole(path, [text])
+        write_atomically(path, [text])
     times = {source.acquired_at or header.acquired_at for source, header in zip(sources, headers, strict=True)}
     return SceneSource(
         str(path), acquired_at=times.pop() if len(times) == 1 else None, bands=headers[0].radiometry.bands

@@ -27,7 +27,7 @@ import psutil
 from geo.boxes import Suppression
 from geo.nms import merge_levels
 from geo.types import Detections
-from pipeline import quiet
+from model.common import logs
 from tests.benchmarks import scenes
 
 BOXES = (10_000, 100_000, 1_000_000)
@@ -95,8 +95,8 @@ def run_bare(scene: Path, model: str | None) -> float:
 
 def bare_rate(uri: str, model: str | None) -> float:
     """Returns the rate, Mpx/s, at which the model looks at tiles of the scene's middle that lie in memory."""
-    quiet.silence()
-    quiet.import_tensorflow()
+    logs.silence()
+    logs.import_quietly("model.inference.frozen_graph")
     from pipeline import steps
     from pipeline.config import load_config
     from pipeline.model_loading import describe_model, load_model
@@ -125,8 +125,8 @@ def bare_rate(uri: str, model: str | None) -> float:
 
 def tile_gflop(model: str | None) -> float:
     """Returns the operations, thousand million, of the model's look at one tile."""
-    quiet.silence()
-    quiet.import_tensorflow()
+    logs.silence()
+    logs.import_quietly("model.inference.frozen_graph")
     from model.detectors import flops as cost
     from model.inference import weights_io
     from pipeline.config import load_config

@@ -1,6 +1,4 @@
 import json
-import stat
-from collections.abc import Iterator
 from pathlib import Path
 
 import geopandas
@@ -9,11 +7,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline import records
-from pipeline.errors import OutputError
 from pipeline.records import Airplane
 from pipeline.sinks.frame import to_frame
 from pipeline.sinks.geojson import read_geojson, write_geojson
-from pipeline.sinks.whole import check_writable, write_whole
 from tests.pipeline.airplanes import airplane, airplanes
 
 
@@ -49,52 +45,6 @@ def test_other_programs_read_it(tmp_path: Path) -> None:
 def test_no_airplanes_are_an_empty_collection(tmp_path: Path) -> None:
     write_geojson(tmp_path / "a.geojson", [])
     assert json.loads((tmp_path / "a.geojson").read_text()) == {"type": "FeatureCollection", "features": []}
-
-
-def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
-    path = tmp_path / "a.txt"
-
-    def chunks() -> Iterator[str]:
-        yield "new"
-        assert not path.exists() or path.read_text() == "old"
-        raise OSError(28, "No space left on device")
-
-    for before in (None, "old"):
-        if before:
-            path.write_text(before)
-        with pytest.raises(OutputError, match=r"a\.txt: .*No space left on device"):
-            write_whole(path, chunks())
-        assert (path.read_text() if path.exists() else None) == before
-        assert [file.name for file in tmp_path.iterdir()] == (["a.txt"] if before else [])
-
-
-def test_an_old_file_is_replaced(tmp_path: Path) -> None:
-    path = tmp_path / "a.txt"
-    path.write_text("a longer old text")
-    write_whole(path, ["ne", "w"])
-    assert path.read_text() == "new"
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_a_file_has_the_usual_rights(tmp_path: Path) -> None:
-    write_whole(tmp_path / "a.txt", ["a"])
-    (tmp_path / "b.txt").write_text("b")
-    modes = [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("a.txt", "b.txt")]
-    assert modes[0] == modes[1]
-
-
-def test_a_missing_folder_is_made(tmp_path: Path) -> None:
-    check_writable(tmp_path / "new" / "deep" / "a.geojson")
-    assert list((tmp_path / "new" / "deep").iterdir()) == []
-
-
-def test_an_unwritable_place_is_refused_with_the_remedy(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    (tmp_path / "folder").mkdir()
-    with pytest.raises(OutputError, match=r"a\.geojson: expected a place that can be written, got '.+': name another"):
-        check_writable(tmp_path / "file" / "a.geojson")
-    with pytest.raises(OutputError, match="folder: expected the name of a file to write, got a folder: add"):
-        check_writable(tmp_path / "folder")
 
 
 @given(st.lists(airplanes, max_size=4))

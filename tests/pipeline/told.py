@@ -8,11 +8,13 @@ import os
 import signal
 import sys
 import threading
+import types
 from collections import Counter
 
 from geo.types import Detections, ImageArray
+from model.common import logs
 from model.inference.predictor import FakePredictor
-from pipeline import job, quiet, run
+from pipeline import job, run
 from pipeline import model_loading as engine
 from pipeline.config import PipelineConfig, settings_id
 from pipeline.model_loading import Engine
@@ -43,7 +45,7 @@ def _describe(config: PipelineConfig, trusted: bool = False) -> Engine:
 
 def main() -> int:
     """Runs the command."""
-    quiet.import_tensorflow = lambda: None
+    logs.import_quietly = lambda module: types.ModuleType(module)
     engine.describe_model = _describe
     # By its module's name: a worker process must find it, and this one is called __main__.
     from tests.pipeline.told import Told as Found

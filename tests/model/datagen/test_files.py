@@ -51,7 +51,7 @@ def test_a_file_appears_whole(root: Path, tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.chdir(tmp_path)
     (tmp_path / "new.gz").write_bytes(b"content")
     files.check_writable(folder)
-    files.write_whole(files.join(folder, "b.gz"), tmp_path / "new.gz")
+    files.write_atomically(files.join(folder, "b.gz"), tmp_path / "new.gz")
     there = root / "out/deep" if "elsewhere" in folder else tmp_path / "local"
     assert [file.name for file in there.iterdir()] == ["b.gz"]
     assert (there / "b.gz").read_bytes() == b"content"

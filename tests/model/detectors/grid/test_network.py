@@ -9,7 +9,7 @@ from keras import layers, ops
 from numpy.typing import NDArray
 
 from geo.errors import ConfigError
-from model.common import config as config_file
+from model.common.config import from_mapping
 from model.detectors.grid.network import GridConfig, build
 from tests.model.detectors.backbones.graphs import longest_chain
 
@@ -137,8 +137,8 @@ def test_a_config_is_read_and_written() -> None:
         backbone="darknet", layers=10, grid=8, boxes=4, assignment="plain", loss_weights=(1.0, 1.0, 1.0)
     )
     written = yaml.safe_load(yaml.safe_dump(asdict(config)))
-    assert config_file.parse(GridConfig, written, "x.yaml") == config
-    assert config_file.parse(GridConfig, {}, "x.yaml") == GridConfig()
+    assert from_mapping(GridConfig, written, "x.yaml") == config
+    assert from_mapping(GridConfig, {}, "x.yaml") == GridConfig()
 
 
 @pytest.mark.parametrize(
@@ -162,4 +162,4 @@ def test_a_config_is_read_and_written() -> None:
 )
 def test_a_network_that_cannot_be_built_is_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ConfigError, match=f"x.yaml: .*{list(wrong)[-1]}"):
-        config_file.parse(GridConfig, wrong, "x.yaml")
+        from_mapping(GridConfig, wrong, "x.yaml")
