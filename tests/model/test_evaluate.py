@@ -270,12 +270,12 @@ def test_a_set_without_airplanes_has_no_average_precision(config: Path) -> None:
         (["--split", "every"], "split"),
         (["--scan", "nowhere.yaml"], "nowhere.yaml"),
         (["--min-score", "1.5"], "min_score"),
-        (["--output", "."], "output"),
-        (["--output", "evaluate.yaml/result.json"], "output"),
+        (["--output", "."], "name of a file"),
+        (["--output", "evaluate.yaml/result.json"], "evaluate.yaml/result.json"),
         (["--record"], "val"),
         (["--record", "--split", "val", "--detections", "some.json"], "--record"),
         (["--detections", "nowhere.json"], "nowhere.json"),
-        (["--page", "."], "page"),
+        (["--page", "."], "name of a file"),
     ],
 )
 def test_wrong_commands_exit_with_one_line_and_2(

@@ -11,7 +11,7 @@ from geo.types import ImageArray
 from model import train
 from model.detectors import registry as architecture
 from model.detectors.grid.network import GridConfig
-from model.export import exporter as whole
+from model.export.exporter import export
 from model.inference import weights_io
 from model.inference.predictor import load_predictor
 from tests.model import test_train
@@ -79,7 +79,7 @@ def test_an_airplane_that_its_cells_tell_of_comes_out_once(monkeypatch: pytest.M
 
 
 def test_every_export_says_the_same(folder: Path, tmp_path: Path) -> None:
-    found = whole.export(folder, tmp_path / "out", ("saved_model", "frozen_graph", "onnx"), pictures())
+    found = export(folder, tmp_path / "out", ("saved_model", "frozen_graph", "onnx"), pictures())
     assert len(found) >= 3  # each is held against Keras, and farther away is an error
 
 
