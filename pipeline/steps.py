@@ -281,7 +281,7 @@ def _read_patiently(reader: RasterReader, block: Block, tile: Tile, pauses: Iter
 def _read_tile(reader: RasterReader, block: Block, tile: Tile) -> TileImage | TileOutcome:
     uri, started = block.scene_uri, time.perf_counter()
     try:
-        valid = reader.read_valid(tile)
+        valid = reader.read_valid_mask(tile)
         if valid is not None and not valid.any():
             return TileOutcome(uri, tile, "empty", Detections.empty(), 0.0, None, time.perf_counter() - started)
         pixels = reader.read_tile(tile)

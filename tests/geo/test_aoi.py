@@ -106,7 +106,7 @@ def test_tiles_divide_the_area_among_them(x: float, y: float, radius: float) -> 
         ([], "OGC:CRS84", "at least one polygon, got none"),
         ([shapely.Polygon()], "OGC:CRS84", "at least one polygon, got none"),
         ([shapely.box(-1e5, -1e5, 1e5, 1e5)], "EPSG:3995", "without a pole in it"),
-        ([shapely.box(1e9, 1e9, 2e9, 2e9)], "EPSG:32632", "places outside of its CRS"),
+        ([shapely.box(1e9, 1e9, 2e9, 2e9)], "EPSG:32632", "coordinates outside of its CRS"),
     ],
 )
 def test_what_is_no_area_is_refused(geometries: list[shapely.Geometry], crs: str, message: str) -> None:

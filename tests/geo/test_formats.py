@@ -218,7 +218,7 @@ def test_nothing_is_written_beside_a_scene_that_is_read(tmp_path: Path, case: Fo
         for level in (FULL, HALF):
             for tile in plan_tiles(level, TILING):
                 reader.read_tile(tile)
-                reader.read_valid(tile)
+                reader.read_valid_mask(tile)
     after = {path.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in tmp_path.iterdir()}
     assert after == before
 

@@ -248,9 +248,12 @@ BAD = {
     "twelve on a line": (points_at(LINE), r"that span an area, got points on a line: .*gdalwarp"),
     "one place": (tuple((*p[:2], 565_000.0, 5_930_000.0) for p in scattered(5)), "got points on a line"),
     "one pixel": (tuple((3.0, 4.0, *p[2:]) for p in scattered(5)), "got points on a line"),
-    "a place twice": (ONE_PLACE_TWICE, r"of one pixel and one place each, got two for the same: .*gdalwarp"),
-    "a pixel twice": (ONE_PIXEL_TWICE, r"of one pixel and one place each, got two for the same: .*gdalwarp"),
-    "no number": ((*scattered(4), (1.0, float("nan"), 5e5, 5e6)), "expected ground control points of finite numbers"),
+    "a place twice": (ONE_PLACE_TWICE, r"with distinct pixels and map positions, got contradictory ones: .*gdalwarp"),
+    "a pixel twice": (ONE_PIXEL_TWICE, r"with distinct pixels and map positions, got contradictory ones: .*gdalwarp"),
+    "no number": (
+        (*scattered(4), (1.0, float("nan"), 5e5, 5e6)),
+        "ground control points with finite coordinates, got others",
+    ),
     "too many": (grid(60, 40), "expected at most 2000 ground control points, got 2400: .*gdalwarp"),
 }
 

@@ -29,7 +29,7 @@ def shown(uri: str, bands: tuple[int, ...] | None = None) -> ImageArray:
 
 def valid(uri: str, window: Window = WHOLE) -> NDArray[np.bool_]:
     with RasterReader(uri, read_header(uri).radiometry) as reader:
-        seen = reader.read_valid(Tile(LEVEL, window, window))
+        seen = reader.read_valid_mask(Tile(LEVEL, window, window))
     assert seen is not None
     return seen
 

@@ -22,7 +22,7 @@ from pipeline.values import Scene, SceneResult, SceneSource, TileOutcome
 from tests.geo.range_server import RangeServer, serving
 from tests.pipeline.scenes import AIRPLANES, CONFIG, IDENTITY, write_damaged_scene, write_scene
 
-CHANGED = "expected the file whose header was read, got one that was moved or written since: leave it as it is"
+CHANGED = "expected the file whose header was read, got one that was moved or rewritten since: leave it unchanged"
 
 
 def opened(uri: object) -> Scene:
@@ -47,13 +47,13 @@ class Untouched(FakePredictor):
 def tries(monkeypatch: pytest.MonkeyPatch) -> Counter[Tile]:
     """How often each tile was tried to be read."""
     count: Counter[Tile] = Counter()
-    read_valid = RasterReader.read_valid
+    read_valid_mask = RasterReader.read_valid_mask
 
     def counted(reader: RasterReader, tile: Tile) -> object:
         count[tile] += 1
-        return read_valid(reader, tile)
+        return read_valid_mask(reader, tile)
 
-    monkeypatch.setattr(RasterReader, "read_valid", counted)
+    monkeypatch.setattr(RasterReader, "read_valid_mask", counted)
     return count
 
 
