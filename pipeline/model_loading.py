@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from model.inference.precision import resolved
+from model.inference.precision import resolve_precision
 from model.inference.predictor import Predictor, check_trusted, is_saved_model, load_predictor
 from pipeline.config import PipelineConfig, settings_id
 from pipeline.values import Identity
@@ -40,7 +40,7 @@ def describe_model(config: PipelineConfig, trusted: bool = False) -> Engine:
     version, default_min_score = _described(config.model, trusted)
     min_score = default_min_score if config.min_score is None else config.min_score
     # What `auto` means is said once, where the run starts: its workers all compute alike.
-    filled = dataclasses.replace(config, min_score=min_score, precision=resolved(config.precision))
+    filled = dataclasses.replace(config, min_score=min_score, precision=resolve_precision(config.precision))
     return Engine(filled, Identity(version, settings_id(filled)), trusted)
 
 

@@ -95,7 +95,7 @@ def from_mapping(cls: type[T], content: Mapping[str, Any], source: str) -> T:
         text = json.dumps([_replace_former(cls, dict(content))], default=os.fspath)
     except ConfigError as error:
         raise ConfigError(f"{source}: {error}") from error
-    except (TypeError, ValueError, RecursionError) as error:
+    except (TypeError, ValueError) as error:
         raise ConfigError(f"{source}: expected text, numbers, lists and mappings, got another type: {error}") from error
     try:
         return cast(T, _adapter(cast(Hashable, cls)).validate_json(text)[0])
@@ -146,9 +146,9 @@ def _replace_former(kind: Any, value: Any) -> Any:
     Raises:
         ConfigError: A key comes in both spellings.
     """
-    if isinstance(value, list):
-        return [_replace_former(kind, item) for item in value]
     classes = _dataclasses(kind)
+    if classes and isinstance(value, list):
+        return [_replace_former(kind, item) for item in value]
     if not classes or not isinstance(value, dict):
         return value
     cls = _by_kind(classes).get(str(value.get("kind")), classes[0]) if len(classes) > 1 else classes[0]

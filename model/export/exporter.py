@@ -15,9 +15,8 @@ from model.export.check import Difference, check, compare, keras_outputs
 from model.export.classifier_graph import classifier_graph, predict_chips
 from model.export.config import ChipTiling, Format
 from model.export.formats import Outputs, Signature, detector_graph
-from model.inference import classifier_io, weights_io
-from model.inference.classifier_io import ClassifierModelConfig
-from model.inference.weights_io import ModelConfig
+from model.inference import weights_io
+from model.inference.weights_io import ClassifierModelConfig, ModelConfig
 
 _SAVED_MODEL = "saved_model"
 _FROZEN_GRAPH = "frozen_graph.pb"
@@ -80,12 +79,12 @@ def export(
 
 
 def _load(folder: Path, chips: ChipTiling) -> _Model:
-    if classifier_io.is_classifier(folder):
-        classifier, classifier_config = classifier_io.load(folder)
+    if weights_io.is_classifier(folder):
+        classifier, classifier_config = weights_io.load_classifier(folder)
         predict = functools.partial(predict_chips, classifier, chips)
         return _Model(classifier_config, classifier_graph(classifier, chips), predict)
     detector, config = weights_io.load(folder)
-    decode = registry.of(config.detector).decode
+    decode = registry.get(config.detector).decode
     predict = functools.partial(keras_outputs, detector, decode, config.calibration)
     return _Model(config, detector_graph(detector, decode, config.calibration), predict)
 

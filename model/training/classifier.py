@@ -19,7 +19,7 @@ from model.data import chips
 from model.data.chip_batches import Batches
 from model.data.chips import Chips, Part
 from model.detectors.classifier.network import build
-from model.inference import classifier_io
+from model.inference import weights_io
 from model.training import backend
 from model.training import callbacks as watch
 from model.training import checkpointing as resuming
@@ -126,7 +126,7 @@ class _Save(keras.callbacks.Callback):  # type: ignore[misc]  # Keras publishes 
 
     def on_epoch_end(self, epoch: int, logs: object = None) -> None:  # noqa: ARG002  # Keras passes them by name
         c = self.config
-        classifier_io.save(c.run / "model", self.model, c.name, c.classifier, c.min_score)
+        weights_io.save_classifier(c.run / "model", self.model, c.name, c.classifier, c.min_score)
         found = figures(self.model, self.val)
         watch.append(c.run / watch.VAL, {"epoch": epoch} | found)
         self.board.add_scalar("val/accuracy", found["accuracy"], (epoch + 1) * c.steps_per_epoch)
@@ -139,7 +139,7 @@ def _schedule(config: ClassifierTrainConfig) -> keras.optimizers.schedules.Learn
 
 def _test(some: Chips, config: ClassifierTrainConfig) -> None:
     """Looks at the chips to test on with the model as it was kept, and writes down what it got right."""
-    model, kept = classifier_io.load(config.run / "model")
+    model, kept = weights_io.load_classifier(config.run / "model")
     found = figures(model, some)
     result = {"model": kept.version, "split": config.split} | found
     (config.run / RESULT).write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")

@@ -27,7 +27,7 @@ class ClassifierTrainConfig:
         learning_rate, last_learning_rate, decay_steps: Adam's: it begins with the first and comes nearer to the last,
             to 1/e of the way in every so many steps.
         seed: of weights, dropout and batches; the chips to test on do not hang on it.
-        min_score: recorded with the weights, see `model.inference.classifier_io`.
+        min_score: recorded with the weights, see `model.inference.weights_io`.
         backend: what Keras runs on: `tensorflow`, `jax` or `torch`.
     """
 

@@ -20,11 +20,10 @@ from tensorboardX import SummaryWriter
 from geo.errors import ConfigError
 from model.common.atomic import make_folder
 from model.data import batches, rendered, sources
-from model.detectors import INPUT_MULTIPLE
-from model.detectors import registry as architecture
+from model.detectors import INPUT_MULTIPLE, registry
 from model.detectors.backbones import efficientnet_lite
 from model.inference import weights_io
-from model.inference.keras_predictor import LivePredictor
+from model.inference.keras_predictor import KerasPredictor
 from model.inference.scan import read_scan_config
 from model.training import backend, distribution, schedules
 from model.training import callbacks as watch
@@ -62,11 +61,11 @@ def train(config: TrainConfig) -> Path:
 def _fit(loaded: dict[str, batches.Source], config: TrainConfig) -> None:
     """Builds the model, and trains it or goes on."""
     distribution.check_epochs(config.distribution, resuming.epochs_done(config.run))
-    kind = architecture.of(config.detector)
+    kind = registry.get(config.detector)
     model = _start(config)
     # XLA makes TensorFlow slower on a CPU; JAX is nothing without it.
     jit = keras.backend.backend() == "jax"
-    metrics = [keras.metrics.MeanMetricWrapper(part, name=name) for name, part in kind.parts.items()]
+    metrics = [keras.metrics.MeanMetricWrapper(part, name=name) for name, part in kind.loss_parts.items()]
     model.compile(_optimizer(config), kind.loss(), metrics=metrics, jit_compile=jit)
     _build(model, kind.targets)
     crops = _tiles(config.records, config) if config.records else _crops(_with_mistakes(loaded, model, config), config)
@@ -87,7 +86,7 @@ def _fit(loaded: dict[str, batches.Source], config: TrainConfig) -> None:
     board.close()
 
 
-def _build(model: keras.Model, targets: architecture.Targets) -> None:
+def _build(model: keras.Model, targets: registry.Targets) -> None:
     """Makes what loss and metrics keep.
 
     Keras would take a batch for that on JAX, on PyTorch and with several devices, and serve the others out of order.
@@ -108,7 +107,7 @@ def _crops(loaded: dict[str, batches.Source], config: TrainConfig) -> batches.Cr
         config.batch // machines,
         config.steps_per_epoch * machines,
         config.seed,
-        architecture.of(config.detector).targets,
+        registry.get(config.detector).targets,
         epoch=resuming.epochs_done(config.run),
         mistakes=config.mistakes.share if config.mistakes else 0.0,
     )
@@ -124,7 +123,7 @@ def _tiles(records: RecordsConfig, config: TrainConfig) -> Any:
         config.batch // machines,
         config.steps_per_epoch * machines,
         config.seed,
-        architecture.of(config.detector).targets,
+        registry.get(config.detector).targets,
         epoch=resuming.epochs_done(config.run),
     )
 
@@ -146,7 +145,7 @@ class _Save(keras.callbacks.Callback):  # type: ignore[misc]  # Keras publishes 
 
     def _look(self, epoch: int, config: WatchConfig) -> None:
         c = self.config
-        predictor = LivePredictor(self.model, architecture.of(c.detector).decode, c.name, watch.LEAST_SCORE)
+        predictor = KerasPredictor(self.model, registry.get(c.detector).decode, c.name, watch.LEAST_SCORE)
         rows, pictures = watch.look(self.sets, predictor, config, read_scan_config(c.scan), c.min_score)
         for row in rows:
             watch.append(c.run / watch.VAL, {"epoch": epoch} | row)
@@ -164,7 +163,7 @@ def _val_photos(config: TrainConfig, watched: WatchConfig) -> dict[str, list[sou
 
 
 def _start(config: TrainConfig) -> keras.Model:
-    model = architecture.of(config.detector).build()
+    model = registry.get(config.detector).build()
     if config.start == "imagenet":
         efficientnet_lite.load_imagenet(model)
     elif config.start != "random":
@@ -216,8 +215,8 @@ def _with_mistakes(
         return loaded
     file = config.run / _MISTAKES
     if not file.is_file():
-        decode = architecture.of(config.detector).decode
-        predictor = LivePredictor(model, decode, config.name, config.mistakes.min_score)
+        decode = registry.get(config.detector).decode
+        predictor = KerasPredictor(model, decode, config.name, config.mistakes.min_score)
         scan_config = read_scan_config(config.scan)
         found = {
             name: mining.mine(source.photos, predictor, scan_config, _MINING_BATCH) for name, source in loaded.items()

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model.detectors import registry as architecture
+from model.detectors import registry
 from model.inference import weights_io
 
 FOLDERS = sorted(file.parent for file in weights_io.PACKAGED.glob(f"*/{weights_io.CONFIG_FILE}"))
@@ -23,7 +23,7 @@ def test_a_packaged_model_is_whole_small_and_described(folder: Path) -> None:
     assert config.name == folder.name
     weights = folder / weights_io.WEIGHTS_FILE
     assert weights.stat().st_size <= 10_000_000
-    weights_io.load_into(architecture.of(config.detector).build(), weights)
+    weights_io.load_into(registry.get(config.detector).build(), weights)
     card = (folder / "README.md").read_text(encoding="utf-8")
     # The card speaks of these weights and this threshold, not of earlier ones.
     assert config.version in card

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
-from model.detectors.normalization import convolved, fold
+from model.detectors.normalization import conv_norm, fold
 
 KINDS = [
     (layers.Conv2D, {"filters": 5, "kernel_size": 3, "strides": 2, "padding": "same"}),
@@ -22,7 +22,7 @@ KINDS = [
 def test_folded_a_network_says_the_same(kind: Any, settings: dict[str, Any], channels: int) -> None:
     generator = np.random.default_rng(1)
     trained, folded = (
-        keras.Model(x := keras.Input((9, 11, channels)), convolved(x, kind, "a", folded=folded, **settings))
+        keras.Model(x := keras.Input((9, 11, channels)), conv_norm(x, kind, "a", folded=folded, **settings))
         for folded in (False, True)
     )
     for variable in trained.variables:

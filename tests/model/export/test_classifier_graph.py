@@ -20,7 +20,7 @@ from model.export.classifier_graph import chip_boxes, classify_tiled, predict_ch
 from model.export.config import ChipTiling
 from model.export.exporter import export
 from model.export.formats import Outputs
-from model.inference import classifier_io
+from model.inference import weights_io
 from model.inference.predictor import load_predictor
 from tests.model.export.conftest import random_images
 
@@ -88,8 +88,8 @@ def classifier(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, keras.Mo
     folder = tmp_path_factory.mktemp("classifier") / "model"
     model = build(CONFIG)
     model.get_layer("conv_0").kernel.assign(model.get_layer("conv_0").kernel * 3)  # for some high scores
-    classifier_io.save(folder, model, "tiny", CONFIG, 0.75)
-    return folder, classifier_io.load(folder)[0]
+    weights_io.save_classifier(folder, model, "tiny", CONFIG, 0.75)
+    return folder, weights_io.load_classifier(folder)[0]
 
 
 @pytest.fixture(scope="module")

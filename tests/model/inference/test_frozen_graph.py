@@ -69,7 +69,7 @@ def test_detections_are_those_cells_that_score_enough(predictor: FrozenPredictor
 
 
 def test_a_box_does_not_hang_on_the_threshold(predictor: FrozenPredictor, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(predictor, "least_vote", predictor.min_score)
+    monkeypatch.setattr(predictor, "min_vote", predictor.min_score)
     (low,) = predictor(pictures(1))
     monkeypatch.setattr(predictor, "min_score", float(np.median(low.scores)))
     (high,) = predictor(pictures(1))

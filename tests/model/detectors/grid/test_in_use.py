@@ -9,7 +9,7 @@ import pytest
 
 from geo.types import ImageArray
 from model import train
-from model.detectors import registry as architecture
+from model.detectors import registry
 from model.detectors.grid.network import GridConfig
 from model.export.exporter import export
 from model.inference import weights_io
@@ -22,7 +22,7 @@ from tests.model.test_train import assert_same_run, broken_off, eagerly, in_the_
 pytestmark = test_train.pytestmark
 
 SMALLEST = GridConfig(layers=9, grid=8, boxes=2)
-KIND = architecture.of(SMALLEST)
+KIND = registry.get(SMALLEST)
 GRID: dict[str, object] = {
     "detector": {"kind": "grid", "layers": 9, "grid": 8, "boxes": 2},
     "start": "random",
@@ -86,7 +86,7 @@ def test_every_export_says_the_same(folder: Path, tmp_path: Path) -> None:
 def test_its_loss_is_made_of_its_parts_by_their_weights() -> None:
     target = KIND.targets(np.array([[30.0, 20, 62, 52]]), np.zeros((0, 4)), 64, 96)[None]
     cells = np.random.default_rng(2).normal(size=(*target.shape[:-1], 5)).astype(np.float32)
-    parts = [float(part(target, cells)) for part in KIND.parts.values()]
+    parts = [float(part(target, cells)) for part in KIND.loss_parts.values()]
     weights = np.array(SMALLEST.loss_weights)
     assert float(KIND.loss()(target, cells)) == pytest.approx(float(weights @ parts / weights.sum()), rel=1e-5)
 
