@@ -11,6 +11,7 @@ from pipeline.engine import Engine, describe_model, load_model
 from pipeline.records import Airplane
 from pipeline.values import Scene, SceneResult
 from tests.integration.imagery import CASES, Case, Made, Plain, agreement, look, plain
+from tests.precisions import PRECISIONS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,9 +27,9 @@ class Bench:
         return look(str(made.path), self.engine.config, self.predictor, self.engine.identity, made.settings)
 
 
-@pytest.fixture(scope="module")
-def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
-    engine = describe_model(load_config())
+@pytest.fixture(scope="module", params=PRECISIONS)
+def bench(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Bench:
+    engine = describe_model(dataclasses.replace(load_config(), precision=request.param))
     bench = Bench(engine, load_model(engine), plain())
     _, result = bench.look(CASES[0].write(tmp_path_factory.mktemp("plain"), bench.plain))
     return dataclasses.replace(bench, airplanes=result.airplanes)

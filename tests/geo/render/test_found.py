@@ -12,18 +12,23 @@ from geo.header import read_header
 from geo.matching import match
 from geo.render import render, write
 from model.evaluate import read_scan_config
+from model.precision import Precision
 from model.predictor import load_predictor
 from model.scan import scan
+from tests.precisions import PRECISIONS
 
 ROOT = Path(__file__).parents[3]
 MODEL = "airplanes-lite0"
 SIZE_PX, SEEDS = 1800, (31, 32)
 
 
+@pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.skipif(not (ROOT / "model/weights" / MODEL).is_dir(), reason="the trained weights are not there yet")
-def test_the_packaged_detector_finds_nine_in_ten_airplanes_with_nine_in_ten_right(tmp_path: Path) -> None:
+def test_the_packaged_detector_finds_nine_in_ten_airplanes_with_nine_in_ten_right(
+    precision: Precision, tmp_path: Path
+) -> None:
     config = read_scan_config(ROOT / "configs/pipeline/default.yaml")
-    predictor = load_predictor(MODEL, batch_size=2, min_score=0.01)
+    predictor = load_predictor(MODEL, batch_size=2, min_score=0.01, precision=precision)
     scores, right, airplanes = [], [], 0
     for seed in SEEDS:
         scene = render(SIZE_PX, seed)
