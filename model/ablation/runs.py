@@ -102,7 +102,7 @@ def steps(
             "training",
             command("model.train", ["--config", str(folder / process.CONFIG)]),
             folder / "train.log",
-            lambda: model.is_dir() and checkpointing.epochs_kept(folder) >= epochs,
+            lambda: model.is_dir() and checkpointing.epochs_completed(folder) >= epochs,
         ),
         Step(
             "threshold on val",

@@ -15,16 +15,16 @@ from model.common import logs as quiet
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status."""
-    quiet.silence()
+    logs.silence()
     quiet.silence_beam()
     # These import Beam and TensorFlow, which must be silenced before.
     from model.datagen import beam_options
 
-    job = quiet.load("model.datagen.job")
+    job = logs.import_quietly("model.datagen.job")
     try:
         options, beam_words = _parser(beam_options.Parser).parse_known_args(arguments)
         overrides = vars(options)
-        config = config_file.load(job.DatagenConfig, overrides.pop("config"), overrides)
+        config = load_yaml(job.DatagenConfig, overrides.pop("config"), overrides)
         beam = beam_options.parse(beam_words)
         runner = beam_options.runner(beam)
         job.check_output(config)

@@ -23,7 +23,7 @@ from model.data.labels import AnnotatedImage
 from model.detectors import INPUT_MULTIPLE, registry
 from model.detectors.backbones import efficientnet_lite
 from model.inference import weights_io
-from model.inference.keras_predictor import LivePredictor
+from model.inference.keras_predictor import KerasPredictor
 from model.inference.scan import read_scan_config
 from model.training import backend, callbacks, checkpointing, distribution, hard_examples, schedules
 from model.training.config import CallbacksConfig, RecordsConfig, TrainConfig
@@ -140,7 +140,7 @@ class _Save(keras.callbacks.Callback):  # type: ignore[misc]  # Keras publishes 
 
     def _validate(self, epoch: int, config: CallbacksConfig) -> None:
         c = self.config
-        predictor = LivePredictor(self.model, registry.of(c.detector).decode, c.name, callbacks.MIN_SCORE)
+        predictor = KerasPredictor(self.model, registry.of(c.detector).decode, c.name, callbacks.MIN_SCORE)
         rows, pictures = callbacks.validate(self.sets, predictor, config, read_scan_config(c.scan), c.min_score)
         for row in rows:
             callbacks.append_row(c.run / callbacks.VAL, {"epoch": epoch} | row)
@@ -207,7 +207,7 @@ def _add_hard_examples(sets: dict[str, TrainingSet], model: keras.Model, config:
         return sets
     file = config.run / _HARD_EXAMPLES
     if not file.is_file():
-        predictor = LivePredictor(
+        predictor = KerasPredictor(
             model, registry.of(config.detector).decode, config.name, config.hard_examples.min_score
         )
         scan = read_scan_config(config.scan)

@@ -9,7 +9,7 @@ import numpy as np
 from geo.boxes import iou_matrix
 from geo.raster.header import read_header
 from geo.types import Detections, FloatArray
-from model.common.atomic import write_whole
+from model.common.atomic import write_atomically
 from model.data.labels import AnnotatedImage
 from model.inference.predictor import Predictor
 from model.inference.scan import ScanConfig, scan_all
@@ -46,7 +46,7 @@ def mine_hard_examples(
 
 def write_hard_examples(examples: dict[str, list[FloatArray]], file: Path) -> None:
     """Write hard boxes, by data set and image, atomically."""
-    write_whole(file, json.dumps({name: [boxes.tolist() for boxes in images] for name, images in examples.items()}))
+    write_atomically(file, json.dumps({name: [boxes.tolist() for boxes in images] for name, images in examples.items()}))
 
 
 def read_hard_examples(file: Path) -> dict[str, list[FloatArray]]:

@@ -22,14 +22,14 @@ from geo.georef import GeoReference
 from geo.raster.header import SceneHeader, read_header
 from geo.raster.writer import write_scene
 from geo.types import Detections, ImageArray, Window
-from model.data.sources import Photo, read_photos
+from model.data.sources import AnnotatedImage, read_annotated_images
 from model.evaluation import metrics
 from model.evaluation.metrics import Outcomes
 from model.inference.predictor import load_predictor
 from model.inference.scan import scan_all
 from pipeline.config import load_config
 from pipeline.records import Airplane
-from pipeline.sinks.geojson import read_geojson
+from pipeline.sinks.files import read_geojson
 
 #: That of `model.evaluate`: a higher one cuts the tail off the precision-recall curve, and the AP with it.
 MIN_SCORE = 0.002
@@ -44,7 +44,7 @@ def main() -> int:
     parser.add_argument("--evaluate", action="store_true", help="scan images and GeoTIFFs without the job, too")
     parser.add_argument("--work", type=Path, default=Path("out/accuracy"), metavar="DIR")
     options = parser.parse_args()
-    photos = read_photos(options.data / options.set, "test")[: options.images]
+    photos = read_annotated_images(options.data / options.set, "test")[: options.images]
     folder = options.work / f"{options.set}-{len(photos)}"
     folder.mkdir(parents=True, exist_ok=True)
     scenes = [str(written(photo, folder)) for photo in photos]
@@ -58,7 +58,7 @@ def main() -> int:
     return 0
 
 
-def report(name: str, photos: Sequence[Photo], found: Sequence[Detections]) -> None:
+def report(name: str, photos: Sequence[AnnotatedImage], found: Sequence[Detections]) -> None:
     """Prints the average precision of detections at each overlap."""
     compared = []
     for each, photo in zip(found, photos, strict=True):
@@ -78,7 +78,7 @@ def scanned(headers: Sequence[SceneHeader]) -> list[Detections]:
     return scan_all(headers, config, predictor, config.batch_size)
 
 
-def written(photo: Photo, folder: Path) -> Path:
+def written(photo: AnnotatedImage, folder: Path) -> Path:
     """The photo as a GeoTIFF of its ground resolution, in the middle of a UTM zone."""
     path = folder / f"{photo.path.stem}.tif"
     if not path.exists():

@@ -95,7 +95,7 @@ def run_bare(scene: Path, model: str | None) -> float:
 
 def bare_rate(uri: str, model: str | None) -> float:
     """Returns the rate, Mpx/s, at which the model looks at tiles of the scene's middle that lie in memory."""
-    quiet.silence()
+    logs.silence()
     quiet.import_tensorflow()
     from pipeline import planning, steps
     from pipeline.config import load_config
@@ -125,7 +125,7 @@ def bare_rate(uri: str, model: str | None) -> float:
 
 def tile_gflop(model: str | None) -> float:
     """Returns the operations, thousand million, of the model's look at one tile."""
-    quiet.silence()
+    logs.silence()
     quiet.import_tensorflow()
     from model.detectors import flops as cost
     from model.inference import weights_io

@@ -13,7 +13,7 @@ from pipeline import quiet
 
 
 def main() -> int:
-    quiet.silence()
+    logs.silence()
     quiet.import_tensorflow()
     from pipeline.config import load_config
     from pipeline.model_loading import describe_model, load_model

@@ -41,7 +41,7 @@ def main() -> int:
     parser.add_argument("--min-score", type=float, default=0.3, metavar="S")
     parser.add_argument("--margin", type=float, default=500.0, metavar="M")
     options = parser.parse_args()
-    quiet.silence()
+    logs.silence()
     quiet.import_tensorflow()
     from pipeline.config import Screen, load_config
     from pipeline.model_loading import describe_model, load_model
@@ -78,9 +78,9 @@ def grid(airport: Path, folder: Path) -> list[list[Path]]:
 
 
 def pictures_of(data: Path, folder: Path, count: int) -> Iterator[Path]:
-    from model.data.sources import read_photos
+    from model.data.sources import read_annotated_images
 
-    for photo in itertools.islice(read_photos(data, "test"), count):
+    for photo in itertools.islice(read_annotated_images(data, "test"), count):
         if photo.resolution_m is not None:
             yield written(photo, folder)
 

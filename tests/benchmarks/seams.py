@@ -45,7 +45,7 @@ def main() -> int:
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), metavar="DIR")
     parser.add_argument("--pictures", type=int, default=8, metavar="N", help="of airbus test (default: %(default)s)")
     options = parser.parse_args()
-    quiet.silence()
+    logs.silence()
     quiet.import_tensorflow()
     from pipeline.config import load_config
     from pipeline.model_loading import describe_model, load_model
@@ -74,9 +74,9 @@ def rendered() -> Iterator[ImageArray]:
 
 def photos(data: Path, count: int) -> Iterator[ImageArray]:
     """Real pictures of 0.5 m, with airplanes."""
-    from model.data.sources import read_photos
+    from model.data.sources import read_annotated_images
 
-    with_airplanes = (photo for photo in read_photos(data / "airbus", "test") if len(photo.boxes))
+    with_airplanes = (photo for photo in read_annotated_images(data / "airbus", "test") if len(photo.boxes))
     return (photo.pixels() for photo in itertools.islice(with_airplanes, count))
 
 

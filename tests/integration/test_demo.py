@@ -12,7 +12,7 @@ from shapely.geometry import Polygon, box, shape
 from geo.raster.header import read_header
 from pipeline import demo
 from pipeline.ledger import read_ledger
-from pipeline.sinks.geojson import read_geojson
+from pipeline.sinks.files import read_geojson
 
 # The smallest scenes that have every kind of tile: at an edge, at a seam, on two levels.
 SIZE = 1600

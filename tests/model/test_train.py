@@ -447,5 +447,5 @@ def test_the_configs_of_the_project_fit() -> None:
     files = sorted(Path("configs/train").glob("*.yaml"))
     assert files
     for file in files:
-        module, settings = train.task(config_file.read(file))
-        config_file.load(getattr(importlib.import_module(module), settings), file)
+        module, settings = train.task(read_yaml(file))
+        load_yaml(getattr(importlib.import_module(module), settings), file)

@@ -14,7 +14,7 @@ from geo.types import Detections, ImageArray
 from model.inference.predictor import FakePredictor
 from pipeline import model_loading
 from pipeline.ledger import SceneEntry
-from pipeline.sinks.geojson import read_geojson
+from pipeline.sinks.files import read_geojson
 from tests.pipeline.desk import Desk
 from tests.pipeline.scenes import AIRPLANES, write_scene
 

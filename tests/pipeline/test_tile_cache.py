@@ -27,7 +27,7 @@ from pipeline.errors import OutputError
 from pipeline.job import Job, run_job
 from pipeline.ledger import Ledger, RunInfo
 from pipeline.model_loading import ModelSpec
-from pipeline.sinks.geojson import write_geojson
+from pipeline.sinks.files import write_geojson
 from pipeline.tile_cache import TileCache
 from pipeline.values import Identity, SceneSource, TileOutcome
 from tests.pipeline.desk import Desk
