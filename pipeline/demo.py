@@ -16,6 +16,8 @@ import numpy as np
 
 from geo.matching import match
 from geo.types import FloatArray
+from model.common import logs
+from model.common.command import Parser, command
 from pipeline.records import Airplane
 
 SEEDS = (7, 8)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from model.precision import resolved
+from model.inference.precision import resolve_precision
 
 #: float32 everywhere; bfloat16 where it is fast enough to be tested, and where it is what users get.
 PRECISIONS = [
@@ -11,7 +11,7 @@ PRECISIONS = [
         "bfloat16",
         id="bfloat16",
         marks=pytest.mark.skipif(
-            resolved("auto") != "bfloat16", reason="this processor has no instructions for bfloat16"
+            resolve_precision("auto") != "bfloat16", reason="this processor has no instructions for bfloat16"
         ),
     ),
 ]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from geo.errors import FinderError
 from model.common import logs
-from model.common.config import load, overrides
+from model.common.config import load_yaml, parse_overrides
 from model.training import backend
 
 
@@ -22,11 +22,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     path, only, check = (options.pop(name) for name in ("config", "only", "check"))
     logs.silence()
     backend.choose("tensorflow")
-    runs = logs.load("model.ablation.runs")
+    runs = logs.import_quietly("model.ablation.runs")
     from model.ablation.config import AblationConfig, select_experiments, training_configs
 
     try:
-        config = load(AblationConfig, path, options | overrides(others))
+        config = load_yaml(AblationConfig, path, options | parse_overrides(others))
         experiments = select_experiments(config, only)
         training_configs(config)
         if not check:

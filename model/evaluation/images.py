@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 from geo.boxes import area
 from geo.raster.header import SceneHeader, read_header
 from geo.types import Detections, FloatArray, ImageArray
-from model.data.sources import AnnotatedImage
+from model.data.labels import AnnotatedImage
 from model.evaluation import metrics
 from model.evaluation.metrics import Comparison
 

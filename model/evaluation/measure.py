@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from geo.errors import ConfigError
-from model.data import rendered, sources
-from model.data.sources import RenderedSet
-from model.data.sources import FORMER_SPLITS, AnnotatedImage, Split
+from model.data import sources
+from model.data.labels import AnnotatedImage
+from model.data.sources import FORMER_SPLITS, RenderedSet, Split
 from model.evaluation.images import ComparedImage
 from model.evaluation.predictions import (
     Predictions,

@@ -15,7 +15,7 @@ from geo.errors import ConfigError
 from geo.raster.header import SceneHeader
 from geo.types import Detections
 from model.common.progress import progress
-from model.data.sources import AnnotatedImage
+from model.data.labels import AnnotatedImage
 from model.evaluation import metrics
 from model.evaluation.images import ComparedImage, EvaluationImage, compare_image, read_evaluation_image
 from model.evaluation.set_metrics import concatenate_matches

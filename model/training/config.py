@@ -211,7 +211,7 @@ class ClassifierTrainConfig:
         learning_rate, last_learning_rate, decay_steps: Adam's; the rate falls exponentially from the first to the last,
             to 1/e of the difference in `decay_steps`.
         seed: of weights, dropout and batches; the splits do not depend on it.
-        min_score: recorded with the weights, see `model.inference.classifier_io`.
+        min_score: recorded with the weights, see `model.inference.weights_io`.
         backend: what Keras runs on: `tensorflow`, `jax` or `torch`.
     """
 

@@ -57,7 +57,7 @@ def train(config: TrainConfig) -> Path:
 def _fit(sets: dict[str, TrainingSet], config: TrainConfig) -> None:
     """Build the model and fit it."""
     distribution.check_same_epoch(config.distribution, checkpointing.resume_epoch(config.run))
-    kind = registry.of(config.detector)
+    kind = registry.get(config.detector)
     model = _start_model(config)
     schedule = schedules.make_schedule(
         config.schedule, config.learning_rate, config.warmup_steps, config.steps_per_epoch * config.epochs
@@ -65,7 +65,7 @@ def _fit(sets: dict[str, TrainingSet], config: TrainConfig) -> None:
     model.compile(
         _make_optimizer(config, schedule),
         kind.loss(),
-        metrics=[keras.metrics.MeanMetricWrapper(part, name=name) for name, part in kind.parts.items()],
+        metrics=[keras.metrics.MeanMetricWrapper(part, name=name) for name, part in kind.loss_parts.items()],
         # XLA makes TensorFlow slower on a CPU; JAX depends on it.
         jit_compile=keras.backend.backend() == "jax",
     )
@@ -100,7 +100,7 @@ def _crop_batches(sets: dict[str, TrainingSet], config: TrainConfig) -> CropBatc
         config.batch // machines,
         config.steps_per_epoch * machines,
         config.seed,
-        registry.of(config.detector).targets,
+        registry.get(config.detector).targets,
         epoch=checkpointing.resume_epoch(config.run),
         hard_share=config.hard_examples.share if config.hard_examples else 0.0,
     )
@@ -118,7 +118,7 @@ def _tile_batches(records: RecordsConfig, config: TrainConfig) -> Any:
         config.batch // machines,
         config.steps_per_epoch * machines,
         config.seed,
-        registry.of(config.detector).targets,
+        registry.get(config.detector).targets,
         epoch=checkpointing.resume_epoch(config.run),
     )
 
@@ -140,7 +140,7 @@ class _Save(keras.callbacks.Callback):  # type: ignore[misc]  # Keras publishes 
 
     def _validate(self, epoch: int, config: CallbacksConfig) -> None:
         c = self.config
-        predictor = KerasPredictor(self.model, registry.of(c.detector).decode, c.name, callbacks.MIN_SCORE)
+        predictor = KerasPredictor(self.model, registry.get(c.detector).decode, c.name, callbacks.MIN_SCORE)
         rows, pictures = callbacks.validate(self.sets, predictor, config, read_scan_config(c.scan), c.min_score)
         for row in rows:
             callbacks.append_row(c.run / callbacks.VAL, {"epoch": epoch} | row)
@@ -160,7 +160,7 @@ def _read_val_sets(config: TrainConfig, validation: CallbacksConfig) -> dict[str
 
 
 def _start_model(config: TrainConfig) -> keras.Model:
-    model = registry.of(config.detector).build()
+    model = registry.get(config.detector).build()
     if config.start == "imagenet":
         efficientnet_lite.load_imagenet(model)
     elif config.start != "random":
@@ -208,7 +208,7 @@ def _add_hard_examples(sets: dict[str, TrainingSet], model: keras.Model, config:
     file = config.run / _HARD_EXAMPLES
     if not file.is_file():
         predictor = KerasPredictor(
-            model, registry.of(config.detector).decode, config.name, config.hard_examples.min_score
+            model, registry.get(config.detector).decode, config.name, config.hard_examples.min_score
         )
         scan = read_scan_config(config.scan)
         mined = {

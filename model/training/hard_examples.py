@@ -46,7 +46,9 @@ def mine_hard_examples(
 
 def write_hard_examples(examples: dict[str, list[FloatArray]], file: Path) -> None:
     """Write hard boxes, by data set and image, atomically."""
-    write_atomically(file, json.dumps({name: [boxes.tolist() for boxes in images] for name, images in examples.items()}))
+    write_atomically(
+        file, json.dumps({name: [boxes.tolist() for boxes in images] for name, images in examples.items()})
+    )
 
 
 def read_hard_examples(file: Path) -> dict[str, list[FloatArray]]:

@@ -205,6 +205,10 @@ def _check_range(parameter: FloatParameter | IntParameter) -> None:
 
 def _check_step(parameter: FloatParameter | IntParameter, step: float) -> None:
     if parameter.scale == "log":
-        raise ValueError(f"{parameter.name}: expected no step on a log scale, got {step}: name points, or a linear scale")
+        raise ValueError(
+            f"{parameter.name}: expected no step on a log scale, got {step}: name points, or a linear scale"
+        )
     if not step > 0 or abs(math.remainder(parameter.high - parameter.low, step)) > 1e-6 * step:
-        raise ValueError(f"{parameter.name}: expected a step that divides {parameter.low} to {parameter.high}, got {step}")
+        raise ValueError(
+            f"{parameter.name}: expected a step that divides {parameter.low} to {parameter.high}, got {step}"
+        )

@@ -27,7 +27,7 @@ import psutil
 from geo.boxes import Suppression
 from geo.nms import merge_levels
 from geo.types import Detections
-from pipeline import quiet
+from model.common import logs
 from tests.benchmarks import scenes
 
 BOXES = (10_000, 100_000, 1_000_000)
@@ -96,7 +96,7 @@ def run_bare(scene: Path, model: str | None) -> float:
 def bare_rate(uri: str, model: str | None) -> float:
     """Returns the rate, Mpx/s, at which the model looks at tiles of the scene's middle that lie in memory."""
     logs.silence()
-    quiet.import_tensorflow()
+    logs.import_quietly("model.inference.frozen_graph")
     from pipeline import planning, steps
     from pipeline.config import load_config
     from pipeline.model_loading import describe_model, load_model
@@ -126,14 +126,14 @@ def bare_rate(uri: str, model: str | None) -> float:
 def tile_gflop(model: str | None) -> float:
     """Returns the operations, thousand million, of the model's look at one tile."""
     logs.silence()
-    quiet.import_tensorflow()
-    from model.detectors import flops as cost
+    logs.import_quietly("model.inference.frozen_graph")
+    from model.detectors import flops
     from model.inference import weights_io
     from pipeline.config import load_config
 
     config = load_config(overrides={"model": model})
     network, _ = weights_io.load(weights_io.resolve(config.model))
-    return cost.flop(network, config.tiling.tile_px, config.tiling.tile_px) / 1e9
+    return flops.count_flops(network, config.tiling.tile_px, config.tiling.tile_px) / 1e9
 
 
 def run_job(scene: Path, model: str | None, folder: Path) -> dict[str, Any]:

@@ -9,12 +9,12 @@ import sys
 import tempfile
 from pathlib import Path
 
-from pipeline import quiet
+from model.common import logs
 
 
 def main() -> int:
     logs.silence()
-    quiet.import_tensorflow()
+    logs.import_quietly("model.inference.frozen_graph")
     from pipeline.config import load_config
     from pipeline.model_loading import describe_model, load_model
     from tests.integration.imagery import CASES, agreement, detect, plain

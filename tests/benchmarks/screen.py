@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from geo.matching import match
-from pipeline import quiet
+from model.common import logs
 from tests.benchmarks import scenes
 from tests.benchmarks.accuracy import written
 
@@ -42,7 +42,7 @@ def main() -> int:
     parser.add_argument("--margin", type=float, default=500.0, metavar="M")
     options = parser.parse_args()
     logs.silence()
-    quiet.import_tensorflow()
+    logs.import_quietly("model.inference.frozen_graph")
     from pipeline.config import Screen, load_config
     from pipeline.model_loading import describe_model, load_model
 

@@ -24,8 +24,8 @@ from geo.georef import GeoReference
 from geo.matching import match
 from geo.raster.writer import write_scene
 from geo.types import Detections, ImageArray, Window
+from model.common import logs
 from model.synthetic import scene
-from pipeline import quiet
 
 if TYPE_CHECKING:
     from model.inference.predictor import Predictor
@@ -46,7 +46,7 @@ def main() -> int:
     parser.add_argument("--pictures", type=int, default=8, metavar="N", help="of airbus test (default: %(default)s)")
     options = parser.parse_args()
     logs.silence()
-    quiet.import_tensorflow()
+    logs.import_quietly("model.inference.frozen_graph")
     from pipeline.config import load_config
     from pipeline.model_loading import describe_model, load_model
 

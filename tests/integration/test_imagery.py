@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from model.inference.predictor import Predictor
-from pipeline import steps
+from pipeline import planning
 from pipeline.config import load_config
 from pipeline.ledger import SceneResult
 from pipeline.model_loading import ModelSpec, describe_model, load_model
@@ -59,7 +59,7 @@ def test_the_same_airplanes_are_detected_at_the_same_positions(bench: Bench, cas
 @pytest.mark.parametrize("name", ["0.15 m", "0.3 m", "1 m", "3 m"])
 def test_levels_have_the_same_ground_resolutions(bench: Bench, name: str, tmp_path: Path) -> None:
     (case,) = [case for case in CASES if case.name == name]
-    scene = steps.open_scene(SceneSource(str(case.write(tmp_path, bench.plain).path)), bench.spec.config)
+    scene = planning.open_scene(SceneSource(str(case.write(tmp_path, bench.plain).path)), bench.spec.config)
     asked = [0.5, 1.0, 2.0] if name != "3 m" else [2.0]
     assert [level.resolution_m for level in scene.levels] == pytest.approx(asked, rel=0.11)
 

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from pipeline.ledger import Ledger, read_ledger
-from tests.pipeline.scenes import AIRPLANES, CONFIG, write_scene
 from tests.pipeline.fake_run import DIE, STOP
+from tests.pipeline.scenes import AIRPLANES, CONFIG, write_scene
 
 DEADLINE_S = 120
 PROCESSES = ("--direct_num_workers", "2", "--direct_running_mode", "multi_processing")

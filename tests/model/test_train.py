@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from geo.raster.header import read_header
 from model import train
-from model.common import config as config_file
+from model.common.config import load_yaml, read_yaml
 from model.detectors.anchor_free import network as detector
 from model.detectors.anchor_free.network import DetectorConfig, build
 from model.detectors.backbones import efficientnet_lite

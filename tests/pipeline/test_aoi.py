@@ -7,6 +7,7 @@ import geopandas
 import pytest
 import shapely
 
+from geo.aoi import AreaOfInterest
 from geo.errors import InputError
 from model.inference.predictor import FakePredictor
 from pipeline import local, planning

@@ -16,12 +16,12 @@ from apache_beam.testing.util import BeamAssertException, assert_that, equal_to
 from pyproj import CRS
 
 from geo.aoi import build_aoi
+from geo.errors import OutputError
 from geo.grid import Tile
 from geo.raster import reader as raster
 from geo.types import Detections, ImageArray
 from model.inference.predictor import FakePredictor, Predictor
 from pipeline import local, planning, progress, records, steps, transforms
-from pipeline.errors import OutputError
 from pipeline.job import Job, run_job
 from pipeline.ledger import RunInfo, SceneResult, read_ledger
 from pipeline.model_loading import ModelSpec

@@ -22,7 +22,11 @@ def imported(path: Path) -> set[str]:
 
 def test_beam_is_imported_by_few_modules() -> None:
     files = {str(path.relative_to(ROOM)): imported(path) for path in ROOM.rglob("*.py")}
-    assert {name for name, names in files.items() if any(imported_name.split(".")[0] == "apache_beam" for imported_name in names)} == BEAM
+    assert {
+        name
+        for name, names in files.items()
+        if any(imported_name.split(".")[0] == "apache_beam" for imported_name in names)
+    } == BEAM
 
 
 def test_lower_modules_do_not_import_their_users() -> None:

@@ -18,12 +18,12 @@ from hypothesis import strategies as st
 from pyproj import CRS
 
 from geo.aoi import AreaOfInterest, build_aoi
+from geo.errors import OutputError
 from geo.grid import Tile
 from geo.types import Detections, ImageArray
 from model.inference.predictor import FakePredictor
 from pipeline import local, planning, steps, tile_cache
 from pipeline.config import PipelineConfig, settings_id
-from pipeline.errors import OutputError
 from pipeline.job import Job, run_job
 from pipeline.ledger import Ledger, RunInfo
 from pipeline.model_loading import ModelSpec

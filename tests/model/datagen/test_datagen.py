@@ -16,7 +16,7 @@ import yaml
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
-from model.common import config as config_file
+from model.common.config import from_mapping, load_yaml
 from model.data import sources, tfrecord
 from model.data.labels import AnnotatedImage
 from model.datagen import job, tiles

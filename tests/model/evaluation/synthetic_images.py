@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from geo.raster.header import SceneHeader
 from geo.raster.radiometry import Radiometry
 from geo.types import Detections
-from model.data.sources import AnnotatedImage
+from model.data.labels import AnnotatedImage
 from model.evaluation.images import ComparedImage, EvaluationImage, compare_image
 
 SIZE = 1000

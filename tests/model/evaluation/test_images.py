@@ -7,7 +7,8 @@ from affine import Affine
 from numpy.typing import NDArray
 
 from geo.types import Detections
-from model.data.sources import AnnotatedImage, read_annotated_images
+from model.data.labels import AnnotatedImage
+from model.data.sources import read_annotated_images
 from model.evaluation import images
 from model.evaluation.images import compare_image, read_evaluation_image
 from tests.geo.scenes import write_tiff

@@ -17,7 +17,8 @@ from PIL import Image
 
 from geo.types import Detections
 from model.common.charts import FIRST, SECOND, svg_chart
-from model.data.sources import AnnotatedImage, read_annotated_images
+from model.data.labels import AnnotatedImage
+from model.data.sources import read_annotated_images
 from model.evaluation import page
 from model.evaluation.images import ComparedImage, compare_image, read_evaluation_image
 from model.evaluation.measure import ALL_SETS, EvaluationResult
@@ -198,7 +199,9 @@ def compared(
     rows, columns = np.mgrid[:HEIGHT, :WIDTH]
     pixels = np.stack([columns // 2, rows // 2, np.zeros_like(rows)], axis=-1).astype(np.uint8)
     Image.fromarray(pixels).save(folder / "a.png")
-    source = read_evaluation_image(AnnotatedImage(folder / "a.png", "a", airplanes.reshape(-1, 4), 0.5, resolution_known=True))
+    source = read_evaluation_image(
+        AnnotatedImage(folder / "a.png", "a", airplanes.reshape(-1, 4), 0.5, resolution_known=True)
+    )
     return compare_image(source, Detections(detected.reshape(-1, 4), np.array(scores), np.full(len(scores), np.nan)))
 
 

@@ -6,8 +6,8 @@ import tensorflow as tf
 
 from model.detectors import registry
 from model.detectors.anchor_free.network import DetectorConfig
-from model.inference.keras_predictor import KerasPredictor
 from model.inference.frozen_graph import FrozenPredictor
+from model.inference.keras_predictor import KerasPredictor
 from model.inference.predictor import Predictor, load_predictor
 from tests.model.thresholds import in_a_gap
 

@@ -10,9 +10,9 @@ import pytest
 
 from geo.matching import match
 from geo.raster.header import read_header
+from model.inference.precision import Precision
 from model.inference.predictor import load_predictor
 from model.inference.scan import read_scan_config, scan
-from model.inference.precision import Precision
 from model.synthetic import render, write
 from tests.precisions import PRECISIONS
 
