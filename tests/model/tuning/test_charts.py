@@ -127,7 +127,7 @@ def test_the_line_of_the_history_is_the_best_so_far(maximize: bool, best: list[f
     [
         (RATE, ["1e-05", "0.0001", "0.001", "0.01"]),
         (FloatParameter("float", "rate", 0.02, 0.08, "log"), ["0.02", "0.08"]),
-        (FloatParameter("float", "rate", 1e-9, 1e9, "log"), ["1e-08", "0.0001", "1", "1e+04", "1e+08"]),
+        (FloatParameter("float", "rate", 1e-9, 1e9, "log"), ["1e-08", "1e-05", "0.01", "10", "1e+04", "1e+07"]),
         (DROPOUT, ["0", "0.1", "0.2", "0.3", "0.4", "0.5"]),
         (IntParameter("int", "layers", 10, 20), ["10", "12", "14", "16", "18", "20"]),
         (LAYERS, ["10", "15", "20"]),

@@ -64,7 +64,7 @@ def test_every_trial_is_a_training_with_the_base_and_its_values(tmp_path: Path, 
         run_folder = str(search.trial_folder(config, trial.trial) / process.RUN)
         inner = {"kept": 1, "added": [1, 2]}
         assert written == {"name": "base", "inner": inner, "epochs": EPOCHS, "x": trial.parameters["x"], "run": run_folder}
-    assert len({trial.parameters["x"] for trial in some}) == 4
+    assert len({trial.parameters["x"] for trial in trials}) == 4
     assert count_starts(config) == [1] * 4
 
 
@@ -279,7 +279,7 @@ def test_invalid_trainings_are_refused_before_the_first_trial(
     assert not (config.study / search.TRIALS).exists()
     repaired = load_study(tmp_path)
     run_study(repaired)
-    assert [trial.state for trial in found(repaired)] == ["complete"] * 4
+    assert [trial.state for trial in read_results(repaired)] == ["complete"] * 4
 
 
 def test_both_ends_of_a_range_are_checked(tmp_path: Path) -> None:
