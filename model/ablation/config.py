@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from geo.errors import ConfigError
-from model.common.config import parse, put
+from model.common.config import from_mapping, set_key
 from model.training.config import TrainConfig
 
 # In the folder of the study, beside those of the experiments: scenes that `model.evaluate` renders once for all.
@@ -104,7 +104,7 @@ def _settings(config: AblationConfig, experiment: ExperimentConfig) -> dict[str,
     below = config.training if experiment.baseline is None else _settings(config, by_name[experiment.baseline])
     settings = copy.deepcopy(below)
     for name, value in experiment.overrides.items():
-        put(settings, str(name), value)
+        set_key(settings, str(name), value)
     return settings
 
 
@@ -115,7 +115,7 @@ def training_configs(config: AblationConfig) -> dict[str, TrainConfig]:
         ConfigError: settings that no training of a detector takes.
     """
     return {
-        each.name: parse(TrainConfig, training_settings(config, each, each.seeds[0]), f"experiment {each.name}")
+        each.name: from_mapping(TrainConfig, training_settings(config, each, each.seeds[0]), f"experiment {each.name}")
         for each in config.experiments
     }
 

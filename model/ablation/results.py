@@ -16,7 +16,7 @@ from model.ablation.config import AblationConfig, ExperimentConfig, experiment_f
 from model.detectors import flops, registry
 from model.detectors.anchor_free.network import DetectorConfig
 from model.detectors.grid.network import GridConfig
-from model.evaluation.predictions import TOGETHER
+from model.evaluation.measure import ALL_SETS
 from model.inference import weights_io
 from model.inference.scan import read_scan_config
 from model.training.callbacks import LOG
@@ -125,8 +125,8 @@ def experiment_results(config: AblationConfig) -> list[ExperimentResult]:
 @functools.cache
 def detector_cost(detector: DetectorConfig | GridConfig, tile_px: int) -> DetectorCost:
     """Compute the cost of a detector on tiles of this side."""
-    model = registry.of(detector).build_folded()
-    return DetectorCost(model.count_params(), flops.flop(model, tile_px, tile_px) / tile_px**2 / 1e3)
+    model = registry.get(detector).build_folded()
+    return DetectorCost(model.count_params(), flops.count_flops(model, tile_px, tile_px) / tile_px**2 / 1e3)
 
 
 def read_figures(file: Path, model: Path) -> dict[str, Any] | None:
@@ -151,7 +151,7 @@ def _read_seed(folder: Path, seed: int) -> SeedResult | None:
 
 def seed_result(seed: int, sets: dict[str, dict[str, Any]], train_seconds: float) -> SeedResult:
     """Pick the figures of a model from those of all sets, as `model.evaluate` writes them."""
-    together, unseen = sets[TOGETHER], sets.get(_UNSEEN, {})
+    together, unseen = sets[ALL_SETS], sets.get(_UNSEEN, {})
     return SeedResult(
         seed=seed,
         tile_iou=_or_nan(together["tile_iou"]),

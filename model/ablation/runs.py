@@ -25,8 +25,8 @@ from model.ablation.config import (
 from model.ablation.results import MODEL, TEST_FIGURES, VAL_FIGURES, read_figures
 from model.common import process
 from model.common.atomic import write_atomically
-from model.common.config import read
-from model.evaluation.predictions import TOGETHER
+from model.common.config import read_yaml
+from model.evaluation.measure import ALL_SETS
 from model.training import checkpointing
 
 # From a module and its options to a command; tests put another program in its place.
@@ -108,7 +108,7 @@ def steps(
             "threshold on val",
             command("model.evaluate", [*evaluate, *on_val, *_output_options(val)]),
             folder / "val.log",
-            lambda: set((read_figures(val, model) or {}).get("sets", {})) == {*config.val_sets, TOGETHER},
+            lambda: set((read_figures(val, model) or {}).get("sets", {})) == {*config.val_sets, ALL_SETS},
             outdated=(val, test),
         ),
         Step(
@@ -140,7 +140,7 @@ def _write_settings(file: Path, settings: dict[str, Any]) -> None:
     Raises:
         ConfigError: it did; its results would be those of another experiment.
     """
-    before = read(file) if file.is_file() else settings
+    before = read_yaml(file) if file.is_file() else settings
     keys = (settings.keys() | before.keys()) - {*_MAY_CHANGE}
     changed = sorted(key for key in keys if settings.get(key) != before.get(key))
     if changed:

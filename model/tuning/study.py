@@ -43,9 +43,7 @@ def sleep() -> None:
     time.sleep(_POLL_S)
 
 
-def run(
-    config: TuneConfig, command: Command = training_command, wait: Callable[[], None] = sleep
-) -> optuna.Study:
+def run(config: TuneConfig, command: Command = training_command, wait: Callable[[], None] = sleep) -> optuna.Study:
     """Run or resume a study; the tables and the page in its folder are kept up to date.
 
     Args:
@@ -98,7 +96,7 @@ def _check(config: TuneConfig, content: dict[str, Any], command: Command) -> Non
 
 @dataclass(slots=True)
 class _RunningTrial:
-    """A trial and its process; `seconds_before` is the time of its earlier starts, `started` is on the monotonic clock."""
+    """A trial and its process, the seconds of its earlier starts, and when it started by the monotonic clock."""
 
     trial: optuna.Trial
     folder: Path

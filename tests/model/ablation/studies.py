@@ -10,7 +10,7 @@ import yaml
 from model.ablation import runs
 from model.ablation.config import AblationConfig, ExperimentConfig
 from model.ablation.results import DetectorCost, ExperimentResult, SeedResult
-from model.common.config import load
+from model.common.config import load_yaml
 from tests.model.ablation.fake_commands import EPOCHS
 
 FAKE_COMMANDS = Path(__file__).with_name("fake_commands.py")
@@ -47,7 +47,7 @@ def write_study(folder: Path, **changes: Any) -> Path:
 
 
 def load_study(folder: Path, **changes: Any) -> AblationConfig:
-    return load(AblationConfig, write_study(folder, **changes))
+    return load_yaml(AblationConfig, write_study(folder, **changes))
 
 
 def run_study(config: AblationConfig, *experiments: ExperimentConfig) -> list[str]:

@@ -6,7 +6,7 @@ import pytest
 
 from geo.errors import ConfigError
 from model.ablation.config import AblationConfig, select_experiments, training_configs, training_settings
-from model.common.config import load
+from model.common.config import load_yaml
 from model.training.config import RecordsConfig, TrainConfig
 from tests.model.ablation.studies import TRAINING, load_study
 
@@ -79,13 +79,13 @@ def test_experiments_are_selected_by_name_and_keep_their_order(tmp_path: Path) -
 
 @pytest.mark.parametrize("file", FILES, ids=str)
 def test_the_studies_of_the_project_compare_like_with_like(file: Path) -> None:
-    known = training_configs(load(AblationConfig, file))
+    known = training_configs(load_yaml(AblationConfig, file))
     assert len({(each.records.pattern if each.records else "", each.data) for each in known.values()}) == 1
     assert len({(each.batch, each.steps_per_epoch, each.epochs) for each in known.values()}) == 1
 
 
 def test_the_talks_experiments_are_the_trainings_that_were_measured() -> None:
-    config = load(AblationConfig, TALK)
+    config = load_yaml(AblationConfig, TALK)
     known = {name: dataclasses.asdict(training) for name, training in training_configs(config).items()}
     last = known["08-loss-weights"]
     assert last["records"] == dataclasses.asdict(RecordsConfig("out/tiles/*.tfrecord", 10000, augment=True))
@@ -111,6 +111,6 @@ def test_the_talks_experiments_are_the_trainings_that_were_measured() -> None:
 
 
 def test_the_grid_training_is_that_of_the_talks_last_change() -> None:
-    experiment = training_configs(load(AblationConfig, TALK))["08-loss-weights"]
-    training = load(TrainConfig, Path("configs/train/grid.yaml"))
+    experiment = training_configs(load_yaml(AblationConfig, TALK))["08-loss-weights"]
+    training = load_yaml(TrainConfig, Path("configs/train/grid.yaml"))
     assert dataclasses.replace(training, name=experiment.name, run=experiment.run) == experiment

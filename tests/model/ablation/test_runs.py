@@ -11,9 +11,8 @@ from geo.errors import ConfigError
 from model import evaluate, train
 from model.ablation import runs, summary
 from model.ablation.__main__ import main
-from model.common.config import load
-from model.evaluation.measure import EvaluateConfig
-from model.evaluation.predictions import TOGETHER, Measured
+from model.common.config import load_yaml
+from model.evaluation.measure import ALL_SETS, EvaluateConfig, EvaluationResult
 from model.inference.calibration import Calibration
 from tests.model.ablation.studies import TRAINING, command, load_study, run_study, write_study
 
@@ -197,9 +196,9 @@ def test_the_real_training_accepts_its_options(tmp_path: Path, capsys: pytest.Ca
 def test_the_real_evaluation_accepts_its_options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[tuple[EvaluateConfig, bool]] = []
 
-    def measure(config: EvaluateConfig, record: bool) -> Measured:
+    def measure(config: EvaluateConfig, record: bool) -> EvaluationResult:
         calls.append((config, record))
-        return Measured("some@0", 0.5, {TOGETHER: []}, Calibration(1.0, 1.0, 0.0, 0.0) if record else None)
+        return EvaluationResult("some@0", 0.5, {ALL_SETS: []}, Calibration(1.0, 1.0, 0.0, 0.0) if record else None)
 
     monkeypatch.setattr(evaluate, "measure_and_record", lambda config: measure(config, True))
     monkeypatch.setattr(evaluate, "measure", lambda config, trusted: measure(config, False))
@@ -207,7 +206,7 @@ def test_the_real_evaluation_accepts_its_options(tmp_path: Path, monkeypatch: py
     for options in step_options(tmp_path)[1:]:
         assert evaluate.main(options) == 0
     (val, recorded), (test, not_recorded) = calls
-    default = load(EvaluateConfig, Path("configs/evaluate/default.yaml"))
+    default = load_yaml(EvaluateConfig, Path("configs/evaluate/default.yaml"))
     assert (recorded, not_recorded) == (True, False)
     assert (val.split, val.sets) == ("val", ("one", "two"))
     assert (test.split, test.sets, test.rendered) == ("test", default.sets, default.rendered)

@@ -43,8 +43,10 @@ FEW: list[list[Point]] = [
 
 
 def plot(draw: Callable[..., None], *args: Any) -> Axes:
-    axes = Figure().add_subplot()
+    figure = Figure()
+    axes = figure.add_subplot()
     draw(axes, *args)
+    figure.draw_without_rendering()
     return axes
 
 
@@ -60,7 +62,6 @@ def dots(axes: Axes) -> dict[str, tuple[float, float]]:
 
 def tick_labels(axes: Axes) -> list[str]:
     """Return the labels of the ticks on the x axis within the limits."""
-    axes.figure.draw_without_rendering()
     low, high = axes.get_xlim()
     shown = [label for label, x in zip(axes.get_xticklabels(), axes.get_xticks(), strict=True) if low <= x <= high]
     return [label.get_text() for label in shown]
@@ -143,7 +144,11 @@ def test_bars_of_importance_are_as_long_as_their_shares() -> None:
     axes = plot(charts.plot_importance, {"first": 0.6, "second": 0.3, "third": 0.1})
     bars = [patch for patch in axes.patches if isinstance(patch, Rectangle)]
     assert [bar.get_width() for bar in bars] == [0.6, 0.3, 0.1]
-    assert [bar.get_gid() for bar in bars] == ["tooltip: first: 0.600", "tooltip: second: 0.300", "tooltip: third: 0.100"]
+    assert [bar.get_gid() for bar in bars] == [
+        "tooltip: first: 0.600",
+        "tooltip: second: 0.300",
+        "tooltip: third: 0.100",
+    ]
     rows = [bar.get_y() for bar in bars]
     assert rows == sorted(rows)
     assert axes.get_ylim()[0] > axes.get_ylim()[1]  # the first on top

@@ -88,7 +88,11 @@ def test_all_tables_have_the_same_content(tmp_path: Path) -> None:
     assert shown[-1] == f"trial 1 failed: it, {HOSTILE}"
     assert len(content["trials"]) == len(lines) == len(shown) - 2 == len(TRIALS)
     for trial, as_json, line, text in zip(trials, content["trials"], lines, shown[1:], strict=False):
-        assert (as_json["trial"], as_json["value"], as_json["parameters"]) == (trial.trial, trial.value, trial.parameters)
+        assert (as_json["trial"], as_json["value"], as_json["parameters"]) == (
+            trial.trial,
+            trial.value,
+            trial.parameters,
+        )
         assert (line["trial"], line["state"], line["reason"]) == (str(trial.trial), trial.state, trial.reason)
         assert line["value"] == ("" if trial.value is None else str(trial.value))
         assert float(line["net.rate"]) == trial.parameters["net.rate"]
@@ -141,16 +145,21 @@ def test_a_study_of_failures_alone_has_a_page(tmp_path: Path) -> None:
     write(study, config)
     study.tell(search.ask(study, config) or 0, state=TrialState.FAIL)  # before its values were drawn
     write(study, config)
-    assert (
-        "What matters"
-        not in (tmp_path / PAGE).read_text(encoding="utf-8").split("<main>")[1].split("</div>")[0]
-    )
-    assert format_results(trial_results(study, config), config).splitlines()[1].split() == ["0", "-", "-", "-", "failed", "0", "0"]
+    assert "What matters" not in (tmp_path / PAGE).read_text(encoding="utf-8").split("<main>")[1].split("</div>")[0]
+    assert format_results(trial_results(study, config), config).splitlines()[1].split() == [
+        "0",
+        "-",
+        "-",
+        "-",
+        "failed",
+        "0",
+        "0",
+    ]
 
 
 @pytest.mark.parametrize("pruned", [False, True])
 @pytest.mark.parametrize("direction", ["minimize", "maximize"])
-def test_the_parameter_that_the_value_depends_on_is_the_most_important(tmp_path: Path, direction: Any, pruned: bool) -> None:
+def test_the_parameter_that_decides_is_the_most_important(tmp_path: Path, direction: Any, pruned: bool) -> None:
     """Also where its bad values are pruned."""
     other = FloatParameter("float", "other", 0.0, 1.0)
     config = make_config(tmp_path, direction, (RATE, other))

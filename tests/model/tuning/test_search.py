@@ -54,7 +54,10 @@ def is_allowed(value: Any, parameter: Parameter) -> bool:
     """Whether a parameter may have this value."""
     if isinstance(parameter, CategoricalParameter):
         return any(type(value) is type(choice) and value == choice for choice in parameter.choices)
-    if type(value) is not (int if isinstance(parameter, IntParameter) else float) or not parameter.low <= value <= parameter.high:
+    if (
+        type(value) is not (int if isinstance(parameter, IntParameter) else float)
+        or not parameter.low <= value <= parameter.high
+    ):
         return False
     steps = (value - parameter.low) / parameter.step if parameter.step else 0.0
     return abs(steps - round(steps)) < 1e-6
@@ -79,9 +82,7 @@ def run_trials(config: TuneConfig, count: int, study: optuna.Study | None = None
 
 @settings(max_examples=15)
 @given(st.tuples(floats(), ints(), CHOSEN), st.sampled_from(["random", "bayesian"]), st.integers(0, 2**40))
-def test_values_are_within_ranges_steps_and_choices(
-    parameters: tuple[Parameter, ...], method: Any, seed: int
-) -> None:
+def test_values_are_within_ranges_steps_and_choices(parameters: tuple[Parameter, ...], method: Any, seed: int) -> None:
     tried = run_trials(make_config(parameters, Path(), method, seed=seed), 20, optuna.create_study())
     assert len(tried) == 9
     for values in tried:
@@ -97,7 +98,10 @@ def test_half_of_the_trials_are_below_the_middle_of_the_scale(
     parameter: Parameter = FloatParameter("float", "x", 0.0001, 1.0, scale)
     if kind == "int":
         parameter, middle = IntParameter("int", "x", 10, 100_000, scale), middle * 100_000
-    drawn = [values["x"] for values in run_trials(make_config((parameter,), tmp_path, trials=100), 100, optuna.create_study())]
+    drawn = [
+        values["x"]
+        for values in run_trials(make_config((parameter,), tmp_path, trials=100), 100, optuna.create_study())
+    ]
     assert 35 <= sum(value < middle for value in drawn) <= 65
     assert len(set(drawn)) > 90
 

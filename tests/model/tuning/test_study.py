@@ -53,7 +53,9 @@ def epochs_in_log(config: TuneConfig, trial: int) -> list[str]:
 @pytest.mark.parametrize("method", ["random", "bayesian", "grid"])
 def test_every_trial_is_a_training_with_the_base_and_its_values(tmp_path: Path, method: str) -> None:
     points = {"points": 4} if method == "grid" else {}
-    config = load_study(tmp_path, method=method, parameters=[X | points], fixed={"epochs": EPOCHS, "inner.added": [1, 2]})
+    config = load_study(
+        tmp_path, method=method, parameters=[X | points], fixed={"epochs": EPOCHS, "inner.added": [1, 2]}
+    )
     run_study(config)
     trials = read_results(config)
     assert [trial.trial for trial in trials] == [0, 1, 2, 3]
@@ -63,7 +65,13 @@ def test_every_trial_is_a_training_with_the_base_and_its_values(tmp_path: Path, 
         written = read_yaml(search.trial_folder(config, trial.trial) / process.CONFIG)
         run_folder = str(search.trial_folder(config, trial.trial) / process.RUN)
         inner = {"kept": 1, "added": [1, 2]}
-        assert written == {"name": "base", "inner": inner, "epochs": EPOCHS, "x": trial.parameters["x"], "run": run_folder}
+        assert written == {
+            "name": "base",
+            "inner": inner,
+            "epochs": EPOCHS,
+            "x": trial.parameters["x"],
+            "run": run_folder,
+        }
     assert len({trial.parameters["x"] for trial in trials}) == 4
     assert count_starts(config) == [1] * 4
 
@@ -143,7 +151,9 @@ def test_bad_trials_are_pruned_and_the_others_are_not(tmp_path: Path, metric: di
         "early_stopping": {"after_trials": 1, "after_epochs": 2},
         "fixed": {"hang_above": 0.5},
     }
-    seed = next(seed for seed in range(99) if search.grid_points(load_study(tmp_path, seed=seed, **changes))[0]["x"] == 0.3)
+    seed = next(
+        seed for seed in range(99) if search.grid_points(load_study(tmp_path, seed=seed, **changes))[0]["x"] == 0.3
+    )
     config = load_study(tmp_path, seed=seed, **changes)
     done = run_study(config)
     states = {(trial.parameters["x"], trial.state, trial.epochs) for trial in read_results(config)}
@@ -246,7 +256,9 @@ def test_several_interrupted_trials_resume(tmp_path: Path, uninterrupted: Callab
     config = load_yaml(TuneConfig, file)
     run_study(config)
     # Timing decides how far the other trials are at the kill, and so what a trial without values tries afterwards.
-    assert [result[:2] for result in without_seconds(read_results(config))] == [result[:2] for result in without_seconds(uninterrupted("random"))]
+    assert [result[:2] for result in without_seconds(read_results(config))] == [
+        result[:2] for result in without_seconds(uninterrupted("random"))
+    ]
     assert count_starts(config)[1] == 2
     assert all(epochs_in_log(config, trial) == ["0", "1", "2"] for trial in range(4))
 
@@ -255,7 +267,9 @@ def test_a_study_can_be_extended(tmp_path: Path, uninterrupted: Callable[[str], 
     for trials in (1, 3, 4, 2):
         config = load_study(tmp_path, trials=trials, fixed={"epochs": EPOCHS})
         run_study(config)
-        assert without_seconds(read_results(config)) == without_seconds(uninterrupted("random")[: max(trials, len(read_results(config)))])
+        assert without_seconds(read_results(config)) == without_seconds(
+            uninterrupted("random")[: max(trials, len(read_results(config)))]
+        )
     assert count_starts(config) == [1] * 4
 
 
@@ -263,16 +277,16 @@ def test_seconds_add_up_over_all_starts(tmp_path: Path) -> None:
     config = load_study(tmp_path, trials=1, fixed={"pause": [0, 1]})
     with pytest.raises(KeyboardInterrupt):
         run_study(config, interrupt_at(config, 0, 1))
-    (interrupted,) = search.interrupted_trials(search.open_study(config, {"name": "base", "inner": {"kept": 1}} | config.fixed))
+    (interrupted,) = search.interrupted_trials(
+        search.open_study(config, {"name": "base", "inner": {"kept": 1}} | config.fixed)
+    )
     interrupted.set_user_attr("seconds", 1000.0)
     run_study(config)
     assert read_results(config)[0].seconds > 1000
 
 
 @pytest.mark.parametrize("changes", [{"parameters": [X | {"name": "y"}]}, {"fixed": {"colour": "red"}}])
-def test_invalid_trainings_are_refused_before_the_first_trial(
-    tmp_path: Path, changes: dict[str, Any]
-) -> None:
+def test_invalid_trainings_are_refused_before_the_first_trial(tmp_path: Path, changes: dict[str, Any]) -> None:
     config = load_study(tmp_path, **changes)
     with pytest.raises(ConfigError, match=f"got: fake_training: {config.base}: wrong settings"):
         run_study(config)
