@@ -31,9 +31,7 @@ def write(config: AblationConfig) -> None:
     results = experiment_results(config)
     write_atomically(config.run / JSON, json.dumps(to_json(results), indent=2, allow_nan=False) + "\n")
     write_atomically(config.run / MARKDOWN, f"{markdown(result_rows(results))}\n\n{markdown(gain_rows(results))}\n")
-    partial = config.run / f".{CHART}"
-    partial.write_bytes(chart_png(results))
-    partial.replace(config.run / CHART)
+    write_atomically(config.run / CHART, chart_png(results))
 
 
 def result_rows(results: Sequence[ExperimentResult]) -> Rows:

@@ -15,7 +15,7 @@ from model.tuning.config import CategoricalParameter, Parameter
 # Room beside the outermost values, as a share of the axis.
 _MARGIN = 0.06
 # The most intervals between ticks.
-_TICKS = 5
+_INTERVALS = 6
 # Letters that fit across a chart: the name of a bar, or all choices of a parameter.
 _LETTERS = 50
 
@@ -88,7 +88,7 @@ def _plot_points(axes: Axes, points: Sequence[Point], positions: Sequence[float]
     low, high = min(values), max(values)
     room = (high - low) * _MARGIN or abs(high) * 0.02 or 1.0
     axes.set_ylim(low - 2 * room, high + 2 * room)
-    axes.yaxis.set_major_locator(MaxNLocator(_TICKS, steps=[1, 2, 5, 10]))
+    axes.yaxis.set_major_locator(MaxNLocator(_INTERVALS, steps=[1, 2, 5, 10]))
     axes.yaxis.set_major_formatter("{x:.6g}")
     for point, position in list(zip(points, positions, strict=True))[::-1]:
         value = min(max(point.value, low - room), high + room)
@@ -98,7 +98,7 @@ def _plot_points(axes: Axes, points: Sequence[Point], positions: Sequence[float]
 
 def _linear_scale(axes: Axes, low: float, high: float, integer: bool) -> None:
     axes.set_xlim(low - (high - low) * _MARGIN, high + (high - low) * _MARGIN)
-    axes.xaxis.set_major_locator(MaxNLocator(_TICKS, steps=[1, 2, 5, 10], integer=integer))
+    axes.xaxis.set_major_locator(MaxNLocator(_INTERVALS, steps=[1, 2, 5, 10], integer=integer))
     axes.xaxis.set_major_formatter("{x:.6g}")
 
 
@@ -106,7 +106,8 @@ def _log_scale(axes: Axes, low: float, high: float) -> None:
     axes.set_xscale("log")
     factor = (high / low) ** _MARGIN
     axes.set_xlim(low / factor, high * factor)
-    ticks = [tick for tick in LogLocator(numticks=_TICKS + 1).tick_values(low, high) if low <= tick <= high]
+    powers = LogLocator(numticks=_INTERVALS).tick_values(low, high)
+    ticks = [float(tick) for tick in powers if low / 1.001 <= tick <= high * 1.001]
     ticks = ticks if len(ticks) > 1 else [low, high]
     axes.set_xticks(ticks, [f"{tick:.3g}" for tick in ticks])
     axes.minorticks_off()

@@ -96,7 +96,7 @@ def _check(config: TuneConfig, content: dict[str, Any], command: Command) -> Non
 
 @dataclass(slots=True)
 class _RunningTrial:
-    """A trial and its process; `seconds_before`: time of its earlier starts; `started`: on the monotonic clock."""
+    """A trial and its process, the seconds of its earlier starts, and when it started by the monotonic clock."""
 
     trial: optuna.Trial
     folder: Path

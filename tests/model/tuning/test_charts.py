@@ -43,8 +43,10 @@ FEW: list[list[Point]] = [
 
 
 def plot(draw: Callable[..., None], *args: Any) -> Axes:
-    axes = Figure().add_subplot()
+    figure = Figure()
+    axes = figure.add_subplot()
     draw(axes, *args)
+    figure.draw_without_rendering()
     return axes
 
 
@@ -60,9 +62,6 @@ def dots(axes: Axes) -> dict[str, tuple[float, float]]:
 
 def tick_labels(axes: Axes) -> list[str]:
     """Return the labels of the ticks on the x axis within the limits."""
-    figure = axes.get_figure(root=True)
-    assert figure is not None
-    figure.draw_without_rendering()
     low, high = axes.get_xlim()
     shown = [label for label, x in zip(axes.get_xticklabels(), axes.get_xticks(), strict=True) if low <= x <= high]
     return [label.get_text() for label in shown]
@@ -129,7 +128,7 @@ def test_the_line_of_the_history_is_the_best_so_far(maximize: bool, best: list[f
     [
         (RATE, ["1e-05", "0.0001", "0.001", "0.01"]),
         (FloatParameter("float", "rate", 0.02, 0.08, "log"), ["0.02", "0.08"]),
-        (FloatParameter("float", "rate", 1e-9, 1e9, "log"), ["1e-08", "0.0001", "1", "1e+04", "1e+08"]),
+        (FloatParameter("float", "rate", 1e-9, 1e9, "log"), ["1e-08", "1e-05", "0.01", "10", "1e+04", "1e+07"]),
         (DROPOUT, ["0", "0.1", "0.2", "0.3", "0.4", "0.5"]),
         (IntParameter("int", "layers", 10, 20), ["10", "12", "14", "16", "18", "20"]),
         (LAYERS, ["10", "15", "20"]),

@@ -159,9 +159,7 @@ def test_a_study_of_failures_alone_has_a_page(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("pruned", [False, True])
 @pytest.mark.parametrize("direction", ["minimize", "maximize"])
-def test_the_parameter_that_the_value_depends_on_is_the_most_important(
-    tmp_path: Path, direction: Any, pruned: bool
-) -> None:
+def test_the_parameter_that_decides_is_the_most_important(tmp_path: Path, direction: Any, pruned: bool) -> None:
     """Also where its bad values are pruned."""
     other = FloatParameter("float", "other", 0.0, 1.0)
     config = make_config(tmp_path, direction, (RATE, other))
