@@ -24,7 +24,7 @@ from model.evaluation.measure import ALL_SETS
 from model.evaluation.predictions import predict
 from model.evaluation.set_metrics import compute_metrics
 from model.inference.predictor import Predictor
-from model.inference.scan import ScanConfig
+from model.inference.scan import MARGIN_PX, ScanConfig
 from model.training.config import WatchConfig
 
 LOG = "log.csv"
@@ -144,7 +144,9 @@ def look(
         A row of figures for each set, and one of all together; and pictures (height, width, 3) by set and photo, with
         truth and mistakes, see `model.evaluation.images.draw`.
     """
-    predictions = {name: predict(photos, predictor, scan, config.batch) for name, photos in sets.items()}
+    predictions = {
+        name: predict(photos, predictor, scan, config.batch, margin_px=MARGIN_PX) for name, photos in sets.items()
+    }
     compared = {name: each.compare() for name, each in predictions.items()}
     together = [picture for pictures in compared.values() for picture in pictures]
     rows = [_row(name, pictures, min_score) for name, pictures in {**compared, ALL_SETS: together}.items()]

@@ -12,7 +12,7 @@ from geo.types import Detections, FloatArray
 from model.common.atomic import write_atomically
 from model.data.sources import Photo
 from model.inference.predictor import Predictor
-from model.inference.scan import ScanConfig, scan_all
+from model.inference.scan import MARGIN_PX, ScanConfig, scan_all
 
 # A detection that overlaps every airplane less than this is false; between the two it is a matter of the box alone.
 _FALSE_IOU = 0.1
@@ -38,7 +38,7 @@ def mistakes(found: Detections, truth: FloatArray) -> FloatArray:
 def mine(photos: Sequence[Photo], predictor: Predictor, config: ScanConfig, batch: int) -> list[FloatArray]:
     """The mistakes of a model in every photo, looked at as the pipeline would."""
     headers = (read_header(str(photo.path), photo.resolution_m) for photo in photos)
-    found = scan_all(headers, config, predictor, batch)
+    found = scan_all(headers, config, predictor, batch, MARGIN_PX)
     return [mistakes(some, photo.boxes) for some, photo in zip(found, photos, strict=True)]
 
 
