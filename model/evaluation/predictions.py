@@ -40,7 +40,12 @@ class Predictions:
 
 
 def predict(
-    images: Sequence[AnnotatedImage], predictor: Predictor, config: ScanConfig, batch_size: int, name: str | None = None
+    images: Sequence[Photo],
+    predictor: Predictor,
+    config: ScanConfig,
+    batch_size: int,
+    name: str | None = None,
+    margin_px: int | None = None,
 ) -> Predictions:
     """Detect airplanes on the images of a set, through the levels, tiles and suppression of the pipeline.
 
@@ -50,6 +55,7 @@ def predict(
         config: levels, tiles and suppression.
         batch_size: tiles per call of the detector.
         name: of the set, for a progress bar on a terminal; none if None.
+        margin_px: see `model.inference.scan.scan_all`.
 
     Raises:
         RasterError: an image cannot be read.
@@ -62,7 +68,7 @@ def predict(
             read.append(read_evaluation_image(image))
             yield read[-1].header
 
-    detections = scan_all(headers(), config, predictor, batch_size)
+    detections = scan_all(headers(), config, predictor, batch_size, margin_px)
     return Predictions(read, detections)
 
 
