@@ -110,6 +110,8 @@ def _process(command: Command, spec: ModelSpec, argv: Sequence[str]) -> Ledger:
 
 def run_info(spec: ModelSpec, argv: Sequence[str]) -> RunInfo:
     """Return the description of a run that starts now, for the ledger."""
+    from pipeline.ledger import RunInfo
+
     versions = {"python": platform.python_version()}
     for package in PACKAGES:
         # TensorFlow is installed under one of two names.

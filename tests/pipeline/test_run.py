@@ -207,7 +207,7 @@ BAD = {
     unknown_crs: "CRS.*somewhere.*write the right one",
     two_bands: "expected 1 band.*got 2: choose",
     complex_numbers: "expected real numbers.*got complex64: convert",
-    too_coarse: "expected a scene of 2 m per pixel or finer, got 30 m: take a finer",
+    too_coarse: "expected a scene of 2 m per pixel or finer, got 30 m: use a finer",
 }
 
 
@@ -439,7 +439,7 @@ def test_an_unknown_output_format_is_refused(desk: Desk) -> None:
 def test_an_invalid_config_is_refused(desk: Desk) -> None:
     good = json.loads((desk.folder / "settings.yaml").read_text())
     for change, expected in (
-        ({"halo_px": 3}, "settings.yaml: unknown key halo_px; known here: model, min_score"),
+        ({"halo_px": 3}, "settings.yaml: unknown key halo_px; known here: tiling, suppression, model, min_score"),
         ({"batch_size": 0}, "settings.yaml: batch_size: expected a whole number from 1 on, got 0"),
         ({"min_score": 1.5}, "settings.yaml: min_score: expected a number from 0 to 1, got 1.5"),
         ({"batch_size": "two"}, "settings.yaml"),
