@@ -40,7 +40,7 @@ class Predictions:
 
 
 def predict(
-    images: Sequence[Photo],
+    images: Sequence[AnnotatedImage],
     predictor: Predictor,
     config: ScanConfig,
     batch_size: int,

@@ -69,7 +69,9 @@ def report(name: str, photos: Sequence[AnnotatedImage], found: Sequence[Detectio
         together = Matches.concatenate([each.matches[iou] for each in compared])
         average = metrics.average_precision(together)
         text = "no airplanes" if math.isnan(average) else f"AP {average:.4f}"
-        print(f"{name}: {together.num_images} scenes, {together.num_airplanes} airplanes, IoU {iou}: {text}", flush=True)
+        print(
+            f"{name}: {together.num_images} scenes, {together.num_airplanes} airplanes, IoU {iou}: {text}", flush=True
+        )
 
 
 def scanned(headers: Sequence[SceneHeader]) -> list[Detections]:

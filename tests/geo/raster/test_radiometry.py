@@ -170,7 +170,7 @@ def read_rgb(uri: str, bands: tuple[int, ...] | None = None) -> ImageArray:
         return reader.read_window(FULL, LEVEL)
 
 
-def read_valid(uri: str, window: Window = FULL) -> NDArray[np.bool_]:
+def read_valid_mask(uri: str, window: Window = FULL) -> NDArray[np.bool_]:
     with RasterReader(uri, read_header(uri).radiometry) as reader:
         valid_mask = reader.read_valid_mask(Tile(LEVEL, window, window))
     assert valid_mask is not None
@@ -254,7 +254,7 @@ NODATA: dict[str, Any] = {
 @pytest.mark.parametrize("write", NODATA.values(), ids=NODATA.keys())
 def test_nodata_is_black_and_invalid(tmp_path: Path, write: Any) -> None:
     uri = write(tmp_path / "scene.tif")
-    assert (read_valid(uri) == ~HOLE).all()
+    assert (read_valid_mask(uri) == ~HOLE).all()
     image = read_rgb(uri)
     assert not image[HOLE].any()
     # Nodata is left out of the statistics of the stretch.
@@ -276,7 +276,7 @@ def test_the_black_collar_is_nodata_and_black_inside_is_not(
     pixels[collar] = 0
     pixels[70:100, 120:160] = 0
     uri = write_tiff(tmp_path / "scene.tif", pixels, overviews=overviews)
-    assert (read_valid(uri) == ~collar).all()
+    assert (read_valid_mask(uri) == ~collar).all()
     assert not read_rgb(uri)[collar].any()
     with RasterReader(uri) as reader:
         windows = {Window(0, 0, 40, 40): True, Window(0, 0, 80, 80): False, Window(125, 75, 30, 20): False}
@@ -286,6 +286,6 @@ def test_the_black_collar_is_nodata_and_black_inside_is_not(
 
 def test_pixels_beyond_the_scene_are_invalid(tmp_path: Path) -> None:
     uri = _mask(tmp_path / "scene.tif")
-    valid_mask = read_valid(uri, Window(150, 100, 64, 64))
+    valid_mask = read_valid_mask(uri, Window(150, 100, 64, 64))
     assert valid_mask[:50, :50].all()
     assert valid_mask.sum() == 50 * 50

@@ -15,7 +15,6 @@ from model.inference import weights_io
 from model.inference.calibration import Calibration
 from model.inference.frozen_graph import FrozenPredictor
 from model.inference.predictor import load_predictor
-from tests.model.thresholds import in_a_gap
 
 BATCH = 3
 
