@@ -27,10 +27,6 @@ from pipeline.values import SceneSource
 _CONNECTION_LOST = "Channel closed prematurely"
 
 
-class WorkerError(FinderError, RuntimeError):
-    """A worker process that was killed or crashed."""
-
-
 @dataclasses.dataclass(frozen=True, slots=True)
 class Job:
     """What to process, with which model, and where to write.
