@@ -22,9 +22,10 @@ from geo.georef import GeoReference
 from geo.raster.header import SceneHeader, read_header
 from geo.raster.writer import write_scene
 from geo.types import Detections, ImageArray, Window
-from model.data.sources import Photo, read_photos
+from model.data.labels import AnnotatedImage
+from model.data.sources import read_annotated_images
 from model.evaluation import metrics
-from model.evaluation.metrics import Outcomes
+from model.evaluation.metrics import Matches
 from model.inference.predictor import load_predictor
 from model.inference.scan import scan_all
 from pipeline.config import load_config
@@ -44,7 +45,7 @@ def main() -> int:
     parser.add_argument("--evaluate", action="store_true", help="scan images and GeoTIFFs without the job, too")
     parser.add_argument("--work", type=Path, default=Path("out/accuracy"), metavar="DIR")
     options = parser.parse_args()
-    photos = read_photos(options.data / options.set, "test")[: options.images]
+    photos = read_annotated_images(options.data / options.set, "test")[: options.images]
     folder = options.work / f"{options.set}-{len(photos)}"
     folder.mkdir(parents=True, exist_ok=True)
     scenes = [str(written(photo, folder)) for photo in photos]
@@ -58,17 +59,19 @@ def main() -> int:
     return 0
 
 
-def report(name: str, photos: Sequence[Photo], found: Sequence[Detections]) -> None:
-    """Print the average precision of detections at each overlap."""
+def report(name: str, photos: Sequence[AnnotatedImage], found: Sequence[Detections]) -> None:
+    """Prints the average precision of detections at each overlap."""
     compared = []
     for each, photo in zip(found, photos, strict=True):
         height, width = photo.pixels().shape[:2]
         compared.append(metrics.compare(each, photo.boxes, width, height, IOUS, photo.ignored))
     for iou in IOUS:
-        together = Outcomes.concatenate([each.outcomes[iou] for each in compared])
+        together = Matches.concatenate([each.matches[iou] for each in compared])
         average = metrics.average_precision(together)
         text = "no airplanes" if math.isnan(average) else f"AP {average:.4f}"
-        print(f"{name}: {together.pictures} scenes, {together.truths} airplanes, IoU {iou}: {text}", flush=True)
+        print(
+            f"{name}: {together.num_images} scenes, {together.num_airplanes} airplanes, IoU {iou}: {text}", flush=True
+        )
 
 
 def scanned(headers: Sequence[SceneHeader]) -> list[Detections]:
@@ -78,7 +81,7 @@ def scanned(headers: Sequence[SceneHeader]) -> list[Detections]:
     return scan_all(headers, config, predictor, config.batch_size)
 
 
-def written(photo: Photo, folder: Path) -> Path:
+def written(photo: AnnotatedImage, folder: Path) -> Path:
     """The photo as a GeoTIFF of its ground resolution, in the middle of a UTM zone."""
     path = folder / f"{photo.path.stem}.tif"
     if not path.exists():
