@@ -1,4 +1,4 @@
-"""Cuts photos into tiles to train on: `python -m model.datagen --config configs/datagen/default.yaml`.
+"""Cut training tiles into TFRecord files: `python -m model.datagen --config configs/datagen/default.yaml`.
 
 Exit status: 0 everything is written; 1 the job failed; 2 the command itself is wrong, before any work starts.
 """
@@ -9,43 +9,39 @@ from pathlib import Path
 from typing import Any
 
 from geo.errors import FinderError
-from model.common import config as config_file
-from model.common import logs as quiet
+from model.common import logs
+from model.common.command import Parser, command, print_error
+from model.common.config import load_yaml
 
 
+@command("model.datagen")
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; returns its exit status."""
-    quiet.silence()
-    quiet.silence_beam()
-    # These bring Beam and TensorFlow: not before they are told to be quiet.
+    """Run the command and return its exit status."""
+    logs.silence()
+    # These import Beam and TensorFlow, which must be silenced before.
     from model.datagen import beam_options
-    from model.datagen.config import DatagenConfig
 
-    job, steps = quiet.load("model.datagen.job"), quiet.load("model.datagen.steps")
-    try:
-        options, rest = _parser(beam_options.Parser).parse_known_args(arguments)
-        overrides = vars(options)
-        config = config_file.load(DatagenConfig, overrides.pop("config"), overrides)
-        beam = beam_options.parse(rest)
-        runner = beam_options.runner(beam)
-        steps.check_output(config)
-        plans = steps.plan(config)
-    except FinderError as error:
-        return _say(error, 2)
+    job = logs.import_quietly("model.datagen.job")
+    options, beam_words = _parser().parse_known_args(arguments)
+    overrides = vars(options)
+    config = load_yaml(job.DatagenConfig, overrides.pop("config"), overrides)
+    beam = beam_options.parse(beam_words)
+    runner = beam_options.runner(beam)
+    job.check_output(config)
+    plans = job.plan_sets(config)
     try:
         manifest = job.run(config, plans, runner, beam)
     except FinderError as error:
-        return _say(error, 1)
+        return print_error("model.datagen", error, 1)
     _summarize(manifest)
     return 0
 
 
-def _parser(kind: Any) -> Any:
-    parser = kind(
+def _parser() -> Parser:
+    parser = Parser(
         prog="python -m model.datagen",
-        description="Cuts tiles around the airplanes of annotated photos, and as many without, to TFRecord files.",
-        epilog="Every other option goes to Beam: --runner, --project, --region, --temp_location, ...",
-        allow_abbrev=False,
+        description="Cut tiles around the airplanes of annotated images, and as many without, into TFRecord files.",
+        epilog="All other options go to Beam: --runner, --project, --region, --temp_location, ...",
     )
     parser.add_argument("--config", type=Path, required=True, help="a file of configs/datagen/")
     parser.add_argument("--data", help="folder of the data sets, local or gs://")
@@ -57,19 +53,14 @@ def _summarize(manifest: dict[str, Any]) -> None:
     for name, counts in [*manifest["sets"].items(), ("together", manifest["total"])]:
         print(
             f"{name}: {counts['photos']} photos, {counts['airplanes']} airplanes, {counts['tiles']} tiles: "
-            f"{_of(counts, 'with')} with airplanes, {_of(counts, 'without')} without"
+            f"{_format_count(counts, 'with')} with airplanes, {_format_count(counts, 'without')} without"
         )
     print(f"{len(manifest['files'])} files: {manifest['settings']['output']}")
 
 
-def _of(counts: dict[str, int], kind: str) -> str:
-    found, asked = counts[f"tiles_{kind}_airplanes"], counts[f"asked_{kind}_airplanes"]
-    return str(found) if found == asked else f"{found} (asked: {asked})"
-
-
-def _say(error: FinderError, status: int) -> int:
-    print(f"model.datagen: {' '.join(str(error).splitlines())}", file=sys.stderr)
-    return status
+def _format_count(counts: dict[str, int], kind: str) -> str:
+    written, asked = counts[f"tiles_{kind}_airplanes"], counts[f"asked_{kind}_airplanes"]
+    return str(written) if written == asked else f"{written} (asked: {asked})"
 
 
 if __name__ == "__main__":

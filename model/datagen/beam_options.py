@@ -1,4 +1,4 @@
-"""Beam's options on a command line, and the runner that they name; for every command that is a Beam job."""
+"""Beam's options on a command line, and the runner that they name; for every command that runs a Beam job."""
 
 import argparse
 from collections.abc import Sequence
@@ -14,40 +14,40 @@ _DIRECT = {"directrunner", "direct", "fnapirunner"}
 
 
 class Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line, like every other error of the project."""
+    """A parser that raises one-line errors, like every other error of the project."""
 
     def error(self, message: str) -> NoReturn:
-        """Raises it.
+        """Raise the error.
 
         Raises:
-            CommandError: always.
+            CommandError: Always.
         """
         raise CommandError(f"{message}: see --help")
 
 
 def parse(words: Sequence[str]) -> PipelineOptions:
-    """Beam's options of the words that a command does not know itself.
+    """Parse the words that a command does not know itself as Beam's options.
 
-    Beam drops what it does not know; a mistyped option must not vanish like that.
+    Beam drops unknown options; here a mistyped option is an error.
 
     Raises:
-        CommandError: an option that is unknown, or has a value that does not fit.
+        CommandError: An option is unknown, or its value does not fit.
     """
     parser = Parser(allow_abbrev=False, add_help=False)
     for options in PipelineOptions.__subclasses__():
         options._add_argparse_args(parser)
     known, unknown = parser.parse_known_args(words)
-    # Other runners have options of their own, which only they can judge.
+    # Other runners have options of their own, which only they can check.
     if unknown and _in_process(known.runner):
         raise CommandError(f"expected options of this command or of Beam, got {' '.join(unknown)}: see --help")
     return PipelineOptions(list(words))
 
 
 def runner(options: PipelineOptions) -> PipelineRunner:
-    """The runner that the options name; DirectRunner, and none, mean Beam's in-process Python runner.
+    """Create the runner that the options name; DirectRunner, and none, mean Beam's in-process Python runner.
 
     Raises:
-        CommandError: no such runner.
+        CommandError: The runner is unknown.
     """
     name = options.view_as(StandardOptions).runner
     if _in_process(name):

@@ -38,7 +38,7 @@ def main() -> None:
     coco = {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "airplane"}]}
     (options.output / "labels.json").write_text(json.dumps(coco), encoding="utf-8")
     names = ", ".join(str(image["file_name"]) for image in images)
-    (options.output / "labels.yaml").write_text(f"dev: [{names}]\n", encoding="utf-8")
+    (options.output / "labels.yaml").write_text(f"val: [{names}]\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""What a cheap look first saves and loses: `python -m tests.benchmarks.screen`.
+"""What screening saves and loses: `python -m tests.benchmarks.screen`.
 
-Looks at scenes with and without `screen` in the settings, and prints a table of docs/results.md: a drawn one that is
-95 % countryside and town, drawn ones that are all airport, and val pictures. Lost: found without it and not with it.
+Scans scenes with and without `screen` in the settings, and prints a table of docs/results.md: a drawn one that is
+95 % countryside and town, drawn ones that are all airport, and test pictures. Lost: found without it and not with it.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from geo.matching import match
-from pipeline import quiet
+from model.common import logs
 from tests.benchmarks import scenes
 from tests.benchmarks.accuracy import written
 
 if TYPE_CHECKING:
     from model.inference.predictor import Predictor
     from pipeline.config import PipelineConfig
-    from pipeline.model_loading import Engine
-    from pipeline.values import SceneResult
+    from pipeline.ledger import SceneResult
+    from pipeline.model_loading import ModelSpec
 
 #: Two sizes of a grid of drawn scenes of 5,000 px, of which one is an airport.
 ROWS, COLUMNS = 4, 5
@@ -41,8 +41,8 @@ def main() -> int:
     parser.add_argument("--min-score", type=float, default=0.3, metavar="S")
     parser.add_argument("--margin", type=float, default=500.0, metavar="M")
     options = parser.parse_args()
-    quiet.silence()
-    quiet.import_tensorflow()
+    logs.silence()
+    logs.import_quietly("model.inference.frozen_graph")
     from pipeline.config import Screen, load_config
     from pipeline.model_loading import describe_model, load_model
 
@@ -51,7 +51,7 @@ def main() -> int:
         plain, config=dataclasses.replace(plain.config, screen=Screen(options.min_score, options.margin))
     )
     models = load_model(plain), load_model(screened)
-    print("| scenes | airplanes | lost | finest tiles | looked at with it | times fewer |")
+    print("| scenes | airplanes | lost | finest tiles | inferred with it | times fewer |")
     print("|---|---|---|---|---|---|")
     airport = scenes.drawn(scenes.PART_PX, options.work)
     large = scenes.together(grid(airport, options.work), options.work / "mostly-empty.vrt")
@@ -61,7 +61,7 @@ def main() -> int:
     for name in SETS:
         with tempfile.TemporaryDirectory() as folder:
             pictures = list(pictures_of(options.data / name, Path(folder), options.pictures))
-            report(f"{name} val", zip(pictures, pictures, strict=True), plain, screened, models)
+            report(f"{name} test", zip(pictures, pictures, strict=True), plain, screened, models)
     return 0
 
 
@@ -78,9 +78,9 @@ def grid(airport: Path, folder: Path) -> list[list[Path]]:
 
 
 def pictures_of(data: Path, folder: Path, count: int) -> Iterator[Path]:
-    from model.data.sources import read_photos
+    from model.data.sources import read_annotated_images
 
-    for photo in itertools.islice(read_photos(data, "val"), count):
+    for photo in itertools.islice(read_annotated_images(data, "test"), count):
         if photo.resolution_m is not None:
             yield written(photo, folder)
 
@@ -88,30 +88,30 @@ def pictures_of(data: Path, folder: Path, count: int) -> Iterator[Path]:
 def report(
     name: str,
     pairs: Iterable[tuple[Path, Path]],
-    plain: Engine,
-    screened: Engine,
+    plain: ModelSpec,
+    screened: ModelSpec,
     models: tuple[Predictor, Predictor],
 ) -> None:
-    """Prints a line; of a pair, the first is looked at everywhere and the second is screened."""
+    """Print a line; of a pair, the first is inferred everywhere and the second is screened."""
     airplanes, lost, tiles, done = 0, 0, 0, 0
     for first, second in pairs:
-        everywhere = look(first, plain, models[0])
-        near = look(second, screened, models[1])
+        everywhere = detect(first, plain, models[0])
+        near = detect(second, screened, models[1])
         taken = match(boxes(near), np.array([one.score for one in near.airplanes]), boxes(everywhere), 0.5)
         airplanes += len(everywhere.airplanes)
         lost += len(everywhere.airplanes) - int((taken >= 0).sum())
-        planned, looked = finest(second, near, screened.config)
-        tiles, done = tiles + planned, done + looked
+        planned, inferred = finest(second, near, screened.config)
+        tiles, done = tiles + planned, done + inferred
     share = f"{lost / max(1, airplanes):.2%}"
     print(f"| {name} | {airplanes} | {lost} ({share}) | {tiles} | {done} | {tiles / max(1, done):.1f} |", flush=True)
 
 
-def look(path: Path, engine: Engine, predictor: Predictor) -> SceneResult:
-    from pipeline import local, steps
+def detect(path: Path, spec: ModelSpec, predictor: Predictor) -> SceneResult:
+    from pipeline import local, planning
     from pipeline.values import SceneSource
 
-    return local.find_in(
-        steps.open_scene(SceneSource(str(path)), engine.config), engine.config, predictor, engine.identity
+    return local.detect_scene(
+        planning.open_scene(SceneSource(str(path)), spec.config), spec.config, predictor, spec.identity
     )
 
 
@@ -121,12 +121,12 @@ def boxes(result: SceneResult) -> np.ndarray:
 
 
 def finest(path: Path, result: SceneResult, config: PipelineConfig) -> tuple[int, int]:
-    """Tiles of the finest level: all, and those that were looked at by their share of the ground."""
+    """Tiles of the finest level: all, and those that were inferred, by their share of the ground."""
     from geo.grid import plan_tiles
-    from pipeline import steps
+    from pipeline import planning
     from pipeline.values import SceneSource
 
-    opened = steps.open_scene(SceneSource(str(path)), config)
+    opened = planning.open_scene(SceneSource(str(path)), config)
     planned = len(list(plan_tiles(opened.levels[0], config.tiling)))
     entry = result.entry
     return planned, round(planned * entry.km2 / max(1e-9, entry.km2 + entry.km2_coarse))

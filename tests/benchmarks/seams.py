@@ -1,6 +1,6 @@
 """What moves when a scene's origin moves: `python -m tests.benchmarks.seams`.
 
-Of each picture, windows of one size are looked at as scenes of their own, each with another origin, so that other
+Of each image, windows of one size are scanned as scenes of their own, each with another origin, so that other
 airplanes lie at the seams of tiles. What is sure in the first window, and 64 px or more within all, is looked for in
 the others. Prints a table of docs/results.md.
 """
@@ -24,17 +24,17 @@ from geo.georef import GeoReference
 from geo.matching import match
 from geo.raster.writer import write_scene
 from geo.types import Detections, ImageArray, Window
+from model.common import logs
 from model.synthetic import scene
-from pipeline import quiet
 
 if TYPE_CHECKING:
     from model.inference.predictor import Predictor
-    from pipeline.model_loading import Engine
+    from pipeline.model_loading import ModelSpec
 
 #: The model's stride at the coarsest level, 2 m, in pixels of a scene of 0.5 m.
 STRIDE_PX = 128
 WITHIN_PX = 64
-SURE = 0.1
+SCORE_MARGIN = 0.1
 #: Origins (x, y), pixels of the picture: those at multiples of the stride, and others.
 STRIDES = [(0, STRIDE_PX), (STRIDE_PX, 0), (STRIDE_PX, STRIDE_PX)]
 OTHERS = [(1, 0), (7, 13), (16, 16), (37, 5), (64, 20), (100, 99)]
@@ -43,23 +43,23 @@ OTHERS = [(1, 0), (7, 13), (16, 16), (37, 5), (64, 20), (100, 99)]
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), metavar="DIR")
-    parser.add_argument("--pictures", type=int, default=8, metavar="N", help="of airbus val (default: %(default)s)")
+    parser.add_argument("--pictures", type=int, default=8, metavar="N", help="of airbus test (default: %(default)s)")
     options = parser.parse_args()
-    quiet.silence()
-    quiet.import_tensorflow()
+    logs.silence()
+    logs.import_quietly("model.inference.frozen_graph")
     from pipeline.config import load_config
     from pipeline.model_loading import describe_model, load_model
 
-    engine = describe_model(load_config())
-    predictor = load_model(engine)
+    spec = describe_model(load_config())
+    predictor = load_model(spec)
     heads = ("pictures", "origin moved by", "sure airplanes", "found again", "centres by, px", "px of their level")
     print(f"| {' | '.join(heads)} | scores by: mean, 99 %, most |\n{'|---' * 7}|")
-    sets = {"rendered": list(rendered()), "airbus val": list(photos(options.data, options.pictures))}
+    sets = {"rendered": list(rendered()), "airbus test": list(photos(options.data, options.pictures))}
     for name, pictures in sets.items():
-        first = [look(picture, (0, 0), engine, predictor) for picture in pictures]
+        first = [detect(picture, (0, 0), spec, predictor) for picture in pictures]
         for kind, origins in (("the stride", STRIDES), ("other", OTHERS)):
             rows = [
-                again(base, look(picture, origin, engine, predictor), picture, engine)
+                again(base, detect(picture, origin, spec, predictor), picture, spec)
                 for (picture, base), origin in itertools.product(zip(pictures, first, strict=True), origins)
             ]
             print(f"| {len(pictures)} {name} | {kind} | {summary(np.concatenate(rows))} |", flush=True)
@@ -74,15 +74,15 @@ def rendered() -> Iterator[ImageArray]:
 
 def photos(data: Path, count: int) -> Iterator[ImageArray]:
     """Real pictures of 0.5 m, with airplanes."""
-    from model.data.sources import read_photos
+    from model.data.sources import read_annotated_images
 
-    with_airplanes = (photo for photo in read_photos(data / "airbus", "val") if len(photo.boxes))
+    with_airplanes = (photo for photo in read_annotated_images(data / "airbus", "test") if len(photo.boxes))
     return (photo.pixels() for photo in itertools.islice(with_airplanes, count))
 
 
-def look(picture: ImageArray, origin: tuple[int, int], engine: Engine, predictor: Predictor) -> Detections:
-    """What is found in the window that begins at `origin`, in pixels of the picture."""
-    from pipeline import local, steps
+def detect(picture: ImageArray, origin: tuple[int, int], spec: ModelSpec, predictor: Predictor) -> Detections:
+    """Return the detections in the window that begins at `origin`, in pixels of the image."""
+    from pipeline import local, planning, steps
     from pipeline.values import SceneSource
 
     x, y = origin
@@ -92,21 +92,21 @@ def look(picture: ImageArray, origin: tuple[int, int], engine: Engine, predictor
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "scene.tif"
         write_scene(path, width, height, georef, iter([(Window(0, 0, width, height), pixels)]))
-        opened = steps.open_scene(SceneSource(str(path)), engine.config)
-        found = steps.merge(list(local.look(opened, engine.config, predictor)), engine.config.suppression)
+        opened = planning.open_scene(SceneSource(str(path)), spec.config)
+        found = steps.merge(list(local.detect_tiles(opened, spec.config, predictor)), spec.config.suppression)
     return Detections(found.boxes + np.array([x, y, x, y]), found.scores, found.resolution_m)
 
 
-def again(base: Detections, moved: Detections, picture: ImageArray, engine: Engine) -> np.ndarray:
+def again(base: Detections, moved: Detections, picture: ImageArray, spec: ModelSpec) -> np.ndarray:
     """Of each sure airplane how far its centre moved, pixels, and its score, and its level's scale: (N, 3).
 
     NaN where it was not found.
     """
-    threshold = engine.config.min_score or 0.0
+    threshold = spec.config.min_score or 0.0
     low = STRIDE_PX + WITHIN_PX
     high = np.array([picture.shape[1], picture.shape[0]] * 2) - low
     within = (base.boxes >= low).all(axis=1) & (base.boxes <= high).all(axis=1)
-    sure = base.take(np.flatnonzero(within & (base.scores >= threshold + SURE)))
+    sure = base.take(np.flatnonzero(within & (base.scores >= threshold + SCORE_MARGIN)))
     taken = match(moved.boxes, moved.scores, sure.boxes, 0.5)
     result = np.full((len(sure), 3), math.nan)
     found = np.flatnonzero(taken >= 0)
