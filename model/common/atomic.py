@@ -110,5 +110,5 @@ def _as_output_errors(path: Path) -> Iterator[None]:
     except OSError as error:
         reason = error.strerror or str(error)
         raise OutputError(
-            f"{path}: expected a place that can be written, got '{reason}': name another folder or free it"
+            f"{path}: expected a writable path, got '{reason}': choose another folder or free space"
         ) from error

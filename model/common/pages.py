@@ -1,26 +1,19 @@
-"""HTML pages from Jinja templates: one file each, which opens anywhere, without a network."""
+"""Result pages of the commands of `model`: templates with one style sheet and one table."""
 
 from pathlib import Path
 
-import jinja2
+from model.common import templates
 
 _FOLDER = Path(__file__).parent
 
 
 def render_template(template: Path, **values: object) -> str:
-    """Return the HTML of a page, with all values escaped.
+    """Return the HTML of a page.
 
     Args:
         template: a Jinja file. It can include files of its own folder and `table.html` of this one; `css` is the
             style sheet of all pages.
-        values: the variables of the template.
+        values: other variables of the template.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader([template.parent, _FOLDER]),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     css = (_FOLDER / "page.css").read_text(encoding="utf-8")
-    return environment.get_template(template.name).render(css=css, **values)
+    return templates.render_template(template, _FOLDER, css=css, **values)

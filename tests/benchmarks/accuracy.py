@@ -29,7 +29,7 @@ from model.inference.predictor import load_predictor
 from model.inference.scan import scan_all
 from pipeline.config import load_config
 from pipeline.records import Airplane
-from pipeline.sinks.geojson import read_geojson
+from pipeline.sinks.files import read_geojson
 
 #: That of `model.evaluate`: a higher one cuts the tail off the precision-recall curve, and the AP with it.
 MIN_SCORE = 0.002
@@ -59,7 +59,7 @@ def main() -> int:
 
 
 def report(name: str, photos: Sequence[Photo], found: Sequence[Detections]) -> None:
-    """Prints the average precision of detections at each overlap."""
+    """Print the average precision of detections at each overlap."""
     compared = []
     for each, photo in zip(found, photos, strict=True):
         height, width = photo.pixels().shape[:2]

@@ -1,4 +1,4 @@
-"""How one scene's airplanes agree, whatever it is brought as: `python -m tests.benchmarks.imagery`.
+"""The airplanes of one scene over pixel types, formats and georeferences: `python -m tests.benchmarks.imagery`.
 
 Prints two tables of docs/results.md: of georeferences alone, and of airplanes.
 """

@@ -68,7 +68,7 @@ def test_an_unwritable_place_is_refused_with_the_remedy(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "folder").mkdir()
     unwritable = tmp_path / "file" / "a.geojson"
-    message = r"a\.geojson: expected a place that can be written, got '.+': name another"
+    message = r"a\.geojson: expected a writable path, got '.+': choose another"
     for attempt in (check_writable, make_folder, lambda path: write_atomically(path, "a")):
         with pytest.raises(OutputError, match=message):
             attempt(unwritable)

@@ -5,7 +5,7 @@ from keras import layers
 from model.detectors.flops import count_flops
 
 
-def test_it_counts_what_each_convolution_multiplies_and_adds() -> None:
+def test_flops_are_the_multiplications_and_additions_of_convolutions() -> None:
     pixels = keras.Input((None, None, 3))
     x = layers.Conv2D(8, 3, strides=2, padding="same")(pixels)  # 16 x 24 places, 3 x 3 x 3 x 8 numbers
     x = layers.ReLU()(layers.DepthwiseConv2D(5, padding="same")(x))  # 16 x 24, 5 x 5 x 8

@@ -1,6 +1,6 @@
-"""The command with a fake in place of the model, which stops or dies where it is told to: for tests with processes.
+"""`python -m pipeline.run` with a fake model that can hang or kill its process: for tests with processes.
 
-`python -m tests.pipeline.told`, with the options of `python -m pipeline.run`. It loads no TensorFlow.
+`python -m tests.pipeline.fake_run`, with the options of `python -m pipeline.run`. Does not load TensorFlow.
 """
 
 import functools
@@ -19,14 +19,14 @@ from pipeline.config import PipelineConfig, settings_id
 from pipeline.model_loading import ModelSpec
 from pipeline.values import Identity
 
-#: Environment variables: after so many batches the model stops for good, or its process dies.
+#: Environment variables: the number of batches after which the model hangs, or its process is killed.
 STOP, DIE = "AIRPLANES_TEST_STOP", "AIRPLANES_TEST_DIE"
 
 _batches: Counter[str] = Counter()
 
 
-class Told(FakePredictor):
-    """Does what the environment tells."""
+class FailingPredictor(FakePredictor):
+    """Hangs, or kills its process, after the number of batches in the environment."""
 
     def __call__(self, images: ImageArray) -> list[Detections]:
         """See `Predictor`."""
@@ -38,18 +38,18 @@ class Told(FakePredictor):
         return super().__call__(images)
 
 
-def _describe(config: PipelineConfig, trusted: bool = False) -> ModelSpec:
-    return ModelSpec(config, Identity(Told.name, settings_id(config)), trusted)
+def _describe_model(config: PipelineConfig, trusted: bool = False) -> ModelSpec:
+    return ModelSpec(config, Identity(FailingPredictor.name, settings_id(config)), trusted)
 
 
 def main() -> int:
-    """Runs the command."""
+    """Run the command."""
     logs.import_quietly = lambda module: types.ModuleType(module)
-    model_loading.describe_model = _describe
-    # By its module's name: a worker process must find it, and this one is called __main__.
-    from tests.pipeline.told import Told as Found
+    model_loading.describe_model = _describe_model
+    # Imported by name, since worker processes cannot unpickle a class of __main__.
+    from tests.pipeline.fake_run import FailingPredictor as Importable
 
-    job.run_job = functools.partial(job.run_job, load=Found)
+    job.run_job = functools.partial(job.run_job, load=Importable)
     return run.main()
 
 
