@@ -70,7 +70,7 @@ setup(
     python_requires=">=3.11",
     packages=find_packages(include=["geo", "geo.*", "model", "model.*", "pipeline", "pipeline.*"]),
     package_data={
-        "model": ["weights/*/*", "common/*.html", "common/*.css", "evaluation/*.html", "tuning/*.html"],
+        "model": ["weights/*/*", "evaluation/*.html", "evaluation/*.css", "tuning/*.html"],
         "pipeline": ["report/*.html", "report/*.css", "report/*.js"],
     },
     install_requires=RUNTIME,

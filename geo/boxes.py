@@ -3,7 +3,7 @@
 Boxes are float64 (N, 4) rows of xmin, ymin, xmax, ymax, in pixels of one frame.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -26,6 +26,9 @@ class Pairs(NamedTuple):
 
     earlier: IndexArray
     later: IndexArray
+
+
+NO_PAIRS = Pairs(np.zeros(0, np.int64), np.zeros(0, np.int64))
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +122,17 @@ def overlapping(boxes: FloatArray, suppresses: Rule, asked: NDArray[np.bool_]) -
         yield Pairs(earlier[which], later[which])
 
 
+def concatenate(pairs: Sequence[Pairs]) -> Pairs:
+    """Returns all pairs, in their order."""
+    return Pairs(*(np.concatenate(side) for side in zip(NO_PAIRS, *pairs, strict=True)))
+
+
+def of_kept(kept: NDArray[np.bool_], pairs: Pairs) -> Pairs:
+    """Returns the pairs whose earlier box is kept, once a walk has decided about these."""
+    which = kept[pairs.earlier]
+    return Pairs(pairs.earlier[which], pairs.later[which])
+
+
 def walk(kept: bytearray, pairs: Pairs) -> None:
     """Goes through pairs by the earlier box: one that is kept suppresses the later one, whose byte becomes 0."""
     for earlier, later in zip(pairs.earlier.tolist(), pairs.later.tolist(), strict=True):
@@ -126,13 +140,20 @@ def walk(kept: bytearray, pairs: Pairs) -> None:
             kept[later] = 0
 
 
-def greedy(boxes: FloatArray, suppresses: Rule) -> IndexArray:
-    """Walks down boxes (N, 4): each that is not suppressed is kept and suppresses others; positions of the kept."""
-    kept = bytearray(b"\1" * len(boxes))
+def greedy(boxes: FloatArray, suppresses: Rule) -> tuple[IndexArray, Pairs]:
+    """Walks down boxes (N, 4): each that is not suppressed is kept and suppresses others.
+
+    Returns:
+        Positions of the kept boxes, and each of them with those that it suppresses.
+    """
+    walked = bytearray(b"\1" * len(boxes))
+    kept = np.frombuffer(walked, dtype=np.bool_)  # the same bytes
+    found: list[Pairs] = []
     # What is suppressed is not asked any more: a heap of boxes, each over each, is not a matrix of pairs.
-    for pairs in overlapping(boxes, suppresses, np.frombuffer(kept, dtype=np.bool_)):
-        walk(kept, pairs)
-    return np.flatnonzero(np.frombuffer(kept, dtype=np.bool_))
+    for pairs in overlapping(boxes, suppresses, kept):
+        walk(walked, pairs)
+        found.append(of_kept(kept, pairs))
+    return np.flatnonzero(kept), concatenate(found)
 
 
 def suppress(boxes: FloatArray, scores: FloatArray, iou: float) -> IndexArray:
@@ -148,7 +169,8 @@ def suppress(boxes: FloatArray, scores: FloatArray, iou: float) -> IndexArray:
     """
     order = score_order(boxes, scores)
     ranked = boxes[order]
-    return np.asarray(order[greedy(ranked, lambda one, other: iou_pairs(ranked[one], ranked[other]) > iou)])
+    kept, _ = greedy(ranked, lambda one, other: iou_pairs(ranked[one], ranked[other]) > iou)
+    return np.asarray(order[kept])
 
 
 def average(boxes: FloatArray, kept: IndexArray, iou: float) -> FloatArray:

@@ -1,6 +1,6 @@
-"""Trains the detector: `python -m model.train --config configs/train/default.yaml`; or what the config's `task` names.
+"""Train a detector: `python -m model.train --config FILE`, or the `task` of the config.
 
-The same command goes on where a training was broken off.
+The same command resumes an interrupted training.
 """
 
 import sys
@@ -13,7 +13,7 @@ from model.common.command import Parser, command
 from model.common.config import load_yaml, parse_overrides, read_yaml
 from model.training import backend
 
-# A config's `task`, and what does it: a module with `train`, and its settings. The detector needs no name.
+# By the `task` of a config: the module with `train`, and the class of its settings. The detector is the default.
 _TASKS = {
     None: ("model.training.detector", "TrainConfig"),
     "classifier": ("model.training.classifier", "ClassifierTrainConfig"),
@@ -25,8 +25,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command, and return its exit status: 2 if the command is wrong."""
     parser = Parser(
         "model.train",
-        description="Trains a model, or goes on training it.",
-        epilog="Any other key of the config is an option too: --learning_rate=0.001, --distribution.devices=2.",
+        description="Train a model, or resume its training.",
+        epilog="All other keys of the config are options, too: --learning_rate=0.001, --distribution.devices=2.",
     )
     parser.add_argument("--config", type=Path, required=True, help="a file of configs/train/")
     parser.add_argument("--data", help="folder of the data sets")
@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--steps-per-epoch", type=int)
     parser.add_argument("--seed", type=int)
     parser.add_argument("--backend", help="what Keras runs on: tensorflow (the default), jax or torch")
-    parser.add_argument("--check", action="store_true", help="only say whether the settings are right")
+    parser.add_argument("--check", action="store_true", help="only check the settings")
     known, others = parser.parse_known_args(arguments)
     options = vars(known)
     path, check = options.pop("config"), options.pop("check")
@@ -52,13 +52,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def task(content: Mapping[str, object]) -> tuple[str, str]:
-    """What a config is to train: the name of the module that does it, and of the settings' class in it.
+    """Return the names of the module that trains the task of a config, and of its settings' class.
 
     Raises:
-        ConfigError: it names something else.
+        ConfigError: The task is unknown.
     """
     name = content.get("task")
-    if name not in list(_TASKS):  # a name may be anything, even what is no key
+    if name not in list(_TASKS):  # YAML allows values that are not hashable
         raise ConfigError(f"task: expected classifier, or no task for the detector, got {name!r}")
     return _TASKS[name]
 

@@ -1,1 +1,1 @@
-"""Annotated photos to training batches."""
+"""Annotated images, their splits, and batches to train on."""

@@ -1,8 +1,8 @@
-"""PlanesNet's chips, 20x20 px at 3 m, each with an airplane in its middle or without: read and split.
+"""PlanesNet's chips, 20x20 px at 3 m, each with an airplane in its centre or without: read, split and batched.
 
-There are two splits. The random one is what one does at first: chips of one scene come to lie on both sides. By scene
-is the honest one. There the scenes of one day stay together too, since they overlap: two of five airplanes are seen in
-another scene of the same day.
+There are two ways to split. `random` is the naive one: chips of one scene come to lie in several splits. `scene` is the
+honest one. It keeps the scenes of one day together, too, since they overlap: two of five airplanes appear in another
+scene of the same day.
 """
 
 import zipfile
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
 
+import keras
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,15 +20,15 @@ from model.detectors.classifier import SIDE_PX
 
 # In the folder of the data sets.
 FILE = Path("planesnet") / "planesnet.npz"
-# What the label of an airplane is, and its place among the two probabilities.
+# The label of an airplane, and its index among the two probabilities.
 AIRPLANE = 1
 
-Part = Literal["train", "val", "test"]
-Split = Literal["random", "scene"]
+ChipSplit = Literal["train", "val", "test"]
+SplitMethod = Literal["random", "scene"]
 
-# Of all chips: 5,000 of 32,000 to test, as in the talk, and 2,000 to choose by.
+# Of all chips: 5,000 of 32,000 for test, as in the talk, and 2,000 for val.
 _TEST_SHARE, _VAL_SHARE = 5 / 32, 2 / 32
-# Whatever is trained, it is tested on the same chips.
+# Fixed: every training is tested on the same chips.
 _SPLIT_SEED = 20
 # A scene's name begins with its day, 20170501_180620_1005.
 _DAY_LENGTH = 8
@@ -51,15 +52,63 @@ class Chips:
         return len(self.labels)
 
     def take(self, indices: NDArray[Any]) -> Self:
-        """The chips at these positions, or where this (N,) mask is true."""
+        """Return the chips at these indices, or where this (N,) mask is true."""
         return type(self)(self.images[indices], self.labels[indices], self.scenes[indices])
 
 
-def read(file: Path) -> Chips:
-    """Reads `planesnet.npz`.
+@dataclass(frozen=True, slots=True)
+class AugmentConfig:
+    """How chips are augmented.
+
+    Attributes:
+        orientation: whether each is brought into one of eight orientations.
+        hue: standard deviation of the angle, radians, by which its colours are rotated about grey.
+    """
+
+    orientation: bool = False
+    hue: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not self.hue >= 0:
+            raise ValueError(f"hue: expected an angle from 0 on, in radians, got {self.hue}")
+
+
+class ChipBatches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras publishes no types
+    """The batches of one epoch; set `epoch` before it begins.
+
+    Every batch is a function of the seed, the epoch and its number alone: a resumed training gets the batches that an
+    uninterrupted one would have got.
+    """
+
+    def __init__(self, chips: Chips, config: AugmentConfig, batch: int, steps: int, seed: int) -> None:
+        super().__init__(workers=2, use_multiprocessing=False, max_queue_size=16)
+        self.chips = chips
+        self.config = config
+        self.batch = batch
+        self.steps = steps
+        self.seed = seed
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __getitem__(self, index: int) -> tuple[ImageArray, NDArray[np.int64]]:
+        """Return pixels (B, 20, 20, 3) uint8 and labels (B,)."""
+        generator = np.random.default_rng([self.seed, self.epoch, index])
+        drawn = self.chips.take(generator.integers(len(self.chips), size=self.batch))
+        images = drawn.images
+        if self.config.orientation:
+            images = orient_chips(images, generator.integers(8, size=self.batch))
+        if self.config.hue > 0:
+            images = rotate_hues(images, generator.normal(0, self.config.hue, self.batch))
+        return images, drawn.labels
+
+
+def read_chips(file: Path) -> Chips:
+    """Read `planesnet.npz`.
 
     Raises:
-        ConfigError: no such file, or another one.
+        ConfigError: The file is missing, or has another content.
     """
     try:
         with np.load(file, allow_pickle=False) as content:
@@ -70,33 +119,48 @@ def read(file: Path) -> Chips:
             f"{file}: expected PlanesNet's chips (images, labels, scene, scene_ids), got {reason}: put the file there, "
             "or name the folder of the data sets with --data"
         ) from error
-    wanted = (len(chips), SIDE_PX, SIDE_PX, 3)
-    if chips.images.shape != wanted or chips.images.dtype != np.uint8:
+    expected_shape = (len(chips), SIDE_PX, SIDE_PX, 3)
+    if chips.images.shape != expected_shape or chips.images.dtype != np.uint8:
         raise ConfigError(
-            f"{file}: expected images {wanted} of bytes, got {chips.images.shape} of {chips.images.dtype}: "
+            f"{file}: expected images {expected_shape} of bytes, got {chips.images.shape} of {chips.images.dtype}: "
             "take PlanesNet's own chips"
         )
     return chips
 
 
-def split(chips: Chips, by: Split) -> dict[Part, Chips]:
-    """Divides the chips into those to learn from, to choose by and to test on.
+def split_chips(chips: Chips, method: SplitMethod) -> dict[ChipSplit, Chips]:
+    """Divide the chips into train, val and test; the same splits for the same chips.
 
     Args:
-        chips: all of them.
-        by: `random`, chip by chip: 5 of 32 chips to test, 2 of 32 for val, to the chip. Or `scene`: about as many, and
-            all chips of one scene, and of all scenes of one day, are in one part.
-
-    Returns:
-        The parts: the same for the same chips.
+        chips: All of them.
+        method: `random`: chip by chip, exactly 5 of 32 chips for test and 2 of 32 for val. `scene`: about as many, with
+            all chips of one day's scenes in one split.
     """
     days = np.array([scene[:_DAY_LENGTH] for scene in chips.scenes])
-    groups = np.arange(len(chips)) if by == "random" else np.unique(days, return_inverse=True)[1]
-    # Groups in an order drawn once; which part a group is in hangs on where, among all chips, its middle lies.
+    groups = np.arange(len(chips)) if method == "random" else np.unique(days, return_inverse=True)[1]
+    # The groups are laid out in an order drawn once; the split of a group depends on where its middle lies.
     sizes = np.bincount(groups)
     order = np.random.default_rng(_SPLIT_SEED).permutation(len(sizes))
     before = np.zeros(len(sizes), np.int64)
     before[order] = np.cumsum(sizes[order]) - sizes[order]
-    place = (before + sizes / 2)[groups] / len(chips)
-    part = np.digitize(place, [_TEST_SHARE, _TEST_SHARE + _VAL_SHARE])
-    return {"test": chips.take(part == 0), "val": chips.take(part == 1), "train": chips.take(part == 2)}
+    position = (before + sizes / 2)[groups] / len(chips)
+    index = np.digitize(position, [_TEST_SHARE, _TEST_SHARE + _VAL_SHARE])
+    return {"test": chips.take(index == 0), "val": chips.take(index == 1), "train": chips.take(index == 2)}
+
+
+def orient_chips(images: ImageArray, orientations: NDArray[np.int64]) -> ImageArray:
+    """Bring each chip (N, side, side, 3) into one of eight orientations (N,), numbered as in `augment.orient`."""
+    bits = orientations[:, None, None, None]
+    images = np.where(bits & 4, images[:, :, ::-1], images)
+    images = np.where(bits & 2, images[:, ::-1], images)
+    return np.where(bits & 1, images.swapaxes(1, 2), images)
+
+
+def rotate_hues(images: ImageArray, angles: NDArray[np.float64]) -> ImageArray:
+    """Rotate the colours of each chip (N, height, width, 3) about the grey axis, by its angle (N,), radians."""
+    # Rodrigues' rotation about (1, 1, 1) / sqrt(3).
+    cross = np.array([[0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / np.sqrt(3)
+    cos, sin = np.cos(angles)[:, None, None], np.sin(angles)[:, None, None]
+    rotations = cos * np.eye(3) + (1 - cos) / 3 + sin * cross
+    colours: NDArray[np.float32] = np.einsum("nyxc,ndc->nyxd", images, rotations.astype(np.float32))
+    return np.clip(np.round(colours), 0, 255).astype(np.uint8)

@@ -1,15 +1,23 @@
-"""Square crops of annotated photos, at a scale drawn so that airplanes come in every size."""
+"""Square crops of annotated images, and batches of them to train on: the same ones for the same seed, on any backend.
 
-from dataclasses import dataclass
+The scale of a crop is drawn, so that airplanes come in every size.
+"""
 
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Self
+
+import keras
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from model.data import augment
+from model.data.labels import MIN_VISIBLE, AnnotatedImage
 from model.detectors import INPUT_MULTIPLE
+from model.detectors.registry import Targets
 
-_LEAST_VISIBLE = 0.35  # of an airplane's area; less is no airplane to learn from
-_LEAST_SIDE_PX = 6.0  # the longer side of a box in the crop
+_MIN_SIDE_PX = 6.0  # the longer side of a box in the crop
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,10 +26,10 @@ class CropConfig:
 
     Attributes:
         side_px: side of a crop, a multiple of 32.
-        near_airplane: share of the crops of a photo with airplanes that are cut around one of them.
-        size_px: range of the longer side that this airplane is brought to, drawn log-uniform.
-        scale: range that the enlargement is kept in; crops without an airplane draw from it, log-uniform.
-        scale_around: range of the enlargement, log-uniform, of crops around a place that is given.
+        near_airplane: share of the crops of an image with airplanes that are cut around one of them.
+        size_px: range of the longer side to which this airplane is scaled, drawn log-uniform.
+        scale: bounds of the scale; crops without an airplane draw it log-uniform from this range.
+        scale_around: range of the scale, log-uniform, of crops around a given box.
     """
 
     side_px: int = 256
@@ -37,105 +45,192 @@ class CropConfig:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Crop:
-    """A crop with its airplanes: pixels (side, side, 3), boxes (N, 4) and boxes to ignore (M, 4), in its pixels."""
+    """A crop: pixels (side, side, 3), airplanes (N, 4) and boxes to ignore (M, 4), in its pixels."""
 
     pixels: NDArray[np.uint8]
     boxes: NDArray[np.float64]
     ignored: NDArray[np.float64]
 
 
-def draw(
+@dataclass(frozen=True, slots=True, eq=False)
+class TrainingSet:
+    """The images of one data set, decoded in memory.
+
+    Attributes:
+        images: the annotated images.
+        pixels: of each, (height, width, 3).
+        weight: the share of crops that come from this set.
+        hard_examples: where an earlier model was wrong: the number of an image, and a box (4,) in it.
+    """
+
+    images: tuple[AnnotatedImage, ...]
+    pixels: tuple[NDArray[np.uint8], ...]
+    weight: float
+    hard_examples: tuple[tuple[int, NDArray[np.float64]], ...] = ()
+
+    @classmethod
+    def load(cls, images: Sequence[AnnotatedImage], weight: float) -> Self:
+        """Decode images (memory: 3 bytes a pixel)."""
+        return cls(tuple(images), tuple(image.pixels() for image in images), weight)
+
+    def with_hard_examples(self, boxes: Sequence[NDArray[np.float64]]) -> Self:
+        """Return the set with the boxes (K, 4) of each image that are to be trained on more often."""
+        numbered = tuple((number, box) for number, of_image in enumerate(boxes) for box in of_image)
+        return replace(self, hard_examples=numbered)
+
+
+class CropBatches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras publishes no types
+    """The batches of augmented crops of one epoch; set `epoch` before it begins.
+
+    Every batch is a function of the seed, the epoch and its number alone: a resumed training gets the batches that an
+    uninterrupted one would have got.
+
+    Args:
+        sets: What crops are drawn from, by their weights.
+        config: How crops are drawn.
+        batch: Crops in a batch.
+        steps: Batches in an epoch.
+        seed: Of every draw.
+        targets: Builds the targets of the network from the boxes of a crop.
+        epoch: The first epoch.
+        hard_share: Of sets with hard examples, the share of crops that are cut around one of these.
+    """
+
+    def __init__(
+        self,
+        sets: Sequence[TrainingSet],
+        config: CropConfig,
+        batch: int,
+        steps: int,
+        seed: int,
+        targets: Targets,
+        epoch: int = 0,
+        hard_share: float = 0.0,
+    ) -> None:
+        super().__init__(workers=2, use_multiprocessing=False, max_queue_size=16)
+        self.sets = sets
+        self.config = config
+        self.batch = batch
+        self.steps = steps
+        self.seed = seed
+        self.targets = targets
+        self.epoch = epoch
+        self.hard_share = hard_share
+        weights = np.array([training_set.weight for training_set in sets])
+        self.shares = weights / weights.sum()
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __getitem__(self, index: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+        """Return pixels (B, side, side, 3) uint8 and targets (B, ...) float32."""
+        generator = np.random.default_rng([self.seed, self.epoch, index])
+        examples = [self._draw_example(generator) for _ in range(self.batch)]
+        return np.stack([pixels for pixels, _ in examples]), np.stack([target for _, target in examples])
+
+    def _draw_example(self, generator: np.random.Generator) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+        drawn = self.sets[generator.choice(len(self.sets), p=self.shares)]
+        number, around = int(generator.integers(len(drawn.images))), None
+        if drawn.hard_examples and generator.random() < self.hard_share:
+            number, around = drawn.hard_examples[generator.integers(len(drawn.hard_examples))]
+        crop = draw_crop(drawn.pixels[number], drawn.images[number].boxes, self.config, generator, around)
+        pixels, boxes, ignored = augment.augment(crop.pixels, crop.boxes, crop.ignored, generator)
+        side = self.config.side_px
+        return pixels, self.targets(boxes, ignored, side, side)
+
+
+def draw_crop(
     pixels: NDArray[np.uint8],
     boxes: NDArray[np.float64],
     config: CropConfig,
     generator: np.random.Generator,
     around: NDArray[np.float64] | None = None,
 ) -> Crop:
-    """Draws one crop of a photo.
+    """Draw one crop of an image.
 
     Args:
-        pixels: the photo (height, width, 3).
-        boxes: its airplanes (N, 4), in its pixels.
-        config: how to draw.
-        generator: the source of every draw.
-        around: a box (4,) that the crop is to show, at about the photo's own scale; by default an airplane, brought to
-            a size that is drawn, or any place.
+        pixels: The image (height, width, 3).
+        boxes: Its airplanes (N, 4), in its pixels.
+        config: How to draw.
+        generator: The source of every draw.
+        around: A box (4,) that the crop is to show, at about the image's own scale; by default an airplane, scaled to a
+            size that is drawn, or any position.
     """
     if around is not None:
-        scale = _log_uniform(config.scale_around, generator)
-        centre = _near(around, config.side_px / scale, generator)
+        scale = _draw_log_uniform(config.scale_around, generator)
+        centre = _draw_centre(around, config.side_px / scale, generator)
     elif len(boxes) > 0 and generator.random() < config.near_airplane:
         airplane = boxes[generator.integers(len(boxes))]
-        size = _log_uniform(config.size_px, generator)
+        size = _draw_log_uniform(config.size_px, generator)
         scale = float(np.clip(size / (airplane[2:] - airplane[:2]).max(), *config.scale))
-        centre = _near(airplane, config.side_px / scale, generator)
+        centre = _draw_centre(airplane, config.side_px / scale, generator)
     else:
-        scale = _log_uniform(config.scale, generator)
+        scale = _draw_log_uniform(config.scale, generator)
         centre = generator.uniform(0, [pixels.shape[1], pixels.shape[0]])
-    return cut(pixels, boxes, _placed(centre, config.side_px / scale, pixels), scale, config.side_px)
+    return cut_crop(pixels, boxes, _corner(centre, config.side_px / scale, pixels), scale, config.side_px)
 
 
-def _log_uniform(bounds: tuple[float, float], generator: np.random.Generator) -> float:
+def _draw_log_uniform(bounds: tuple[float, float], generator: np.random.Generator) -> float:
     return float(np.exp(generator.uniform(*np.log(bounds))))
 
 
-def _near(box: NDArray[np.float64], side: float, generator: np.random.Generator) -> NDArray[np.float64]:
-    """The centre of a crop with the box anywhere in it, at times cut by its edge."""
+def _draw_centre(box: NDArray[np.float64], side: float, generator: np.random.Generator) -> NDArray[np.float64]:
+    """Draw the centre of a crop such that the box lies anywhere in it, at times cut by its edge."""
     return (box[:2] + box[2:]) / 2 + generator.uniform(-0.5, 0.5, 2) * side
 
 
-def cut(
+def cut_crop(
     pixels: NDArray[np.uint8], boxes: NDArray[np.float64], corner: NDArray[np.float64], scale: float, side_px: int
 ) -> Crop:
-    """Cuts a crop; black where it reaches past the photo.
+    """Cut a crop; black outside the image.
 
     Args:
-        pixels: the photo (height, width, 3).
-        boxes: its airplanes (N, 4), in its pixels.
-        corner: (x, y) of the crop's upper left corner in the photo.
-        scale: crop pixels per photo pixel.
-        side_px: side of the crop in its own pixels.
+        pixels: The image (height, width, 3).
+        boxes: Its airplanes (N, 4), in its pixels.
+        corner: (x, y) of the crop's upper left corner in the image.
+        scale: Crop pixels per image pixel.
+        side_px: Side of the crop in its own pixels.
 
     Returns:
-        The crop, with the airplanes that `shown` tells.
+        The crop, with the boxes that `boxes_in_crop` returns.
     """
-    return Crop(_resampled(pixels, corner, scale, side_px), *shown(boxes, corner, scale, side_px))
+    return Crop(_resample(pixels, corner, scale, side_px), *boxes_in_crop(boxes, corner, scale, side_px))
 
 
-def shown(
+def boxes_in_crop(
     boxes: NDArray[np.float64], corner: NDArray[np.float64], scale: float, side_px: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """What a crop shows of airplanes; the arguments are those of `cut`.
+    """Clip boxes to a crop; the arguments are those of `cut_crop`.
 
     Returns:
-        The boxes in the crop's pixels, clipped: airplanes (N, 4), and (M, 4) those to ignore, of which less than 0.35
-        is in the crop, or whose longer side is under 6 px.
+        Boxes in the crop's pixels: airplanes (N, 4), and those to ignore (M, 4), of which less than `MIN_VISIBLE` is
+        in the crop, or whose longer side is under 6 px.
     """
     clipped = np.clip((boxes - np.tile(corner, 2)) * scale, 0, side_px)
     sides = clipped[:, 2:] - clipped[:, :2]
     area = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1) * scale**2
-    seen = (sides > 0).all(axis=1)
-    whole = seen & (sides.prod(axis=1) >= _LEAST_VISIBLE * area) & (sides.max(axis=1, initial=0) >= _LEAST_SIDE_PX)
-    return clipped[whole], clipped[seen & ~whole]
+    inside = (sides > 0).all(axis=1)
+    visible = inside & (sides.prod(axis=1) >= MIN_VISIBLE * area) & (sides.max(axis=1, initial=0) >= _MIN_SIDE_PX)
+    return clipped[visible], clipped[inside & ~visible]
 
 
-def _placed(centre: NDArray[np.float64], side: float, pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """The corner of a crop around `centre`, moved so that as much of it as can be lies in the photo."""
+def _corner(centre: NDArray[np.float64], side: float, pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Return the corner of a crop around `centre`, moved so that as much of it as possible lies in the image."""
     room = np.array([pixels.shape[1], pixels.shape[0]]) - side
     return np.clip(centre - side / 2, np.minimum(room, 0), np.maximum(room, 0))
 
 
-def _resampled(pixels: NDArray[np.uint8], corner: NDArray[np.float64], scale: float, side_px: int) -> NDArray[np.uint8]:
-    """The crop's pixels; resampled from what lies in the photo, so that the black outside does not bleed in."""
+def _resample(pixels: NDArray[np.uint8], corner: NDArray[np.float64], scale: float, side_px: int) -> NDArray[np.uint8]:
+    """Resample the part of a crop that lies in the image, so that the black outside does not bleed in."""
     height, width = pixels.shape[:2]
     result = np.zeros((side_px, side_px, 3), np.uint8)
-    # Whole crop pixels that lie in the photo, with room for a rounded corner of a crop that ends where the photo does.
+    # Whole crop pixels that lie in the image, with room for a rounded corner of a crop that ends where the image does.
     first = np.ceil(np.maximum(-corner * scale, 0) - 1e-6).astype(int)
     last = np.floor(np.minimum((np.array([width, height]) - corner) * scale, side_px) + 1e-6).astype(int)
     if (last <= first).any():
         return result
     box = (*np.maximum(corner + first / scale, 0), *np.minimum(corner + last / scale, [width, height]))
-    # Pillow resamples the part alone: cut it out first, so that the cost is the crop's and not the photo's.
+    # Pillow converts the whole array: cut the part out first, so that the cost is the crop's and not the image's.
     x, y = int(box[0]), int(box[1])
     part = Image.fromarray(pixels[y : int(np.ceil(box[3])), x : int(np.ceil(box[2]))])
     inner = (box[0] - x, box[1] - y, box[2] - x, box[3] - y)

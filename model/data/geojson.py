@@ -16,11 +16,10 @@ from geo.errors import ConfigError
 from geo.georef import BaseGeoReference
 from geo.types import FloatArray
 from model.data import labels
-from model.data.images import Photo
-from model.data.labels import LabelsConfig, Picture
+from model.data.labels import AnnotatedImage, ImageInfo, LabelsConfig
 
-_PICTURES = (".tif", ".tiff", ".jp2", ".vrt", ".png", ".jpg", ".jpeg")
-_SIDES = ("xmin_px", "ymin_px", "xmax_px", "ymax_px")
+_IMAGE_SUFFIXES = (".tif", ".tiff", ".jp2", ".vrt", ".png", ".jpg", ".jpeg")
+_BOX_FIELDS = ("xmin_px", "ymin_px", "xmax_px", "ymax_px")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,10 +27,10 @@ class _Outline:
     """One labelled airplane.
 
     Attributes:
-        name: what to call it in a message: its file, and its place there.
+        name: its name in error messages: the file and the number of the feature.
         lonlat: corners of its polygon (N, 2), degrees; None where it has no geometry.
-        box: its sides in pixels of its scene (4,), as our own detections carry them; NaN where it does not.
-        scene: name of its scene's file, as our own detections carry it; empty where it does not.
+        box: its sides in pixels of its scene (4,), as our own detections carry them; NaN where it has none.
+        scene: file name of its scene, as our own detections carry it; empty where it has none.
     """
 
     name: str
@@ -42,106 +41,109 @@ class _Outline:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Scene:
-    """A picture, and where it lies, if it says so."""
+    """An image with its georeference, if it has one."""
 
-    picture: Picture
+    info: ImageInfo
     georef: BaseGeoReference | None
 
     @property
     def name(self) -> str:
-        return self.picture.path.name
+        return self.info.path.name
 
 
 def is_geojson(content: object) -> bool:
-    """Says whether this is what a GeoJSON file of labels holds."""
+    """Whether this is the content of a GeoJSON file of labels."""
     return isinstance(content, dict) and content.get("type") == "FeatureCollection"
 
 
-def read_geojson(contents: dict[Path, dict[str, Any]], folder: Path, settings: LabelsConfig) -> list[Photo]:
-    """The pictures of a folder, with the airplanes that lie on them.
+def read_geojson(contents: dict[Path, dict[str, Any]], folder: Path, settings: LabelsConfig) -> list[AnnotatedImage]:
+    """Read the images of a folder and assign the labelled airplanes to them.
 
-    A polygon goes before the pixels that a feature may carry as well: it is what a GIS corrects.
+    A polygon precedes the pixel box that a feature may carry as well: the polygon is what a GIS edits.
 
     Args:
-        contents: the GeoJSON files, one or more. One that is named as a picture (`a.geojson`, `a.tif`) is that
-            picture's alone; the others are of all pictures that have none of their own.
-        folder: of the pictures.
-        settings: of the folder.
+        contents: The content of one or more GeoJSON files. A file named like an image (`a.geojson`, `a.tif`) labels
+            that image alone; the others label all images without a file of their own.
+        folder: The folder of the images.
+        settings: The settings of the folder.
 
     Raises:
-        ConfigError: no airplanes, a picture without labels, or an airplane that lies on none.
-        RasterError: a picture that cannot be read.
+        ConfigError: No airplanes, an image without labels, or an airplane outside all images.
+        RasterError: An image cannot be read.
     """
-    outlines = {file: _outlines(file, content) for file, content in contents.items()}
+    outlines = {file: _read_outlines(file, content) for file, content in contents.items()}
     if not any(outlines.values()):
         raise ConfigError(f"{next(iter(contents))}: expected polygons around airplanes, found none: save them again")
-    scenes = _scenes(folder, next(iter(contents)))
-    own = {scene: [file for file in contents if _is_of(file, scene, scenes)] for scene in scenes}
-    shared = contents.keys() - set(chain.from_iterable(own.values()))
-    for scene, files in own.items():
-        _check_labelled(scene, bool(files or shared))
-    common = list(chain.from_iterable(some for file, some in outlines.items() if file in shared))
-    lying = {scene: _lying_on(scene, common, scenes) for scene, files in own.items() if not files}
-    _check_placed(common, set(chain.from_iterable(lying.values())), folder)
+    scenes = _read_scenes(folder, next(iter(contents)))
+    own_files = {scene: [file for file in contents if _is_file_of(file, scene, scenes)] for scene in scenes}
+    shared_files = contents.keys() - set(chain.from_iterable(own_files.values()))
+    for scene, files in own_files.items():
+        _check_labelled(scene, bool(files or shared_files))
+    shared = list(chain.from_iterable(some for file, some in outlines.items() if file in shared_files))
+    assigned = {scene: _outlines_on(scene, shared, scenes) for scene, files in own_files.items() if not files}
+    _check_assigned(shared, set(chain.from_iterable(assigned.values())), folder)
     return [
-        _photo(scene, list(chain.from_iterable(outlines[file] for file in files)) or lying.get(scene, []), settings)
-        for scene, files in own.items()
+        _annotate(
+            scene, list(chain.from_iterable(outlines[file] for file in files)) or assigned.get(scene, []), settings
+        )
+        for scene, files in own_files.items()
     ]
 
 
-def _scenes(folder: Path, file: Path) -> list[_Scene]:
-    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in _PICTURES)
+def _read_scenes(folder: Path, file: Path) -> list[_Scene]:
+    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in _IMAGE_SUFFIXES)
     if not paths:
-        raise ConfigError(f"{file}: expected pictures beside it ({', '.join(_PICTURES)}), found none: put them there")
-    return [_Scene(labels.open_picture(path, file), labels.georeference(path)) for path in paths]
+        raise ConfigError(f"{file}: expected images beside it ({', '.join(_IMAGE_SUFFIXES)}), found none: add them")
+    return [_Scene(labels.read_image_info(path, file), labels.read_georeference(path)) for path in paths]
 
 
-def _is_of(file: Path, scene: _Scene, scenes: Sequence[_Scene]) -> bool:
-    return len(scenes) == 1 or file.stem == scene.picture.path.stem
+def _is_file_of(file: Path, scene: _Scene, scenes: Sequence[_Scene]) -> bool:
+    return len(scenes) == 1 or file.stem == scene.info.path.stem
 
 
 def _check_labelled(scene: _Scene, labelled: bool) -> None:
     if not labelled:
-        path = scene.picture.path
+        path = scene.info.path
         raise ConfigError(
-            f"{path}: expected {path.stem}.geojson beside it, found none: label the picture or move it away; if it "
+            f"{path}: expected {path.stem}.geojson beside it, found none: label the image or move it away; if it "
             "shows no airplane, save a layer without polygons"
         )
 
 
-def _lying_on(scene: _Scene, outlines: Sequence[_Outline], scenes: Sequence[_Scene]) -> list[_Outline]:
-    """Those of the outlines that lie on a scene.
+def _outlines_on(scene: _Scene, outlines: Sequence[_Outline], scenes: Sequence[_Scene]) -> list[_Outline]:
+    """Select the outlines that lie on a scene.
 
-    One that names another of the scenes is that one's, even where the two overlap: they may be of different days. One
-    of pixels alone is of the scene that it names.
+    An outline that names another of the scenes belongs to that scene even where the two overlap: they may be of
+    different days. An outline without a polygon belongs to the scene that it names.
     """
-    others = {other.name for other in scenes if other is not scene}
+    other_names = {other.name for other in scenes if other is not scene}
     candidates = [
         outline
         for outline in outlines
-        if outline.scene == scene.name or (outline.scene not in others and outline.lonlat is not None)
+        if outline.scene == scene.name or (outline.scene not in other_names and outline.lonlat is not None)
     ]
-    on = _on(_pixel_boxes(candidates, scene), scene.picture)
-    return [outline for outline, here in zip(candidates, on, strict=True) if here]
+    on_scene = _intersects(_pixel_boxes(candidates, scene), scene.info)
+    return [outline for outline, lies_here in zip(candidates, on_scene, strict=True) if lies_here]
 
 
-def _check_placed(outlines: Sequence[_Outline], placed: set[_Outline], folder: Path) -> None:
+def _check_assigned(outlines: Sequence[_Outline], assigned: set[_Outline], folder: Path) -> None:
     for outline in outlines:
-        if outline not in placed:
-            raise _misplaced(outline, f"one of the pictures in {folder}")
+        if outline not in assigned:
+            raise _misplaced(outline, f"one of the images in {folder}")
 
 
-def _photo(scene: _Scene, outlines: Sequence[_Outline], settings: LabelsConfig) -> Photo:
-    picture, boxes = scene.picture, _pixel_boxes(outlines, scene)
-    for outline, on in zip(outlines, _on(boxes, picture), strict=True):
-        if not on:
-            raise _misplaced(outline, f"{scene.name}{_extent(scene)}")
-    labels.check_boxes(boxes, [outline.name for outline in outlines], picture)
-    return labels.photo(picture, scene.name, boxes, np.zeros((0, 4)), labels.resolution_m(scene.georef, settings))
+def _annotate(scene: _Scene, outlines: Sequence[_Outline], settings: LabelsConfig) -> AnnotatedImage:
+    info, boxes = scene.info, _pixel_boxes(outlines, scene)
+    for outline, on_scene in zip(outlines, _intersects(boxes, info), strict=True):
+        if not on_scene:
+            raise _misplaced(outline, f"{scene.name}{_describe_extent(scene)}")
+    labels.check_boxes(boxes, [outline.name for outline in outlines], info)
+    resolution = labels.choose_resolution(scene.georef, settings)
+    return labels.annotate_image(info, scene.name, boxes, np.zeros((0, 4)), resolution)
 
 
 def _pixel_boxes(outlines: Sequence[_Outline], scene: _Scene) -> FloatArray:
-    """Upright boxes (N, 4) in the scene's pixels; not finite for one that the scene cannot show."""
+    """Return upright boxes (N, 4) in the scene's pixels; not finite where an outline cannot lie on the scene."""
     boxes = np.array([outline.box for outline in outlines]).reshape(len(outlines), 4)
     if scene.georef is None:
         return boxes
@@ -152,46 +154,46 @@ def _pixel_boxes(outlines: Sequence[_Outline], scene: _Scene) -> FloatArray:
     return boxes
 
 
-def _on(boxes: FloatArray, picture: Picture) -> NDArray[np.bool_]:
-    """Says which boxes (N, 4) lie on a picture, if only in part."""
+def _intersects(boxes: FloatArray, info: ImageInfo) -> NDArray[np.bool_]:
+    """Whether each box (N, 4) lies on the image, at least in part."""
     finite = np.isfinite(boxes).all(axis=1)
     low, high = boxes[:, :2], boxes[:, 2:]
-    return np.asarray(finite & (low < [picture.width, picture.height]).all(axis=1) & (high > 0).all(axis=1))
+    return np.asarray(finite & (low < [info.width, info.height]).all(axis=1) & (high > 0).all(axis=1))
 
 
-def _misplaced(outline: _Outline, place: str) -> ConfigError:
+def _misplaced(outline: _Outline, expected: str) -> ConfigError:
     if outline.lonlat is None:
         return ConfigError(
-            f"{outline.name}: expected a polygon on {place}, got pixels alone, of "
-            f"{outline.scene or 'no scene that it names'}: put the scene there, or draw the polygon"
+            f"{outline.name}: expected a polygon on {expected}, got only a pixel box, of "
+            f"{outline.scene or 'an unnamed scene'}: put the scene there, or draw the polygon"
         )
     lon, lat = outline.lonlat.mean(axis=0)
     return ConfigError(
-        f"{outline.name}: expected a polygon on {place}, got one at longitude {lon:.5f}, latitude {lat:.5f}: save the "
-        "layer in EPSG:4326 (WGS 84), beside the pictures it was drawn on"
+        f"{outline.name}: expected a polygon on {expected}, got one at longitude {lon:.5f}, latitude {lat:.5f}: save "
+        "the layer in EPSG:4326 (WGS 84), beside the images it was drawn on"
     )
 
 
-def _extent(scene: _Scene) -> str:
-    """Where the scene lies, for a message."""
+def _describe_extent(scene: _Scene) -> str:
+    """Describe the scene's extent for an error message."""
     if scene.georef is None:
         return " (which has no georeference)"
-    width, height = scene.picture.width, scene.picture.height
+    width, height = scene.info.width, scene.info.height
     corners = scene.georef.pixel_to_lonlat(np.array([[0.0, 0.0], [width, 0], [width, height], [0, height]]))
     (west, south), (east, north) = corners.min(axis=0), corners.max(axis=0)
     return f" (longitude {west:.5f} to {east:.5f}, latitude {south:.5f} to {north:.5f})"
 
 
-def _outlines(file: Path, content: dict[str, Any]) -> list[_Outline]:
-    to_lonlat = _to_lonlat(file, content.get("crs"))
+def _read_outlines(file: Path, content: dict[str, Any]) -> list[_Outline]:
+    to_lonlat = _lonlat_transformer(file, content.get("crs"))
     features = enumerate(content["features"], start=1)
-    return [_outline(f"{file}: feature {number}", feature, to_lonlat) for number, feature in features]
+    return [_read_outline(f"{file}: feature {number}", feature, to_lonlat) for number, feature in features]
 
 
-def _to_lonlat(file: Path, crs: dict[str, Any] | None) -> Transformer:
-    """From the coordinates of a file to longitude and latitude.
+def _lonlat_transformer(file: Path, crs: dict[str, Any] | None) -> Transformer:
+    """Return the transformer from the coordinates of a file to longitude and latitude.
 
-    RFC 7946 knows nothing else, but a GIS may write other coordinates, and then says so in the older member `crs`.
+    RFC 7946 allows no other coordinates, but a GIS may write them and name their CRS in the older member `crs`.
     """
     name = "OGC:CRS84" if crs is None else crs["properties"]["name"]
     try:
@@ -202,24 +204,25 @@ def _to_lonlat(file: Path, crs: dict[str, Any] | None) -> Transformer:
         ) from error
 
 
-def _outline(name: str, feature: dict[str, Any], to_lonlat: Transformer) -> _Outline:
+def _read_outline(name: str, feature: dict[str, Any], to_lonlat: Transformer) -> _Outline:
     properties = feature.get("properties") or {}
-    sides = [properties.get(side) for side in _SIDES]
+    sides = [properties.get(side) for side in _BOX_FIELDS]
     geometry = feature.get("geometry")
     if geometry is None and None in sides:
         raise ConfigError(
-            f"{name}: expected a polygon, or pixels ({', '.join(_SIDES)}), got neither: draw it or delete the feature"
+            f"{name}: expected a polygon, or a pixel box ({', '.join(_BOX_FIELDS)}), got neither: draw it or delete "
+            "the feature"
         )
     return _Outline(
         name=name,
-        lonlat=None if geometry is None else _corners(name, geometry, to_lonlat),
+        lonlat=None if geometry is None else _read_corners(name, geometry, to_lonlat),
         box=np.array([np.nan] * 4 if None in sides else sides, np.float64),
         scene=Path(str(properties.get("scene_uri") or "")).name,
     )
 
 
-def _corners(name: str, geometry: dict[str, Any], to_lonlat: Transformer) -> FloatArray:
-    """The corners of a polygon (N, 2), longitude and latitude."""
+def _read_corners(name: str, geometry: dict[str, Any], to_lonlat: Transformer) -> FloatArray:
+    """Return the corners of a polygon (N, 2), longitude and latitude."""
     try:
         polygon = shapely.geometry.shape(geometry)
     except shapely.errors.ShapelyError as error:

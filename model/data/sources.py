@@ -1,100 +1,156 @@
-"""Sets of annotated pictures: a folder with pictures, and labels of any kind that is known, recognised by content."""
+"""Data sets of annotated images: folders with labels in any known format, and rendered scenes; and their splits.
+
+A data set has three splits: `train` is what a model is fitted on, `val` chooses (thresholds, settings, the best of
+several models), `test` reports.
+"""
 
 import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
 
 from geo.errors import ConfigError, FinderError
-from model.data.annotations import read_annotations
 from model.data.coco import is_coco, read_coco
 from model.data.geojson import is_geojson, read_geojson
-from model.data.images import Photo
-from model.data.labels import SETTINGS_FILE, LabelsConfig, read_json, read_settings
+from model.data.labels import (
+    SETTINGS_FILE,
+    AnnotatedImage,
+    LabelsConfig,
+    read_annotations,
+    read_json,
+    read_settings,
+)
 
-__all__ = ["Photo", "Split", "read_photos", "read_rendered", "val_groups"]
-
-# What is fitted on, what chooses (thresholds, settings, the best of several models), what reports; and all three.
 Split = Literal["train", "val", "test", "all"]
-# How commands and configs called these before.
+# Former names in commands and configs.
 FORMER_SPLITS = {"fit": "train", "dev": "val"}
-# The labels' own splits. The data sets know two: on their `val` we only report, so it is our test; our val is cut off
-# their `train`, by groups. Labels that have a `test` of their own are taken by their word.
-_LABELLED_SPLITS = {"train": "train", "dev": "val", "val": "test", "test": "test"}
-# The share of a set's labelled train photos, at most, that becomes val.
+# From the splits that label files name to ours. The data sets have `train` and `val`; their `val` only ever reports,
+# so it is our test, and our val is cut off their `train`, by groups. Labels that have a `test` mean val by `val`.
+_LABEL_SPLITS = {"train": "train", "dev": "val", "val": "test", "test": "test"}
+# The share of a set's labelled train images, at most, that becomes val.
 _VAL_SHARE = 0.1
-# The same of a set whose labels have no splits: it is small, and a tenth of it would measure little.
+# The same for labels without splits: such a set is small, and a tenth of it would measure little.
 _UNSPLIT_VAL_SHARE = 0.2
-# Our own labels are called this, and go before whatever else lies in the folder.
+# Our own labels; they precede all others in a folder.
 _ANNOTATIONS = "annotations.json"
-# What the truth beside a rendered scene is called.
-_TRUTH = ".truth.geojson"
+_TRUTH_SUFFIX = ".truth.geojson"
 
 
-def read_photos(folder: Path, split: str) -> list[Photo]:
-    """Reads the photos of one set.
+@dataclass(frozen=True, slots=True)
+class RenderedSet:
+    """Rendered scenes of one kind, one for each seed.
+
+    Attributes:
+        scene: what they show; those without an airport are background.
+        seeds: one for each scene.
+        size_px: side of a scene.
+        resolution_m: metres per pixel.
+    """
+
+    scene: Literal["airport", "countryside", "town"]
+    seeds: tuple[int, ...]
+    size_px: int = 3000
+    resolution_m: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not self.seeds:
+            raise ValueError("rendered.seeds: expected one or more, got none")
+
+    @property
+    def name(self) -> str:
+        """The name of the set in tables and results."""
+        return f"rendered {self.scene} {self.resolution_m:g} m"
+
+
+def read_annotated_images(folder: Path, split: str) -> list[AnnotatedImage]:
+    """Read the annotated images of one split of a data set.
 
     Args:
-        folder: holds our own `annotations.json`, or COCO labels, or GeoJSON labels, each with their pictures (then a
-            `labels.yaml` may say more about them: `model.data.labels`), or scenes that `model.synthetic` has
-            drawn (all of them `test`).
-        split: `train`, `val`, `test`, or `all`. Where the labels have no val, whole groups of their train are.
+        folder: The data set: our own `annotations.json`, or COCO labels, or GeoJSON labels, each with their images (a
+            `labels.yaml` may hold settings, see `model.data.labels.LabelsConfig`), or scenes of `model.synthetic` (all
+            of them `test`).
+        split: `train`, `val`, `test`, or `all`. Where the labels name no val, whole groups of their train become val.
 
     Raises:
-        ConfigError: no such folder, split or labels, or damaged ones, or ones that do not fit their pictures.
-        RasterError: a picture that cannot be read.
+        ConfigError: Folder, split or labels are missing or damaged, or the labels do not fit their images.
+        RasterError: An image cannot be read.
     """
     if split not in get_args(Split):
         raise ConfigError(f"split: expected {', '.join(get_args(Split))}, got {split!r}")
     settings = read_settings(folder)
-    photos = _mapped(_read(folder, settings))
+    images = _map_splits(_read_all(folder, settings))
     if split == "all":
-        return photos
-    held_out = _held_out(photos, settings, folder)
-    return [photo for photo in photos if split == _split(photo, held_out)]
+        return images
+    held_out = _held_out_groups(images, settings, folder)
+    return [image for image in images if split == _split_of(image, held_out)]
 
 
-def read_rendered(folder: Path) -> list[Photo]:
-    """The scenes in a folder that `model.synthetic` has drawn.
+def read_rendered_scenes(folder: Path) -> list[AnnotatedImage]:
+    """Read the scenes that `model.synthetic` has rendered into a folder, with their truth.
 
     Raises:
-        ConfigError: the truth of one is damaged.
+        ConfigError: The truth of a scene is damaged.
     """
-    return [_scene(truth) for truth in sorted(folder.glob(f"*{_TRUTH}"))]
+    return [_read_scene(truth) for truth in sorted(folder.glob(f"*{_TRUTH_SUFFIX}"))]
+
+
+def render_scenes(rendered: RenderedSet, folder: Path) -> list[AnnotatedImage]:
+    """Render the missing scenes of a set, and read all of them with their truth.
+
+    Args:
+        rendered: The set.
+        folder: The set gets a subfolder of it; remove this to render the scenes anew.
+
+    Raises:
+        ConfigError: The folder cannot be created, or a truth in it is damaged.
+        RasterError: A scene cannot be written.
+    """
+    from model import synthetic  # many modules: imported only where it is used
+
+    subfolder = folder / f"{rendered.scene}-{rendered.size_px}px-{rendered.resolution_m:g}m"
+    try:
+        subfolder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"rendered: expected a folder that can be created, got {subfolder}: {error}") from error
+    files = [subfolder / f"{seed}.tif" for seed in rendered.seeds]
+    for seed, file in zip(rendered.seeds, files, strict=True):
+        if not (file.is_file() and file.with_suffix(_TRUTH_SUFFIX).is_file()):
+            scene = synthetic.render(rendered.size_px, seed, rendered.resolution_m, scene=rendered.scene)
+            synthetic.write(scene, file)
+    return [image for image in read_rendered_scenes(subfolder) if image.path in files]
 
 
 def val_groups(groups: Sequence[str], share: float = _VAL_SHARE) -> set[str]:
-    """The groups of train that become val: in an order drawn by their names, as many as a share of photos allows.
+    """Select the groups that become val: in an order drawn by their names, as many as the share allows.
 
     Args:
-        groups: the group of every train photo of one set.
-        share: of the photos, at most.
+        groups: The group of every train image of one set.
+        share: The share of the images, at most.
     """
     sizes = Counter(groups)
-    chosen: set[str] = set()
+    selected: set[str] = set()
     room = int(share * len(groups))
     for group in sorted(sizes, key=lambda name: hashlib.sha256(name.encode()).digest()):
         if sizes[group] <= room:
-            chosen.add(group)
+            selected.add(group)
             room -= sizes[group]
-    return chosen
+    return selected
 
 
-def _scene(truth: Path) -> Photo:
-    """A rendered scene with its truth."""
+def _read_scene(truth: Path) -> AnnotatedImage:
     try:
-        found = [feature["properties"] for feature in json.loads(truth.read_text(encoding="utf-8"))["features"]]
-        sides = [[airplane[side] for side in ("xmin_px", "ymin_px", "xmax_px", "ymax_px")] for airplane in found]
+        airplanes = [feature["properties"] for feature in json.loads(truth.read_text(encoding="utf-8"))["features"]]
+        sides = [[airplane[side] for side in ("xmin_px", "ymin_px", "xmax_px", "ymax_px")] for airplane in airplanes]
         boxes = np.array(sides, np.float64).reshape(-1, 4)
     except (KeyError, TypeError, ValueError) as error:
         raise ConfigError(f"{truth}: expected the truth of a rendered scene, this is damaged: {error!r}") from error
-    return Photo(
-        path=truth.with_name(truth.name.removesuffix(_TRUTH) + ".tif"),
+    return AnnotatedImage(
+        path=truth.with_name(truth.name.removesuffix(_TRUTH_SUFFIX) + ".tif"),
         group=truth.name,
         boxes=boxes,
         resolution_m=None,
@@ -103,79 +159,76 @@ def _scene(truth: Path) -> Photo:
     )
 
 
-def _read(folder: Path, settings: LabelsConfig) -> list[Photo]:
-    """Every photo of a set, whatever kind of labels it has."""
+def _read_all(folder: Path, settings: LabelsConfig) -> list[AnnotatedImage]:
+    """Read every image of a data set, whatever the format of its labels."""
     file = folder / _ANNOTATIONS
     if file.is_file():
         content = read_json(file)
         read = read_coco if is_coco(content) else read_annotations
-        return _readable(file, lambda: read(file, folder, content, settings))
-    rendered = read_rendered(folder)
+        return _checked(file, lambda: read(file, folder, content, settings))
+    rendered = read_rendered_scenes(folder)
     if rendered:
         return rendered
     contents = {path: read_json(path) for path in _json_files(folder)}
     coco = [path for path, content in contents.items() if is_coco(content)]
     geojson = {path: content for path, content in contents.items() if is_geojson(content)}
-    _check_one_kind(folder, coco, list(geojson))
+    _check_one_format(folder, coco, list(geojson))
     if coco:
-        return _readable(coco[0], lambda: read_coco(coco[0], folder, contents[coco[0]], settings))
-    return _readable(folder, lambda: read_geojson(geojson, folder, settings))
+        return _checked(coco[0], lambda: read_coco(coco[0], folder, contents[coco[0]], settings))
+    return _checked(folder, lambda: read_geojson(geojson, folder, settings))
 
 
 def _json_files(folder: Path) -> list[Path]:
-    """Where labels may be: CVAT puts them into a folder below."""
+    """List the files that may hold labels; CVAT writes them into a subfolder."""
     return sorted([*folder.glob("*.json"), *folder.glob("*.geojson"), *folder.glob("annotations/*.json")])
 
 
-def _check_one_kind(folder: Path, coco: Sequence[Path], geojson: Sequence[Path]) -> None:
+def _check_one_format(folder: Path, coco: Sequence[Path], geojson: Sequence[Path]) -> None:
     if not coco and not geojson:
         raise ConfigError(
             f"{folder}: expected a data set with an {_ANNOTATIONS}, with COCO or with GeoJSON labels, found none: "
             "check the path"
         )
     if len(coco) > 1 or (coco and geojson):
-        one, other = [*coco, *geojson][:2]
+        first, second = [*coco, *geojson][:2]
         raise ConfigError(
-            f"{folder}: expected one COCO file, or GeoJSON files, found {one.name} and {other.name}: give each a "
-            "folder of its own, with its pictures"
+            f"{folder}: expected one COCO file, or GeoJSON files, found {first.name} and {second.name}: give each a "
+            "folder of its own, with its images"
         )
 
 
-def _readable(name: Path, read: Callable[[], list[Photo]]) -> list[Photo]:
-    """What `read` returns; labels that are not built as they should be are a ConfigError."""
+def _checked(name: Path, read: Callable[[], list[AnnotatedImage]]) -> list[AnnotatedImage]:
+    """Return what `read` returns; labels of an unexpected structure raise a ConfigError."""
     try:
         return read()
     except FinderError:
         raise
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
-        raise ConfigError(f"{name}: expected annotations of photos, these are damaged: {error!r}") from error
+        raise ConfigError(f"{name}: expected annotations of images, these are damaged: {error!r}") from error
 
 
-def _mapped(photos: Sequence[Photo]) -> list[Photo]:
-    """The photos with our splits in place of their labels' own."""
-    splits = _LABELLED_SPLITS | {"val": "val"} if any(photo.split == "test" for photo in photos) else _LABELLED_SPLITS
-    return [replace(photo, split=splits.get(photo.split or "", photo.split)) for photo in photos]
+def _map_splits(images: Sequence[AnnotatedImage]) -> list[AnnotatedImage]:
+    """Replace the splits that the labels name by ours."""
+    splits = _LABEL_SPLITS | {"val": "val"} if any(image.split == "test" for image in images) else _LABEL_SPLITS
+    return [replace(image, split=splits.get(image.split or "", image.split)) for image in images]
 
 
-def _held_out(photos: Sequence[Photo], settings: LabelsConfig, folder: Path) -> set[str]:
-    """The groups of train that become val."""
+def _held_out_groups(images: Sequence[AnnotatedImage], settings: LabelsConfig, folder: Path) -> set[str]:
+    """Return the groups of the labelled train images that become val."""
     if settings.val is not None:
-        unknown = sorted(set(settings.val) - {photo.path.name for photo in photos})
+        unknown = sorted(set(settings.val) - {image.path.name for image in images})
         if unknown:
-            raise ConfigError(
-                f"{folder / SETTINGS_FILE}: val: expected names of pictures, {unknown[0]} is none of them"
-            )
-        return {photo.group for photo in photos if photo.path.name in settings.val}
-    if any(photo.split == "val" for photo in photos):
+            raise ConfigError(f"{folder / SETTINGS_FILE}: val: expected names of images, {unknown[0]} is none of them")
+        return {image.group for image in images if image.path.name in settings.val}
+    if any(image.split == "val" for image in images):
         return set()
-    groups = [photo.group for photo in photos if photo.split in (None, "train")]
-    if any(photo.split for photo in photos) or len(groups) < 2:
+    groups = [image.group for image in images if image.split in (None, "train")]
+    if any(image.split for image in images) or len(groups) < 2:
         return val_groups(groups)
     return val_groups(groups, max(_UNSPLIT_VAL_SHARE, 1 / len(groups)))
 
 
-def _split(photo: Photo, held_out: set[str]) -> str:
-    """The split that a photo belongs to."""
-    if photo.split in (None, "train"):
-        return "val" if photo.group in held_out else "train"
-    return photo.split
+def _split_of(image: AnnotatedImage, held_out: set[str]) -> str | None:
+    if image.split in (None, "train"):
+        return "val" if image.group in held_out else "train"
+    return image.split

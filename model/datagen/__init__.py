@@ -1,1 +1,1 @@
-"""Tiles of annotated photos to TFRecord files, as a Beam job: `python -m model.datagen`."""
+"""Training tiles of annotated images in TFRecord files, as a Beam job: `python -m model.datagen`."""

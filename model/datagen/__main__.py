@@ -1,4 +1,4 @@
-"""Cuts photos into tiles to train on: `python -m model.datagen --config configs/datagen/default.yaml`.
+"""Cut training tiles into TFRecord files: `python -m model.datagen --config configs/datagen/default.yaml`.
 
 Exit status: 0 everything is written; 1 the job failed; 2 the command itself is wrong, before any work starts.
 """
@@ -16,20 +16,19 @@ from model.common.config import load_yaml
 
 @command("model.datagen")
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command, and return its exit status."""
+    """Run the command and return its exit status."""
     logs.silence()
-    # These import Beam and TensorFlow: only once they are silenced.
+    # These import Beam and TensorFlow, which must be silenced before.
     from model.datagen import beam_options
-    from model.datagen.config import DatagenConfig
 
-    job, steps = logs.import_quietly("model.datagen.job"), logs.import_quietly("model.datagen.steps")
-    options, rest = _parser().parse_known_args(arguments)
+    job = logs.import_quietly("model.datagen.job")
+    options, beam_words = _parser().parse_known_args(arguments)
     overrides = vars(options)
-    config = load_yaml(DatagenConfig, overrides.pop("config"), overrides)
-    beam = beam_options.parse(rest)
+    config = load_yaml(job.DatagenConfig, overrides.pop("config"), overrides)
+    beam = beam_options.parse(beam_words)
     runner = beam_options.runner(beam)
-    steps.check_output(config)
-    plans = steps.plan(config)
+    job.check_output(config)
+    plans = job.plan_sets(config)
     try:
         manifest = job.run(config, plans, runner, beam)
     except FinderError as error:
@@ -41,8 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> Parser:
     parser = Parser(
         prog="python -m model.datagen",
-        description="Cuts tiles around the airplanes of annotated photos, and as many without, to TFRecord files.",
-        epilog="Every other option goes to Beam: --runner, --project, --region, --temp_location, ...",
+        description="Cut tiles around the airplanes of annotated images, and as many without, into TFRecord files.",
+        epilog="All other options go to Beam: --runner, --project, --region, --temp_location, ...",
     )
     parser.add_argument("--config", type=Path, required=True, help="a file of configs/datagen/")
     parser.add_argument("--data", help="folder of the data sets, local or gs://")
@@ -54,14 +53,14 @@ def _summarize(manifest: dict[str, Any]) -> None:
     for name, counts in [*manifest["sets"].items(), ("together", manifest["total"])]:
         print(
             f"{name}: {counts['photos']} photos, {counts['airplanes']} airplanes, {counts['tiles']} tiles: "
-            f"{_of(counts, 'with')} with airplanes, {_of(counts, 'without')} without"
+            f"{_format_count(counts, 'with')} with airplanes, {_format_count(counts, 'without')} without"
         )
     print(f"{len(manifest['files'])} files: {manifest['settings']['output']}")
 
 
-def _of(counts: dict[str, int], kind: str) -> str:
-    found, asked = counts[f"tiles_{kind}_airplanes"], counts[f"asked_{kind}_airplanes"]
-    return str(found) if found == asked else f"{found} (asked: {asked})"
+def _format_count(counts: dict[str, int], kind: str) -> str:
+    written, asked = counts[f"tiles_{kind}_airplanes"], counts[f"asked_{kind}_airplanes"]
+    return str(written) if written == asked else f"{written} (asked: {asked})"
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Files and folders wherever Beam can reach them, as local ones."""
+"""Files and folders on any file system that Beam reaches, made available locally."""
 
 import shutil
 import tempfile
@@ -14,10 +14,10 @@ from geo.errors import ConfigError
 
 
 def join(folder: str, *names: str) -> str:
-    """The URI of what lies in a folder.
+    """Return the URI of a file or folder in a folder.
 
     Raises:
-        ConfigError: a scheme that Beam does not know.
+        ConfigError: Beam does not know the scheme.
     """
     try:
         return str(FileSystems.join(folder, *names))
@@ -25,11 +25,11 @@ def join(folder: str, *names: str) -> str:
         raise ConfigError(f"{folder}: expected a local path or one of a scheme that Beam knows: {error}") from error
 
 
-def matches(pattern: str) -> list[str]:
-    """The URIs of the files that a pattern names; `**` stands for folders, too.
+def list_files(pattern: str) -> list[str]:
+    """List the URIs of the files that match a pattern; `**` stands for folders, too.
 
     Raises:
-        ConfigError: they cannot be listed.
+        ConfigError: The files cannot be listed.
     """
     try:
         return [metadata.path for metadata in FileSystems.match([pattern])[0].metadata_list]
@@ -42,26 +42,26 @@ def matches(pattern: str) -> list[str]:
 
 @contextmanager
 def local_folder(uri: str) -> Iterator[Path]:
-    """A folder with all that is in it, as a local one: itself, or a copy for as long as the block lasts.
+    """Provide a folder with all its content locally: itself, or a copy for the duration of the block.
 
     Raises:
-        ConfigError: nothing is there.
+        ConfigError: The folder is missing or empty.
     """
     if _is_local(uri):
         yield Path(uri)
         return
-    found = matches(join(uri, "**"))
-    if not found:
+    content = list_files(join(uri, "**"))
+    if not content:
         raise ConfigError(f"{uri}: expected a folder with files, found none: check the path")
     with tempfile.TemporaryDirectory() as copy:
-        for file in found:
+        for file in content:
             _fetch(file, Path(copy) / file.removeprefix(uri).lstrip("/"))
         yield Path(copy)
 
 
 @contextmanager
 def local_file(uri: str) -> Iterator[Path]:
-    """A file as a local one: itself, or a copy for as long as the block lasts."""
+    """Provide a file locally: itself, or a copy for the duration of the block."""
     if _is_local(uri):
         yield Path(uri)
         return
@@ -72,10 +72,10 @@ def local_file(uri: str) -> Iterator[Path]:
 
 
 def check_writable(folder: str) -> None:
-    """Tries to write a file in a folder, which is made where it is missing.
+    """Try to write a file in a folder, which is created where it is missing.
 
     Raises:
-        ConfigError: nothing can be written there.
+        ConfigError: No file can be written there.
     """
     part = join(folder, f"{uuid.uuid4().hex[:8]}.part")
     try:
@@ -88,7 +88,7 @@ def check_writable(folder: str) -> None:
 
 
 def write_atomically(uri: str, file: Path) -> None:
-    """Copies a local file to where it is to be; it appears whole or not at all."""
+    """Copy a local file to a URI, atomically."""
     part = f"{uri}.{uuid.uuid4().hex[:8]}.part"
     with FileSystems.create(part, compression_type=CompressionTypes.UNCOMPRESSED) as target, file.open("rb") as source:
         shutil.copyfileobj(source, target)

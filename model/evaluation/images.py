@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 from geo.boxes import area
 from geo.raster.header import SceneHeader, read_header
 from geo.types import Detections, FloatArray, ImageArray
-from model.data.sources import Photo
+from model.data.labels import AnnotatedImage
 from model.evaluation import metrics
 from model.evaluation.metrics import Comparison
 
@@ -32,7 +32,7 @@ class EvaluationImage:
         header: size and ground resolution, as the detector reads it.
     """
 
-    image: Photo
+    image: AnnotatedImage
     header: SceneHeader
 
 
@@ -85,7 +85,7 @@ class ComparedImage:
         )
 
 
-def read_evaluation_image(image: Photo) -> EvaluationImage:
+def read_evaluation_image(image: AnnotatedImage) -> EvaluationImage:
     """Read the header of an image.
 
     Raises:

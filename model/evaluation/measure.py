@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from geo.errors import ConfigError
-from model.data import rendered, sources
-from model.data.rendered import RenderedSet
-from model.data.sources import FORMER_SPLITS, Photo, Split
+from model.data import sources
+from model.data.labels import AnnotatedImage
+from model.data.sources import FORMER_SPLITS, RenderedSet, Split
 from model.evaluation.images import ComparedImage
 from model.evaluation.predictions import (
     Predictions,
@@ -175,19 +175,19 @@ def _predict_sets(config: EvaluateConfig, predictor: Predictor) -> dict[str, Pre
     }
 
 
-def _read_sets(config: EvaluateConfig) -> dict[str, list[Photo]]:
+def _read_sets(config: EvaluateConfig) -> dict[str, list[AnnotatedImage]]:
     """Read the images of every data set, and of the rendered sets."""
-    sets: dict[str, list[Photo]] = {}
+    sets: dict[str, list[AnnotatedImage]] = {}
     for name in config.sets:
         is_path = Path(name).is_dir() and not (config.data / name).exists()
         folder = Path(name) if is_path else config.data / name
-        sets[_unique_name(name, sets)] = sources.read_photos(folder, config.split)
+        sets[_unique_name(name, sets)] = sources.read_annotated_images(folder, config.split)
     for scenes in config.rendered if config.split == "test" else ():
-        sets[_unique_name(scenes.name, sets)] = rendered.draw(scenes, config.output.parent / "rendered")
+        sets[_unique_name(scenes.name, sets)] = sources.render_scenes(scenes, config.output.parent / "rendered")
     return sets
 
 
-def _unique_name(name: str, sets: dict[str, list[Photo]]) -> str:
+def _unique_name(name: str, sets: dict[str, list[AnnotatedImage]]) -> str:
     """Return the short name of a set.
 
     Raises:

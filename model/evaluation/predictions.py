@@ -15,7 +15,7 @@ from geo.errors import ConfigError
 from geo.raster.header import SceneHeader
 from geo.types import Detections
 from model.common.progress import progress
-from model.data.sources import Photo
+from model.data.labels import AnnotatedImage
 from model.evaluation import metrics
 from model.evaluation.images import ComparedImage, EvaluationImage, compare_image, read_evaluation_image
 from model.evaluation.set_metrics import concatenate_matches
@@ -40,7 +40,7 @@ class Predictions:
 
 
 def predict(
-    images: Sequence[Photo],
+    images: Sequence[AnnotatedImage],
     predictor: Predictor,
     config: ScanConfig,
     batch_size: int,
@@ -72,7 +72,7 @@ def predict(
     return Predictions(read, detections)
 
 
-def load_predictions(sets: Mapping[str, Sequence[Photo]], file: "DetectionFile") -> dict[str, Predictions]:
+def load_predictions(sets: Mapping[str, Sequence[AnnotatedImage]], file: "DetectionFile") -> dict[str, Predictions]:
     """Assign the detections of a file to the images of all sets.
 
     Raises:

@@ -116,13 +116,13 @@ def crop_around(pixels: ImageArray, box: NDArray[np.float64], side_px: int) -> I
 def _render_tiles(count: int, side_px: int) -> ImageArray:
     with tempfile.TemporaryDirectory() as folder:
         synthetic.write(synthetic.render(_SCENE_PX, seed=1), Path(folder) / "scene.tif")
-        (scene,) = sources.read_photos(Path(folder), "test")
+        (scene,) = sources.read_annotated_images(Path(folder), "test")
         pixels = scene.pixels()
     return np.stack([crop_around(pixels, box, side_px) for box in scene.boxes[_spread(len(scene.boxes), count)]])
 
 
 def _read_set(folder: Path, count: int, side_px: int) -> ImageArray:
-    images = [image for image in sources.read_photos(folder, "test") if len(image.boxes)]
+    images = [image for image in sources.read_annotated_images(folder, "test") if len(image.boxes)]
     if not images:
         raise ConfigError(f"{folder}: expected test photos with airplanes, found none: name another set")
     chosen = [images[k] for k in _spread(len(images), count)]

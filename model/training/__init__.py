@@ -1,1 +1,1 @@
-"""Training of the detector and of the classifier."""
+"""Resumable training of the detector and of the classifier."""

@@ -1,6 +1,6 @@
-"""What Keras runs on: TensorFlow, JAX or PyTorch.
+"""The backend of Keras: TensorFlow, JAX or PyTorch.
 
-Nothing here imports Keras before `choose` has had its say.
+This module does not import Keras: `choose` must be called before.
 """
 
 import importlib.util
@@ -13,10 +13,10 @@ Backend = Literal["tensorflow", "jax", "torch"]
 
 
 def choose(name: object) -> None:
-    """Lets Keras run on a backend; to be called before anything imports Keras.
+    """Select the backend of Keras; to be called before anything imports Keras.
 
     Raises:
-        ConfigError: no such backend, or it is not installed.
+        ConfigError: The backend is unknown or not installed.
     """
     if name not in get_args(Backend):
         raise ConfigError(f"backend: expected {', '.join(get_args(Backend))}, got {name!r}")
@@ -28,10 +28,10 @@ def choose(name: object) -> None:
 
 
 def check(name: Backend) -> None:
-    """Refuses a backend that is not the one Keras runs on.
+    """Check that Keras runs on this backend.
 
     Raises:
-        ConfigError: it is not.
+        ConfigError: It runs on another.
     """
     import keras
 

@@ -1,6 +1,6 @@
-"""What one sees of a training while it runs: a log, figures and pictures of photos held out, all of it on TensorBoard.
+"""Callbacks of a training, its tables, and the validation of the model while it is trained.
 
-In the run's folder: `log.csv`, a line for every epoch; `val.csv`, a line for every set and look at the val photos; and
+In the run's folder: `log.csv`, a line for every epoch; `val.csv`, a line for every set and validation; and
 `tensorboard`, for `tensorboard --logdir`.
 """
 
@@ -10,46 +10,53 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import keras
 import numpy as np
 from numpy.typing import NDArray
 from tensorboardX import SummaryWriter
 
+from geo.errors import ConfigError
 from geo.types import ImageArray
-from model.data.sources import Photo
+from model.data.labels import AnnotatedImage
 from model.evaluation.images import ComparedImage, draw
 from model.evaluation.measure import ALL_SETS
 from model.evaluation.predictions import predict
 from model.evaluation.set_metrics import compute_metrics
 from model.inference.predictor import Predictor
-from model.inference.scan import MARGIN_PX, ScanConfig
-from model.training.config import WatchConfig
+from model.inference.scan import ScanConfig
+from model.training.config import CallbacksConfig
 
 LOG = "log.csv"
 VAL = "val.csv"
-BOARD = "tensorboard"
+TENSORBOARD = "tensorboard"
 
-# Detections below this score are not looked at; a young detector gives any number of them.
-LEAST_SCORE = 0.1
-# Steps that one point of a curve sums up.
-_STEPS = 10
-
-# A set's name and its photos.
-Sets = Mapping[str, Sequence[Photo]]
+# Detections below this score are dropped; an untrained detector returns any number of them.
+MIN_SCORE = 0.1
+# Steps whose mean is one point of a curve.
+_STEPS_PER_POINT = 10
 
 
-def cut(file: Path, epochs: int) -> None:
-    """Drops what a table of the run says of epochs that will be done again, and a line that was never ended."""
+class EpochBatches(Protocol):
+    """The batches of an epoch: a function of the epoch and their number."""
+
+    epoch: int
+
+    def __len__(self) -> int:
+        """Return the number of batches."""
+
+
+def truncate_table(file: Path, epochs: int) -> None:
+    """Drop the lines of a table from this epoch on, which will be repeated, and a line that was not completed."""
     if file.is_file():
         head, *lines = file.read_bytes().splitlines(keepends=True) or [b""]
-        kept = [line for line in lines if line.endswith(b"\n") and int(line.split(b",")[0]) < epochs]
-        file.write_bytes(b"".join([head, *kept]) if epochs else b"")
+        complete = [line for line in lines if line.endswith(b"\n") and int(line.split(b",")[0]) < epochs]
+        file.write_bytes(b"".join([head, *complete]) if epochs else b"")
 
 
-def append(file: Path, row: Mapping[str, object]) -> None:
-    """Adds a line to a table of the run; the first one brings the columns' names."""
+def append_row(file: Path, row: Mapping[str, object]) -> None:
+    """Append a line to a table; the first one is preceded by the names of the columns."""
     with file.open("a", newline="", encoding="utf-8") as opened:
         writer = csv.DictWriter(opened, list(row))
         if not opened.tell():
@@ -58,11 +65,11 @@ def append(file: Path, row: Mapping[str, object]) -> None:
 
 
 @contextmanager
-def running_mean(model: keras.Model) -> Iterator[None]:
-    """In the block the model has the running mean of its weights; after it, its own again, to the last bit."""
+def averaged_weights(model: keras.Model) -> Iterator[None]:
+    """Give the model the moving average of its weights for the block; restores its own, bit for bit."""
     own = _values(model)
     model.optimizer.finalize_variable_values(model.trainable_variables)
-    # In JAX the model now shares the mean's arrays, and using it would use them up: it gets its own.
+    # On JAX the model now shares the arrays of the average, and using it would consume them: copy them.
     _assign(model, _values(model))
     try:
         yield
@@ -79,11 +86,47 @@ def _assign(model: keras.Model, values: Sequence[NDArray[Any]]) -> None:
         variable.assign(value)
 
 
-class Log(keras.callbacks.Callback):  # type: ignore[misc]  # Keras publishes no types
-    """Keeps a line of `log.csv` for every epoch, and the same and finer curves on TensorBoard.
+class SetEpoch(keras.callbacks.Callback):  # type: ignore[misc]  # Keras publishes no types
+    """Sets the epoch of the batches and of the seed generators inside the model (dropout).
 
-    A line: the crops seen since the training's first step, the seconds that the epoch took and its crops per second,
-    the learning rate at its end, and the mean of the loss and of its parts over the epoch.
+    How often Keras notifies a dataset of an epoch's end depends on the backend, and a checkpoint does not restore how
+    far the seed generators are.
+    """
+
+    def __init__(self, batches: EpochBatches) -> None:
+        super().__init__()
+        self.batches = batches
+
+    def on_epoch_begin(self, epoch: int, logs: object = None) -> None:  # noqa: ARG002  # Keras passes them by name
+        """Set the epoch."""
+        self.batches.epoch = epoch
+        weights = {id(variable) for variable in self.model.weights}
+        for state in (variable for variable in self.model.variables if id(variable) not in weights):
+            seed, _ = keras.ops.convert_to_numpy(state.value)
+            state.assign([seed, epoch * len(self.batches)])
+
+
+class StopAtNaN(keras.callbacks.Callback):  # type: ignore[misc]  # Keras publishes no types
+    """Ends a diverged training with an error, before anything of the epoch is saved; Keras' own ends it silently."""
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        """Check the loss.
+
+        Raises:
+            ConfigError: The loss is NaN or infinite.
+        """
+        if not math.isfinite((logs or {}).get("loss", 0.0)):
+            raise ConfigError(
+                f"the loss is NaN from step {batch + 1} of this epoch on: lower learning_rate in the config; "
+                "the state of the epoch before is kept"
+            )
+
+
+class TrainingLog(keras.callbacks.Callback):  # type: ignore[misc]  # Keras publishes no types
+    """Writes a line of `log.csv` for every epoch, and the same and finer curves for TensorBoard.
+
+    A line: the crops since the training's first step, the seconds that the epoch took and its crops per second, the
+    learning rate at its end, and the mean of the loss and of its parts over the epoch.
     """
 
     def __init__(self, run: Path, board: SummaryWriter, rate: Callable[[int], Any], steps: int, batch: int) -> None:
@@ -91,16 +134,16 @@ class Log(keras.callbacks.Callback):  # type: ignore[misc]  # Keras publishes no
         self.run, self.board, self.rate, self.steps, self.batch = run, board, rate, steps, batch
 
     def on_epoch_begin(self, epoch: int, logs: object = None) -> None:  # noqa: ARG002  # Keras passes them by name
-        """Starts the clock."""
+        """Start the clock."""
         self.done = epoch * self.steps
         self.started = time.perf_counter()
         self.point = 0, dict[str, float]()
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        """Adds a point to the curves."""
+        """Add a point to the curves every few steps."""
         steps = batch + 1
-        if steps % _STEPS == 0:
-            # Keras gives means since the epoch began.
+        if steps % _STEPS_PER_POINT == 0:
+            # Keras passes means since the epoch began.
             (before, sums), sums_now = self.point, {name: float(mean) * steps for name, mean in (logs or {}).items()}
             self.point = steps, sums_now
             for name, value in sums_now.items():
@@ -110,7 +153,7 @@ class Log(keras.callbacks.Callback):  # type: ignore[misc]  # Keras publishes no
             self.board.add_scalar("step/learning_rate", self._rate(self.done + steps), self.done + steps)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Writes the epoch down."""
+        """Write the line of the epoch."""
         seconds, done = time.perf_counter() - self.started, self.done + self.steps
         row = {
             "crops": done * self.batch,
@@ -119,7 +162,7 @@ class Log(keras.callbacks.Callback):  # type: ignore[misc]  # Keras publishes no
             "learning_rate": self._rate(done),
             **{name: float(mean) for name, mean in sorted((logs or {}).items())},
         }
-        append(self.run / LOG, {"epoch": epoch, **row})
+        append_row(self.run / LOG, {"epoch": epoch, **row})
         for name, value in row.items():
             self.board.add_scalar(f"epoch/{name}", value, done)
         self.board.flush()
@@ -128,40 +171,42 @@ class Log(keras.callbacks.Callback):  # type: ignore[misc]  # Keras publishes no
         return float(keras.ops.convert_to_numpy(self.rate(step)))
 
 
-def look(
-    sets: Sets, predictor: Predictor, config: WatchConfig, scan: ScanConfig, min_score: float
+def validate(
+    sets: Mapping[str, Sequence[AnnotatedImage]],
+    predictor: Predictor,
+    config: CallbacksConfig,
+    scan: ScanConfig,
+    min_score: float,
 ) -> tuple[list[dict[str, object]], dict[str, ImageArray]]:
-    """Looks at photos as the pipeline would.
+    """Measure a detector on images, scanned as the pipeline would.
 
     Args:
-        sets: the photos.
-        predictor: the detector, for scores from `LEAST_SCORE` on.
-        config: how many are drawn.
-        scan: levels, tiles and suppression.
-        min_score: from which a detection counts as an airplane.
+        sets: The images, by name of their set.
+        predictor: The detector, for scores from `MIN_SCORE` on.
+        config: How many images are drawn.
+        scan: Levels, tiles and suppression.
+        min_score: From which a detection counts as an airplane.
 
     Returns:
-        A row of figures for each set, and one of all together; and pictures (height, width, 3) by set and photo, with
-        truth and mistakes, see `model.evaluation.images.draw`.
+        A row of metrics for each set, and one for all together; and pictures (height, width, 3) by set and image, with
+        truth and errors, see `model.evaluation.images.draw`.
     """
-    predictions = {
-        name: predict(photos, predictor, scan, config.batch, margin_px=MARGIN_PX) for name, photos in sets.items()
-    }
-    compared = {name: each.compare() for name, each in predictions.items()}
+    predictions = {name: predict(images, predictor, scan, config.batch) for name, images in sets.items()}
+    compared = {name: predicted.compare() for name, predicted in predictions.items()}
     together = [picture for pictures in compared.values() for picture in pictures]
-    rows = [_row(name, pictures, min_score) for name, pictures in {**compared, ALL_SETS: together}.items()]
-    drawn = {
-        f"{name}/{photos[k].path.stem}": draw(compared[name][k], predictions[name].detections[k], min_score)
-        for name, photos in sets.items()
-        for k in _spread([len(photo.boxes) for photo in photos], config.pictures)
+    rows = [_make_row(name, pictures, min_score) for name, pictures in {**compared, ALL_SETS: together}.items()]
+    drawings = {
+        f"{name}/{images[k].path.stem}": draw(compared[name][k], predictions[name].detections[k], min_score)
+        for name, images in sets.items()
+        for k in _spread([len(image.boxes) for image in images], config.pictures)
     }
-    return rows, drawn
+    return rows, drawings
 
 
-def write(
+def write_validation(
     rows: Sequence[Mapping[str, object]], pictures: Mapping[str, ImageArray], board: SummaryWriter, step: int
 ) -> None:
-    """Puts figures and pictures on TensorBoard, and the figures on the terminal."""
+    """Write metrics and images for TensorBoard, and print the metrics."""
     for row in rows:
         for name in ("ap50", "ap75", "tile_iou", "mistakes_per_tile"):
             if row[name] is not None:
@@ -172,25 +217,25 @@ def write(
     board.flush()
 
 
-def _row(name: str, pictures: Sequence[ComparedImage], min_score: float) -> dict[str, object]:
-    of = compute_metrics(pictures, min_score)
+def _make_row(name: str, pictures: Sequence[ComparedImage], min_score: float) -> dict[str, object]:
+    measured = compute_metrics(pictures, min_score)
     return {
         "set": name,
-        "pictures": of.pictures,
-        "airplanes": of.airplanes,
-        "ap50": _rounded(of.ap50),
-        "ap75": _rounded(of.ap75),
-        "false": of.false,
-        "tile_iou": _rounded(of.tile_iou),
-        "mistakes_per_tile": _rounded(of.mistakes_per_tile),
+        "pictures": measured.pictures,
+        "airplanes": measured.airplanes,
+        "ap50": _round(measured.ap50),
+        "ap75": _round(measured.ap75),
+        "false": measured.false,
+        "tile_iou": _round(measured.tile_iou),
+        "mistakes_per_tile": _round(measured.mistakes_per_tile),
     }
 
 
-def _rounded(value: float) -> float | None:
+def _round(value: float) -> float | None:
     return None if math.isnan(value) else round(value, 4)
 
 
 def _spread(airplanes: Sequence[int], count: int) -> list[int]:
-    """Numbers of photos, evenly over those that have airplanes, or over all where none has."""
-    numbers = [k for k, some in enumerate(airplanes) if some] or list(range(len(airplanes)))
-    return numbers[:: max(len(numbers) // max(count, 1), 1)][:count]
+    """Return indices spread evenly over the images with airplanes, or over all where none has any."""
+    indices = [k for k, number in enumerate(airplanes) if number] or list(range(len(airplanes)))
+    return indices[:: max(len(indices) // max(count, 1), 1)][:count]

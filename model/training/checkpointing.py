@@ -1,88 +1,93 @@
-"""What every training in Keras needs to be broken off and gone on with, whatever it trains.
+"""Resumable trainings in Keras: the run's folder, its state, and the fit with all callbacks.
 
-A run's folder holds the newest state to go on from, and tables with a line for each epoch (see
+A run's folder holds the newest state to resume from, and tables with a line for each epoch (see
 `model.training.callbacks`).
 """
 
 import json
-import math
+import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
 
 import keras
+from tensorboardX import SummaryWriter
 
 from geo.errors import ConfigError
-from model.training import callbacks as watch
+from model.training import callbacks
+from model.training.callbacks import EpochBatches
+from model.training.config import ClassifierTrainConfig, TrainConfig
 
 # In the run's folder.
 _STATE = "state"
+_FORMER_FILES = {"dev.csv": callbacks.VAL, "mistakes.json": "hard_examples.json"}
 
 
-def epochs_done(run: Path) -> int:
-    """How many epochs a broken-off run has behind it; its tables are cut to these."""
-    done = epochs_kept(run)
-    if (run / "dev.csv").is_file():  # what the table was called before
-        (run / "dev.csv").replace(run / watch.VAL)
-    for name in (watch.LOG, watch.VAL):
-        watch.cut(run / name, done)
-    return done
+def make_folder(folder: Path) -> None:
+    """Create the folder of a run.
+
+    Raises:
+        ConfigError: It cannot be created.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"run: expected a folder that can be created, got {folder}: {error}") from error
 
 
-def epochs_kept(run: Path) -> int:
-    """How many epochs the state of a run has behind it."""
+def resume_epoch(run: Path) -> int:
+    """Return the number of epochs that an interrupted run has completed; truncates its tables to these."""
+    for former, name in _FORMER_FILES.items():
+        if (run / former).is_file():
+            (run / former).replace(run / name)
+    completed = epochs_completed(run)
+    for name in (callbacks.LOG, callbacks.VAL):
+        callbacks.truncate_table(run / name, completed)
+    return completed
+
+
+def epochs_completed(run: Path) -> int:
+    """Return the number of epochs in the state of a run."""
     state = run / _STATE / "training_metadata.json"
     return int(json.loads(state.read_text())["epoch"]) if state.is_file() else 0
 
 
-def keep_state(run: Path) -> keras.callbacks.Callback:
-    """The callback that keeps the state after every epoch, and goes on from it.
+def fit(
+    model: keras.Model,
+    batches: EpochBatches,
+    config: TrainConfig | ClassifierTrainConfig,
+    schedule: keras.optimizers.schedules.LearningRateSchedule,
+    make_save: Callable[[SummaryWriter], keras.callbacks.Callback],
+    dataset: keras.utils.PyDataset | None = None,
+) -> None:
+    """Fit a compiled model for the remaining epochs, with log, TensorBoard and checkpoints.
 
-    It is to be the last one: what the others say of an epoch that the state lacks is dropped before going on.
+    Args:
+        model: The model.
+        batches: The batches of all machines.
+        config: The settings.
+        schedule: The learning rate by step, for the log.
+        make_save: Makes the callback that saves and validates the model after an epoch.
+        dataset: The batches of this machine, where several train together.
+
+    Raises:
+        ConfigError: The loss is NaN.
     """
-    # Two states: one is whole even if the power fails while the other is written.
-    return keras.callbacks.BackupAndRestore(str(run / _STATE), double_checkpoint=True, delete_checkpoint=False)
-
-
-class Batches(Protocol):
-    """The batches of an epoch: a function of the epoch and their number."""
-
-    epoch: int
-
-    def __len__(self) -> int:
-        """How many there are."""
-
-
-class Turn(keras.callbacks.Callback):  # type: ignore[misc]  # Keras publishes no types
-    """Tells the batches and what draws inside of the model (dropout) which epoch it is.
-
-    How often batches are told that an epoch has ended depends on the backend; and what the state keeps of a model does
-    not tell how far its draws are.
-    """
-
-    def __init__(self, batches: Batches) -> None:
-        super().__init__()
-        self.batches = batches
-
-    def on_epoch_begin(self, epoch: int, logs: object = None) -> None:  # noqa: ARG002  # Keras passes them by name
-        """Sets the epoch."""
-        self.batches.epoch = epoch
-        weights = {id(variable) for variable in self.model.weights}
-        for draws in (variable for variable in self.model.variables if id(variable) not in weights):
-            seed, _ = keras.ops.convert_to_numpy(draws.value)
-            draws.assign([seed, epoch * len(self.batches)])
-
-
-class StopAtNoNumber(keras.callbacks.Callback):  # type: ignore[misc]  # Keras publishes no types
-    """Ends a training that has gone wild, before anything of it is kept."""
-
-    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        """Looks at the loss.
-
-        Raises:
-            ConfigError: it is no number.
-        """
-        if not math.isfinite((logs or {}).get("loss", 0.0)):
-            raise ConfigError(
-                f"the loss is no number from step {batch + 1} of this epoch on: lower learning_rate in the config; "
-                "the state of the epoch before is kept"
-            )
+    first_step = resume_epoch(config.run) * config.steps_per_epoch + 1
+    with SummaryWriter(str(config.run / callbacks.TENSORBOARD), purge_step=first_step) as board:
+        model.fit(
+            batches if dataset is None else dataset,
+            epochs=config.epochs,
+            verbose=1 if sys.stdout.isatty() else 2,
+            shuffle=False,
+            callbacks=[
+                callbacks.SetEpoch(batches),
+                callbacks.StopAtNaN(),
+                callbacks.TrainingLog(config.run, board, schedule, config.steps_per_epoch, config.batch),
+                make_save(board),
+                # Last: what the others write of an epoch that the state lacks is dropped when a run is resumed. Two
+                # states: one stays intact if the power fails while the other is written.
+                keras.callbacks.BackupAndRestore(
+                    str(config.run / _STATE), double_checkpoint=True, delete_checkpoint=False
+                ),
+            ],
+        )

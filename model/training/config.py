@@ -1,13 +1,15 @@
-"""The settings of a training, as the files of `configs/train/` hold them."""
+"""The settings of trainings, of detectors and of classifiers, as the files of `configs/train/` hold them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import ClassVar, Literal
 
-from model.common.config import ByKind
+from model.data.chips import AugmentConfig, SplitMethod
 from model.data.crops import CropConfig
-from model.data.rendered import RenderedSet
+from model.data.sources import RenderedSet
 from model.detectors.anchor_free.network import DetectorConfig
+from model.detectors.classifier.network import ConvConfig, DenseConfig
 from model.detectors.grid.network import GridConfig
 from model.training.backend import Backend
 from model.training.distribution import DistributionConfig
@@ -28,7 +30,7 @@ class SourceConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RenderedConfig(RenderedSet):
-    """Scenes of the renderer to train on beside the photos; drawn into the run's folder where they are not there yet.
+    """Rendered scenes to train on beside the images; rendered into the run's folder where they are missing.
 
     Attributes:
         weight: share of the crops, on the scale of the sets' weights.
@@ -37,21 +39,21 @@ class RenderedConfig(RenderedSet):
     weight: float
 
     def __post_init__(self) -> None:
-        RenderedSet.__post_init__(self)  # slots leave `super` without its class
+        RenderedSet.__post_init__(self)  # dataclasses with slots break `super()`
         if not self.weight > 0:
             raise ValueError(f"weight: expected a number above 0, got {self.weight}")
 
 
 @dataclass(frozen=True, slots=True)
 class RecordsConfig:
-    """Tiles that `model.datagen` has cut, to train on in place of photos.
+    """Tiles of `model.datagen` to train on in place of images.
 
     Attributes:
         pattern: of the TFRecord files, local or `gs://`, e.g. `out/tiles/*.tfrecord`.
-        shuffle_buffer: tiles among which the next one is drawn, held in memory as JPEGs; 0: they come in the order of
-            the files, all tiles of one photo one after the other.
+        shuffle_buffer: number of tiles from which the next one is drawn, held in memory as JPEGs; 0 keeps the order of
+            the files, all tiles of one image in succession.
         cache: keep all records in memory, as JPEGs, and read the files only once.
-        augment: change each tile every time that it comes, as crops are changed.
+        augment: augment each tile every time, as crops are augmented.
     """
 
     pattern: str
@@ -65,12 +67,12 @@ class RecordsConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class MistakesConfig:
-    """More crops from where the model that training starts from is wrong (hard examples).
+class HardExamplesConfig:
+    """More crops from where the model that training starts from is wrong.
 
     Attributes:
         share: of the crops of every set.
-        min_score: detections from this score on are false hits where there is no airplane.
+        min_score: detections from this score on are false positives where there is no airplane.
     """
 
     share: float
@@ -83,13 +85,13 @@ class MistakesConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class WatchConfig:
-    """How the model in training is looked at.
+class CallbacksConfig:
+    """How the model is validated during training.
 
     Attributes:
-        every: epochs from one look to the next; the last epoch is always looked at.
-        sets: names of the sets whose val photos are looked at; those trained on where there is none.
-        pictures: of each set, drawn with their airplanes and what was found.
+        every: epochs between validations; the last epoch is always validated.
+        sets: names of the sets whose val images are used; by default those trained on.
+        pictures: images of each set that are drawn with their airplanes and detections.
         batch: tiles in one call of the model.
     """
 
@@ -99,36 +101,38 @@ class WatchConfig:
     batch: int = 2
 
     def __post_init__(self) -> None:
-        for name, least in (("every", 1), ("pictures", 0), ("batch", 1)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name}: expected a whole number from {least} on, got {getattr(self, name)}")
+        for name, minimum in (("every", 1), ("pictures", 0), ("batch", 1)):
+            if getattr(self, name) < minimum:
+                raise ValueError(f"{name}: expected a whole number from {minimum} on, got {getattr(self, name)}")
 
 
 @dataclass(frozen=True, slots=True)
 class TrainConfig:
-    """Everything that a training depends on.
+    """The settings of a detector's training.
 
     Attributes:
         name: of the model.
         data: folder of the data sets.
         run: the run's folder.
-        sources: the sets whose photos are trained on, and their weights.
+        sources: the sets whose images are trained on, and their weights.
         records: tiles to train on; either these or `sources`.
-        rendered: scenes of the renderer to train on as well.
-        start: `imagenet` (weights of the backbone), `random`, or a model to go on from: the name of a packaged one, or
-            a model's folder.
-        mistakes: train more on what that model gets wrong in the same photos and scenes.
-        scan: the pipeline's settings, by which a model looks at photos.
-        frozen_blocks: leading blocks of the backbone that stay as they are.
+        rendered: rendered scenes to train on as well.
+        detector: the network.
+        crops: how crops are drawn.
+        start: `imagenet` (weights of the backbone), `random`, or a model to continue from: the name of a packaged one,
+            or a model's folder.
+        hard_examples: train more on what that model gets wrong in the same images and scenes.
+        scan: the pipeline's settings, by which a model is run on images.
+        frozen_blocks: leading blocks of the backbone that are not trained.
         batch, steps_per_epoch, epochs: crops a step, steps between two checkpoints, and checkpoints.
-        learning_rate, warmup_steps, weight_decay: AdamW's; the highest rate, and how many steps it rises to it.
+        learning_rate, warmup_steps, weight_decay: AdamW's; the highest rate, and the steps in which it rises to it.
         schedule: how the rate falls from there.
-        ema: momentum of the running mean of all weights over steps; this mean is the model that is kept.
+        ema: momentum of the exponential moving average of all weights; this average is the model that is saved.
         seed: of weights and crops.
         min_score: recorded with the weights until `model.evaluate` chooses one on val.
-        watch: how the model is looked at meanwhile; not at all if None.
+        callbacks: how the model is validated during training; not at all if None.
         backend: what Keras runs on: `tensorflow`, `jax` or `torch`.
-        distribution: the devices that share the training: one, several, or those of several machines.
+        distribution: the devices that share the training.
     """
 
     name: str
@@ -137,10 +141,10 @@ class TrainConfig:
     sources: tuple[SourceConfig, ...] = ()
     records: RecordsConfig | None = None
     rendered: tuple[RenderedConfig, ...] = ()
-    detector: Annotated[DetectorConfig | GridConfig, ByKind()] = field(default_factory=DetectorConfig)
+    detector: DetectorConfig | GridConfig = field(default_factory=DetectorConfig)
     crops: CropConfig = field(default_factory=CropConfig)
     start: str = "imagenet"
-    mistakes: MistakesConfig | None = None
+    hard_examples: HardExamplesConfig | None = None
     scan: Path = Path("configs/pipeline/default.yaml")
     frozen_blocks: int = 3
     batch: int = 32
@@ -153,9 +157,11 @@ class TrainConfig:
     ema: float = 0.998
     seed: int = 1
     min_score: float = 0.5
-    watch: WatchConfig | None = None
+    callbacks: CallbacksConfig | None = None
     backend: Backend = "tensorflow"
     distribution: DistributionConfig = field(default_factory=DistributionConfig)
+
+    FORMER_KEYS: ClassVar[Mapping[str, str]] = {"mistakes": "hard_examples", "watch": "callbacks"}
 
     def __post_init__(self) -> None:
         self._check_data()
@@ -170,18 +176,63 @@ class TrainConfig:
                 raise ValueError(f"{name}: expected a whole number from 1 on, got {getattr(self, name)}")
 
     def _check_start(self) -> None:
-        if self.mistakes and self.start in ("imagenet", "random"):
-            raise ValueError(f"mistakes: expected a model to start from, whose mistakes they are, got {self.start}")
+        if self.hard_examples and self.start in ("imagenet", "random"):
+            raise ValueError(f"hard_examples: expected a model to start from, which errs on them, got {self.start}")
         if isinstance(self.detector, GridConfig) and (self.start == "imagenet" or self.frozen_blocks):
             raise ValueError(
                 "start, frozen_blocks: expected random or a model, and 0, for a detector on a grid, which has no "
-                f"weights of ImageNet, got {self.start}, {self.frozen_blocks}"
+                f"ImageNet weights, got {self.start}, {self.frozen_blocks}"
             )
 
     def _check_data(self) -> None:
         if bool(self.sources) == bool(self.records):
             raise ValueError(f"sources, records: expected one of the two, got {'both' if self.records else 'none'}")
-        if self.records and (self.rendered or self.mistakes):
-            raise ValueError("records: expected no rendered and no mistakes beside them: these are drawn with sources")
-        if self.records and self.watch and not self.watch.sets:
-            raise ValueError("watch.sets: expected the names of sets to look at, since records have no val split")
+        if self.records and (self.rendered or self.hard_examples):
+            raise ValueError("records: expected no rendered and no hard_examples with them: these need sources")
+        if self.records and self.callbacks and not self.callbacks.sets:
+            raise ValueError(
+                "callbacks.sets: expected the names of sets to validate on, since records have no val split"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class ClassifierTrainConfig:
+    """The settings of a classifier's training.
+
+    Attributes:
+        task: `classifier`.
+        name: of the model.
+        data: folder of the data sets, with PlanesNet in it.
+        run: the run's folder.
+        classifier: the network.
+        split: how the chips are split, see `model.data.chips.split_chips`.
+        change: how chips are augmented.
+        batch, steps_per_epoch, epochs: chips a step, steps between two checkpoints, and checkpoints.
+        learning_rate, last_learning_rate, decay_steps: Adam's; the rate falls exponentially from the first to the last,
+            to 1/e of the difference in `decay_steps`.
+        seed: of weights, dropout and batches; the splits do not depend on it.
+        min_score: recorded with the weights, see `model.inference.weights_io`.
+        backend: what Keras runs on: `tensorflow`, `jax` or `torch`.
+    """
+
+    task: Literal["classifier"]
+    name: str
+    data: Path
+    run: Path
+    classifier: DenseConfig | ConvConfig
+    split: SplitMethod = "random"
+    change: AugmentConfig = field(default_factory=AugmentConfig)
+    batch: int = 100
+    steps_per_epoch: int = 250
+    epochs: int = 20
+    learning_rate: float = 0.01
+    last_learning_rate: float = 1e-4
+    decay_steps: int = 800
+    seed: int = 1
+    min_score: float = 0.5
+    backend: Backend = "tensorflow"
+
+    def __post_init__(self) -> None:
+        for name in ("batch", "steps_per_epoch", "epochs", "decay_steps"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: expected a whole number from 1 on, got {getattr(self, name)}")

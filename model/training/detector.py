@@ -1,15 +1,14 @@
-"""The training of the detector: a run from its first step, or from where it was broken off.
+"""The training of the detector, resumable.
 
-A run lives in its folder: the newest state to go on from, what is seen of it (see `model.training.callbacks`),
-and after every epoch
-the weights in the form in which a model is packaged.
+A run's folder holds the newest state to resume from, log and validations (see `model.training.callbacks`), and after
+every epoch the weights in the form in which a model is packaged.
 
-The state is the last thing that is kept of an epoch. It holds the weights themselves, the running mean of them and the
-optimizer's memory, and a batch is a function of the seed, the epoch and its number. So a training that was broken off
-does the broken epoch again, step by step as it was, and ends as an unbroken one: on a CPU to the last bit.
+The state is the last thing that is saved of an epoch. It holds the weights themselves, their moving average and the
+optimizer's variables, and a batch is a function of the seed, the epoch and its number. So an interrupted training
+repeats its last epoch, step by step as it was, and ends as an uninterrupted one: on a CPU bit for bit.
 """
 
-import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,211 +17,209 @@ import numpy as np
 from tensorboardX import SummaryWriter
 
 from geo.errors import ConfigError
-from model.common.atomic import make_folder
-from model.data import batches, rendered, sources
+from model.data import sources
+from model.data.crops import CropBatches, TrainingSet
+from model.data.labels import AnnotatedImage
 from model.detectors import INPUT_MULTIPLE, registry
 from model.detectors.backbones import efficientnet_lite
 from model.inference import weights_io
 from model.inference.keras_predictor import KerasPredictor
 from model.inference.scan import read_scan_config
-from model.training import backend, distribution, schedules
-from model.training import callbacks as watch
-from model.training import checkpointing as resuming
-from model.training import hard_examples as mining
-from model.training.config import RecordsConfig, TrainConfig, WatchConfig
+from model.training import backend, callbacks, checkpointing, distribution, hard_examples, schedules
+from model.training.config import CallbacksConfig, RecordsConfig, TrainConfig
 
 # In the run's folder.
-_MISTAKES = "mistakes.json"
-# Tiles in one call of a model that looks for its mistakes.
+_HARD_EXAMPLES = "hard_examples.json"
+# Tiles in one call of a model that is run to find hard examples.
 _MINING_BATCH = 2
 
 
 def train(config: TrainConfig) -> Path:
-    """Trains a detector, or goes on training it, and returns the folder of the finished model.
+    """Train a detector, or resume its training, and return the folder of the finished model.
 
     Raises:
-        ConfigError: data or devices that are not there, a run's folder that cannot be made, or a loss that is no
-            number.
-        RasterError: a photo that cannot be read.
+        ConfigError: Data or devices are missing, the run's folder cannot be created, or the loss is NaN.
+        RasterError: An image cannot be read.
         WeightsError: `start` names weights that do not fit.
     """
     backend.check(config.backend)
     keras.utils.set_random_seed(config.seed)
-    if resuming.epochs_done(config.run) >= config.epochs:
+    if checkpointing.resume_epoch(config.run) >= config.epochs:
         return config.run / "model"
     devices = distribution.scope(config.distribution, config.batch)
-    loaded = _load(config)
-    make_folder(config.run)
+    sets = _load_sets(config)
+    checkpointing.make_folder(config.run)
     with devices:
-        _fit(loaded, config)
+        _fit(sets, config)
     return config.run / "model"
 
 
-def _fit(loaded: dict[str, batches.Source], config: TrainConfig) -> None:
-    """Builds the model, and trains it or goes on."""
-    distribution.check_epochs(config.distribution, resuming.epochs_done(config.run))
+def _fit(sets: dict[str, TrainingSet], config: TrainConfig) -> None:
+    """Build the model and fit it."""
+    distribution.check_same_epoch(config.distribution, checkpointing.resume_epoch(config.run))
     kind = registry.get(config.detector)
-    model = _start(config)
-    # XLA makes TensorFlow slower on a CPU; JAX is nothing without it.
-    jit = keras.backend.backend() == "jax"
-    metrics = [keras.metrics.MeanMetricWrapper(part, name=name) for name, part in kind.loss_parts.items()]
-    model.compile(_optimizer(config), kind.loss(), metrics=metrics, jit_compile=jit)
-    _build(model, kind.targets)
-    crops = _tiles(config.records, config) if config.records else _crops(_with_mistakes(loaded, model, config), config)
-    board = SummaryWriter(str(config.run / watch.BOARD), purge_step=crops.epoch * config.steps_per_epoch + 1)
-    model.fit(
-        distribution.part(crops, config.distribution),
-        epochs=config.epochs,
-        verbose=1 if sys.stdout.isatty() else 2,
-        shuffle=False,
-        callbacks=[
-            resuming.Turn(crops),
-            resuming.StopAtNoNumber(),
-            watch.Log(config.run, board, _schedule(config), config.steps_per_epoch, config.batch),
-            _Save(config, board),
-            resuming.keep_state(config.run),  # at last
-        ],
+    model = _start_model(config)
+    schedule = schedules.make_schedule(
+        config.schedule, config.learning_rate, config.warmup_steps, config.steps_per_epoch * config.epochs
     )
-    board.close()
+    model.compile(
+        _make_optimizer(config, schedule),
+        kind.loss(),
+        metrics=[keras.metrics.MeanMetricWrapper(part, name=name) for name, part in kind.loss_parts.items()],
+        # XLA makes TensorFlow slower on a CPU; JAX depends on it.
+        jit_compile=keras.backend.backend() == "jax",
+    )
+    _build_loss(model, kind.targets)
+    batches: Any
+    if config.records:
+        batches = _tile_batches(config.records, config)
+    else:
+        batches = _crop_batches(_add_hard_examples(sets, model, config), config)
+    dataset = distribution.batches_of_machine(batches, config.distribution)
+    checkpointing.fit(model, batches, config, schedule, partial(_Save, config), dataset)
 
 
-def _build(model: keras.Model, targets: registry.Targets) -> None:
-    """Makes what loss and metrics keep.
+def _build_loss(model: keras.Model, targets: registry.Targets) -> None:
+    """Create the variables of loss and metrics.
 
     Keras would take a batch for that on JAX, on PyTorch and with several devices, and serve the others out of order.
     """
-    nothing = np.zeros((0, 4))
-    target = keras.ops.convert_to_tensor(targets(nothing, nothing, INPUT_MULTIPLE, INPUT_MULTIPLE)[None])
+    no_boxes = np.zeros((0, 4))
+    target = keras.ops.convert_to_tensor(targets(no_boxes, no_boxes, INPUT_MULTIPLE, INPUT_MULTIPLE)[None])
     cells = keras.ops.zeros((*target.shape[:3], *model.output_shape[3:]))
     model.compute_loss(y=target, y_pred=cells)
     model.compute_metrics(None, target, cells)
 
 
-def _crops(loaded: dict[str, batches.Source], config: TrainConfig) -> batches.Crops:
-    """The crops from where the run stands, of all machines: each takes its part of a step as a batch of its own."""
+def _crop_batches(sets: dict[str, TrainingSet], config: TrainConfig) -> CropBatches:
+    """Return the batches of all machines, from the epoch of the run on: each machine's part of a step is a batch."""
     machines = config.distribution.machines
-    return batches.Crops(
-        list(loaded.values()),
+    return CropBatches(
+        list(sets.values()),
         config.crops,
         config.batch // machines,
         config.steps_per_epoch * machines,
         config.seed,
         registry.get(config.detector).targets,
-        epoch=resuming.epochs_done(config.run),
-        mistakes=config.mistakes.share if config.mistakes else 0.0,
+        epoch=checkpointing.resume_epoch(config.run),
+        hard_share=config.hard_examples.share if config.hard_examples else 0.0,
     )
 
 
-def _tiles(records: RecordsConfig, config: TrainConfig) -> Any:
-    """The tiles from where the run stands, likewise."""
-    from model.training.tile_batches import Tiles  # brings TensorFlow, which other backends do without
+def _tile_batches(records: RecordsConfig, config: TrainConfig) -> Any:
+    """Return the batches of tiles, likewise."""
+    from model.data import tfrecord  # imports TensorFlow, which the other backends do without
 
     machines = config.distribution.machines
-    return Tiles(
-        records,
+    return tfrecord.TileBatches(
+        tfrecord.open_records(records.pattern, records.cache),
+        records.shuffle_buffer,
+        records.augment,
         config.batch // machines,
         config.steps_per_epoch * machines,
         config.seed,
         registry.get(config.detector).targets,
-        epoch=resuming.epochs_done(config.run),
+        epoch=checkpointing.resume_epoch(config.run),
     )
 
 
 class _Save(keras.callbacks.Callback):  # type: ignore[misc]  # Keras publishes no types
-    """Leaves the model after every epoch, with the running mean of its weights, and looks at it at times."""
+    """Saves the moving average of the weights after every epoch, and validates it every few epochs."""
 
     def __init__(self, config: TrainConfig, board: SummaryWriter) -> None:
         super().__init__()
         self.config, self.board = config, board
-        self.sets = _val_photos(config, config.watch) if config.watch else {}
+        self.sets = _read_val_sets(config, config.callbacks) if config.callbacks else {}
 
     def on_epoch_end(self, epoch: int, logs: object = None) -> None:  # noqa: ARG002  # Keras passes them by name
         c = self.config
-        with watch.running_mean(self.model):
+        with callbacks.averaged_weights(self.model):
             weights_io.save(c.run / "model", self.model, c.name, c.detector, c.min_score)
-            if c.watch and ((epoch + 1) % c.watch.every == 0 or epoch + 1 == c.epochs):
-                self._look(epoch, c.watch)
+            if c.callbacks and ((epoch + 1) % c.callbacks.every == 0 or epoch + 1 == c.epochs):
+                self._validate(epoch, c.callbacks)
 
-    def _look(self, epoch: int, config: WatchConfig) -> None:
+    def _validate(self, epoch: int, config: CallbacksConfig) -> None:
         c = self.config
-        predictor = KerasPredictor(self.model, registry.get(c.detector).decode, c.name, watch.LEAST_SCORE)
-        rows, pictures = watch.look(self.sets, predictor, config, read_scan_config(c.scan), c.min_score)
+        predictor = KerasPredictor(self.model, registry.get(c.detector).decode, c.name, callbacks.MIN_SCORE)
+        rows, pictures = callbacks.validate(self.sets, predictor, config, read_scan_config(c.scan), c.min_score)
         for row in rows:
-            watch.append(c.run / watch.VAL, {"epoch": epoch} | row)
-        watch.write(rows, pictures, self.board, (epoch + 1) * c.steps_per_epoch)
+            callbacks.append_row(c.run / callbacks.VAL, {"epoch": epoch} | row)
+        callbacks.write_validation(rows, pictures, self.board, (epoch + 1) * c.steps_per_epoch)
 
 
-def _val_photos(config: TrainConfig, watched: WatchConfig) -> dict[str, list[sources.Photo]]:
-    """The photos to look at meanwhile, by set."""
-    names = watched.sets or tuple(source.set for source in config.sources)
-    read = {name: sources.read_photos(config.data / name, "val") for name in names}
-    found = {name: photos for name, photos in read.items() if photos}
-    if not found:
-        raise ConfigError(f"watch.sets: expected sets with val photos, {', '.join(names)} have none: set watch to null")
-    return found
+def _read_val_sets(config: TrainConfig, validation: CallbacksConfig) -> dict[str, list[AnnotatedImage]]:
+    """Read the val images of the sets to validate on; sets without any are left out."""
+    names = validation.sets or tuple(source.set for source in config.sources)
+    sets = {name: sources.read_annotated_images(config.data / name, "val") for name in names}
+    sets = {name: images for name, images in sets.items() if images}
+    if not sets:
+        raise ConfigError(
+            f"callbacks.sets: expected sets with val images, {', '.join(names)} have none: set callbacks to null"
+        )
+    return sets
 
 
-def _start(config: TrainConfig) -> keras.Model:
+def _start_model(config: TrainConfig) -> keras.Model:
     model = registry.get(config.detector).build()
     if config.start == "imagenet":
         efficientnet_lite.load_imagenet(model)
     elif config.start != "random":
         folder = weights_io.resolve(config.start)
-        weights_io.read_config(folder)  # holds the weights against their digest
+        weights_io.read_config(folder)  # checks the digest of the weights
         weights_io.load_into(model, folder / weights_io.WEIGHTS_FILE)
     efficientnet_lite.freeze(model, config.frozen_blocks)
     return model
 
 
-def _schedule(config: TrainConfig) -> keras.optimizers.schedules.LearningRateSchedule:
-    steps = config.steps_per_epoch * config.epochs
-    return schedules.schedule(config.schedule, config.learning_rate, config.warmup_steps, steps)
-
-
-def _optimizer(config: TrainConfig) -> keras.optimizers.Optimizer:
+def _make_optimizer(
+    config: TrainConfig, schedule: keras.optimizers.schedules.LearningRateSchedule
+) -> keras.optimizers.Optimizer:
     optimizer = keras.optimizers.AdamW(
-        _schedule(config),
+        schedule,
         weight_decay=config.weight_decay,
         global_clipnorm=10.0,
         use_ema=True,
         ema_momentum=config.ema,
     )
-    # Shifts are not to shrink.
     optimizer.exclude_from_weight_decay(var_names=["bias"])
     return optimizer
 
 
-def _load(config: TrainConfig) -> dict[str, batches.Source]:
-    """What is trained on, by the name of the set."""
-    loaded = {source.set: _load_set(config.data / source.set, source.weight) for source in config.sources}
-    for scenes in config.rendered:
-        loaded[scenes.name] = batches.load(rendered.draw(scenes, config.run / "rendered"), scenes.weight)
-    return loaded
+def _load_sets(config: TrainConfig) -> dict[str, TrainingSet]:
+    """Load the images and scenes to train on, by the name of the set."""
+    sets = {source.set: _load_set(config.data / source.set, source.weight) for source in config.sources}
+    for rendered in config.rendered:
+        images = sources.render_scenes(rendered, config.run / "rendered")
+        sets[rendered.name] = TrainingSet.load(images, rendered.weight)
+    return sets
 
 
-def _load_set(folder: Path, weight: float) -> batches.Source:
-    photos = sources.read_photos(folder, "train")
-    if not photos:
-        raise ConfigError(f"{folder}: expected photos to train on, found none in its train split")
-    return batches.load(photos, weight)
+def _load_set(folder: Path, weight: float) -> TrainingSet:
+    images = sources.read_annotated_images(folder, "train")
+    if not images:
+        raise ConfigError(f"{folder}: expected images to train on, found none in its train split")
+    return TrainingSet.load(images, weight)
 
 
-def _with_mistakes(
-    loaded: dict[str, batches.Source], model: keras.Model, config: TrainConfig
-) -> dict[str, batches.Source]:
-    """What is trained on, with the places where `model` is wrong; looked for once, and kept in the run's folder."""
-    if config.mistakes is None:
-        return loaded
-    file = config.run / _MISTAKES
+def _add_hard_examples(sets: dict[str, TrainingSet], model: keras.Model, config: TrainConfig) -> dict[str, TrainingSet]:
+    """Add the hard examples of `model` to the sets; they are mined once, and kept in the run's folder."""
+    if config.hard_examples is None:
+        return sets
+    file = config.run / _HARD_EXAMPLES
     if not file.is_file():
-        decode = registry.get(config.detector).decode
-        predictor = KerasPredictor(model, decode, config.name, config.mistakes.min_score)
-        scan_config = read_scan_config(config.scan)
-        found = {
-            name: mining.mine(source.photos, predictor, scan_config, _MINING_BATCH) for name, source in loaded.items()
+        predictor = KerasPredictor(
+            model, registry.get(config.detector).decode, config.name, config.hard_examples.min_score
+        )
+        scan = read_scan_config(config.scan)
+        mined = {
+            name: hard_examples.mine_hard_examples(training_set.images, predictor, scan, _MINING_BATCH)
+            for name, training_set in sets.items()
         }
-        mining.write(found, file)
-    places = mining.read(file)
-    if {name: len(some) for name, some in places.items()} != {name: len(s.photos) for name, s in loaded.items()}:
-        raise ConfigError(f"{file}: expected mistakes in the photos of `sources`, got others: remove it to look anew")
-    return {name: batches.with_mistakes(source, places[name]) for name, source in loaded.items()}
+        hard_examples.write_hard_examples(mined, file)
+    examples = hard_examples.read_hard_examples(file)
+    counts = {name: len(training_set.images) for name, training_set in sets.items()}
+    if {name: len(images) for name, images in examples.items()} != counts:
+        raise ConfigError(
+            f"{file}: expected hard examples in the images of `sources`, got others: remove it to mine them again"
+        )
+    return {name: training_set.with_hard_examples(examples[name]) for name, training_set in sets.items()}

@@ -1,7 +1,7 @@
-"""What a training computes on: a CPU, one GPU or several, several machines, TPUs.
+"""The devices of a training: a CPU, one GPU or several, several machines, TPUs.
 
-Devices that share a training each have a copy of the model and an equal part of every batch, and make every step
-together, by what all of them have learned from it.
+Data parallelism: each device has a copy of the model and an equal part of every batch, and gradients are averaged.
+Several GPUs, several machines with GPUs, and TPUs have not been tried by us: the tests use devices made of a CPU.
 """
 
 import contextlib
@@ -20,9 +20,9 @@ class DistributionConfig:
     """The devices that share a training.
 
     Attributes:
-        device: what they are; `auto` is one device, which the backend chooses: its first GPU or TPU, or else the CPU.
-        devices: how many in each machine. Several of a CPU are made of it, to try a distribution without GPUs.
-        machines: how many machines; all are given the same command, and `scope` says how they find each other.
+        device: the kind; `auto` is the one device that the backend chooses: its first GPU or TPU, or else the CPU.
+        devices: how many in each machine. A CPU is divided into several, to test a distribution without GPUs.
+        machines: how many machines; all run the same command, see `scope` for how they connect.
     """
 
     device: Literal["auto", "cpu", "gpu", "tpu"] = "auto"
@@ -38,24 +38,24 @@ class DistributionConfig:
 
     @property
     def shares(self) -> int:
-        """How many devices there are in all machines together."""
+        """The number of devices in all machines together."""
         return self.devices * self.machines
 
 
 def scope(config: DistributionConfig, batch: int) -> AbstractContextManager[Any]:
-    """The context in which a model is to be built, compiled and fitted.
+    """Return the context in which a model is to be built, compiled and fitted.
 
-    To be called before anything is computed: by then a backend has chosen its devices. Of several machines, each waits
-    here for the others. They find each other by their environment, as Keras has it:
+    Call this before anything is computed: a backend fixes its devices then. Of several machines, each waits here for
+    the others. They connect by environment variables of Keras:
     KERAS_DISTRIBUTION_JOB_ADDRESSES (host:port of the first machine), KERAS_DISTRIBUTION_NUM_PROCESSES, and
     KERAS_DISTRIBUTION_PROCESS_ID (0 for the first machine); on TPUs nothing is needed.
 
     Args:
-        config: the devices.
-        batch: examples in a step, for all devices together.
+        config: The devices.
+        batch: Examples in a step, of all devices together.
 
     Raises:
-        ConfigError: the backend cannot do it, devices or machines are missing, or they cannot share such a batch.
+        ConfigError: The backend cannot do it, devices or machines are missing, or the batch cannot be divided.
     """
     backend = keras.backend.backend()
     _check(config, backend, batch)
@@ -66,22 +66,22 @@ def scope(config: DistributionConfig, batch: int) -> AbstractContextManager[Any]
     except (RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split()).rstrip(".")
         raise ConfigError(
-            f"distribution: expected {_described(config)} that {backend} can use, got: {reason}: docs/training.md "
-            "(Machines) says what that takes"
+            f"distribution: expected {_describe(config)} that {backend} can use, got: {reason}: docs/training.md "
+            "(Machines) describes the requirements"
         ) from error
 
 
-def part(batches: keras.utils.PyDataset, config: DistributionConfig) -> keras.utils.PyDataset:
-    """The batches of this machine: every so manieth of those of all machines; to be called in `scope`'s context."""
+def batches_of_machine(batches: keras.utils.PyDataset, config: DistributionConfig) -> keras.utils.PyDataset:
+    """Return the batches of this machine, every n-th of those of all n machines; to be called in `scope`'s context."""
     if config.machines == 1:
         return batches
     import jax
 
-    return _Part(batches, jax.process_index(), config.machines)
+    return _EveryNth(batches, jax.process_index(), config.machines)
 
 
-class _Part(keras.utils.PyDataset):  # type: ignore[misc]  # Keras publishes no types
-    """Every so manieth batch, from the one on that has the machine's number."""
+class _EveryNth(keras.utils.PyDataset):  # type: ignore[misc]  # Keras publishes no types
+    """Every n-th batch, beginning with the one that has the machine's number."""
 
     def __init__(self, batches: keras.utils.PyDataset, number: int, machines: int) -> None:
         super().__init__(batches.workers, batches.use_multiprocessing, batches.max_queue_size)
@@ -91,34 +91,34 @@ class _Part(keras.utils.PyDataset):  # type: ignore[misc]  # Keras publishes no 
         return len(self.batches) // self.machines
 
     def __getitem__(self, index: int) -> Any:
-        """A batch as it is among those of all machines."""
+        """Return a batch of this machine."""
         return self.batches[index * self.machines + self.number]
 
 
-def check_epochs(config: DistributionConfig, epochs: int) -> None:
-    """Refuses machines that would not go on from the same epoch: their states would be mixed. In `scope`'s context.
+def check_same_epoch(config: DistributionConfig, epochs: int) -> None:
+    """Check that all machines resume from the same epoch: else their states would be mixed. In `scope`'s context.
 
     Args:
-        config: the devices.
-        epochs: those that this machine has behind it.
+        config: The devices.
+        epochs: The completed epochs of this machine.
 
     Raises:
-        ConfigError: others have more or fewer.
+        ConfigError: Other machines have completed more or fewer.
     """
     if config.machines == 1:
         return
     from jax.experimental import multihost_utils
 
-    everywhere = np.ravel(multihost_utils.process_allgather(np.array(epochs))).tolist()
-    if len(set(everywhere)) > 1:
+    by_machine = np.ravel(multihost_utils.process_allgather(np.array(epochs))).tolist()
+    if len(set(by_machine)) > 1:
         raise ConfigError(
-            f"run: expected as many finished epochs on every machine, got {', '.join(map(str, everywhere))}: copy the "
+            f"run: expected as many finished epochs on every machine, got {', '.join(map(str, by_machine))}: copy the "
             "run's folder of one machine to the others"
         )
 
 
 def _check(config: DistributionConfig, backend: str, batch: int) -> None:
-    """Refuses what cannot work, before anything is touched."""
+    """Reject what the backend does not support, before any device is used."""
     if backend == "torch" and config.shares > 1:
         raise ConfigError(
             f"distribution: expected one device with torch, on which Keras trains on one, got {config.shares}: set "
@@ -148,7 +148,7 @@ def _tensorflow(config: DistributionConfig) -> AbstractContextManager[Any]:
             cpu = tf.config.list_physical_devices("CPU")[0]
             parts = [tf.config.LogicalDeviceConfiguration()] * config.devices
             tf.config.set_logical_device_configuration(cpu, parts)
-    names = _enough(config, [device.name for device in tf.config.list_logical_devices(config.device.upper())])
+    names = _select_devices(config, [device.name for device in tf.config.list_logical_devices(config.device.upper())])
     return tf.distribute.MirroredStrategy(names).scope() if config.devices > 1 else contextlib.nullcontext()
 
 
@@ -159,32 +159,34 @@ def _jax(config: DistributionConfig) -> AbstractContextManager[Any]:
         jax.config.update("jax_num_cpu_devices", config.devices)
     if config.machines > 1:
         keras.distribution.initialize()
-    names = _enough(config, keras.distribution.list_devices(config.device))
-    # What each machine is fed is its own part already.
-    used: AbstractContextManager[Any] = keras.distribution.DataParallel(devices=names, auto_shard_dataset=False).scope()
-    return used
+    names = _select_devices(config, keras.distribution.list_devices(config.device))
+    # The dataset of each machine is already its own part.
+    scope: AbstractContextManager[Any] = keras.distribution.DataParallel(
+        devices=names, auto_shard_dataset=False
+    ).scope()
+    return scope
 
 
 def _torch(config: DistributionConfig) -> AbstractContextManager[Any]:
     import torch
 
     if config.device == "gpu":
-        _enough(config, [f"gpu:{number}" for number in range(torch.cuda.device_count())])
-    used: AbstractContextManager[Any] = keras.device(f"{config.device}:0")
-    return used
+        _select_devices(config, [f"gpu:{number}" for number in range(torch.cuda.device_count())])
+    scope: AbstractContextManager[Any] = keras.device(f"{config.device}:0")
+    return scope
 
 
-def _enough(config: DistributionConfig, found: list[str]) -> list[str]:
-    """As many devices as are wanted.
+def _select_devices(config: DistributionConfig, available: list[str]) -> list[str]:
+    """Return as many devices as the config asks for.
 
     Raises:
-        ValueError: there are fewer; or more in several machines, where the first ones would not be some of each.
+        ValueError: There are fewer; or more in several machines, where the first ones would not cover every machine.
     """
-    if len(found) < config.shares or (config.machines > 1 and len(found) > config.shares):
-        raise ValueError(f"{len(found)} in all")
-    return found[: config.shares]
+    if len(available) < config.shares or (config.machines > 1 and len(available) > config.shares):
+        raise ValueError(f"{len(available)} in all")
+    return available[: config.shares]
 
 
-def _described(config: DistributionConfig) -> str:
+def _describe(config: DistributionConfig) -> str:
     machines = f" in each of {config.machines} machines" if config.machines > 1 else ""
     return f"{config.devices} x {config.device}{machines}"

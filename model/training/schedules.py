@@ -1,31 +1,29 @@
-"""How the learning rate of a training goes from step to step."""
+"""Schedules of the learning rate."""
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import keras
 from keras import ops
 
-from model.common.config import ByKind
-
-# Where a rate begins that is to be warmed up, and where it ends, as a share of the highest.
-_COLD = 0.01
+# Where a warmup begins and a schedule ends, as a share of the highest rate.
+_MIN_SHARE = 0.01
 
 
 @dataclass(frozen=True, slots=True)
 class CosineConfig:
-    """From the highest rate to a hundredth in half a cosine (arXiv:1608.03983, eq. 5), which ends with the training."""
+    """Half a cosine from the highest rate to a hundredth (arXiv:1608.03983, eq. 5), over the whole training."""
 
     kind: Literal["cosine"] = "cosine"
 
 
 @dataclass(frozen=True, slots=True)
 class ExponentialConfig:
-    """From the highest rate towards a hundredth, exponentially.
+    """Exponential decay from the highest rate towards a hundredth.
 
     Attributes:
-        kind: tells it from other schedules.
-        steps: in which 1/e of the way is left.
+        kind: of the schedule.
+        steps: in which the difference falls to 1/e.
     """
 
     kind: Literal["exponential"] = "exponential"
@@ -38,13 +36,13 @@ class ExponentialConfig:
 
 @dataclass(frozen=True, slots=True)
 class RestartsConfig:
-    """Cosines one after the other (arXiv:1608.03983, section 3), each from the highest rate to a hundredth.
+    """Cosines with warm restarts (arXiv:1608.03983, section 3), each from its highest rate to a hundredth.
 
     Attributes:
-        kind: tells it from other schedules.
-        steps: of the first cosine.
-        longer: how many times as long each cosine is as the one before.
-        lower: how many times as high it begins.
+        kind: of the schedule.
+        steps: length of the first cosine.
+        longer: factor by which each cosine is longer than the one before.
+        lower: factor by which its highest rate is lower.
     """
 
     kind: Literal["cosine_restarts"] = "cosine_restarts"
@@ -61,64 +59,64 @@ class RestartsConfig:
             raise ValueError(f"lower: expected a number above 0 and up to 1, got {self.lower}")
 
 
-ScheduleConfig = Annotated[CosineConfig | ExponentialConfig | RestartsConfig, ByKind()]
+ScheduleConfig = CosineConfig | ExponentialConfig | RestartsConfig
 
 
-def schedule(
+def make_schedule(
     config: ScheduleConfig, highest: float, warmup: int, steps: int
 ) -> keras.optimizers.schedules.LearningRateSchedule:
-    """The rate by step, counted from 0.
+    """Return the learning rate by step, counted from 0.
 
     Args:
-        config: its form.
-        highest: rate.
-        warmup: steps in which it first rises to the highest in a straight line, from a hundredth.
-        steps: of the whole training.
+        config: The form of the schedule.
+        highest: The highest rate.
+        warmup: Steps in which the rate first rises linearly to the highest, from a hundredth of it.
+        steps: Steps of the whole training.
     """
     warmup = min(warmup, steps)
     if isinstance(config, CosineConfig):
         return keras.optimizers.schedules.CosineDecay(
-            initial_learning_rate=highest * _COLD,
+            initial_learning_rate=highest * _MIN_SHARE,
             decay_steps=max(steps - warmup, 1),
-            alpha=_COLD,
+            alpha=_MIN_SHARE,
             warmup_target=highest,
             warmup_steps=warmup,
         )
     if isinstance(config, ExponentialConfig):
-        return WarmedUp(DecayTo(highest, highest * _COLD, config.steps), highest, warmup)
+        return Warmup(ExponentialDecay(highest, highest * _MIN_SHARE, config.steps), highest, warmup)
     restarts = keras.optimizers.schedules.CosineDecayRestarts(
-        highest, config.steps, t_mul=config.longer, m_mul=config.lower, alpha=_COLD
+        highest, config.steps, t_mul=config.longer, m_mul=config.lower, alpha=_MIN_SHARE
     )
-    return WarmedUp(restarts, highest, warmup)
+    return Warmup(restarts, highest, warmup)
 
 
-class DecayTo(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc]  # Keras publishes no types
-    """A learning rate that falls from `first` towards `last`, exponentially: to 1/e of the way in `steps` steps."""
+class ExponentialDecay(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc]  # Keras publishes no types
+    """A rate that decays from `first` towards `last`: the difference falls to 1/e in `steps` steps."""
 
     def __init__(self, first: float, last: float, steps: int) -> None:
         self.first, self.last, self.steps = first, last, steps
 
     def __call__(self, step: Any) -> Any:
-        """The rate of a step, counted from 0."""
+        """Return the rate of a step, counted from 0."""
         return self.last + (self.first - self.last) * ops.exp(-ops.cast(step, "float32") / self.steps)
 
     def get_config(self) -> dict[str, Any]:
-        """Its arguments."""
+        """Return the constructor's arguments."""
         return {"first": self.first, "last": self.last, "steps": self.steps}
 
 
-class WarmedUp(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc]  # Keras publishes no types
-    """A schedule that begins after `steps` steps; in these the rate rises to `highest` from a hundredth of it."""
+class Warmup(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc]  # Keras publishes no types
+    """A linear warmup of `steps` steps from a hundredth of `highest` to `highest`, followed by a schedule."""
 
     def __init__(self, then: keras.optimizers.schedules.LearningRateSchedule, highest: float, steps: int) -> None:
         self.then, self.highest, self.steps = then, highest, steps
 
     def __call__(self, step: Any) -> Any:
-        """The rate of a step, counted from 0."""
+        """Return the rate of a step, counted from 0."""
         step = ops.cast(step, "float32")
-        rising = self.highest * (_COLD + (1 - _COLD) * step / max(self.steps, 1))
+        rising = self.highest * (_MIN_SHARE + (1 - _MIN_SHARE) * step / max(self.steps, 1))
         return ops.where(step < self.steps, rising, self.then(ops.maximum(step - self.steps, 0.0)))
 
     def get_config(self) -> dict[str, Any]:
-        """Its arguments."""
+        """Return the constructor's arguments."""
         return {"then": self.then, "highest": self.highest, "steps": self.steps}

@@ -22,7 +22,8 @@ from geo.georef import GeoReference
 from geo.raster.header import SceneHeader, read_header
 from geo.raster.writer import write_scene
 from geo.types import Detections, ImageArray, Window
-from model.data.sources import Photo, read_photos
+from model.data.labels import AnnotatedImage
+from model.data.sources import read_annotated_images
 from model.evaluation import metrics
 from model.evaluation.metrics import Matches
 from model.inference.predictor import load_predictor
@@ -44,7 +45,7 @@ def main() -> int:
     parser.add_argument("--evaluate", action="store_true", help="scan images and GeoTIFFs without the job, too")
     parser.add_argument("--work", type=Path, default=Path("out/accuracy"), metavar="DIR")
     options = parser.parse_args()
-    photos = read_photos(options.data / options.set, "test")[: options.images]
+    photos = read_annotated_images(options.data / options.set, "test")[: options.images]
     folder = options.work / f"{options.set}-{len(photos)}"
     folder.mkdir(parents=True, exist_ok=True)
     scenes = [str(written(photo, folder)) for photo in photos]
@@ -58,8 +59,8 @@ def main() -> int:
     return 0
 
 
-def report(name: str, photos: Sequence[Photo], found: Sequence[Detections]) -> None:
-    """Print the average precision of detections at each overlap."""
+def report(name: str, photos: Sequence[AnnotatedImage], found: Sequence[Detections]) -> None:
+    """Prints the average precision of detections at each overlap."""
     compared = []
     for each, photo in zip(found, photos, strict=True):
         height, width = photo.pixels().shape[:2]
@@ -80,7 +81,7 @@ def scanned(headers: Sequence[SceneHeader]) -> list[Detections]:
     return scan_all(headers, config, predictor, config.batch_size)
 
 
-def written(photo: Photo, folder: Path) -> Path:
+def written(photo: AnnotatedImage, folder: Path) -> Path:
     """The photo as a GeoTIFF of its ground resolution, in the middle of a UTM zone."""
     path = folder / f"{photo.path.stem}.tif"
     if not path.exists():

@@ -78,9 +78,9 @@ def grid(airport: Path, folder: Path) -> list[list[Path]]:
 
 
 def pictures_of(data: Path, folder: Path, count: int) -> Iterator[Path]:
-    from model.data.sources import read_photos
+    from model.data.sources import read_annotated_images
 
-    for photo in itertools.islice(read_photos(data, "test"), count):
+    for photo in itertools.islice(read_annotated_images(data, "test"), count):
         if photo.resolution_m is not None:
             yield written(photo, folder)
 

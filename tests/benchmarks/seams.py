@@ -74,9 +74,9 @@ def rendered() -> Iterator[ImageArray]:
 
 def photos(data: Path, count: int) -> Iterator[ImageArray]:
     """Real pictures of 0.5 m, with airplanes."""
-    from model.data.sources import read_photos
+    from model.data.sources import read_annotated_images
 
-    with_airplanes = (photo for photo in read_photos(data / "airbus", "test") if len(photo.boxes))
+    with_airplanes = (photo for photo in read_annotated_images(data / "airbus", "test") if len(photo.boxes))
     return (photo.pixels() for photo in itertools.islice(with_airplanes, count))
 
 

@@ -13,6 +13,7 @@ from PIL import Image, ImageDraw
 from geo.types import FloatArray
 from model import train
 from model.data import sources
+from model.data.labels import AnnotatedImage
 from model.evaluation import metrics
 from model.evaluation.metrics import Matches
 from model.inference.predictor import load_predictor
@@ -71,7 +72,7 @@ def label(folder: Path) -> None:
     (folder / "balloons.coco.json").write_text(json.dumps(content), encoding="utf-8")
 
 
-def average_precision(model: str, photos: list[sources.Photo]) -> float:
+def average_precision(model: str, photos: list[AnnotatedImage]) -> float:
     """At an overlap of 0.5, over pictures of one size."""
     found = load_predictor(model, len(photos), 0.02)(np.stack([photo.pixels() for photo in photos]))
     parts = [
@@ -81,9 +82,9 @@ def average_precision(model: str, photos: list[sources.Photo]) -> float:
 
 
 @pytest.mark.filterwarnings("ignore:Even though the `tf.config:UserWarning")
-def test_twenty_labelled_images_improve_the_packaged_detector(tmp_path: Path) -> None:
+def test_twenty_labelled_pictures_teach_the_packaged_detector_something(tmp_path: Path) -> None:
     label(tmp_path / "labels")
-    held_out = sources.read_photos(tmp_path / "labels", "val")
+    held_out = sources.read_annotated_images(tmp_path / "labels", "val")
     assert len(held_out) == HELD_OUT
     recipe = yaml.safe_load(RECIPE.read_text(encoding="utf-8"))
     # Fewer and smaller crops in larger steps, and nothing else besides: there is no time to keep anything in mind.

@@ -12,7 +12,7 @@ from geo.errors import ConfigError
 from geo.raster.header import read_header
 from geo.types import Detections
 from model import evaluate
-from model.data.sources import read_rendered
+from model.data.sources import read_rendered_scenes
 from model.detectors.anchor_free.network import DetectorConfig
 from model.evaluation.measure import EvaluateConfig
 from model.inference import weights_io
@@ -211,7 +211,7 @@ def test_two_sets_of_one_name_are_refused(config: Path, capsys: pytest.CaptureFi
 
 def test_rendered_sets_are_not_among_all_sets_together(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = write_rendered(config.parent / "drawn", {"a": picture(), "b": picture()}, airplanes=False)
-    monkeypatch.setattr("model.data.rendered.draw", lambda *_: read_rendered(folder))
+    monkeypatch.setattr("model.data.sources.draw", lambda *_: read_rendered_scenes(folder))
     content = result(write_config(config.parent, rendered=[{"scene": "town", "seeds": [1, 2]}]))["sets"]
     assert list(content) == ["bright", "together", "rendered town 0.5 m"]
     assert content["together"] == content["bright"]

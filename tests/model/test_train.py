@@ -25,9 +25,8 @@ from model.detectors.anchor_free.network import DetectorConfig, build
 from model.detectors.backbones import efficientnet_lite
 from model.inference import weights_io
 from model.inference.weights_io import WEIGHTS_FILE
-from model.training import callbacks as watch
+from model.training import callbacks, hard_examples
 from model.training import detector as training
-from model.training import hard_examples as mining
 from tests.model.photos import AIRPLANES, picture, write_set
 
 pytestmark = pytest.mark.filterwarnings("ignore:Even though the `tf.config:UserWarning")
@@ -175,7 +174,7 @@ BREAKS = {
     "in the second epoch": in_the_second_epoch,
     "before the state is kept": at_the_end_of(keras.callbacks.BackupAndRestore),
     "while the state is kept": while_the_second_state_is_written,
-    "before the log is written": at_the_end_of(watch.Log),
+    "before the log is written": at_the_end_of(callbacks.TrainingLog),
     "before the model is saved": at_the_end_of(training._Save),
     "before the last state is kept": at_the_end_of(keras.callbacks.BackupAndRestore, EPOCHS - 1),
     "before the last model is saved": at_the_end_of(training._Save, EPOCHS - 1),
@@ -183,7 +182,9 @@ BREAKS = {
 
 
 @pytest.mark.parametrize("name", BREAKS)
-def test_a_training_broken_off_ends_as_an_unbroken_one(unbroken: Path, data: Path, tmp_path: Path, name: str) -> None:
+def test_an_interrupted_training_equals_an_uninterrupted_one(
+    unbroken: Path, data: Path, tmp_path: Path, name: str
+) -> None:
     run = broken_off(tmp_path, data, BREAKS[name])
     assert trained(tmp_path, data) == run
     assert_same_run(run, unbroken)
@@ -250,7 +251,7 @@ def test_another_seed_makes_another_model(unbroken: Path, data: Path, tmp_path: 
         assert_same(state(other), state(unbroken))
 
 
-def test_training_goes_on_from_a_model_that_is_named(
+def test_training_starts_from_a_named_model(
     unbroken: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.copytree(unbroken / "model", tmp_path / "packaged" / "tiny")
@@ -277,40 +278,40 @@ def test_a_damaged_model_is_no_start(
 
 @pytest.fixture(scope="module")
 def hard(unbroken: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
-    """Settings with mistakes, of a model that finds nothing."""
-    return {"start": str(unbroken / "model"), "mistakes": {"share": 0.5, "min_score": 0.9}, "learning_rate": 1e-4}
+    """Settings with hard examples, of a model that detects nothing."""
+    return {"start": str(unbroken / "model"), "hard_examples": {"share": 0.5, "min_score": 0.9}, "learning_rate": 1e-4}
 
 
-def test_mistakes_are_looked_for_once_and_a_resumed_training_ends_as_an_unbroken_one(
+def test_hard_examples_are_mined_once_and_a_resumed_training_equals_an_uninterrupted_one(
     hard: dict[str, object], data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looked: list[int] = []
-    plain = mining.mine
+    plain = hard_examples.mine_hard_examples
 
     def mine(photos: Any, *others: Any) -> Any:
         looked.append(len(photos))
         return plain(photos, *others)
 
-    monkeypatch.setattr(mining, "mine", mine)
+    monkeypatch.setattr(hard_examples, "mine_hard_examples", mine)
     (tmp_path / "unbroken").mkdir()
     whole = trained(tmp_path / "unbroken", data, **hard)
     assert looked == [2, 1]
     # It finds nothing: every airplane is missed.
     wanted = [box for box, _ in AIRPLANES]
-    found = json.loads((whole / "mistakes.json").read_text())
+    found = json.loads((whole / "hard_examples.json").read_text())
     assert found == {"one": [wanted, wanted], "two": [wanted]}
     (tmp_path / "broken").mkdir()
     run = broken_off(tmp_path / "broken", data, in_the_second_epoch, **hard)
     trained(tmp_path / "broken", data, **hard)
     assert looked == [2, 1] * 2
     assert_same_run(run, whole)
-    # And the crops are others than without mistakes.
+    # And the crops are others than without hard examples.
     (tmp_path / "easy").mkdir()
-    easy = trained(tmp_path / "easy", data, **hard | {"mistakes": None})
+    easy = trained(tmp_path / "easy", data, **hard | {"hard_examples": None})
     assert [row["loss"] for row in log(easy)] != [row["loss"] for row in log(whole)]
 
 
-def test_mistakes_in_other_photos_are_refused(
+def test_hard_examples_in_other_images_are_rejected(
     hard: dict[str, object], data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     one = [{"set": "one", "weight": 1.0}]
@@ -318,10 +319,10 @@ def test_mistakes_in_other_photos_are_refused(
     capsys.readouterr()
     with eagerly():
         assert train.main(["--config", str(settings(tmp_path, data, **hard))]) == 2
-    assert "mistakes.json" in capsys.readouterr().err
+    assert "hard_examples.json" in capsys.readouterr().err
 
 
-def test_sample_scenes_are_drawn_once_and_trained_on(data: Path, tmp_path: Path) -> None:
+def test_rendered_scenes_are_rendered_once_and_trained_on(data: Path, tmp_path: Path) -> None:
     scene = {"scene": "airport", "size_px": 128, "weight": 1.0}
     rendered = [scene | {"seeds": [3]}, scene | {"seeds": [4], "resolution_m": 1.0}]
     run = trained(tmp_path, data, rendered=rendered, epochs=1)
@@ -341,7 +342,7 @@ def test_training_makes_the_loss_smaller(data: Path, tmp_path: Path, monkeypatch
     assert losses[-1] < 0.8 * losses[0]
 
 
-def test_a_training_gone_wild_ends_before_anything_of_it_is_kept(
+def test_a_diverged_training_ends_before_anything_is_saved(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = trained(tmp_path, data, epochs=1)
@@ -408,8 +409,8 @@ def test_a_command_that_is_wrong_ends_with_one_line_and_2(
         ({"detector": {"backbone": "resnet"}}, "resnet"),
         ({"start": "nowhere"}, "model nowhere"),
         ({"ema": 1.0}, "ema"),
-        ({"mistakes": {"share": 0.2}}, "mistakes"),
-        ({"mistakes": {"share": 1.2}, "start": "nowhere"}, "share"),
+        ({"hard_examples": {"share": 0.2}}, "hard_examples"),
+        ({"hard_examples": {"share": 1.2}, "start": "nowhere"}, "share"),
         ({"sources": [{"set": "one", "weight": 1}, {"set": "one", "weight": 2}]}, "one, one"),
         (
             {"rendered": [{"scene": "town", "weight": 1, "seeds": [seed]} for seed in (1, 2)]},
@@ -436,7 +437,9 @@ def test_settings_that_do_not_fit_are_refused(
 
 
 def test_a_config_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
-    assert train.main([]) == 2
+    with pytest.raises(SystemExit) as caught:
+        train.main([])
+    assert caught.value.code == 2
     assert "--config" in capsys.readouterr().err
 
 

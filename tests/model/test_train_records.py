@@ -53,8 +53,8 @@ def test_a_cache_changes_nothing(unbroken: Path, records: dict[str, dict[str, ob
         ({"records": {"pattern": "nowhere/*"}}, "nowhere/*: expected TFRecord files, found none"),
         ({"records": {"pattern": "a", "shuffle_buffer": -1}}, "shuffle_buffer"),
         ({"rendered": [{"scene": "town", "weight": 1, "seeds": [1]}]}, "records: expected no rendered"),
-        ({"mistakes": {"share": 0.2}, "start": "somewhere"}, "records: expected no rendered and no mistakes"),
-        ({"watch": {}}, "watch.sets"),
+        ({"hard_examples": {"share": 0.2}, "start": "somewhere"}, "records: expected no rendered and no hard_examples"),
+        ({"callbacks": {}}, "callbacks.sets"),
     ],
 )
 def test_settings_that_do_not_fit_are_refused(

@@ -161,7 +161,7 @@ def test_a_trial_trains_with_what_the_service_adds_and_reports_its_metric(
     (config,) = settings
     assert config.run == tmp_path / "gcs/BUCKET/tuning/airplanes/7"
     assert (config.learning_rate, config.frozen_blocks, config.epochs) == (0.0002, 5, 10)
-    assert config.watch is not None
+    assert config.callbacks is not None
     assert config.distribution.devices == pool_of(TUNING["trialJobSpec"])["machineSpec"]["acceleratorCount"]
 
 
@@ -176,6 +176,6 @@ def test_every_value_that_the_service_may_choose_is_one_of_the_training(
 ) -> None:
     for chosen in of_the_service():
         flags = [[f"--{key}={value}"] if equals else [f"--{key}", value] for key, value in chosen.items()]
-        assert train.main(["--config", "configs/train/default.yaml", *itertools.chain(*flags)]) == 0
+        assert train.main(["--config", "configs/train/stage1.yaml", *itertools.chain(*flags)]) == 0
         for key, value in chosen.items():
             assert getattr(settings[-1], key) == float(value)

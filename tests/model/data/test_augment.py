@@ -10,7 +10,7 @@ from model.data import augment
 
 SIDE = 12
 SEEDS = st.integers(0, 2**32 - 1)
-# Every pixel says its own place: row in red, column in green.
+# Every pixel encodes its position: row in red, column in green.
 PLACES = np.stack([*np.indices((SIDE, SIDE)), np.zeros((SIDE, SIDE))], axis=-1).astype(np.uint8)
 BOXES = np.array([[1.0, 2, 4, 9], [5, 0, 12, 3], [10, 10, 12, 12]])
 
@@ -35,7 +35,7 @@ def test_there_are_eight_orientations() -> None:
     np.testing.assert_array_equal(augment.orient(PLACES, BOXES, 0)[0], PLACES)
 
 
-def test_the_bits_of_an_orientation_mean_what_they_say() -> None:
+def test_the_bits_of_an_orientation() -> None:
     np.testing.assert_array_equal(augment.orient(PLACES, BOXES, 4)[0], PLACES[:, ::-1])
     np.testing.assert_array_equal(augment.orient(PLACES, BOXES, 2)[0], PLACES[::-1])
     np.testing.assert_array_equal(augment.orient(PLACES, BOXES, 1)[0], PLACES.swapaxes(0, 1))
@@ -53,12 +53,12 @@ def ground(level: int = 70) -> np.ndarray:
 
 
 @given(SEEDS)
-def test_weather_leaves_the_airplane_where_it_is(seed: int) -> None:
+def test_pixel_augmentation_does_not_move_the_airplane(seed: int) -> None:
     pixels = ground()
     with pytest.MonkeyPatch.context() as patch:
         # The border of a shadow may stand out more than an airplane does.
-        patch.setattr(augment, "_shadowed", lambda x, _: x)
-        seen = augment.weather(pixels, np.random.default_rng(seed))
+        patch.setattr(augment, "_cast_shadow", lambda x, _: x)
+        seen = augment.augment_pixels(pixels, np.random.default_rng(seed))
     assert seen.shape == pixels.shape
     assert seen.dtype == np.uint8
     np.testing.assert_array_equal(pixels, ground())  # the photo is used again
@@ -70,16 +70,16 @@ def test_weather_leaves_the_airplane_where_it_is(seed: int) -> None:
     assert ((grey > middle) == airplane).mean() > 0.93
 
 
-def test_weather_is_drawn_from_the_generator_alone() -> None:
-    one, same, other = (augment.weather(ground(), np.random.default_rng(seed)) for seed in (1, 1, 2))
+def test_pixel_augmentation_depends_on_the_generator_alone() -> None:
+    one, same, other = (augment.augment_pixels(ground(), np.random.default_rng(seed)) for seed in (1, 1, 2))
     np.testing.assert_array_equal(one, same)
     assert (one != other).any()
 
 
-def test_weather_comes_in_many_kinds() -> None:
+def test_pixel_augmentation_is_diverse() -> None:
     # Three colours that have nothing to do with one another, until they are made grey.
     pixels = np.random.default_rng(1).choice([60, 190], (6, 5, 3)).astype(np.uint8).repeat(8, axis=0).repeat(8, axis=1)
-    seen = [augment.weather(pixels, np.random.default_rng(seed)).astype(float) for seed in range(300)]
+    seen = [augment.augment_pixels(pixels, np.random.default_rng(seed)).astype(float) for seed in range(300)]
     means = [picture.mean() for picture in seen]
     assert max(means) - min(means) > 60
     grey = [np.corrcoef(picture[..., 0].ravel(), picture[..., 2].ravel())[0, 1] > 0.9 for picture in seen]
@@ -87,11 +87,10 @@ def test_weather_comes_in_many_kinds() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "share"), [("_recoloured", 0.85 * 0.4), ("_fringed", 0.15), ("_shadowed", 0.15), ("_compressed", 0.3)]
+    ("kind", "share"),
+    [("_shift_colours", 0.85 * 0.4), ("_misregister_band", 0.15), ("_cast_shadow", 0.15), ("_compress", 0.3)],
 )
-def test_every_kind_of_weather_comes_about_as_often_as_it_should(
-    kind: str, share: float, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_each_augmentation_occurs_at_its_rate(kind: str, share: float, monkeypatch: pytest.MonkeyPatch) -> None:
     plain, times = getattr(augment, kind), []
 
     def counted(*arguments: Any) -> Any:
@@ -101,7 +100,7 @@ def test_every_kind_of_weather_comes_about_as_often_as_it_should(
     monkeypatch.setattr(augment, kind, counted)
     generator = np.random.default_rng(1)
     for _ in range(400):
-        augment.weather(ground()[:8, :8], generator)
+        augment.augment_pixels(ground()[:8, :8], generator)
     assert len(times) / 400 == pytest.approx(share, abs=0.06)
 
 
@@ -120,7 +119,7 @@ class Drawn:
 
 def recoloured(colours: NDArray[np.float32], angle: float, saturation: float) -> NDArray[np.float32]:
     generator: Any = Drawn(angle, saturation)
-    return np.asarray(augment._recoloured(colours[None], generator)[0])
+    return np.asarray(augment._shift_colours(colours[None], generator)[0])
 
 
 def pale_colours(seed: int) -> NDArray[np.float32]:
@@ -156,8 +155,8 @@ def test_a_third_of_a_turn_makes_green_of_red_and_blue_of_green() -> None:
 def test_grey_stays_grey_and_every_colour_a_colour(seed: int) -> None:
     generator = np.random.default_rng(seed)
     grey = np.repeat(generator.random((5, 7, 1), np.float32), 3, axis=-1)
-    np.testing.assert_allclose(augment._recoloured(grey, generator), grey, atol=1e-6)
-    wild = augment._recoloured(generator.random((5, 7, 3), np.float32), generator)
+    np.testing.assert_allclose(augment._shift_colours(grey, generator), grey, atol=1e-6)
+    wild = augment._shift_colours(generator.random((5, 7, 3), np.float32), generator)
     assert wild.dtype == np.float32
     assert (wild >= 0).all()
     assert (wild <= 1).all()
@@ -167,7 +166,7 @@ def test_grey_stays_grey_and_every_colour_a_colour(seed: int) -> None:
 def test_a_shadow_darkens_one_side_of_a_line_alone(seed: int) -> None:
     generator = np.random.default_rng(seed)
     x = generator.uniform(0.1, 1, (160, 200, 3)).astype(np.float32)
-    shadowed = augment._shadowed(x, generator)
+    shadowed = augment._cast_shadow(x, generator)
     assert shadowed.dtype == np.float32
     light = (shadowed / x).astype(np.float64)
     assert np.ptp(light, axis=-1).max() < 1e-5  # no colour

@@ -5,22 +5,21 @@ import pytest
 
 from geo.types import ImageArray
 from model.data import augment
-from model.data.chip_batches import Batches, ChangeConfig, hued, oriented
-from model.data.chips import Chips
+from model.data.chips import AugmentConfig, ChipBatches, Chips, orient_chips, rotate_hues
 
-BOTH = ChangeConfig(orientation=True, hue=0.3)
+BOTH = AugmentConfig(orientation=True, hue=0.3)
 
 
 def some_images(count: int) -> ImageArray:
     return np.random.default_rng(5).integers(0, 256, (count, 20, 20, 3), dtype=np.uint8)
 
 
-def batches(change: ChangeConfig = BOTH, seed: int = 1, count: int = 50) -> Batches:
+def batches(config: AugmentConfig = BOTH, seed: int = 1, count: int = 50) -> ChipBatches:
     chips = Chips(some_images(count), np.arange(count), np.full(count, "scene"))
-    return Batches(chips, change, batch=8, steps=3, seed=seed)
+    return ChipBatches(chips, config, batch=8, steps=3, seed=seed)
 
 
-def test_a_batch_hangs_on_seed_epoch_and_number_alone() -> None:
+def test_a_batch_depends_on_seed_epoch_and_number_alone() -> None:
     one, other = batches(), batches()
     one.epoch = other.epoch = 4
     _ = other[0]
@@ -33,7 +32,7 @@ def test_a_batch_hangs_on_seed_epoch_and_number_alone() -> None:
 
 
 def test_unchanged_chips_keep_their_labels() -> None:
-    source, served = some_images(50), batches(ChangeConfig())
+    source, served = some_images(50), batches(AugmentConfig())
     assert len(served) == 3
     for number in range(3):
         images, labels = served[number]
@@ -41,8 +40,8 @@ def test_unchanged_chips_keep_their_labels() -> None:
         np.testing.assert_array_equal(images, source[labels])
 
 
-def test_every_chip_has_its_turn() -> None:
-    served = batches(ChangeConfig())
+def test_every_chip_is_served() -> None:
+    served = batches(AugmentConfig())
     drawn = [label for served.epoch in range(40) for number in range(3) for label in served[number][1]]
     counts = np.bincount(drawn, minlength=50)
     assert counts.min() > 0
@@ -52,38 +51,38 @@ def test_every_chip_has_its_turn() -> None:
 def test_orientations_are_those_of_the_detectors_crops() -> None:
     images = some_images(16)
     orientations = np.arange(16) % 8
-    for image, orientation, found in zip(images, orientations, oriented(images, orientations), strict=True):
+    for image, orientation, found in zip(images, orientations, orient_chips(images, orientations), strict=True):
         np.testing.assert_array_equal(found, augment.orient(image, np.zeros((0, 4)), int(orientation))[0])
 
 
-def test_batches_have_every_orientation_where_they_are_asked_for() -> None:
-    source, served = some_images(1), batches(ChangeConfig(orientation=True), count=1)
+def test_batches_have_every_orientation_if_configured() -> None:
+    source, served = some_images(1), batches(AugmentConfig(orientation=True), count=1)
     drawn = {image.tobytes() for number in range(20) for image in served[number][0]}
-    assert drawn == {image.tobytes() for image in oriented(np.repeat(source, 8, axis=0), np.arange(8))}
+    assert drawn == {image.tobytes() for image in orient_chips(np.repeat(source, 8, axis=0), np.arange(8))}
 
 
-def test_a_third_of_a_turn_of_the_hue_swaps_the_colours() -> None:
+def test_a_rotation_of_the_hue_by_120_degrees_swaps_the_bands() -> None:
     images = some_images(4)
-    found = hued(images, np.array([0, 2 * np.pi / 3, -2 * np.pi / 3, 2 * np.pi]))
+    found = rotate_hues(images, np.array([0, 2 * np.pi / 3, -2 * np.pi / 3, 2 * np.pi]))
     for image, order in zip(zip(found, images, strict=True), ([0, 1, 2], [2, 0, 1], [1, 2, 0], [0, 1, 2]), strict=True):
         np.testing.assert_array_equal(image[0], image[1][..., order])
 
 
 def test_hue_leaves_grey_as_it_is_and_keeps_the_brightness() -> None:
     grey = np.repeat(some_images(3)[..., :1], 3, axis=-1)
-    np.testing.assert_array_equal(hued(grey, np.array([0.2, -1.0, 3.0])), grey)
+    np.testing.assert_array_equal(rotate_hues(grey, np.array([0.2, -1.0, 3.0])), grey)
     dull = (some_images(3) // 4 + 96).astype(np.uint8)  # no colour reaches the ends of its range
-    found = hued(dull, np.array([0.2, -1.0, 3.0]))
+    found = rotate_hues(dull, np.array([0.2, -1.0, 3.0]))
     np.testing.assert_allclose(found.mean(axis=-1), dull.mean(axis=-1), atol=0.7)
     assert np.abs(found.astype(int) - dull).max() > 10
 
 
-def test_a_small_turn_is_one_of_the_hue() -> None:
+def test_a_small_rotation_changes_the_hue_by_its_angle() -> None:
     red = np.full((1, 1, 1, 3), (140, 110, 110), np.uint8)
-    hue, _, _ = colorsys.rgb_to_hsv(*(hued(red, np.array([0.5]))[0, 0, 0] / 255))
+    hue, _, _ = colorsys.rgb_to_hsv(*(rotate_hues(red, np.array([0.5]))[0, 0, 0] / 255))
     assert hue * 2 * np.pi == pytest.approx(0.5, abs=0.1)
 
 
-def test_a_hue_below_0_is_refused() -> None:
+def test_a_negative_hue_is_rejected() -> None:
     with pytest.raises(ValueError, match="hue"):
-        ChangeConfig(hue=-0.1)
+        AugmentConfig(hue=-0.1)

@@ -8,15 +8,15 @@ from hypothesis import strategies as st
 
 from geo.errors import ConfigError
 from model.data import chips
-from model.data.chips import Chips, Split
+from model.data.chips import Chips, SplitMethod
 from tests.model.data import made_up_chips
 
 REAL = Path("../shared/data") / chips.FILE
-SPLITS: tuple[Split, ...] = ("random", "scene")
+SPLITS: tuple[SplitMethod, ...] = ("random", "scene")
 
 
 def numbered(scenes: list[str]) -> Chips:
-    """Chips whose first pixel says which they are."""
+    """Chips whose first pixel encodes their number."""
     numbers = np.arange(len(scenes))
     images = np.zeros((len(scenes), 20, 20, 3), np.uint8)
     images[:, 0, 0] = np.stack([numbers // 65536, numbers // 256 % 256, numbers % 256], axis=-1)
@@ -35,8 +35,8 @@ def scenes(draw: st.DrawFn) -> list[str]:
 
 
 @given(scenes(), st.sampled_from(SPLITS))
-def test_every_chip_is_in_one_part_with_its_label_and_scene(names: list[str], by: Split) -> None:
-    parts = chips.split(numbered(names), by)
+def test_every_chip_is_in_one_split_with_its_label_and_scene(names: list[str], by: SplitMethod) -> None:
+    parts = chips.split_chips(numbered(names), by)
     assert set(parts) == {"train", "val", "test"}
     assert sorted(number for part in parts.values() for number in numbers_of(part)) == list(range(len(names)))
     for part in parts.values():
@@ -45,22 +45,22 @@ def test_every_chip_is_in_one_part_with_its_label_and_scene(names: list[str], by
 
 
 @given(scenes())
-def test_by_scene_no_scene_and_no_day_is_in_two_parts(names: list[str]) -> None:
-    parts = chips.split(numbered(names), "scene").values()
+def test_by_scene_no_scene_and_no_day_is_in_two_splits(names: list[str]) -> None:
+    parts = chips.split_chips(numbered(names), "scene").values()
     days = [{scene[:8] for scene in part.scenes} for part in parts]
     assert sum(map(len, days)) == len(set().union(*days))
 
 
 @given(scenes(), st.sampled_from(SPLITS))
-def test_the_same_chips_are_split_alike(names: list[str], by: Split) -> None:
-    one, other = (chips.split(numbered(names), by) for _ in range(2))
+def test_the_same_chips_are_split_alike(names: list[str], by: SplitMethod) -> None:
+    one, other = (chips.split_chips(numbered(names), by) for _ in range(2))
     assert {part: numbers_of(some) for part, some in one.items()} == {
         part: numbers_of(some) for part, some in other.items()
     }
 
 
 def test_at_random_the_sizes_are_exact_and_the_chips_are_mixed() -> None:
-    parts = chips.split(numbered([f"201705{number % 31:02}_1" for number in range(3200)]), "random")
+    parts = chips.split_chips(numbered([f"201705{number % 31:02}_1" for number in range(3200)]), "random")
     assert {part: len(some) for part, some in parts.items()} == {"test": 500, "val": 200, "train": 2500}
     for some in parts.values():
         assert 0.4 < some.labels.mean() < 0.6
@@ -68,13 +68,13 @@ def test_at_random_the_sizes_are_exact_and_the_chips_are_mixed() -> None:
 
 
 def test_by_scene_they_are_off_by_less_than_a_day() -> None:
-    parts = chips.split(numbered([f"2017{number % 100:04}_1" for number in range(3200)]), "scene")
+    parts = chips.split_chips(numbered([f"2017{number % 100:04}_1" for number in range(3200)]), "scene")
     assert abs(len(parts["test"]) - 500) < 32
     assert abs(len(parts["val"]) - 200) < 32
 
 
 def test_a_file_comes_back_as_it_was_written(tmp_path: Path) -> None:
-    found = chips.read(made_up_chips.write(tmp_path, 40) / chips.FILE)
+    found = chips.read_chips(made_up_chips.write(tmp_path, 40) / chips.FILE)
     with np.load(tmp_path / chips.FILE) as content:
         assert (found.images == content["images"]).all()
         assert (found.labels == content["labels"]).all()
@@ -97,22 +97,22 @@ def test_another_file_is_refused(tmp_path: Path, change: dict[str, Any], named: 
         changed = {**content, **change}
     np.savez(file, **{name: array for name, array in changed.items() if array is not None})
     with pytest.raises(ConfigError, match=rf"planesnet\.npz: expected .*{named}") as caught:
-        chips.read(file)
+        chips.read_chips(file)
     assert "\n" not in str(caught.value)
 
 
 def test_no_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="--data"):
-        chips.read(tmp_path / chips.FILE)
+        chips.read_chips(tmp_path / chips.FILE)
     (tmp_path / "broken.npz").write_bytes(b"PK\x03\x04 and no more")
     with pytest.raises(ConfigError, match=r"broken\.npz"):
-        chips.read(tmp_path / "broken.npz")
+        chips.read_chips(tmp_path / "broken.npz")
 
 
 @pytest.mark.skipif(not REAL.is_file(), reason="the data sets are not there")
 def test_the_real_chips_are_split_as_the_talk_splits_them() -> None:
-    every = chips.read(REAL)
-    at_random, by_scene = (chips.split(every, by) for by in SPLITS)
+    every = chips.read_chips(REAL)
+    at_random, by_scene = (chips.split_chips(every, by) for by in SPLITS)
     assert {part: len(some) for part, some in at_random.items()} == {"test": 5000, "val": 2000, "train": 25000}
     for part, some in at_random.items():
         assert len(by_scene[part]) == pytest.approx(len(some), rel=0.1)

@@ -10,7 +10,7 @@ from PIL import Image
 
 from geo.errors import ConfigError
 from model.data import sources
-from model.data.images import Photo
+from model.data.labels import AnnotatedImage
 from tests.geo.scenes import coordinates, write_tiff
 
 WIDTH, HEIGHT = 40, 30
@@ -34,8 +34,8 @@ def write(folder: Path, annotations: list[dict[str, Any]], name: str = "labels.c
     return folder
 
 
-def read(folder: Path) -> list[Photo]:
-    return sources.read_photos(folder, "all")
+def read(folder: Path) -> list[AnnotatedImage]:
+    return sources.read_annotated_images(folder, "all")
 
 
 def test_airplanes_are_read_and_the_rest_is_background(tmp_path: Path) -> None:
@@ -108,9 +108,9 @@ def test_copies_of_a_picture_are_not_parted(tmp_path: Path) -> None:
         Image.fromarray(coordinates(WIDTH, HEIGHT)).save(tmp_path / name)
     images = [{"id": number, "file_name": name} for number, name in enumerate(names)]
     write(tmp_path, [annotation(1)], images=images)
-    held_out = {photo.path.name[0] for photo in sources.read_photos(tmp_path, "val")}
+    held_out = {photo.path.name[0] for photo in sources.read_annotated_images(tmp_path, "val")}
     assert held_out
-    assert not held_out & {photo.path.name[0] for photo in sources.read_photos(tmp_path, "train")}
+    assert not held_out & {photo.path.name[0] for photo in sources.read_annotated_images(tmp_path, "train")}
 
 
 @pytest.mark.parametrize("name", ["airplane", "Aeroplane", "planes", "AIRCRAFT "])

@@ -43,7 +43,7 @@ def drawn_cut(seed: int) -> tuple[Image, Array, Array, float, Crop]:
     pixels, boxes = photo(generator)
     scale = float(np.exp(generator.uniform(*np.log([0.45, 2.2]))))
     corner = generator.uniform(-0.6 * SIDE / scale, [260 - 0.4 * SIDE / scale, 190 - 0.4 * SIDE / scale])
-    return pixels, boxes, corner, scale, crops.cut(pixels, boxes, corner, scale, SIDE)
+    return pixels, boxes, corner, scale, crops.cut_crop(pixels, boxes, corner, scale, SIDE)
 
 
 @given(SEEDS)
@@ -99,7 +99,7 @@ def test_an_airplane_counts_only_if_enough_of_it_is_seen(seed: int) -> None:
 def test_at_scale_one_pixels_are_copied() -> None:
     generator = np.random.default_rng(2)
     pixels = generator.integers(1, 256, (120, 150, 3), dtype=np.uint8)
-    crop = crops.cut(pixels, np.zeros((0, 4)), np.array([-10.0, 40.0]), 1.0, SIDE)
+    crop = crops.cut_crop(pixels, np.zeros((0, 4)), np.array([-10.0, 40.0]), 1.0, SIDE)
     np.testing.assert_array_equal(crop.pixels[:80, 10:], pixels[40:, : SIDE - 10])
     assert (crop.pixels[80:] == 0).all()
     assert (crop.pixels[:, :10] == 0).all()
@@ -107,7 +107,7 @@ def test_at_scale_one_pixels_are_copied() -> None:
 
 def test_a_crop_away_from_the_photo_is_black() -> None:
     pixels = np.full((50, 50, 3), 200, np.uint8)
-    crop = crops.cut(pixels, np.array([[10.0, 10, 30, 30]]), np.array([60.0, 0.0]), 1.5, SIDE)
+    crop = crops.cut_crop(pixels, np.array([[10.0, 10, 30, 30]]), np.array([60.0, 0.0]), 1.5, SIDE)
     assert (crop.pixels == 0).all()
     assert len(crop.boxes) == len(crop.ignored) == 0
 
@@ -118,7 +118,7 @@ def test_a_crop_near_an_airplane_shows_one_at_a_drawn_size(seed: int) -> None:
     pixels = np.full((190, 260, 3), GROUND, np.uint8)
     box = np.array([[100.0, 80, 130, 100]])
     config = CropConfig(side_px=SIDE, near_airplane=1.0, size_px=(20.0, 40.0), scale=(0.45, 2.2))
-    crop = crops.draw(pixels, box, config, generator)
+    crop = crops.draw_crop(pixels, box, config, generator)
     assert len(crop.boxes) + len(crop.ignored) == 1
     (shown,) = np.concatenate([crop.boxes, crop.ignored])
     uncut = (shown[:2] > 0).all() and (shown[2:] < SIDE).all()
@@ -132,7 +132,7 @@ def test_the_scale_stays_in_its_range_and_the_crop_in_the_photo(seed: int) -> No
     generator = np.random.default_rng(seed)
     pixels, boxes = photo(generator, (400, 300))
     config = CropConfig(side_px=SIDE, near_airplane=0.5, size_px=(1.0, 500.0), scale=(0.5, 2.0))
-    crop = crops.draw(pixels, boxes, config, generator)
+    crop = crops.draw_crop(pixels, boxes, config, generator)
     # At the least scale the crop covers 192 pixels of the photo: it always fits.
     assert (crop.pixels >= GROUND).all()
     whole = [box for box in crop.boxes if (box[:2] > 0).all() and (box[2:] < SIDE).all()]
@@ -153,7 +153,7 @@ def test_a_crop_around_a_place_shows_its_middle(seed: int, size: tuple[int, int]
     # The smallest photo is smaller than every crop, the next one narrower than some.
     generator = np.random.default_rng(seed)
     pixels, place, mark = marked(generator, size)
-    crop = crops.draw(pixels, mark[None], CropConfig(SIDE), generator, place)
+    crop = crops.draw_crop(pixels, mark[None], CropConfig(SIDE), generator, place)
     assert len(crop.boxes) + len(crop.ignored) == 1
 
 
@@ -164,7 +164,7 @@ def test_a_crop_around_a_place_is_at_about_the_photos_scale(seed: int) -> None:
     # Whatever size airplanes are brought to, and however often a crop is near one.
     config = CropConfig(SIDE, near_airplane=1.0, size_px=(90.0, 90.0), scale=(4.0, 4.0), scale_around=(0.8, 1.25))
     place = np.array([200.0, 150, 220, 170])
-    crop = crops.draw(pixels, place[None], config, generator, place)
+    crop = crops.draw_crop(pixels, place[None], config, generator, place)
     for box in crop.boxes:
         if (box[:2] > 0).all() and (box[2:] < SIDE).all():
             assert 20 * 0.8 - 1e-6 <= box[2] - box[0] <= 20 * 1.25 + 1e-6
@@ -173,7 +173,7 @@ def test_a_crop_around_a_place_is_at_about_the_photos_scale(seed: int) -> None:
 def test_a_place_comes_in_every_part_of_a_crop_around_it() -> None:
     generator = np.random.default_rng(1)
     pixels, place = np.full((400, 400, 3), GROUND, np.uint8), np.array([[195.0, 195, 205, 205]])
-    drawn = [crops.draw(pixels, place, CropConfig(SIDE), generator, place[0]) for _ in range(200)]
+    drawn = [crops.draw_crop(pixels, place, CropConfig(SIDE), generator, place[0]) for _ in range(200)]
     centres = np.array([(crop.boxes[0, :2] + crop.boxes[0, 2:]) / 2 for crop in drawn if len(crop.boxes)])
     parts, times = np.unique(centres // (SIDE / 3), axis=0, return_counts=True)
     assert len(parts) == 9
@@ -185,7 +185,7 @@ def test_far_crops_are_anywhere_and_airplanes_in_any_part_of_a_crop() -> None:
     box = np.array([[190.0, 190, 210, 210]])
     generator = np.random.default_rng(1)
     near, far = (
-        [crops.draw(pixels, box, CropConfig(SIDE, share, (20.0, 20.0), (0.9, 1.1)), generator) for _ in range(100)]
+        [crops.draw_crop(pixels, box, CropConfig(SIDE, share, (20.0, 20.0), (0.9, 1.1)), generator) for _ in range(100)]
         for share in (1.0, 0.0)
     )
     centres = np.array([(c.boxes[0, :2] + c.boxes[0, 2:]) / 2 for c in near if len(c.boxes)])
@@ -197,5 +197,5 @@ def test_far_crops_are_anywhere_and_airplanes_in_any_part_of_a_crop() -> None:
 @given(SEEDS)
 def test_a_photo_smaller_than_the_crop_is_shown_whole(seed: int) -> None:
     pixels = np.full((20, 30, 3), 99, np.uint8)
-    crop = crops.draw(pixels, np.zeros((0, 4)), CropConfig(SIDE, scale=(1.0, 1.0)), np.random.default_rng(seed))
+    crop = crops.draw_crop(pixels, np.zeros((0, 4)), CropConfig(SIDE, scale=(1.0, 1.0)), np.random.default_rng(seed))
     assert (crop.pixels[..., 0] == 99).sum() >= 19 * 29

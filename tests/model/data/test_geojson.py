@@ -18,7 +18,7 @@ from geo.georef import GeoReference
 from geo.polygons import ground_polygon
 from model import synthetic as render
 from model.data import sources
-from model.data.images import Photo
+from model.data.labels import AnnotatedImage
 from pipeline import records
 from pipeline.sinks.files import write_geojson
 from tests.geo.scenes import AFFINE, coordinates, write_tiff
@@ -54,8 +54,8 @@ def save(path: Path, features: list[dict[str, Any]], **more: object) -> None:
     path.write_text(json.dumps({"type": "FeatureCollection", "features": features, **more}), encoding="utf-8")
 
 
-def read(folder: Path) -> list[Photo]:
-    return sources.read_photos(folder, "all")
+def read(folder: Path) -> list[AnnotatedImage]:
+    return sources.read_annotated_images(folder, "all")
 
 
 @pytest.mark.parametrize("place", PLACES)
@@ -97,7 +97,7 @@ def test_rendered_airplanes_come_back_from_their_polygons(tmp_path: Path) -> Non
     drawing = render.render(600, 5, 0.5)
     truth = render.write(drawing, tmp_path / "a.tif")
     content = json.loads(truth.read_text())
-    wanted = sources.read_rendered(tmp_path)[0].boxes
+    wanted = sources.read_rendered_scenes(tmp_path)[0].boxes
     truth.unlink()
     for feature in content["features"]:
         feature["properties"] = {}
@@ -129,7 +129,7 @@ def test_an_airplane_of_pixels_alone_is_its_scenes(tmp_path: Path) -> None:
     first, second = read(tmp_path)
     assert (first.boxes.tolist(), second.boxes.tolist()) == ([], [[10.5, 20, 70.5, 70]])
     save(tmp_path / "airplanes.geojson", [feature | {"properties": feature["properties"] | {"scene_uri": "c.tif"}}])
-    with pytest.raises(ConfigError, match=r"feature 1: .*got pixels alone, of c.tif"):
+    with pytest.raises(ConfigError, match=r"feature 1: .*got only a pixel box, of c.tif"):
         read(tmp_path)
 
 
@@ -219,7 +219,7 @@ def test_polygons_that_lie_elsewhere_are_refused_with_where_they_lie(tmp_path: P
         read(tmp_path)
     scene(tmp_path, "b.tif", shifted(10_000))
     (tmp_path / "a.geojson").rename(tmp_path / "all.geojson")
-    with pytest.raises(ConfigError, match=rf"all.geojson: feature 2: expected .* one of the pictures in .*{where}"):
+    with pytest.raises(ConfigError, match=rf"all.geojson: feature 2: expected .* one of the images in .*{where}"):
         read(tmp_path)
 
 
@@ -256,7 +256,7 @@ def test_labels_without_airplanes_or_pictures_are_refused(tmp_path: Path) -> Non
     georef = scene(tmp_path)
     save(tmp_path / "a.geojson", [drawn([10, 20, 45, 41], georef)])
     (tmp_path / "a.tif").unlink()
-    with pytest.raises(ConfigError, match=r"a.geojson: expected pictures beside it"):
+    with pytest.raises(ConfigError, match=r"a.geojson: expected images beside it"):
         read(tmp_path)
 
 

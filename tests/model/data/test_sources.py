@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from geo.errors import ConfigError, RasterError
-from model.common.config import _report_former
+from model.common import config
 from model.data import sources
 from tests.model.photos import AIRPLANES, picture, write_rendered
 
@@ -62,7 +62,7 @@ def test_splits_share_no_group_and_lose_no_photo(tmp_path: Path) -> None:
         group = int(generator.integers(40))
         split = "val" if group % 5 == 0 else "train"
         images.append({"image": f"{number}.png", "group": str(group), "split": split})
-    parts = {split: sources.read_photos(annotated(tmp_path, images), split) for split in SPLITS}
+    parts = {split: sources.read_annotated_images(annotated(tmp_path, images), split) for split in SPLITS}
     groups = {split: {photo.group for photo in photos} for split, photos in parts.items()}
     assert not groups["train"] & groups["val"]
     assert not (groups["train"] | groups["val"]) & groups["test"]
@@ -81,7 +81,7 @@ def test_a_photo_says_what_the_annotations_say(tmp_path: Path) -> None:
         {"image": "one.png", "boxes": [[0, 1, 2.5, 3]], "group": "north"},
         {"image": "grey.png"},
     ]
-    one, grey = sources.read_photos(annotated(tmp_path, images), "all")
+    one, grey = sources.read_annotated_images(annotated(tmp_path, images), "all")
     assert one.group == "north"
     assert one.boxes.tolist() == [[0.0, 1.0, 2.5, 3.0]]
     assert (one.resolution_m, one.resolution_known) == (0.7, False)
@@ -91,19 +91,19 @@ def test_a_photo_says_what_the_annotations_say(tmp_path: Path) -> None:
 
 
 def test_a_measured_resolution_is_taken_before_a_typical_one(tmp_path: Path) -> None:
-    (photo,) = sources.read_photos(annotated(tmp_path, [{}], gsd_m=0.5), "train")
+    (photo,) = sources.read_annotated_images(annotated(tmp_path, [{}], gsd_m=0.5), "train")
     assert (photo.resolution_m, photo.resolution_known) == (0.5, True)
 
 
 def test_a_split_that_is_none_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="train, val, test, all, got 'every'"):
-        sources.read_photos(annotated(tmp_path, [{}]), "every")
+        sources.read_annotated_images(annotated(tmp_path, [{}]), "every")
 
 
 def test_a_folder_without_annotations_is_refused(tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "nowhere"):
         with pytest.raises(ConfigError, match=f"{folder}: .*annotations.json"):
-            sources.read_photos(folder, "train")
+            sources.read_annotated_images(folder, "train")
 
 
 @pytest.mark.parametrize(
@@ -122,19 +122,19 @@ def test_damaged_annotations_are_refused_by_name(tmp_path: Path, text: str) -> N
     file = tmp_path / "annotations.json"
     file.write_text(text, encoding="utf-8")
     with pytest.raises(ConfigError, match=str(file)) as caught:
-        sources.read_photos(tmp_path, "test")
+        sources.read_annotated_images(tmp_path, "test")
     assert "\n" not in str(caught.value)
 
 
 def test_rendered_scenes_are_a_test_set(tmp_path: Path) -> None:
     folder = write_rendered(tmp_path / "scenes", {"b": picture(), "a": picture(0.5)})
-    first, second = sources.read_photos(folder, "test")
+    first, second = sources.read_annotated_images(folder, "test")
     assert [first.path, second.path] == [folder / "a.tif", folder / "b.tif"]
     assert first.group != second.group
     assert first.boxes.tolist() == [box for box, _ in AIRPLANES]
     assert (first.resolution_m, first.resolution_known) == (None, True)
     np.testing.assert_array_equal(second.pixels(), picture())
-    assert all(sources.read_photos(folder, split) == [] for split in ("train", "val"))
+    assert all(sources.read_annotated_images(folder, split) == [] for split in ("train", "val"))
 
 
 @pytest.mark.parametrize(
@@ -152,26 +152,26 @@ def test_a_damaged_truth_of_a_scene_is_refused_by_name(tmp_path: Path, text: str
     file = tmp_path / "a.truth.geojson"
     file.write_text(text, encoding="utf-8")
     with pytest.raises(ConfigError, match=str(file)):
-        sources.read_photos(tmp_path, "test")
+        sources.read_annotated_images(tmp_path, "test")
 
 
 def test_a_picture_that_is_none_is_refused_by_name(tmp_path: Path) -> None:
     (tmp_path / "words.png").write_text("no picture")
     with pytest.raises(RasterError, match=r"words.png"):
-        sources.read_photos(annotated(tmp_path, [{"image": "words.png"}]), "train")
+        sources.read_annotated_images(annotated(tmp_path, [{"image": "words.png"}]), "train")
 
 
 def test_a_picture_that_is_missing_is_refused_by_name(tmp_path: Path) -> None:
     annotated(tmp_path, [{"image": "gone.png"}])
     (tmp_path / "gone.png").unlink()
     with pytest.raises(ConfigError, match=r"annotations.json: .*gone.png"):
-        sources.read_photos(tmp_path, "train")
+        sources.read_annotated_images(tmp_path, "train")
 
 
 def test_a_picture_that_is_cut_off_is_refused_by_name(tmp_path: Path) -> None:
     Image.fromarray(np.random.default_rng(1).integers(0, 255, (64, 64, 3), np.uint8)).save(tmp_path / "half.png")
     (tmp_path / "half.png").write_bytes((tmp_path / "half.png").read_bytes()[:3000])
-    (photo,) = sources.read_photos(annotated(tmp_path, [{"image": "half.png"}]), "train")
+    (photo,) = sources.read_annotated_images(annotated(tmp_path, [{"image": "half.png"}]), "train")
     with pytest.raises(RasterError, match=r"half.png"):
         photo.pixels()
 
@@ -188,7 +188,7 @@ def test_a_picture_that_is_cut_off_is_refused_by_name(tmp_path: Path) -> None:
 )
 def test_boxes_that_do_not_fit_their_picture_are_refused(tmp_path: Path, image: dict[str, Any], named: str) -> None:
     with pytest.raises(ConfigError, match=named) as caught:
-        sources.read_photos(annotated(tmp_path, [image]), "train")
+        sources.read_annotated_images(annotated(tmp_path, [image]), "train")
     assert "\n" not in str(caught.value)
 
 
@@ -196,7 +196,7 @@ def test_a_box_that_reaches_past_the_picture_is_clipped_and_one_that_hardly_reac
     tmp_path: Path,
 ) -> None:
     boxes = [[-1, 2, 3, 5], [8, 8, 14, 14], [1, 1, 2, 2]]
-    (photo,) = sources.read_photos(annotated(tmp_path, [{"boxes": boxes}]), "train")
+    (photo,) = sources.read_annotated_images(annotated(tmp_path, [{"boxes": boxes}]), "train")
     assert photo.boxes.tolist() == [[0, 2, 3, 5], [1, 1, 2, 2]]
     assert photo.ignored.tolist() == [[8, 8, 9, 9]]
 
@@ -204,32 +204,32 @@ def test_a_box_that_reaches_past_the_picture_is_clipped_and_one_that_hardly_reac
 @pytest.mark.parametrize(("photos", "held_out"), [(1, 0), (2, 1), (4, 1), (5, 1), (20, 4)])
 def test_labels_without_splits_are_cut_by_name(tmp_path: Path, photos: int, held_out: int) -> None:
     images: list[dict[str, Any]] = [{"image": f"{n}.png", "split": None, "group": None} for n in range(photos)]
-    parts = {split: sources.read_photos(annotated(tmp_path, images), split) for split in SPLITS}
+    parts = {split: sources.read_annotated_images(annotated(tmp_path, images), split) for split in SPLITS}
     names = {split: {photo.path.name for photo in photos} for split, photos in parts.items()}
     assert len(names["val"]) == held_out
     assert names["train"] | names["val"] == names["all"] == {image["image"] for image in images}
     assert not names["train"] & names["val"]
     assert not names["test"]
     annotated(tmp_path, images[::-1])
-    assert {photo.path.name for photo in sources.read_photos(tmp_path, "val")} == names["val"]
+    assert {photo.path.name for photo in sources.read_annotated_images(tmp_path, "val")} == names["val"]
 
 
 def test_pictures_to_hold_out_can_be_named(tmp_path: Path) -> None:
     images = [{"image": f"{n}.png", "split": None, "group": "east" if n < 2 else None} for n in range(6)]
     (annotated(tmp_path, images) / "labels.yaml").write_text("val: [0.png, 4.png]")
     # With its whole group.
-    assert [photo.path.name for photo in sources.read_photos(tmp_path, "val")] == ["0.png", "1.png", "4.png"]
+    assert [photo.path.name for photo in sources.read_annotated_images(tmp_path, "val")] == ["0.png", "1.png", "4.png"]
     (tmp_path / "labels.yaml").write_text("val: [9.png]")
     with pytest.raises(ConfigError, match=r"labels.yaml: val: .*9.png"):
-        sources.read_photos(tmp_path, "val")
+        sources.read_annotated_images(tmp_path, "val")
 
 
 def test_a_former_key_of_the_settings_works_and_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     images = [{"image": f"{n}.png", "split": None, "group": None} for n in range(6)]
     (annotated(tmp_path, images) / "labels.yaml").write_text("dev: [0.png, 4.png]")
-    _report_former.cache_clear()
+    config._report_former.cache_clear()
     for _ in range(2):
-        assert [photo.path.name for photo in sources.read_photos(tmp_path, "val")] == ["0.png", "4.png"]
+        assert [photo.path.name for photo in sources.read_annotated_images(tmp_path, "val")] == ["0.png", "4.png"]
     assert capsys.readouterr().err == "config: 'dev' is now called 'val'; the former name still works\n"
 
 
@@ -237,21 +237,21 @@ def test_a_former_key_of_the_settings_works_and_is_reported(tmp_path: Path, caps
 def test_splits_of_labels_are_mapped(tmp_path: Path, labelled: str, split: str) -> None:
     images = [{"image": f"{n}.png", "split": labelled if n == 3 else "train", "group": f"{n}"} for n in range(9)]
     annotated(tmp_path, images)
-    assert "3.png" in [photo.path.name for photo in sources.read_photos(tmp_path, split)]
-    assert len(sources.read_photos(tmp_path, "train")) == (9 if labelled == "train" else 8)
+    assert "3.png" in [photo.path.name for photo in sources.read_annotated_images(tmp_path, split)]
+    assert len(sources.read_annotated_images(tmp_path, "train")) == (9 if labelled == "train" else 8)
 
 
 def test_val_of_labels_with_a_test_split_is_val(tmp_path: Path) -> None:
     annotated(tmp_path, [{"image": f"{name}.png", "split": name} for name in ("train", "val", "test")])
     for split in ("train", "val", "test"):
-        assert [photo.path.name for photo in sources.read_photos(tmp_path, split)] == [f"{split}.png"]
+        assert [photo.path.name for photo in sources.read_annotated_images(tmp_path, split)] == [f"{split}.png"]
 
 
 def test_settings_of_labels_that_are_unknown_are_refused(tmp_path: Path) -> None:
     for text, named in (("gsd: 1", "unknown key gsd"), ("resolution_m: 0", "resolution_m"), ("val: []", "val")):
         (annotated(tmp_path, [{}]) / "labels.yaml").write_text(text)
         with pytest.raises(ConfigError, match=f"labels.yaml: {named}"):
-            sources.read_photos(tmp_path, "train")
+            sources.read_annotated_images(tmp_path, "train")
 
 
 def test_two_kinds_of_labels_in_one_folder_are_refused(tmp_path: Path) -> None:
@@ -261,7 +261,7 @@ def test_two_kinds_of_labels_in_one_folder_are_refused(tmp_path: Path) -> None:
     for name, content in (("b.geojson", geojson), ("b.json", coco)):
         (tmp_path / name).write_text(json.dumps(content))
         with pytest.raises(ConfigError, match=f"{tmp_path}: .*a.json and {name}"):
-            sources.read_photos(tmp_path, "train")
+            sources.read_annotated_images(tmp_path, "train")
         (tmp_path / name).unlink()
 
 
@@ -269,5 +269,5 @@ def test_labels_that_are_no_json_are_refused_by_name(tmp_path: Path) -> None:
     for text in (b"{", b"\xff\xfe\x00", b"[" * 100_000):
         (tmp_path / "a.geojson").write_bytes(text)
         with pytest.raises(ConfigError, match=r"a.geojson: expected labels as JSON") as caught:
-            sources.read_photos(tmp_path, "train")
+            sources.read_annotated_images(tmp_path, "train")
         assert "\n" not in str(caught.value)

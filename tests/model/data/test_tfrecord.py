@@ -14,7 +14,7 @@ from PIL import Image
 from geo.errors import ConfigError
 from model.data import tfrecord
 from model.data.crops import Crop
-from model.data.tiles import Tile
+from model.data.tfrecord import Tile
 from tests.model.data.tile_records import SIDE, made_up_tile, write, write_files
 
 TILES = 10
@@ -26,8 +26,8 @@ def pattern(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def order(pattern: str, count: int, cache: bool = False, **options: int) -> list[int]:
-    """The numbers of the first tiles of a row."""
-    row = tfrecord.row(tfrecord.read(pattern, cache), **{"seed": 3} | options)
+    """The numbers of the first tiles of a stream."""
+    row = tfrecord.repeat_tiles(tfrecord.open_records(pattern, cache), **{"seed": 3} | options)
     return numbers(row, count)
 
 
@@ -45,8 +45,8 @@ def test_boxes_come_back_as_they_were(boxes: NDArray[np.float32], ignored: NDArr
         name.encode()
     except UnicodeEncodeError:
         return
-    record = tfrecord.encode(Tile(name, Crop(pixels, boxes.astype(np.float64), ignored.astype(np.float64))), 90)
-    _, found, found_ignored = tfrecord.parse(record)
+    record = tfrecord.encode_tile(Tile(name, Crop(pixels, boxes.astype(np.float64), ignored.astype(np.float64))), 90)
+    _, found, found_ignored = tfrecord.parse_tile(record)
     np.testing.assert_array_equal(found, boxes)
     np.testing.assert_array_equal(found_ignored, ignored)
     example = tf.train.Example.FromString(record)
@@ -59,20 +59,20 @@ def test_pixels_come_back_as_any_reader_of_jpegs_gives_them() -> None:
     tile = Tile(
         "a", Crop(np.stack([rows * 3, columns * 3, rows + columns], -1).astype(np.uint8), *[np.zeros((0, 4))] * 2)
     )
-    record = tfrecord.encode(tile, 90)
-    found = tfrecord.parse(record)[0].numpy()
+    record = tfrecord.encode_tile(tile, 90)
+    found = tfrecord.parse_tile(record)[0].numpy()
     jpeg = tf.train.Example.FromString(record).features.feature["image"].bytes_list.value[0]
     assert np.abs(found.astype(int) - tile.crop.pixels).max() < 16
     np.testing.assert_array_equal(found, np.asarray(Image.open(io.BytesIO(jpeg))))
 
 
 def test_the_same_tile_is_the_same_bytes() -> None:
-    assert tfrecord.encode(made_up_tile(3), 90) == tfrecord.encode(made_up_tile(3), 90)
-    assert len(tfrecord.encode(made_up_tile(3), 40)) < len(tfrecord.encode(made_up_tile(3), 90))
+    assert tfrecord.encode_tile(made_up_tile(3), 90) == tfrecord.encode_tile(made_up_tile(3), 90)
+    assert len(tfrecord.encode_tile(made_up_tile(3), 40)) < len(tfrecord.encode_tile(made_up_tile(3), 90))
 
 
 def test_files_are_counted(pattern: str) -> None:
-    records = tfrecord.read(pattern)
+    records = tfrecord.open_records(pattern)
     assert (records.count, records.side_px) == (TILES, SIDE)
 
 
@@ -90,7 +90,7 @@ def test_every_tile_comes_once_before_any_comes_again(pattern: str, buffer: int)
     assert all(tile < place + buffer for one in passes for place, tile in enumerate(one))
 
 
-def test_the_order_hangs_on_the_seed_alone(pattern: str) -> None:
+def test_the_order_depends_on_the_seed_alone(pattern: str) -> None:
     tf.random.set_seed(1)
     found = order(pattern, 30, shuffle_buffer=5)
     tf.random.set_seed(2)
@@ -100,34 +100,34 @@ def test_the_order_hangs_on_the_seed_alone(pattern: str) -> None:
 
 
 @pytest.mark.parametrize("buffer", [0, 1, 5, 12])
-def test_a_row_can_be_gone_on_with_anywhere(pattern: str, buffer: int) -> None:
+def test_a_stream_can_be_resumed_anywhere(pattern: str, buffer: int) -> None:
     row = order(pattern, 45, shuffle_buffer=buffer)
     for start, cache in [(1, False), (9, True), (10, False), (13, True), (30, False)]:
         assert order(pattern, 15, cache, shuffle_buffer=buffer, start=start) == row[start : start + 15]
 
 
-def test_what_is_cached_is_read_only_once(tmp_path: Path) -> None:
-    records = tfrecord.read(write_files(tmp_path), cache=True)
+def test_cached_records_are_read_only_once(tmp_path: Path) -> None:
+    records = tfrecord.open_records(write_files(tmp_path), cache=True)
     for file in tmp_path.iterdir():
         file.unlink()
     for buffer in (0, 4):
-        row = tfrecord.row(records, seed=1, shuffle_buffer=buffer)
+        row = tfrecord.repeat_tiles(records, seed=1, shuffle_buffer=buffer)
         assert sorted(numbers(row, 30)) == sorted(3 * list(range(TILES)))
 
 
 def test_no_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"found none: make them with python -m model.datagen"):
-        tfrecord.read(str(tmp_path / "*.tfrecord"))
+        tfrecord.open_records(str(tmp_path / "*.tfrecord"))
 
 
-def test_a_part_of_the_files_is_refused(tmp_path: Path) -> None:
+def test_missing_shards_are_rejected(tmp_path: Path) -> None:
     pattern = write_files(tmp_path)
     (tmp_path / "tiles-00001-of-00003.tfrecord").unlink()
     with pytest.raises(ConfigError, match=r"expected 3 files .*, number 1 is missing"):
-        tfrecord.read(pattern)
+        tfrecord.open_records(pattern)
 
 
-def test_files_of_any_other_name_will_do(tmp_path: Path) -> None:
+def test_files_may_have_any_name(tmp_path: Path) -> None:
     write(tmp_path / "mine", 1, 2)
     assert order(str(tmp_path / "mine"), 3) == [1, 2, 1]
 
@@ -140,7 +140,7 @@ def test_files_without_tiles_are_refused(tmp_path: Path, content: bytes | None) 
     else:
         file.write_bytes(content)
     with pytest.raises(ConfigError, match=r"a\.tfrecord: expected .*model.datagen"):
-        tfrecord.read(str(file))
+        tfrecord.open_records(str(file))
 
 
 def test_a_file_that_is_cut_off_is_refused(tmp_path: Path) -> None:
@@ -148,11 +148,11 @@ def test_a_file_that_is_cut_off_is_refused(tmp_path: Path) -> None:
     last = tmp_path / "tiles-00002-of-00003.tfrecord"
     last.write_bytes(last.read_bytes()[:-100])
     with pytest.raises(ConfigError, match="expected TFRecord files of tiles"):
-        tfrecord.read(pattern)
+        tfrecord.open_records(pattern)
 
 
 def test_records_of_something_else_are_refused(tmp_path: Path) -> None:
     with tf.io.TFRecordWriter(str(tmp_path / "a")) as writer:
         writer.write(tf.train.Example().SerializeToString())
     with pytest.raises(ConfigError, match="expected TFRecord files of tiles"):
-        tfrecord.read(str(tmp_path / "a"))
+        tfrecord.open_records(str(tmp_path / "a"))

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from model.data import tfrecord
 from model.data.crops import Crop
-from model.data.tiles import Tile
+from model.data.tfrecord import Tile
 
 SIDE = 64
 
@@ -24,7 +24,7 @@ def write(file: Path, *numbers: int) -> None:
     """Writes tiles in their order."""
     with tf.io.TFRecordWriter(str(file)) as writer:
         for number in numbers:
-            writer.write(tfrecord.encode(made_up_tile(number), 90))
+            writer.write(tfrecord.encode_tile(made_up_tile(number), 90))
 
 
 def write_files(folder: Path) -> str:

@@ -17,12 +17,12 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
 from model.common.config import from_mapping, load_yaml
-from model.data import sources, tfrecord, tiles
-from model.data.images import Photo
-from model.data.tiles import SetPlan
-from model.datagen import job, steps
+from model.data import sources, tfrecord
+from model.data.labels import AnnotatedImage
+from model.datagen import job, tiles
 from model.datagen.__main__ import main
-from model.datagen.config import DatagenConfig
+from model.datagen.job import DatagenConfig
+from model.datagen.tiles import SetPlan
 from tests.model.datagen.elsewhere import Elsewhere
 from tests.model.photos import AIRPLANES, picture, write_set
 
@@ -60,7 +60,7 @@ def settings(data: Path | str, output: Path | str, **changes: object) -> Datagen
 
 
 def run(config: DatagenConfig) -> None:
-    job.run(config, steps.plan(config), FnApiRunner(), PipelineOptions([]))
+    job.run(config, job.plan_sets(config), FnApiRunner(), PipelineOptions([]))
 
 
 def written(folder: Path) -> dict[str, bytes]:
@@ -86,21 +86,28 @@ def output(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_beam_writes_what_the_plain_functions_say(data: Path, output: Path) -> None:
+def named_images(data: Path, name: str) -> dict[str, AnnotatedImage]:
+    return {f"{name}/{image.path.name}": image for image in sources.read_annotated_images(data / name, "train")}
+
+
+def test_the_beam_job_equals_the_plain_functions(data: Path, output: Path) -> None:
     plans = [
-        tiles.plan(
-            {f"{wanted.set}/{photo.path.name}": photo for photo in sources.read_photos(data / wanted.set, "train")},
+        tiles.plan_tiles_of_set(
+            {
+                f"{wanted.set}/{photo.path.name}": photo
+                for photo in sources.read_annotated_images(data / wanted.set, "train")
+            },
             wanted,
             settings(data, output).tiles,
             seed=1,
         )
         for wanted in settings(data, output).sets
     ]
-    files = tiles.dealt([photo for plan in plans for photo in plan.photos], 3)
+    files = tiles.assign_to_files([image for plan in plans for image in plan.images], 3)
     names = [f"tiles-{number:05d}-of-00003.tfrecord" for number in range(3)]
     assert [*written(output)] == ["manifest.json", *names]
-    for name, photos in zip(names, files, strict=True):
-        expected = [tfrecord.encode(tile, 90) for photo in photos for tile in tiles.cut(photo, SIDE)]
+    for name, images in zip(names, files, strict=True):
+        expected = [tfrecord.encode_tile(tile, 90) for image in images for tile in tiles.cut_tiles(image, SIDE)]
         assert records(output / name) == expected
 
 
@@ -108,7 +115,7 @@ def test_there_are_as_many_tiles_without_airplanes_as_with(output: Path) -> None
     found: dict[str, list[bool]] = {}
     for file in output.glob("*.tfrecord"):
         for record in records(file):
-            _, boxes, ignored = tfrecord.parse(record)
+            _, boxes, ignored = tfrecord.parse_tile(record)
             found.setdefault(photo_of(record).partition("/")[0], []).append(len(boxes) > 0)
             # One that shows none shows no part of one either.
             assert len(boxes) or not len(ignored)
@@ -123,7 +130,7 @@ def test_boxes_lie_where_the_airplanes_do(output: Path) -> None:
     seen = 0
     for file in output.glob("*.tfrecord"):
         for record in records(file):
-            pixels, boxes, _ = tfrecord.parse(record)
+            pixels, boxes, _ = tfrecord.parse_tile(record)
             for xmin, ymin, xmax, ymax in boxes.numpy().round().astype(int):
                 assert pixels.numpy()[ymin + 2 : ymax - 2, xmin + 2 : xmax - 2, 0].mean() > 100
                 seen += 1
@@ -136,7 +143,7 @@ def test_all_tiles_of_a_photo_come_one_after_the_other(output: Path) -> None:
     assert changes == len(set(names)) - 1
 
 
-def test_what_is_held_out_is_not_cut(data: Path, output: Path, tmp_path: Path) -> None:
+def test_other_splits_are_not_cut(data: Path, output: Path, tmp_path: Path) -> None:
     names = {photo_of(record) for file in output.glob("*.tfrecord") for record in records(file)}
     assert "two/g.png" not in names
     assert names == {*(f"one/{name}.png" for name in "abcde"), "two/f.png", "empty/h.png"}
@@ -147,7 +154,7 @@ def test_what_is_held_out_is_not_cut(data: Path, output: Path, tmp_path: Path) -
 def test_the_manifest_counts_everything(data: Path, output: Path) -> None:
     manifest = json.loads((output / "manifest.json").read_text())
     every = {file.name: records(file) for file in sorted(output.glob("*.tfrecord"))}
-    parsed = [(photo_of(record), tfrecord.parse(record)) for some in every.values() for record in some]
+    parsed = [(photo_of(record), tfrecord.parse_tile(record)) for some in every.values() for record in some]
     assert manifest["files"] == {name: len(some) for name, some in every.items()}
     for name, photos in (("one", 5), ("two", 1), ("empty", 1)):
         own = [tile for photo, tile in parsed if photo.startswith(name)]
@@ -169,19 +176,19 @@ def test_the_manifest_counts_everything(data: Path, output: Path) -> None:
     assert from_mapping(DatagenConfig, manifest["settings"], "manifest") == settings(data, output)
 
 
-def test_the_same_seed_gives_the_same_bytes_whatever_comes_first(
+def test_the_same_seed_gives_the_same_bytes_in_any_order(
     data: Path, output: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read, share = sources.read_photos, steps.share
+    read, make_shards = sources.read_annotated_images, job.make_shards
 
-    def backwards(folder: Path, split: str) -> list[Photo]:
+    def backwards(folder: Path, split: str) -> list[AnnotatedImage]:
         return read(folder, split)[::-1]
 
-    def shares(plans: Mapping[str, SetPlan], most: int) -> list[steps.Shard]:
-        return share(plans, most)[::-1]
+    def shares(plans: Mapping[str, SetPlan], max_files: int) -> list[job.Shard]:
+        return make_shards(plans, max_files)[::-1]
 
-    monkeypatch.setattr(sources, "read_photos", backwards)
-    monkeypatch.setattr(steps, "share", shares)
+    monkeypatch.setattr(sources, "read_annotated_images", backwards)
+    monkeypatch.setattr(job, "make_shards", shares)
     run(settings(data, tmp_path / "same", sets=SETS[::-1]))
     run(settings(data, tmp_path / "other", seed=2))
     wanted = {name: content for name, content in written(output).items() if name != "manifest.json"}
@@ -190,7 +197,7 @@ def test_the_same_seed_gives_the_same_bytes_whatever_comes_first(
     assert all(other[name] != content for name, content in wanted.items())
 
 
-def test_what_lies_elsewhere_is_cut_there_the_same(
+def test_remote_data_sets_give_the_same_tiles(
     data: Path, output: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Elsewhere, "root", tmp_path, raising=False)
@@ -208,7 +215,7 @@ def config_of(folder: Path, data: Path, **changes: object) -> str:
     return str(folder / "datagen.yaml")
 
 
-def test_the_command_says_what_it_has_done(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_prints_a_summary(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["--config", config_of(tmp_path, data), "--output", str(tmp_path / "there"), "--runner", "DirectRunner"]
     assert main(arguments) == 0
     assert capsys.readouterr().out.splitlines() == [
@@ -223,7 +230,7 @@ def test_the_command_says_what_it_has_done(data: Path, tmp_path: Path, capsys: p
     assert "output: expected a folder without records" in capsys.readouterr().err
 
 
-def test_fewer_tiles_than_asked_are_told(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_fewer_tiles_than_asked_are_reported(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     # 17 x 11 places at most, less what shows an airplane.
     sets = [{"set": "two", "tiles_without": 500}]
     assert main(["--config", config_of(tmp_path, data, sets=sets)]) == 0
@@ -243,7 +250,7 @@ def test_a_photo_that_is_damaged_ends_the_job_and_leaves_no_manifest(
     assert main(["--config", config_of(tmp_path, tmp_path / "data", sets=sets)]) == 1
     captured = capsys.readouterr()
     assert captured.err.count("\n") == 1
-    assert "b.png: expected a picture" in captured.err
+    assert "b.png: expected a readable image" in captured.err
     assert not list((tmp_path / "out").glob("manifest*"))
 
 
@@ -273,7 +280,7 @@ def test_settings_that_do_not_fit_are_refused(
 
 
 @pytest.mark.parametrize("words", [["--ouput", "x"], ["--runner", "WalkingRunner"], ["--direct_num_workers", "many"]])
-def test_options_that_nobody_knows_are_refused(
+def test_unknown_options_are_rejected(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str]
 ) -> None:
     assert main(["--config", config_of(tmp_path, data), *words]) == 2

@@ -24,21 +24,21 @@ def test_a_local_folder_is_itself(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("uri", ["elsewhere://set", "elsewhere://set/"])
-def test_a_folder_elsewhere_is_copied_for_as_long_as_it_is_needed(root: Path, uri: str) -> None:
+def test_a_remote_folder_is_copied_for_the_block(root: Path, uri: str) -> None:
     with files.local_folder(uri) as folder:
         found = {file.relative_to(folder).as_posix(): file.read_text() for file in folder.rglob("*") if file.is_file()}
     assert found == {name: f"set/{name}" for name in ("a.json", "images/a.png", "images/more/b.png")}
     assert not folder.exists()
 
 
-def test_a_file_elsewhere_keeps_its_suffix(root: Path) -> None:
+def test_a_remote_file_keeps_its_suffix(root: Path) -> None:
     with files.local_file("elsewhere://set/images/a.png") as file:
         assert file.name == "a.png"
         assert file.read_text() == "set/images/a.png"
     assert not file.exists()
 
 
-def test_a_folder_that_is_not_there_is_told(root: Path) -> None:
+def test_a_missing_folder_is_rejected(root: Path) -> None:
     with (
         pytest.raises(ConfigError, match="elsewhere://nowhere: expected a folder"),
         files.local_folder("elsewhere://nowhere"),
@@ -47,7 +47,7 @@ def test_a_folder_that_is_not_there_is_told(root: Path) -> None:
 
 
 @pytest.mark.parametrize("folder", ["elsewhere://out/deep", "local"])
-def test_a_file_appears_whole(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str) -> None:
+def test_files_are_written_atomically(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "new.gz").write_bytes(b"content")
     files.check_writable(folder)
@@ -55,11 +55,11 @@ def test_a_file_appears_whole(root: Path, tmp_path: Path, monkeypatch: pytest.Mo
     there = root / "out/deep" if "elsewhere" in folder else tmp_path / "local"
     assert [file.name for file in there.iterdir()] == ["b.gz"]
     assert (there / "b.gz").read_bytes() == b"content"
-    (found,) = files.matches(files.join(folder, "*.gz"))
+    (found,) = files.list_files(files.join(folder, "*.gz"))
     assert found.endswith("b.gz")
 
 
-def test_a_place_that_cannot_be_written_is_told(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unwritable_folder_is_rejected(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Elsewhere, "writable", False)
     with pytest.raises(ConfigError, match="elsewhere://out: expected a folder that can be written, got '403"):
         files.check_writable("elsewhere://out")
@@ -67,15 +67,15 @@ def test_a_place_that_cannot_be_written_is_told(root: Path, monkeypatch: pytest.
         files.check_writable("/dev/null/out")
 
 
-def test_an_unknown_scheme_is_told() -> None:
+def test_an_unknown_scheme_is_rejected() -> None:
     with pytest.raises(ConfigError, match="nowhere://a: expected a local path or one of a scheme"):
         files.join("nowhere://a", "b")
 
 
-def test_what_cannot_be_listed_is_told(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_that_cannot_be_listed_are_rejected(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def forbidden(self: Elsewhere, prefix: str) -> None:
         raise PermissionError("403 Forbidden")
 
     monkeypatch.setattr(Elsewhere, "_list", forbidden)
     with pytest.raises(ConfigError, match=r"expected files that can be listed, got .*403 Forbidden"):
-        files.matches("elsewhere://set/*")
+        files.list_files("elsewhere://set/*")

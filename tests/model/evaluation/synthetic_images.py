@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from geo.raster.header import SceneHeader
 from geo.raster.radiometry import Radiometry
 from geo.types import Detections
-from model.data.sources import Photo
+from model.data.labels import AnnotatedImage
 from model.evaluation.images import ComparedImage, EvaluationImage, compare_image
 
 SIZE = 1000
@@ -17,7 +17,7 @@ SIZE = 1000
 def evaluation_image(
     path: str, boxes: NDArray[np.float64], resolution_m: float = 0.5, known: bool = True
 ) -> EvaluationImage:
-    image = Photo(Path(path), "some", boxes.reshape(-1, 4), resolution_m, known)
+    image = AnnotatedImage(Path(path), "some", boxes.reshape(-1, 4), resolution_m, known)
     metres, radiometry = (resolution_m, resolution_m), Radiometry((1, 2, 3), None, None)
     header = SceneHeader(path, SIZE, SIZE, 3, "uint8", None, metres, f"id of {path}", radiometry)
     return EvaluationImage(image, header)

@@ -7,7 +7,8 @@ from affine import Affine
 from numpy.typing import NDArray
 
 from geo.types import Detections
-from model.data.sources import Photo, read_photos
+from model.data.labels import AnnotatedImage
+from model.data.sources import read_annotated_images
 from model.evaluation import images
 from model.evaluation.images import compare_image, read_evaluation_image
 from tests.geo.scenes import write_tiff
@@ -17,9 +18,9 @@ from tests.model.photos import AIRPLANES, HEIGHT, WIDTH, picture, write_set
 AIRPLANE, CUT, IGNORED = [50.0, 40, 90, 70], [0.0, 100, 20, 120], [150.0, 100, 160, 112]
 
 
-def image_at(folder: Path, resolution_m: float | None = 0.4, known: bool = True) -> Photo:
+def image_at(folder: Path, resolution_m: float | None = 0.4, known: bool = True) -> AnnotatedImage:
     write_set(folder / "set", {"a": picture()})
-    return Photo(
+    return AnnotatedImage(
         path=folder / "set" / "a.png",
         group="a",
         boxes=np.array([AIRPLANE, CUT]),
@@ -54,7 +55,7 @@ def test_metric_sizes_are_nan_without_a_resolution(tmp_path: Path) -> None:
 def test_metric_sizes_use_the_resolution_of_each_axis(tmp_path: Path) -> None:
     path = write_tiff(tmp_path / "a.tif", picture(), affine=Affine(0.2, 0, 500_000, 0, -0.6, 5_000_000))
     box = np.array([[50.0, 40, 90, 70]])
-    image = Photo(Path(path), "a", box, None, resolution_known=True)
+    image = AnnotatedImage(Path(path), "a", box, None, resolution_known=True)
     compared = compare_image(read_evaluation_image(image), detections())
     assert compared.sizes_px.tolist() == [40]
     assert compared.sizes_m.tolist() == pytest.approx([18], rel=1e-3)
@@ -84,12 +85,12 @@ IGNORED_BOX = [150, 5, 170, 27]
 
 
 @pytest.fixture
-def photo(tmp_path: Path) -> Photo:
-    (image,) = read_photos(write_set(tmp_path / "set", {"a": picture()}, "dev"), "val")
+def photo(tmp_path: Path) -> AnnotatedImage:
+    (image,) = read_annotated_images(write_set(tmp_path / "set", {"a": picture()}, "dev"), "val")
     return replace(image, ignored=np.array([IGNORED_BOX], float))
 
 
-def draw(photo: Photo, boxes: list[list[int]], scores: list[float]) -> NDArray[np.uint8]:
+def draw(photo: AnnotatedImage, boxes: list[list[int]], scores: list[float]) -> NDArray[np.uint8]:
     some = Detections(np.array(boxes, float).reshape(-1, 4), np.array(scores), np.full(len(boxes), 0.5))
     return images.draw(compare_image(read_evaluation_image(photo), some), some, 0.3)
 
@@ -98,7 +99,7 @@ def corner(pixels: NDArray[np.uint8], box: list[int]) -> tuple[int, ...]:
     return tuple(pixels[box[1], box[0]].tolist())
 
 
-def test_annotations_detections_and_mistakes_have_different_colours(photo: Photo) -> None:
+def test_annotations_detections_and_mistakes_have_different_colours(photo: AnnotatedImage) -> None:
     boxes = [CORRECT, IMPRECISE, FALSE, LOW, CUT_DETECTION, VOID]
     pixels = draw(photo, boxes, [0.9, 0.8, 0.7, 0.1, 0.9, 0.9])
     assert pixels.shape == (HEIGHT, WIDTH, 3)
@@ -115,14 +116,14 @@ def test_all_colours_are_different() -> None:
     assert len(set(colours)) == len(colours)
 
 
-def test_the_score_is_drawn_below_a_detection(photo: Photo) -> None:
+def test_the_score_is_drawn_below_a_detection(photo: AnnotatedImage) -> None:
     pixels = draw(photo, [FALSE], [0.7])
     below = pixels[FALSE[3] + 1 : FALSE[3] + 12, FALSE[0] : FALSE[0] + 25].astype(int)
     # Text is antialiased: hardly a pixel is pure magenta.
     assert (below[..., [0, 2]].min(axis=2) > below[..., 1] + 50).sum() > 10
 
 
-def test_large_images_are_cropped_around_an_airplane(photo: Photo, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_images_are_cropped_around_an_airplane(photo: AnnotatedImage, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(images, "DRAWN_SIDE_PX", 64)
     # The first airplane, 25 by 30 pixels, has its centre at (32.5, 45): the crop begins at (0, 13).
     pixels = draw(replace(photo, ignored=np.array([[3.0, 16, 9, 22]])), [FALSE], [0.7])

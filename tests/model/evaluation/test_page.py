@@ -17,7 +17,8 @@ from PIL import Image
 
 from geo.types import Detections
 from model.common.charts import FIRST, SECOND, svg_chart
-from model.data.sources import Photo, read_photos
+from model.data.labels import AnnotatedImage
+from model.data.sources import read_annotated_images
 from model.evaluation import page
 from model.evaluation.images import ComparedImage, compare_image, read_evaluation_image
 from model.evaluation.measure import ALL_SETS, EvaluationResult
@@ -64,7 +65,7 @@ def text(tmp_path_factory: pytest.TempPathFactory) -> str:
     write_set(folder / "good", {"a": picture()})
     write_set(folder / "bad", {"a": wrong, "<b>&amp;": picture()})
     sets = {
-        name: predict(read_photos(folder / name, "test"), FakePredictor(), CONFIG, 2).compare()
+        name: predict(read_annotated_images(folder / name, "test"), FakePredictor(), CONFIG, 2).compare()
         for name in ("good", "bad")
     }
     sets[ALL_SETS] = [each for some in sets.values() for each in some]
@@ -106,7 +107,7 @@ def test_every_set_has_its_charts_and_table_rows(text: str) -> None:
 
 def test_a_set_without_airplanes_has_no_charts_of_recall(tmp_path: Path) -> None:
     write_set(tmp_path / "set", {"a": picture()})
-    (photo,) = read_photos(tmp_path / "set", "test")
+    (photo,) = read_annotated_images(tmp_path / "set", "test")
     predictions = predict([replace(photo, boxes=np.zeros((0, 4)))], FakePredictor(), CONFIG, 2)
     text = page.render(EvaluationResult("m", 0.5, {"set": predictions.compare()}), "test")
     assert "Precision against recall" not in text
@@ -198,7 +199,9 @@ def compared(
     rows, columns = np.mgrid[:HEIGHT, :WIDTH]
     pixels = np.stack([columns // 2, rows // 2, np.zeros_like(rows)], axis=-1).astype(np.uint8)
     Image.fromarray(pixels).save(folder / "a.png")
-    source = read_evaluation_image(Photo(folder / "a.png", "a", airplanes.reshape(-1, 4), 0.5, resolution_known=True))
+    source = read_evaluation_image(
+        AnnotatedImage(folder / "a.png", "a", airplanes.reshape(-1, 4), 0.5, resolution_known=True)
+    )
     return compare_image(source, Detections(detected.reshape(-1, 4), np.array(scores), np.full(len(scores), np.nan)))
 
 

@@ -8,7 +8,7 @@ from geo.boxes import Suppression
 from geo.errors import ConfigError
 from geo.grid import Tiling
 from geo.types import Detections
-from model.data.sources import read_photos
+from model.data.sources import read_annotated_images
 from model.evaluation.images import compare_image
 from model.evaluation.predictions import (
     DetectionFile,
@@ -30,7 +30,7 @@ CONFIG = ScanConfig(Tiling((0.5, 1.0), tile_px=128, halo_px=16), Suppression(0.5
 
 def test_images_are_processed_in_their_order(tmp_path: Path) -> None:
     write_set(tmp_path / "set", {name: picture(level) for name, level in (("a", 0.7), ("b", 1.0), ("c", 0.8))})
-    predictions = predict(read_photos(tmp_path / "set", "test"), FakePredictor(), CONFIG, 2)
+    predictions = predict(read_annotated_images(tmp_path / "set", "test"), FakePredictor(), CONFIG, 2)
     assert [source.image.path.name for source in predictions.images] == ["a.png", "b.png", "c.png"]
     assert [each.scores.max() for each in predictions.detections] == pytest.approx(
         [175 / 255, 250 / 255, 200 / 255], abs=0.01

@@ -18,12 +18,12 @@ from tensorboardX.proto.event_pb2 import Event
 from geo.boxes import Suppression
 from geo.grid import Tiling
 from model import train
-from model.data.sources import read_photos
+from model.data.sources import read_annotated_images
 from model.inference.predictor import FakePredictor
 from model.inference.scan import ScanConfig
 from model.inference.weights_io import WEIGHTS_FILE
-from model.training import callbacks as watch
-from model.training.config import WatchConfig
+from model.training import callbacks
+from model.training.config import CallbacksConfig
 from tests.model.photos import AIRPLANES, picture, write_set
 from tests.model.test_train import PulledPlugError, eagerly, settings, trained
 
@@ -33,7 +33,7 @@ SCAN = ScanConfig(Tiling((0.5,), 256, 32, 32, 2.0, 0.1), Suppression(0.5, 0.8))
 
 
 class Board:
-    """Remembers what is put on it."""
+    """Records what is written."""
 
     def __init__(self) -> None:
         self.points: dict[str, dict[int, float]] = {}
@@ -68,21 +68,21 @@ def events(run: Path) -> list[Any]:
 
 
 @given(st.lists(st.integers(0, 12)), st.integers(0, 12), st.sampled_from([b"", b"1", b"11,12"]))
-def test_a_table_is_cut_to_the_epochs_that_stay(
+def test_a_table_is_truncated_to_the_completed_epochs(
     tmp_path_factory: pytest.TempPathFactory, epochs: list[int], done: int, torn: bytes
 ) -> None:
     file = tmp_path_factory.mktemp("table") / "log.csv"
     for number, epoch in enumerate(sorted(epochs)):
-        watch.append(file, {"epoch": epoch, "number": number})
+        callbacks.append_row(file, {"epoch": epoch, "number": number})
     with file.open("ab") as opened:
         opened.write(torn if epochs else b"")
-    watch.cut(file, done)
-    watch.append(file, {"epoch": done, "number": -1})
+    callbacks.truncate_table(file, done)
+    callbacks.append_row(file, {"epoch": done, "number": -1})
     kept = [epoch for epoch in sorted(epochs) if epoch < done]
     assert [row["epoch"] for row in read(file)] == [str(epoch) for epoch in [*kept, done]]
 
 
-def test_the_running_mean_of_the_weights_comes_and_goes() -> None:
+def test_averaged_weights_are_set_and_restored() -> None:
     model = keras.Sequential([keras.Input((3,)), layers.Dense(2, name="dense")])
     model.compile(keras.optimizers.SGD(0.3, use_ema=True, ema_momentum=0.6), "mse")
     generator = np.random.default_rng(1)
@@ -91,11 +91,11 @@ def test_the_running_mean_of_the_weights_comes_and_goes() -> None:
         model.train_on_batch(generator.normal(size=(4, 3)), generator.normal(size=(4, 2)))
         kernel = model.get_layer("dense").kernel.numpy()
         mean = 0.6 * mean + 0.4 * kernel if step else kernel
-    with watch.running_mean(model):
+    with callbacks.averaged_weights(model):
         np.testing.assert_allclose(model.get_layer("dense").kernel, mean, rtol=1e-5)
         model.predict_on_batch(np.zeros((1, 3)))
     np.testing.assert_array_equal(model.get_layer("dense").kernel, kernel)
-    with watch.running_mean(model):
+    with callbacks.averaged_weights(model):
         np.testing.assert_allclose(model.get_layer("dense").kernel, mean, rtol=1e-5)
 
 
@@ -103,7 +103,7 @@ def test_curves_are_means_of_ten_steps_and_lines_of_an_epoch(tmp_path: Path, mon
     clock = iter([100.0, 108.0, 200.0, 204.0])
     monkeypatch.setattr("time.perf_counter", lambda: next(clock))
     board = Board()
-    log = watch.Log(tmp_path, board, lambda step: step / 1000, 20, 4)
+    log = callbacks.TrainingLog(tmp_path, board, lambda step: step / 1000, 20, 4)
     losses = np.random.default_rng(1).uniform(1, 2, 40)
     for epoch in (0, 1):
         log.on_epoch_begin(epoch)
@@ -141,7 +141,7 @@ def test_curves_are_means_of_ten_steps_and_lines_of_an_epoch(tmp_path: Path, mon
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    """Twelve photos with airplanes and one without, all of them in the dev part of one set or the other."""
+    """Twelve photos with airplanes and one without, all of them in the val split of one set or the other."""
     write_set(tmp_path / "full", {f"{k:02}": picture() for k in range(12)}, split="dev")
     write_set(tmp_path / "empty", {"none": np.full((150, 200, 3), 50, np.uint8)}, split="dev")
     file = tmp_path / "empty" / "annotations.json"
@@ -150,9 +150,9 @@ def photos(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_look_measures_each_set_and_all_together(photos: Path) -> None:
-    sets = {name: read_photos(photos / name, "val") for name in ("full", "empty")}
-    rows, pictures = watch.look(sets, FakePredictor(), WatchConfig(pictures=2), SCAN, min_score=0.5)
+def test_validation_measures_each_set_and_all_together(photos: Path) -> None:
+    sets = {name: read_annotated_images(photos / name, "val") for name in ("full", "empty")}
+    rows, pictures = callbacks.validate(sets, FakePredictor(), CallbacksConfig(pictures=2), SCAN, min_score=0.5)
     figures = [tuple(row.values()) for row in rows]
     assert figures == [
         ("full", 12, 36, 1.0, 1.0, 0, 1.0, 0.0),
@@ -160,24 +160,24 @@ def test_a_look_measures_each_set_and_all_together(photos: Path) -> None:
         ("together", 13, 36, 1.0, 1.0, 0, 1.0, 0.0),
     ]
     assert pictures.keys() == {"full/00", "full/06", "empty/none"}
-    again, _ = watch.look(sets, FakePredictor(), WatchConfig(pictures=0), SCAN, min_score=0.5)
+    again, _ = callbacks.validate(sets, FakePredictor(), CallbacksConfig(pictures=0), SCAN, min_score=0.5)
     assert again == rows
 
 
 def test_false_airplanes_are_counted_from_the_threshold_on(photos: Path) -> None:
-    sets = {"full": read_photos(photos / "full", "val")[:1]}
+    sets = {"full": read_annotated_images(photos / "full", "val")[:1]}
     sets["full"][0].boxes[0] += 60
     for min_score, false in ((250.5 / 255, 0), (249.5 / 255, 1)):
-        rows, _ = watch.look(sets, FakePredictor(), WatchConfig(), SCAN, min_score)
+        rows, _ = callbacks.validate(sets, FakePredictor(), CallbacksConfig(), SCAN, min_score)
         assert [row["false"] for row in rows] == [false, false]
         # In the one tile: three airplanes, of which the threshold leaves none or the one that is not where truth says.
         assert [row["mistakes_per_tile"] for row in rows] == [3 + false] * 2
 
 
-def test_figures_and_pictures_come_on_the_board(capsys: pytest.CaptureFixture[str]) -> None:
+def test_figures_and_pictures_are_written_to_tensorboard(capsys: pytest.CaptureFixture[str]) -> None:
     board = Board()
     row = {"set": "full", "ap50": 0.5, "ap75": None, "tile_iou": 0.25, "mistakes_per_tile": 1.5}
-    watch.write([row], {"full/00": np.zeros((4, 5, 3), np.uint8)}, board, 7)
+    callbacks.write_validation([row], {"full/00": np.zeros((4, 5, 3), np.uint8)}, board, 7)
     assert board.points == {
         "val/ap50/full": {7: 0.5},
         "val/tile_iou/full": {7: 0.25},
@@ -187,10 +187,10 @@ def test_figures_and_pictures_come_on_the_board(capsys: pytest.CaptureFixture[st
     assert "ap75 -, tile_iou 0.25" in capsys.readouterr().out
 
 
-def test_what_is_to_be_ignored_neither_counts_nor_harms(photos: Path) -> None:
-    photo = read_photos(photos / "full", "val")[0]
+def test_ignored_boxes_neither_count_nor_harm(photos: Path) -> None:
+    photo = read_annotated_images(photos / "full", "val")[0]
     sets = {"full": [replace(photo, boxes=photo.boxes[1:], ignored=photo.boxes[:1])]}
-    rows, _ = watch.look(sets, FakePredictor(), WatchConfig(), SCAN, 0.5)
+    rows, _ = callbacks.validate(sets, FakePredictor(), CallbacksConfig(), SCAN, 0.5)
     assert [(row["airplanes"], row["ap50"], row["false"]) for row in rows] == [(2, 1.0, 0)] * 2
 
 
@@ -203,69 +203,69 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def watched(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return trained(tmp_path_factory.mktemp("watched"), data, watch={"every": 2})
+def validated(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return trained(tmp_path_factory.mktemp("validated"), data, callbacks={"every": 2})
 
 
-def test_a_training_is_watched(watched: Path) -> None:
-    assert {path.name for path in watched.iterdir()} == {"log.csv", "val.csv", "model", "state", "tensorboard"}
-    # Every second epoch, and the last; the set without a dev part is left out.
-    assert [(row["epoch"], row["set"]) for row in read(watched / "val.csv")] == [
+def test_a_training_is_validated(validated: Path) -> None:
+    assert {path.name for path in validated.iterdir()} == {"log.csv", "val.csv", "model", "state", "tensorboard"}
+    # Every second epoch, and the last; the set without val images is left out.
+    assert [(row["epoch"], row["set"]) for row in read(validated / "val.csv")] == [
         ("1", "one"),
         ("1", "together"),
         ("2", "one"),
         ("2", "together"),
     ]
-    names = {value.tag for event in events(watched) for value in event.summary.value}
+    names = {value.tag for event in events(validated) for value in event.summary.value}
     assert {"epoch/loss", "epoch/objectness", "epoch/box", "epoch/learning_rate", "val/ap50/one"} <= names
     assert sum(name.startswith("val/one/") for name in names) == 1
-    for row in read(watched / "log.csv"):
+    for row in read(validated / "log.csv"):
         assert float(row["objectness"]) + float(row["box"]) == pytest.approx(float(row["loss"]), rel=1e-5)
 
 
-def test_a_look_leaves_no_trace_in_the_weights(watched: Path, data: Path, tmp_path: Path) -> None:
+def test_validation_does_not_change_the_weights(validated: Path, data: Path, tmp_path: Path) -> None:
     run = trained(tmp_path, data)
-    assert (run / "model" / WEIGHTS_FILE).read_bytes() == (watched / "model" / WEIGHTS_FILE).read_bytes()
+    assert (run / "model" / WEIGHTS_FILE).read_bytes() == (validated / "model" / WEIGHTS_FILE).read_bytes()
 
 
 def pulled(where: str) -> Callable[[pytest.MonkeyPatch], None]:
     def pull(patch: pytest.MonkeyPatch) -> None:
-        plain, times = getattr(watch, where), iter(range(100))
+        plain, times = getattr(callbacks, where), iter(range(100))
 
         def once(*arguments: Any) -> Any:
             if next(times) == 1:
                 raise PulledPlugError
             return plain(*arguments)
 
-        patch.setattr(watch, where, once)
+        patch.setattr(callbacks, where, once)
 
     return pull
 
 
-@pytest.mark.parametrize("where", ["look", "write"])
-def test_a_training_broken_off_at_a_look_goes_on_to_the_last_bit(
-    watched: Path, data: Path, tmp_path: Path, where: str
+@pytest.mark.parametrize("where", ["validate", "write_validation"])
+def test_a_training_interrupted_at_a_validation_resumes_bit_for_bit(
+    validated: Path, data: Path, tmp_path: Path, where: str
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
         pulled(where)(patch)
         with pytest.raises(PulledPlugError):
-            trained(tmp_path, data, watch={"every": 2})
-    run = trained(tmp_path, data, watch={"every": 2})
-    assert (run / "val.csv").read_bytes() == (watched / "val.csv").read_bytes()
-    assert (run / "model" / WEIGHTS_FILE).read_bytes() == (watched / "model" / WEIGHTS_FILE).read_bytes()
+            trained(tmp_path, data, callbacks={"every": 2})
+    run = trained(tmp_path, data, callbacks={"every": 2})
+    assert (run / "val.csv").read_bytes() == (validated / "val.csv").read_bytes()
+    assert (run / "model" / WEIGHTS_FILE).read_bytes() == (validated / "model" / WEIGHTS_FILE).read_bytes()
     # TensorBoard is told from which step on to forget what the broken run wrote.
     purged = [event.step for event in events(run) if event.HasField("session_log")]
     assert max(purged) == 2 * 2 + 1
 
 
 def test_the_same_settings_make_the_same_weights_and_another_seed_others(
-    watched: Path, data: Path, tmp_path: Path
+    validated: Path, data: Path, tmp_path: Path
 ) -> None:
     weights = []
     for name, seed in (("same", 1), ("other", 2)):
         (tmp_path / name).mkdir()
         weights.append((trained(tmp_path / name, data, seed=seed) / "model" / WEIGHTS_FILE).read_bytes())
-    wanted = (watched / "model" / WEIGHTS_FILE).read_bytes()
+    wanted = (validated / "model" / WEIGHTS_FILE).read_bytes()
     assert [raw == wanted for raw in weights] == [True, False]
 
 
@@ -299,11 +299,11 @@ def test_no_batch_is_taken_before_the_first_step(data: Path, tmp_path: Path, mon
         ({"sets": ["unheard-of"]}, "unheard-of"),
     ],
 )
-def test_a_watch_that_cannot_be_is_refused(
+def test_invalid_callbacks_are_rejected(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], change: dict[str, object], named: str
 ) -> None:
     with eagerly():
-        assert train.main(["--config", str(settings(tmp_path, data, watch=change))]) == 2
+        assert train.main(["--config", str(settings(tmp_path, data, callbacks=change))]) == 2
     captured = capsys.readouterr()
     assert captured.err.count("\n") == 1
     assert named in captured.err

@@ -20,11 +20,10 @@ from model.data.chips import Chips
 from model.detectors.classifier.network import DenseConfig
 from model.inference import weights_io
 from model.inference.weights_io import WEIGHTS_FILE
-from model.training import checkpointing as resuming
-from model.training import classifier as classifier_training
-from model.training.classifier import figures
-from model.training.classifier_config import ClassifierTrainConfig
-from model.training.schedules import DecayTo
+from model.training import callbacks, classifier
+from model.training.classifier import measure_classifier
+from model.training.config import ClassifierTrainConfig
+from model.training.schedules import ExponentialDecay
 from tests.model.data import made_up_chips
 
 pytestmark = pytest.mark.filterwarnings("ignore:Even though the `tf.config:UserWarning")
@@ -99,7 +98,7 @@ def test_a_training_broken_off_ends_as_an_unbroken_one(
             raise PulledPlugError
 
     with monkeypatch.context() as patch:
-        patch.setattr(resuming.StopAtNoNumber, "on_train_batch_begin", pull)
+        patch.setattr(callbacks.StopAtNaN, "on_train_batch_begin", pull)
         with pytest.raises(PulledPlugError):
             trained(tmp_path, data)
     assert not (tmp_path / "run" / "result.json").exists()
@@ -145,7 +144,7 @@ def test_a_finished_training_stays_finished(unbroken: Path, data: Path) -> None:
     ("layers", "rate"),
     [({"kind": "dense"}, 0.003), ({"kind": "conv", "filters": "S", "depth": 4, "batch_norm_momentum": 0.8}, 0.01)],
 )
-def test_it_learns(data: Path, tmp_path: Path, layers: dict[str, object], rate: float) -> None:
+def test_the_classifier_learns(data: Path, tmp_path: Path, layers: dict[str, object], rate: float) -> None:
     changes = {"classifier": layers, "split": "scene", "change": {}, "batch": 32, "steps_per_epoch": 30}
     file = settings(tmp_path, data, **changes, learning_rate=rate, decay_steps=100)
     assert train.main(["--config", str(file)]) == 0
@@ -155,19 +154,19 @@ def test_it_learns(data: Path, tmp_path: Path, layers: dict[str, object], rate: 
     assert losses[-1] < 0.5 * losses[0]
 
 
-def test_the_chips_to_test_on_are_not_learned_from(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    every = chips.read(data / chips.FILE)
-    parts = chips.split(every, "scene")
+def test_training_does_not_use_the_test_chips(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    every = chips.read_chips(data / chips.FILE)
+    parts = chips.split_chips(every, "scene")
     spoilt = {part: some.take(np.zeros(0, int)) if part == "test" else some for part, some in parts.items()}
     run = trained(tmp_path, data, split="scene")
-    monkeypatch.setattr(classifier_training, "_test", lambda *_: None)
-    monkeypatch.setattr(chips, "split", lambda *_: spoilt)
+    monkeypatch.setattr(classifier, "_test", lambda *_: None)
+    monkeypatch.setattr(chips, "split_chips", lambda *_: spoilt)
     (tmp_path / "other").mkdir()
     assert_same(weights(trained(tmp_path / "other", data, split="scene")), weights(run))
 
 
-class _Says:
-    """A model that says what it is told to."""
+class _FixedModel:
+    """A model with given predictions."""
 
     def __init__(self, said: list[int]) -> None:
         self.probabilities = np.eye(2)[said]
@@ -189,22 +188,22 @@ class _Says:
 def test_accuracy_precision_and_recall(
     said: list[int], true: list[int], wanted: tuple[float | None, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(classifier_training, "_LOOK_BATCH", 3)
+    monkeypatch.setattr(classifier, "_PREDICT_BATCH", 3)
     some = Chips(np.zeros((len(true), 20, 20, 3), np.uint8), np.array(true), np.full(len(true), "scene"))
-    found = figures(_Says(said), some)
+    found = measure_classifier(_FixedModel(said), some)
     assert (found["chips"], found["airplanes"]) == (len(true), sum(true))
     assert (found["accuracy"], found["precision"], found["recall"]) == wanted
 
 
 def test_the_learning_rate_falls_to_1_over_e_of_the_way_in_the_steps_given() -> None:
-    rate = DecayTo(0.01, 1e-4, 800)
+    rate = ExponentialDecay(0.01, 1e-4, 800)
     assert float(rate(0)) == pytest.approx(0.01)
     assert float(rate(800)) == pytest.approx(1e-4 + 0.0099 / np.e)
     assert float(rate(100_000)) == pytest.approx(1e-4)
-    assert DecayTo.from_config(rate.get_config())(300) == rate(300)
+    assert ExponentialDecay.from_config(rate.get_config())(300) == rate(300)
 
 
-def test_the_settings_left_out_are_those_of_the_talk(data: Path, tmp_path: Path) -> None:
+def test_the_defaults_are_those_of_the_talk(data: Path, tmp_path: Path) -> None:
     config = ClassifierTrainConfig("classifier", "any", data, tmp_path, DenseConfig())
     assert (config.learning_rate, config.last_learning_rate, config.decay_steps) == (0.01, 1e-4, 800)
 
@@ -247,10 +246,10 @@ class _Seven:
         return 7
 
 
-def test_what_draws_in_a_model_is_set_to_where_an_unbroken_training_would_be() -> None:
+def test_seed_generators_are_set_as_in_an_uninterrupted_training() -> None:
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dropout(0.5, seed=3), keras.layers.Dropout(0.5, seed=9)])
-    turn = resuming.Turn(batches := _Seven())
-    turn.set_model(model)
-    turn.on_epoch_begin(5)
+    set_epoch = callbacks.SetEpoch(batches := _Seven())
+    set_epoch.set_model(model)
+    set_epoch.on_epoch_begin(5)
     assert batches.epoch == 5
     assert [variable.numpy().tolist() for variable in model.variables] == [[3, 35], [9, 35]]

@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from geo.errors import ConfigError
 from model import train
-from model.data import batches
+from model.data.crops import CropBatches
 from model.training import detector as training
 from model.training import distribution
 from model.training.distribution import DistributionConfig
@@ -133,28 +133,28 @@ class Numbered(keras.utils.PyDataset):  # type: ignore[misc]  # Keras publishes 
 
 def test_the_parts_of_all_machines_are_the_whole() -> None:
     whole = Numbered(workers=3, max_queue_size=5)
-    parts = [distribution._Part(whole, number, 3) for number in range(3)]
+    parts = [distribution._EveryNth(whole, number, 3) for number in range(3)]
     assert [[part[step] for step in range(len(part))] for part in parts] == [[0, 3], [1, 4], [2, 5]]
     assert (parts[0].workers, parts[0].max_queue_size) == (3, 5)
-    assert distribution.part(whole, DistributionConfig("gpu", devices=2)) is whole
+    assert distribution.batches_of_machine(whole, DistributionConfig("gpu", devices=2)) is whole
 
 
 def test_a_machine_trains_on_its_part_of_every_step(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Of batches of 4 two machines have 2 each, and the second one every second of these.
-    asked, plain = [], batches.Crops.__getitem__
+    asked, plain = [], CropBatches.__getitem__
 
-    def note(self: batches.Crops, index: int) -> Any:
+    def note(self: CropBatches, index: int) -> Any:
         asked.append((self.epoch, index))
         found = plain(self, index)
         assert len(found[0]) == 2
         return found
 
-    monkeypatch.setattr(batches.Crops, "__getitem__", note)
+    monkeypatch.setattr(CropBatches, "__getitem__", note)
     monkeypatch.setattr(distribution, "scope", lambda config, batch: contextlib.nullcontext())
-    monkeypatch.setattr(distribution, "check_epochs", lambda config, epochs: None)
-    monkeypatch.setattr(distribution, "part", lambda crops, config: distribution._Part(crops, 1, 2))
+    monkeypatch.setattr(distribution, "check_same_epoch", lambda config, epochs: None)
+    monkeypatch.setattr(distribution, "batches_of_machine", lambda crops, config: distribution._EveryNth(crops, 1, 2))
     trained(tmp_path, data, batch=4, epochs=2, steps_per_epoch=3, distribution={"device": "cpu", "machines": 2})
     assert set(asked) == {(epoch, index) for epoch in (0, 1) for index in (1, 3, 5)}
 
@@ -167,7 +167,7 @@ def test_machines_at_different_epochs_are_refused(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(multihost_utils, "process_allgather", lambda own: np.array(everywhere)[:, None])
     alike = everywhere == [3, 3]
     with contextlib.nullcontext() if alike else pytest.raises(ConfigError, match="got 3, 2: copy the run's folder"):
-        distribution.check_epochs(DistributionConfig("cpu", machines=2), 3)
+        distribution.check_same_epoch(DistributionConfig("cpu", machines=2), 3)
 
 
 COMMON = """
@@ -259,7 +259,7 @@ def on_two_machines(folder: Path, data: Path, *flags: str) -> list[tuple[int, st
     port, processes = free_port(), []
     for number in range(2):
         (own := folder / str(number)).mkdir(exist_ok=True)
-        file = settings(own, data, backend="jax", batch=4, watch={"every": 2, "sets": ["three"], "batch": 1})
+        file = settings(own, data, backend="jax", batch=4, callbacks={"every": 2, "sets": ["three"], "batch": 1})
         environment = os.environ | {
             "KERAS_BACKEND": "jax",
             "KERAS_DISTRIBUTION_JOB_ADDRESSES": f"127.0.0.1:{port}",
@@ -275,8 +275,8 @@ def on_two_machines(folder: Path, data: Path, *flags: str) -> list[tuple[int, st
 
 
 @pytest.mark.parametrize("backend", ["tensorflow", pytest.param("jax", marks=needs_jax)])
-def test_two_devices_train_and_are_watched(data: Path, tmp_path: Path, backend: str) -> None:
-    file = settings(tmp_path, data, backend=backend, epochs=2, watch={"every": 1, "sets": ["three"], "batch": 1})
+def test_two_devices_train_and_validate(data: Path, tmp_path: Path, backend: str) -> None:
+    file = settings(tmp_path, data, backend=backend, epochs=2, callbacks={"every": 1, "sets": ["three"], "batch": 1})
     of_two = ["--distribution.device=cpu", "--distribution.devices=2"]
     environment = os.environ | {"KERAS_BACKEND": backend}
     command = [sys.executable, "-c", MACHINE, "--config", str(file), *of_two]

@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from geo.types import Detections
 from model.data import sources
 from model.inference.predictor import FakePredictor
 from model.inference.scan import ScanConfig
-from model.training import hard_examples as mining
+from model.training import hard_examples
 from tests.model.photos import AIRPLANES, picture, write_rendered, write_set
 
 SCAN = ScanConfig(Tiling((0.5, 1.0), tile_px=128, halo_px=16), Suppression(0.5, 0.8))
@@ -30,7 +31,7 @@ def detections(boxes: Boxes) -> Detections:
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(0, 8), st.integers(0, 8))
-def test_mistakes_are_false_hits_and_then_what_was_missed(seed: int, count: int, airplanes: int) -> None:
+def test_hard_boxes_are_false_positives_and_then_missed_airplanes(seed: int, count: int, airplanes: int) -> None:
     generator = np.random.default_rng(seed)
     low = generator.uniform(0, 60, (airplanes, 2))
     truth = np.concatenate([low, low + generator.uniform(5, 30, (airplanes, 2))], axis=1)
@@ -43,32 +44,32 @@ def test_mistakes_are_false_hits_and_then_what_was_missed(seed: int, count: int,
     false = [box for box in boxes if all(overlap(box, airplane) < 0.1 for airplane in truth)]
     missed = [airplane for airplane in truth if all(overlap(box, airplane) < 0.5 for box in boxes)]
     wanted = np.array([*false, *missed]).reshape(-1, 4)
-    np.testing.assert_array_equal(mining.mistakes(detections(boxes), truth), wanted)
+    np.testing.assert_array_equal(hard_examples.select_hard_boxes(detections(boxes), truth), wanted)
 
 
-def test_a_box_that_fits_badly_is_a_miss_and_no_false_hit() -> None:
+def test_a_poorly_fitting_box_is_a_miss_and_no_false_positive() -> None:
     truth = np.array([[0.0, 0, 10, 10]])
     at = {0.05: 2, 0.3: 1, 0.6: 0}  # by overlap
     for share, count in at.items():
-        assert len(mining.mistakes(detections(np.array([[0, 0, 10, 10 * share]])), truth)) == count
+        assert len(hard_examples.select_hard_boxes(detections(np.array([[0, 0, 10, 10 * share]])), truth)) == count
 
 
-def test_photos_are_looked_at_as_the_pipeline_would(tmp_path: Path) -> None:
+def test_images_are_scanned_as_by_the_pipeline(tmp_path: Path) -> None:
     dim, wrong = picture(), picture()
     dim[30:60, 20:45] = 100  # below what the fake calls bright
     wrong[70:82, 60:76] = 140
     names = {"dim": dim, "right": picture(), "wrong": wrong}
     for folder in (write_set(tmp_path / "photos", names), write_rendered(tmp_path / "scenes", names)):
-        photos = sources.read_photos(folder, "test")
-        found = mining.mine(photos, FakePredictor(), SCAN, 3)
+        photos = sources.read_annotated_images(folder, "test")
+        found = hard_examples.mine_hard_examples(photos, FakePredictor(), SCAN, 3)
         assert [boxes.tolist() for boxes in found] == [[AIRPLANES[0][0]], [], [[60, 70, 76, 82]]]
 
 
-def test_what_is_written_is_read_again(tmp_path: Path) -> None:
+def test_hard_examples_round_trip(tmp_path: Path) -> None:
     places = {"one": [np.array([[0.1, 2.25, 1 / 3, 40]]), np.zeros((0, 4))], "none": []}
-    file = tmp_path / "mistakes.json"
-    mining.write(places, file)
-    found = mining.read(file)
+    file = tmp_path / "hard_examples.json"
+    hard_examples.write_hard_examples(places, file)
+    found = hard_examples.read_hard_examples(file)
     assert found.keys() == places.keys()
     assert found["none"] == []
     for boxes, wanted in zip(found["one"], places["one"], strict=True):
@@ -77,14 +78,14 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
         np.testing.assert_array_equal(boxes, wanted)
 
 
-def test_mistakes_are_kept_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hard_examples_are_written_atomically(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plain = Path.write_text
 
-    def half(self: Path, text: str) -> int:
-        plain(self, text[: len(text) // 2])
+    def half(self: Path, text: str, **options: Any) -> int:
+        plain(self, text[: len(text) // 2], **options)
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Path, "write_text", half)
     with pytest.raises(KeyboardInterrupt):
-        mining.write({"one": [np.ones((5, 4))]}, tmp_path / "mistakes.json")
-    assert not (tmp_path / "mistakes.json").exists()
+        hard_examples.write_hard_examples({"one": [np.ones((5, 4))]}, tmp_path / "hard_examples.json")
+    assert not (tmp_path / "hard_examples.json").exists()

@@ -5,7 +5,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.training.schedules import CosineConfig, ExponentialConfig, RestartsConfig, ScheduleConfig, WarmedUp, schedule
+from model.training.schedules import (
+    CosineConfig,
+    ExponentialConfig,
+    RestartsConfig,
+    ScheduleConfig,
+    Warmup,
+    make_schedule,
+)
 
 ALL: list[ScheduleConfig] = [
     CosineConfig(),
@@ -16,7 +23,7 @@ HIGHEST, WARMUP, STEPS = 0.1, 20, 220
 
 
 def rate(config: ScheduleConfig, step: int, warmup: int = WARMUP) -> float:
-    return float(keras.ops.convert_to_numpy(schedule(config, HIGHEST, warmup, STEPS)(step)))
+    return float(keras.ops.convert_to_numpy(make_schedule(config, HIGHEST, warmup, STEPS)(step)))
 
 
 def close(value: float) -> object:
@@ -57,8 +64,8 @@ def test_cosines_follow_each_other_longer_and_lower(step: int, share: float, low
 
 
 def test_a_schedule_can_be_kept_with_its_optimizer() -> None:
-    found = schedule(ALL[1], HIGHEST, WARMUP, STEPS)
-    again = WarmedUp.from_config(found.get_config())
+    found = make_schedule(ALL[1], HIGHEST, WARMUP, STEPS)
+    again = Warmup.from_config(found.get_config())
     assert [float(again(step)) for step in (3, 90)] == [float(found(step)) for step in (3, 90)]
 
 

@@ -1,10 +1,10 @@
-"""What stands in for a training: it reads a config, writes tables epoch by epoch and resumes, all in no time.
+"""A fake training: it reads a config, writes tables epoch by epoch and resumes, all in no time.
 
 Its loss is (x - 0.3)^2 + 1 / (epoch + 1), its accuracy one less that, over 10. What else it does is in its config:
 
-`does`: `well`; or `crash`, `die` (by a signal), `nothing` (no table), `nan` (in the end).
-`hang_above`: with such an x it never ends after two epochs.
-`pause`: [trial, epoch]: that trial stays there when it is first started; it opens the pipe `gate`, if any, to say so.
+`behaviour`: `normal`; or `crash`, `die` (by a signal), `silent` (no table), `nan` (at the end).
+`hang_above`: with a larger x it hangs after two epochs.
+`pause`: [trial, epoch]: that trial waits there when it is first started, and opens the pipe `gate`, if any, before.
 `meet`: a pipe at which an even trial and an odd one wait for each other.
 """
 
@@ -18,7 +18,7 @@ from typing import Any
 import yaml
 
 # A mistake in a test should end in a failed trial, not in a test that never ends.
-PATIENCE_S = 120
+TIMEOUT_S = 120
 
 
 def loss(x: float, epoch: int) -> float:
@@ -34,12 +34,12 @@ def train(config: dict[str, Any]) -> None:
     trial = int(run.parent.name)
     if config["meet"]:
         Path(config["meet"]).open("r" if trial % 2 else "w").close()
-    if config["does"] != "nothing":
-        go_on(config, run, trial if first else None)
+    if config["behaviour"] != "silent":
+        run_epochs(config, run, trial if first else None)
 
 
-def go_on(config: dict[str, Any], run: Path, trial: int | None) -> None:
-    """Does the epochs that are left; the trial's number is None if it is not its first start."""
+def run_epochs(config: dict[str, Any], run: Path, trial: int | None) -> None:
+    """Run the epochs that are left; the trial's number is None if it is not its first start."""
     done = len((run / "log.csv").read_text().splitlines()) - 1 if (run / "log.csv").exists() else 0
     for epoch in range(done, config["epochs"] + 1):
         if config["pause"] == [trial, epoch]:
@@ -49,20 +49,20 @@ def go_on(config: dict[str, Any], run: Path, trial: int | None) -> None:
         if epoch == 2 and config["x"] > config["hang_above"]:
             signal.pause()
         if epoch < config["epochs"]:
-            misbehave(config["does"], epoch)
+            misbehave(config["behaviour"], epoch)
             write(config, run, epoch)
 
 
-def misbehave(does: str, epoch: int) -> None:
-    if does == "crash" and epoch == 1:
+def misbehave(behaviour: str, epoch: int) -> None:
+    if behaviour == "crash" and epoch == 1:
         raise RuntimeError("the data is gone")
-    if does == "die" and epoch == 1:
+    if behaviour == "die" and epoch == 1:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
 def write(config: dict[str, Any], run: Path, epoch: int) -> None:
     value = loss(config["x"], epoch)
-    if config["does"] == "nan" and epoch == config["epochs"] - 1:
+    if config["behaviour"] == "nan" and epoch == config["epochs"] - 1:
         value = float("nan")
     append(run / "log.csv", {"epoch": epoch, "loss": value})
     append(run / "val.csv", {"epoch": epoch, "set": "other", "accuracy": 0.5})
@@ -78,13 +78,13 @@ def append(file: Path, row: dict[str, object]) -> None:
 
 
 def main() -> None:
-    signal.alarm(PATIENCE_S)
-    config: dict[str, Any] = {"does": "well", "pause": None, "gate": None, "meet": None, "epochs": 3, "x": 0.0}
+    signal.alarm(TIMEOUT_S)
+    config: dict[str, Any] = {"behaviour": "normal", "pause": None, "gate": None, "meet": None, "epochs": 3, "x": 0.0}
     config["hang_above"] = 9.0
     known = {*config, "run", "size", "name", "inner"}
     config |= yaml.safe_load(Path(sys.argv[2]).read_text())
     if config.keys() - known or not isinstance(config["x"], float):
-        sys.exit(f"stand_in: {sys.argv[2]}: wrong settings {sorted(config)}, x {config['x']!r}")
+        sys.exit(f"fake_training: {sys.argv[2]}: wrong settings {sorted(config)}, x {config['x']!r}")
     if "--check" not in sys.argv:
         train(config)
 

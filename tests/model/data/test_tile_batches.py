@@ -9,10 +9,9 @@ from numpy.typing import NDArray
 
 from geo.errors import ConfigError
 from model.data import augment, tfrecord
-from model.data.tfrecord import Records
+from model.data.tfrecord import Records, TileBatches
 from model.detectors.anchor_free import assignment
-from model.training.config import RecordsConfig
-from model.training.tile_batches import Tiles
+from model.detectors.registry import Targets
 from tests.model.data.tile_records import SIDE, made_up_tile, write_files
 
 Boxes = NDArray[np.float64]
@@ -25,8 +24,9 @@ def pattern(tmp_path_factory: pytest.TempPathFactory) -> str:
     return write_files(tmp_path_factory.mktemp("records"))
 
 
-def tiles(pattern: str, seed: int = 3, epoch: int = 0) -> Tiles:
-    return Tiles(RecordsConfig(pattern, shuffle_buffer=4), BATCH, STEPS, seed, assignment.targets, epoch)
+def tiles(pattern: str, seed: int = 3, epoch: int = 0, shuffle_buffer: int = 4) -> TileBatches:
+    records = tfrecord.open_records(pattern)
+    return TileBatches(records, shuffle_buffer, True, BATCH, STEPS, seed, assignment.targets, epoch)
 
 
 def test_a_batch_has_its_shapes_and_types(pattern: str) -> None:
@@ -53,12 +53,12 @@ def test_a_batch_depends_on_seed_epoch_and_index_alone(pattern: str) -> None:
     assert (tiles(pattern, seed=4)[0][0] != row[0, 0][0]).any()
 
 
-def unchanged(pattern: str) -> Tiles:
+def unchanged(pattern: str, targets: Targets = assignment.targets) -> TileBatches:
     """Ten tiles in the order of the files, six to an epoch."""
-    return Tiles(RecordsConfig(pattern, shuffle_buffer=0, augment=False), BATCH, STEPS, 3, assignment.targets)
+    return TileBatches(tfrecord.open_records(pattern), 0, False, BATCH, STEPS, 3, targets)
 
 
-def test_an_epoch_goes_on_where_the_one_before_has_ended(pattern: str) -> None:
+def test_an_epoch_continues_where_the_one_before_has_ended(pattern: str) -> None:
     used = unchanged(pattern)
     first = used[0][0]
     used.epoch = 1
@@ -67,39 +67,36 @@ def test_an_epoch_goes_on_where_the_one_before_has_ended(pattern: str) -> None:
     np.testing.assert_array_equal(found[2], first)
 
 
-def test_a_tile_is_changed_as_a_crop_is_and_its_targets_with_it(pattern: str) -> None:
-    plain, changed = unchanged(pattern), tiles(pattern)
-    changed.config = RecordsConfig(pattern, shuffle_buffer=0)
+def test_a_tile_is_augmented_with_its_targets(pattern: str) -> None:
+    plain, changed = unchanged(pattern), tiles(pattern, shuffle_buffer=0)
     (before, targets_before), (after, targets_after) = plain[1], changed[1]
     for place in (2, 3):
         crop = made_up_tile(place).crop
         wanted = assignment.targets(crop.boxes, crop.ignored, SIDE, SIDE)
         np.testing.assert_array_equal(targets_before[place - 2], wanted)
         generator = np.random.default_rng([3, place])
-        pixels, boxes, ignored = augment.change(before[place - 2], crop.boxes, crop.ignored, generator)
+        pixels, boxes, ignored = augment.augment(before[place - 2], crop.boxes, crop.ignored, generator)
         np.testing.assert_array_equal(after[place - 2], pixels)
         np.testing.assert_array_equal(targets_after[place - 2], assignment.targets(boxes, ignored, SIDE, SIDE))
 
 
-def test_targets_are_whatever_the_network_is_to_say(pattern: str) -> None:
-    config = RecordsConfig(pattern, shuffle_buffer=0, augment=False)
-
+def test_targets_are_those_of_the_network(pattern: str) -> None:
     def numbers(boxes: Boxes, ignored: Boxes, height: int, width: int) -> NDArray[np.float32]:
         return np.array([boxes[0, 0], len(boxes), len(ignored), height, width], np.float32)
 
-    found = Tiles(config, BATCH, STEPS, 3, numbers)[1][1]
+    found = unchanged(pattern, numbers)[1][1]
     np.testing.assert_array_equal(found, [[2, 1, 0, SIDE, SIDE], [3, 3, 1, SIDE, SIDE]])
 
 
-def test_what_lies_ahead_is_not_looked_for_anew(pattern: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_jump_ahead_does_not_reopen_the_stream(pattern: str, monkeypatch: pytest.MonkeyPatch) -> None:
     starts: list[int] = []
-    plain = tfrecord.row
+    plain = tfrecord.repeat_tiles
 
-    def row(records: Records, seed: int, start: int, shuffle_buffer: int) -> Any:
+    def repeat_tiles(records: Records, seed: int, start: int, shuffle_buffer: int) -> Any:
         starts.append(start)
         return plain(records, seed, start, shuffle_buffer)
 
-    monkeypatch.setattr(tfrecord, "row", row)
+    monkeypatch.setattr(tfrecord, "repeat_tiles", repeat_tiles)
     used = tiles(pattern, epoch=1)
     for used.epoch in range(1, 4):
         for index in (0, 2):
@@ -107,13 +104,13 @@ def test_what_lies_ahead_is_not_looked_for_anew(pattern: str, monkeypatch: pytes
     assert starts == [STEPS * BATCH]
 
 
-def test_a_program_that_is_done_ends(pattern: str) -> None:
+def test_a_finished_program_ends(pattern: str) -> None:
     # Threads that make what nobody takes any more must not hold it.
     program = (
-        "from model import assignment\n"
-        "from model.training.tile_batches import Tiles\n"
-        "from model.training.config import RecordsConfig\n"
-        f"tiles = Tiles(RecordsConfig({pattern!r}), 2, 3, 1, assignment.targets)\n"
+        "from model.data import tfrecord\n"
+        "from model.detectors.anchor_free import assignment\n"
+        f"records = tfrecord.open_records({pattern!r})\n"
+        "tiles = tfrecord.TileBatches(records, 5000, True, 2, 3, 1, assignment.targets)\n"
         "tiles[0]\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, timeout=300)

@@ -1,4 +1,4 @@
-"""One image in every format: the same georeference and the same pixels come out, and nothing is left beside it."""
+"""The same image in every format: equal georeference, equal pixels, no sidecar files written."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ def _tiff(**profile: Any) -> Callable[[Path], str]:
 
 
 def _copied(name: str, driver: str, overviews: tuple[int, ...] = (), **options: Any) -> Callable[[Path], str]:
-    """Lets GDAL write what rasterio does not write directly; where it came from is gone, save for a VRT."""
+    """Write a copy with a GDAL driver, and delete the source, unless the copy is a VRT of it."""
 
     def write(folder: Path) -> str:
         source = write_tiff(folder / "source.tif", PIXELS, affine=AFFINE, overviews=overviews)
@@ -55,7 +55,7 @@ def _external_overviews(folder: Path) -> str:
 
 
 def _halves(folder: Path) -> str:
-    """Two files of one delivery, as one VRT written by hand."""
+    """Two files of one delivery as a handwritten VRT."""
     cut = 300
     write_tiff(folder / "west.tif", PIXELS[:, :cut], affine=AFFINE)
     write_tiff(folder / "east.tif", PIXELS[:, cut:], affine=AFFINE @ Affine.translation(cut, 0))
@@ -80,7 +80,7 @@ def _halves(folder: Path) -> str:
 
 
 def _picture(name: str, beside: Callable[[Path], None], **options: Any) -> Callable[[Path], str]:
-    """A picture from a library that knows no georeference, and files beside it that tell it."""
+    """An image written by a library without georeferences, with a world file and a .prj file."""
 
     def write(folder: Path) -> str:
         Image.fromarray(PIXELS).save(folder / name, **options)
@@ -91,7 +91,7 @@ def _picture(name: str, beside: Callable[[Path], None], **options: Any) -> Calla
 
 
 def _world_file(path: Path) -> None:
-    """By hand: the steps, then the middle of the first pixel."""
+    """A handwritten world file: the pixel sizes, then the centre of the first pixel."""
     suffix = {".png": ".pgw", ".jpg": ".jgw", ".tif": ".tfw"}[path.suffix]
     x, y = AFFINE * (0.5, 0.5)
     lines = [AFFINE.a, AFFINE.d, AFFINE.b, AFFINE.e, x, y]
@@ -119,7 +119,7 @@ def _aux(path: Path, content: str) -> None:
 
 @dataclass(frozen=True)
 class Format:
-    """How it is written, and how far grey values may be off: at most and in the mean, in full and in half size.
+    """How a format is written, and its tolerances of grey values: maximum and mean, at full and at half size.
 
     And how far the half size may be shifted, scene pixels.
     """
@@ -201,7 +201,7 @@ def test_every_format_has_the_same_pixels(tmp_path: Path, case: Format, level: L
 
 
 def _shift(image: ImageArray, expected: FloatArray) -> tuple[float, float]:
-    """How far the image is shifted along columns and rows, in its pixels, by the slopes of red and of green."""
+    """Estimate the image's shift along columns and rows, pixels, from the gradients of red and of green."""
     off = image - expected
     slopes = np.gradient(expected[..., 0], axis=1), np.gradient(expected[..., 1], axis=0)
     along_columns, along_rows = (float(np.mean(off[..., n] * np.sign(slope))) for n, slope in enumerate(slopes))
@@ -209,7 +209,7 @@ def _shift(image: ImageArray, expected: FloatArray) -> tuple[float, float]:
 
 
 @formats
-def test_nothing_is_written_beside_a_scene_that_is_read(tmp_path: Path, case: Format) -> None:
+def test_reading_writes_no_sidecar_files(tmp_path: Path, case: Format) -> None:
     uri = case.write(tmp_path)
     before = {path.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in tmp_path.iterdir()}
     header = read_header(uri)
@@ -223,7 +223,7 @@ def test_nothing_is_written_beside_a_scene_that_is_read(tmp_path: Path, case: Fo
     assert after == before
 
 
-def test_a_prj_file_that_is_none_is_named(tmp_path: Path) -> None:
+def test_an_invalid_prj_file_is_named(tmp_path: Path) -> None:
     uri = FORMATS["PNG, world file and .prj"].write(tmp_path)
     (tmp_path / "scene.prj").write_text("UTM 32\n")
     with pytest.raises(
@@ -232,7 +232,7 @@ def test_a_prj_file_that_is_none_is_named(tmp_path: Path) -> None:
         read_header(uri)
 
 
-def test_a_prj_file_is_part_of_the_scene(tmp_path: Path) -> None:
+def test_the_prj_file_is_part_of_the_scene_id(tmp_path: Path) -> None:
     uri = FORMATS["PNG, world file and .prj"].write(tmp_path)
     first = read_header(uri).scene_id
     (tmp_path / "scene.prj").rename(tmp_path / "scene.PRJ")

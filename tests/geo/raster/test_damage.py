@@ -1,4 +1,4 @@
-"""Files that cannot be used: each error names the file and the remedy."""
+"""Unusable files: each error names the file and the remedy."""
 
 import re
 from collections.abc import Callable
@@ -141,7 +141,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("write", "kind", "message"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
-def test_what_cannot_be_used_is_said_with_its_remedy(
+def test_unusable_files_are_rejected_with_a_remedy(
     tmp_path: Path, write: Callable[[Path], None], kind: type[FinderError], message: str
 ) -> None:
     path = tmp_path / "scene.tif"
@@ -151,16 +151,16 @@ def test_what_cannot_be_used_is_said_with_its_remedy(
     assert "\n" not in str(caught.value)
 
 
-def test_a_photo_that_is_cut_off_is_found(tmp_path: Path) -> None:
+def test_a_truncated_photo_is_detected(tmp_path: Path) -> None:
     _cut_photo(tmp_path / "photo.jpg")
     with pytest.raises(RasterError, match=r"photo\.jpg: expected pixels .*: the file is damaged or cut off"):
         read_header(str(tmp_path / "photo.jpg"), resolution_m=0.5)
 
 
-def test_a_damaged_block_fails_the_tiles_that_need_it_and_no_other(tmp_path: Path) -> None:
+def test_a_damaged_block_fails_only_the_tiles_that_need_it(tmp_path: Path) -> None:
     path = tmp_path / "scene.tif"
     uri = write_tiff(path, noise(1024, 512), compress="deflate")
-    # The block of columns 320 to 384 and rows 32 to 64: none that the header's sample touches.
+    # The block of columns 320 to 384 and rows 32 to 64, which the header's sample does not touch.
     with rasterio.open(uri) as dataset:
         offset = int(dataset.get_tag_item("BLOCK_OFFSET_5_1", "TIFF", bidx=1))
         size = int(dataset.get_tag_item("BLOCK_SIZE_5_1", "TIFF", bidx=1))
@@ -185,7 +185,7 @@ def test_a_damaged_block_fails_the_tiles_that_need_it_and_no_other(tmp_path: Pat
         read_thumbnail(uri, 100)
 
 
-def test_a_file_cut_anywhere_is_refused(tmp_path: Path) -> None:
+def test_a_truncated_file_is_rejected(tmp_path: Path) -> None:
     path = tmp_path / "scene.tif"
     write_tiff(path, noise(120, 100), compress="deflate")
     content = path.read_bytes()

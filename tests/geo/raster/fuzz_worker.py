@@ -1,6 +1,6 @@
-"""Looks at damaged files as the job would, in a process of its own with limits; `python -m tests.geo.examiner`.
+"""Reads damaged files as a run would, in a subprocess with limits: `python -m tests.geo.raster.fuzz_worker`.
 
-One path a line comes in; one line goes out: "read", "refused ..." (an error as it should be) or "wrong ...".
+Reads one path a line, and answers with one line: "read", "rejected ..." (a proper error) or "wrong ...".
 """
 
 import itertools
@@ -19,46 +19,46 @@ from geo.grid import Tiling, plan_levels, plan_tiles
 from geo.raster.header import read_header
 from geo.raster.reader import RasterReader
 
-# Of the address space, of which libraries take a lot; and of processor time for all files together.
+# Limits of address space, of which the libraries take a lot, and of CPU time for all files together.
 _MEMORY_BYTES, _SECONDS = 6 << 30, 120
 TILING = Tiling((0.5, 1.0, 2.0), tile_px=256, halo_px=24, align_px=32)
 
 
-class Examiner:
-    """The process, and the memory it used at most, in bytes."""
+class FuzzWorker:
+    """The subprocess."""
 
     def __init__(self, process: "Popen[str]") -> None:
         self._process = process
 
-    def examine(self, path: Path) -> str:
-        """Returns what came of a file; "wrong ..." where the process did not survive it."""
+    def read(self, path: Path) -> str:
+        """Return the answer for a file; "wrong ..." if the process crashed."""
         assert self._process.stdin
         assert self._process.stdout
         self._process.stdin.write(f"{path}\n")
         self._process.stdin.flush()
         return self._process.stdout.readline().strip() or f"wrong: the process ended ({self._process.wait()})"
 
-    def most_memory(self) -> int:
-        """Returns the most bytes in memory so far."""
-        return int(self.examine(Path("memory")))
+    def peak_memory(self) -> int:
+        """Return the peak memory of the process so far, bytes."""
+        return int(self.read(Path("memory")))
 
 
 @contextmanager
-def examining() -> Iterator[Examiner]:
-    """A process that examines files, until the end of the block."""
-    with Popen([sys.executable, "-m", "tests.geo.examiner"], stdin=PIPE, stdout=PIPE, text=True) as process:
-        yield Examiner(process)
+def run_worker() -> Iterator[FuzzWorker]:
+    """Run the subprocess for the duration of the block."""
+    with Popen([sys.executable, "-m", "tests.geo.raster.fuzz_worker"], stdin=PIPE, stdout=PIPE, text=True) as process:
+        yield FuzzWorker(process)
 
 
-def _examined(path: str) -> str:
+def _answer(path: str) -> str:
     try:
         return _read(path)
     except FinderError as error:
-        # The plan knows no name of a file: the job puts it in front.
-        named = path in str(error) or isinstance(error, ResolutionError)
-        sound = named and "\n" not in str(error)
-        return f"refused: {error}" if sound else f"wrong: {str(error)!r}"
-    except Exception as error:  # noqa: BLE001 - this is what is looked for
+        # `plan_levels` does not know the file: a run puts its name in front.
+        names_file = path in str(error) or isinstance(error, ResolutionError)
+        proper = names_file and "\n" not in str(error)
+        return f"rejected: {error}" if proper else f"wrong: {str(error)!r}"
+    except Exception as error:  # noqa: BLE001 -- this is what the test is for
         return f"wrong: {type(error).__name__}: {error!r}"
 
 
@@ -77,8 +77,8 @@ def _read(path: str) -> str:
     return "read"
 
 
-def _most_memory() -> str:
-    # Not of getrusage: what the process that started this one had in memory counts there.
+def _peak_memory() -> str:
+    # Not getrusage, which includes the memory of the parent process.
     status = Path("/proc/self/status").read_text(encoding="ascii")
     return str(int(re.findall(r"VmHWM:\s+(\d+) kB", status)[0]) * 1024)
 
@@ -89,7 +89,7 @@ def _main() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     for line in sys.stdin:
         path = line.rstrip("\n")
-        answer = _examined(path) if path != "memory" else _most_memory()
+        answer = _answer(path) if path != "memory" else _peak_memory()
         sys.stdout.write(answer.replace("\n", "\\n") + "\n")
         sys.stdout.flush()
 

@@ -7,11 +7,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
-from model.data import augment, batches
-from model.data import crops as cropping
-from model.data.batches import Crops, Source
-from model.data.crops import CropConfig
-from model.data.sources import Photo
+from model.data import augment, crops
+from model.data.crops import CropBatches, CropConfig, TrainingSet
+from model.data.labels import AnnotatedImage
 from model.detectors.anchor_free import assignment
 
 SIDE = 64
@@ -19,7 +17,7 @@ CONFIG = CropConfig(side_px=SIDE, size_px=(16.0, 40.0))
 GROUND, AIRPLANE = 60, 220
 
 
-def source(seed: int, level: int = AIRPLANE, weight: float = 1.0) -> Source:
+def source(seed: int, level: int = AIRPLANE, weight: float = 1.0) -> TrainingSet:
     """Two photos with bright rectangles far from one another."""
     generator = np.random.default_rng(seed)
     photos, pictures = [], []
@@ -30,70 +28,72 @@ def source(seed: int, level: int = AIRPLANE, weight: float = 1.0) -> Source:
             width, height = generator.integers(18, 50, 2)
             pixels[top : top + height, left : left + width] = level
             boxes.append([left, top, left + width, top + height])
-        photos.append(Photo(Path("unread.png"), "set/a", np.array(boxes, np.float64), 1.0, False))
+        photos.append(AnnotatedImage(Path("unread.png"), "set/a", np.array(boxes, np.float64), 1.0, False))
         pictures.append(pixels)
-    return Source(tuple(photos), tuple(pictures), weight)
+    return TrainingSet(tuple(photos), tuple(pictures), weight)
 
 
-def crops(seed: int = 3, epoch: int = 0, batch: int = 8) -> Crops:
-    return Crops([source(1), source(2)], CONFIG, batch, 4, seed, assignment.targets, epoch)
+def batches(seed: int = 3, epoch: int = 0, batch: int = 8) -> CropBatches:
+    return CropBatches([source(1), source(2)], CONFIG, batch, 4, seed, assignment.targets, epoch)
 
 
 @pytest.fixture
-def clear(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Takes the weather away, so that brightness tells airplane from ground."""
-    monkeypatch.setattr(augment, "weather", lambda pixels, _: pixels)
+def plain_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Turns pixel augmentation off, so that brightness separates airplanes from ground."""
+    monkeypatch.setattr(augment, "augment_pixels", lambda pixels, _: pixels)
 
 
 def test_a_batch_has_its_shapes_and_types() -> None:
-    pixels, target = crops()[0]
+    pixels, target = batches()[0]
     assert pixels.shape == (8, SIDE, SIDE, 3)
     assert pixels.dtype == np.uint8
     assert target.shape == (8, SIDE // 4, SIDE // 4, assignment.CHANNELS)
     assert target.dtype == np.float32
-    assert len(crops()) == 4
+    assert len(batches()) == 4
 
 
 def test_a_batch_depends_on_seed_epoch_and_index_alone() -> None:
-    used = crops()
+    used = batches()
     for index in (3, 0, 1):
         used[index]
-    for mine, same in zip(used[2], crops()[2], strict=True):
+    for mine, same in zip(used[2], batches()[2], strict=True):
         np.testing.assert_array_equal(mine, same)
-    others = [crops()[1], crops(seed=4)[2], crops(epoch=1)[2]]
+    others = [batches()[1], batches(seed=4)[2], batches(epoch=1)[2]]
     assert all((used[2][0] != pixels).any() for pixels, _ in others)
 
 
 def test_the_next_epoch_is_the_one_that_a_resumed_training_starts_with() -> None:
-    used = crops()
+    used = batches()
     used.epoch += 1
-    np.testing.assert_array_equal(used[0][0], crops(epoch=1)[0][0])
+    np.testing.assert_array_equal(used[0][0], batches(epoch=1)[0][0])
 
 
 def test_crops_of_one_batch_differ() -> None:
-    assert len({picture.tobytes() for picture in crops()[0][0]}) == 8
+    assert len({picture.tobytes() for picture in batches()[0][0]}) == 8
 
 
-@pytest.mark.usefixtures("clear")
-def test_targets_cover_what_is_seen() -> None:
+@pytest.mark.usefixtures("plain_pixels")
+def test_targets_cover_the_visible_airplanes() -> None:
     airplanes = 0
-    for picture, target in zip(*crops(batch=50)[1], strict=True):
-        areas = bright(picture)
-        boxes = answered(target)
+    for picture, target in zip(*batches(batch=50)[1], strict=True):
+        areas = bright_areas(picture)
+        boxes = target_boxes(target)
         airplanes += len(boxes)
         for box in boxes:
             assert np.abs(areas - box).max(axis=1).min() <= 1.0
     assert airplanes > 20
 
 
-@pytest.mark.usefixtures("clear")
-def test_what_is_cut_too_far_to_learn_from_counts_for_nothing() -> None:
+@pytest.mark.usefixtures("plain_pixels")
+def test_airplanes_cut_too_far_are_ignored() -> None:
     # Large airplanes: of some only a strip is seen, wide enough to hold cells.
     config = CropConfig(side_px=SIDE, size_px=(60.0, 90.0))
     hidden = 0
-    for picture, target in zip(*Crops([source(1), source(2)], config, 60, 1, 3, assignment.targets)[0], strict=True):
-        boxes = answered(target)
-        for area in bright(picture):
+    for picture, target in zip(
+        *CropBatches([source(1), source(2)], config, 60, 1, 3, assignment.targets)[0], strict=True
+    ):
+        boxes = target_boxes(target)
+        for area in bright_areas(picture):
             if np.abs(boxes - area).max(axis=1).min(initial=np.inf) > 1.0:
                 counted = counted_inside(target, area)
                 hidden += len(counted)
@@ -101,13 +101,13 @@ def test_what_is_cut_too_far_to_learn_from_counts_for_nothing() -> None:
     assert hidden > 10
 
 
-def answered(target: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The boxes that some cell answers for."""
+def target_boxes(target: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The boxes in the targets of positive cells."""
     positive = target[..., assignment.POSITIVE] > 0
     return np.unique(target[positive][:, assignment.BOX], axis=0)
 
 
-def bright(picture: NDArray[np.uint8]) -> NDArray[np.float64]:
+def bright_areas(picture: NDArray[np.uint8]) -> NDArray[np.float64]:
     found = ndimage.find_objects(ndimage.label(picture[..., 0] > (GROUND + AIRPLANE) / 2)[0])
     return np.array([[x.start, y.start, x.stop, y.stop] for y, x in found], np.float64).reshape(-1, 4)
 
@@ -119,77 +119,77 @@ def counted_inside(target: NDArray[np.float32], area: NDArray[np.float64]) -> ND
     return np.asarray(target[inside][:, assignment.COUNTED])
 
 
-@pytest.mark.usefixtures("clear")
-def test_every_orientation_comes() -> None:
+@pytest.mark.usefixtures("plain_pixels")
+def test_every_orientation_occurs() -> None:
     # One photo whose quarters differ, shown whole: each picture tells how it was turned.
     whole = np.full((SIDE, SIDE, 3), 10, np.uint8)
     whole[: SIDE // 2], whole[: SIDE // 2, : SIDE // 2] = 60, 110
-    photo = Photo(Path("unread.png"), "set/a", np.zeros((0, 4)), 1.0, False)
+    photo = AnnotatedImage(Path("unread.png"), "set/a", np.zeros((0, 4)), 1.0, False)
     config = CropConfig(side_px=SIDE, scale=(1.0, 1.0))
-    shown = Crops([Source((photo,), (whole,), 1.0)], config, 100, 1, 1, assignment.targets)[0][0]
+    shown = CropBatches([TrainingSet((photo,), (whole,), 1.0)], config, 100, 1, 1, assignment.targets)[0][0]
     assert len({picture.tobytes() for picture in shown}) == 8
 
 
-@pytest.mark.usefixtures("clear")
+@pytest.mark.usefixtures("plain_pixels")
 def test_crops_come_from_sources_by_their_weights() -> None:
     config = CropConfig(side_px=SIDE, near_airplane=1.0, size_px=(30.0, 30.0))
     weighted = [source(1, 250, weight=3.0), source(2, 180, weight=1.0), source(3, 130, weight=0.0)]
-    mixed = Crops(weighted, config, 200, 1, 5, assignment.targets)
+    mixed = CropBatches(weighted, config, 200, 1, 5, assignment.targets)
     brightest = mixed[0][0].max(axis=(1, 2, 3))
     assert not (brightest == 130).any()
     assert 0.65 < (brightest == 250).sum() / (brightest >= 180).sum() < 0.85
 
 
-PLACES = [np.zeros((0, 4)), np.array([[5.0, 6, 20, 30], [200, 100, 230, 140], [0, 0, 9, 9]])]
+HARD_BOXES = [np.zeros((0, 4)), np.array([[5.0, 6, 20, 30], [200, 100, 230, 140], [0, 0, 9, 9]])]
 
 
-@pytest.mark.usefixtures("clear")
-def test_the_share_of_crops_around_mistakes_is_as_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    wrong, right = batches.with_mistakes(source(1), PLACES), source(2)
+@pytest.mark.usefixtures("plain_pixels")
+def test_the_share_of_crops_around_hard_examples(monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong, right = source(1).with_hard_examples(HARD_BOXES), source(2)
     asked: list[tuple[Any, Any]] = []
 
-    def draw(pixels: Any, boxes: Any, config: Any, generator: Any, around: Any = None) -> cropping.Crop:
+    def draw(pixels: Any, boxes: Any, config: Any, generator: Any, around: Any = None) -> crops.Crop:
         asked.append((pixels, around))
-        return cropping.Crop(np.zeros((SIDE, SIDE, 3), np.uint8), boxes[:0], boxes[:0])
+        return crops.Crop(np.zeros((SIDE, SIDE, 3), np.uint8), boxes[:0], boxes[:0])
 
-    monkeypatch.setattr(cropping, "draw", draw)
+    monkeypatch.setattr(crops, "draw_crop", draw)
     for share in (0.0, 0.4, 1.0):
         asked.clear()
-        Crops([wrong, right], CONFIG, 600, 1, 7, assignment.targets, mistakes=share)[0]
-        of_wrong = [around for pixels, around in asked if any(pixels is photo for photo in wrong.pixels)]
+        CropBatches([wrong, right], CONFIG, 600, 1, 7, assignment.targets, hard_share=share)[0]
+        of_wrong = [around for pixels, around in asked if any(pixels is decoded for decoded in wrong.pixels)]
         assert len(of_wrong) == pytest.approx(300, abs=40)
         around = [box for box in of_wrong if box is not None]
         assert len(around) / len(of_wrong) == pytest.approx(share, abs=0.07)
         assert len(around) == sum(box is not None for _, box in asked)  # none of the other set
         # Each of them about as often, in the photo that they are of.
         assert all(pixels is wrong.pixels[1] for pixels, box in asked if box is not None)
-        times = [sum((box == place).all() for box in around) for place in PLACES[1]]
+        times = [sum((box == hard).all() for box in around) for hard in HARD_BOXES[1]]
         assert all(time == pytest.approx(len(around) / 3, abs=30) for time in times)
 
 
-def test_crops_around_mistakes_depend_on_seed_epoch_and_index_alone() -> None:
-    wrong = batches.with_mistakes(source(1), PLACES)
+def test_crops_around_hard_examples_depend_on_seed_epoch_and_index_alone() -> None:
+    wrong = source(1).with_hard_examples(HARD_BOXES)
     settings = [wrong, source(2)], CONFIG, 8, 4, 3, assignment.targets, 2
-    used, same = (Crops(*settings, mistakes=0.5) for _ in range(2))
+    used, same = (CropBatches(*settings, hard_share=0.5) for _ in range(2))
     used[0]
     for mine, again in zip(used[3], same[3], strict=True):
         np.testing.assert_array_equal(mine, again)
-    assert (used[3][0] != Crops(*settings)[3][0]).any()
+    assert (used[3][0] != CropBatches(*settings)[3][0]).any()
 
 
-def test_mistakes_keep_the_numbers_of_their_photos() -> None:
+def test_hard_examples_keep_the_numbers_of_their_images() -> None:
     plain = source(1)
-    found = batches.with_mistakes(plain, PLACES)
-    assert [number for number, _ in found.mistakes] == [1, 1, 1]
-    np.testing.assert_array_equal(np.array([box for _, box in found.mistakes]), PLACES[1])
-    assert plain.mistakes == ()
-    assert (found.photos, found.pixels, found.weight) == (plain.photos, plain.pixels, plain.weight)
+    found = plain.with_hard_examples(HARD_BOXES)
+    assert [number for number, _ in found.hard_examples] == [1, 1, 1]
+    np.testing.assert_array_equal(np.array([box for _, box in found.hard_examples]), HARD_BOXES[1])
+    assert plain.hard_examples == ()
+    assert (found.images, found.pixels, found.weight) == (plain.images, plain.pixels, plain.weight)
 
 
-def test_photos_are_decoded_once_and_kept(tmp_path: Path) -> None:
+def test_images_are_decoded_once_and_kept(tmp_path: Path) -> None:
     pixels = np.full((20, 30, 3), 7, np.uint8)
     Image.fromarray(pixels).save(tmp_path / "a.png")
-    loaded = batches.load([Photo(tmp_path / "a.png", "set/a", np.zeros((0, 4)), 1.0, False)], 0.3)
+    loaded = TrainingSet.load([AnnotatedImage(tmp_path / "a.png", "set/a", np.zeros((0, 4)), 1.0, False)], 0.3)
     (tmp_path / "a.png").unlink()
     np.testing.assert_array_equal(loaded.pixels[0], pixels)
     assert loaded.weight == 0.3
