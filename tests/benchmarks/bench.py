@@ -24,8 +24,7 @@ from typing import Any
 import numpy as np
 import psutil
 
-from geo.boxes import Suppression
-from geo.nms import merge_levels
+from geo.nms import Suppression, merge_levels
 from geo.types import Detections
 from model.common import logs
 from tests.benchmarks import scenes

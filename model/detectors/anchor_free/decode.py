@@ -9,7 +9,7 @@ import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
-from geo.boxes import average, suppress
+from geo.nms import box_voting, suppress
 from geo.types import Detections
 from model.detectors.anchor_free.network import OUTPUT_STRIDE
 
@@ -61,4 +61,4 @@ def tile_detections(boxes: NDArray[Any], scores: NDArray[Any], min_score: float,
     boxes, scores = boxes[candidates].astype(np.float64), scores[candidates].astype(np.float64)
     kept = suppress(boxes, scores, _TILE_IOU)
     kept = kept[scores[kept] >= min_score]
-    return Detections(average(boxes, kept, _VOTE_IOU), scores[kept], np.full(len(kept), np.nan))
+    return Detections(box_voting(boxes, kept, _VOTE_IOU), scores[kept], np.full(len(kept), np.nan))

@@ -15,8 +15,8 @@ from keras import layers
 from numpy.typing import NDArray
 from tensorboardX.proto.event_pb2 import Event
 
-from geo.boxes import Suppression
 from geo.grid import Tiling
+from geo.nms import Suppression
 from model import train
 from model.data.sources import read_annotated_images
 from model.inference.predictor import FakePredictor
