@@ -33,14 +33,14 @@ NO_PAIRS = Pairs(np.zeros(0, np.int64), np.zeros(0, np.int64))
 
 @dataclass(frozen=True, slots=True)
 class Suppression:
-    """When two boxes of one scene are one airplane.
+    """Thresholds of suppression: when two boxes of a scene are the same airplane.
 
     Args:
-        iou: The largest intersection over union that two kept boxes may have, 0..1.
-        containment: A smaller box of a finer level is part of a kept one if this share of it, 0..1, lies inside.
+        iou: Maximum intersection over union of two kept boxes, 0..1.
+        containment: A smaller box of a finer level is part of a kept one if at least this fraction of it lies inside.
 
     Raises:
-        ConfigError: A value is out of its range.
+        ConfigError: A value is out of range.
     """
 
     iou: float
@@ -56,51 +56,51 @@ class Suppression:
 
 
 def area(boxes: FloatArray) -> FloatArray:
-    """Returns the area of each box, (N,), in square pixels; 0 for a box turned inside out."""
+    """Return the area of each box, (N,), in square pixels; 0 for inverted boxes."""
     sides = np.maximum(boxes[..., 2:] - boxes[..., :2], 0.0)
     return np.asarray(sides[..., 0] * sides[..., 1])
 
 
 def _intersection(a: FloatArray, b: FloatArray) -> FloatArray:
-    """Returns the shared area of boxes (..., 4) and (..., 4), broadcast."""
+    """Return the intersection area of boxes (..., 4) and (..., 4), broadcast."""
     low = np.maximum(a[..., :2], b[..., :2])
     high = np.minimum(a[..., 2:], b[..., 2:])
     return area(np.concatenate([low, high], axis=-1))
 
 
-def _ratio(part: FloatArray, whole: FloatArray) -> FloatArray:
-    """Returns part / whole, and 0 where the whole is 0."""
-    return np.divide(part, whole, out=np.zeros_like(part), where=whole > 0)
+def _ratio(a: FloatArray, b: FloatArray) -> FloatArray:
+    """Return a / b, and 0 where b is 0."""
+    return np.divide(a, b, out=np.zeros_like(a), where=b > 0)
 
 
 def iou_pairs(a: FloatArray, b: FloatArray) -> FloatArray:
-    """Returns intersection over union of boxes (..., 4) with boxes (..., 4), broadcast, 0..1."""
+    """Return intersection over union of boxes (..., 4) with boxes (..., 4), broadcast, 0..1."""
     shared = _intersection(a, b)
     return _ratio(shared, area(a) + area(b) - shared)
 
 
 def iou_matrix(a: FloatArray, b: FloatArray) -> FloatArray:
-    """Returns intersection over union of every pair, (N, M), 0..1."""
+    """Return intersection over union of all pairs, (N, M), 0..1."""
     return iou_pairs(a[:, None], b[None])
 
 
 def iom_pairs(a: FloatArray, b: FloatArray) -> FloatArray:
-    """Returns intersection over the smaller box of boxes (..., 4) with boxes (..., 4), broadcast, 0..1."""
+    """Return intersection over the smaller area of boxes (..., 4) with boxes (..., 4), broadcast, 0..1."""
     return _ratio(_intersection(a, b), np.minimum(area(a), area(b)))
 
 
 def iom_matrix(a: FloatArray, b: FloatArray) -> FloatArray:
-    """Returns intersection over the smaller box of every pair, (N, M), 0..1."""
+    """Return intersection over the smaller area of all pairs, (N, M), 0..1."""
     return iom_pairs(a[:, None], b[None])
 
 
 def score_order(boxes: FloatArray, scores: FloatArray) -> IndexArray:
-    """Returns positions by falling score; equal scores by coordinates, so that the input's order never matters."""
+    """Return indices by falling score, equal scores by coordinates: the result does not depend on the input's order."""
     return np.lexsort((boxes[:, 3], boxes[:, 2], boxes[:, 1], boxes[:, 0], -scores)).astype(np.int64)
 
 
 def box_tree(boxes: FloatArray) -> shapely.STRtree:
-    """Returns a spatial index of the boxes; its queries give positions of boxes that touch."""
+    """Return a spatial index of the boxes, whose queries return the indices of touching boxes."""
     return shapely.STRtree(shapely.box(boxes[:, 0], boxes[:, 1], boxes[:, 2], boxes[:, 3]))
 
 
