@@ -52,9 +52,9 @@ def _version_and_min_score(model: str, trusted: bool) -> tuple[str, float]:
         from model.inference import saved_model
 
         return saved_model.describe(Path(model))
-    from model.inference import weights_io
+    from model.inference import model_folder
 
-    config = weights_io.read_config(weights_io.resolve(model))
+    config = model_folder.read_config(model_folder.resolve(model))
     return config.version, config.min_score
 
 

@@ -162,9 +162,9 @@ def _min_score(model: str) -> float:
     """Return the score below which the detections of a model are not asked for."""
     if is_saved_model(model):
         return _MIN_SCORE
-    from model.inference import weights_io  # imports Keras: only where it is used
+    from model.inference import model_folder  # imports Keras: only where it is used
 
-    calibrated = weights_io.read_config(weights_io.resolve(model)).calibration is not None
+    calibrated = model_folder.read_config(model_folder.resolve(model)).calibration is not None
     return _MIN_SCORE if calibrated else _MIN_RAW_SCORE
 
 
@@ -208,7 +208,7 @@ def _compare_sets(predictions: dict[str, Predictions], config: EvaluateConfig) -
 
 def _record(model: str, **values: Any) -> None:
     """Write values into the config of a model."""
-    from model.inference import weights_io  # imports Keras: only where it is used
+    from model.inference import model_folder  # imports Keras: only where it is used
 
-    folder = weights_io.resolve(model)
-    weights_io.write_config(folder, replace(weights_io.read_config(folder), **values))
+    folder = model_folder.resolve(model)
+    model_folder.write_config(folder, replace(model_folder.read_config(folder), **values))

@@ -48,9 +48,9 @@ def _export(config: ExportConfig) -> int:
     # tf2onnx uses functions that TensorFlow has deprecated, with a warning for each.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     from model.export.check import ExportError, read_tiles
-    from model.inference import weights_io
+    from model.inference import model_folder
 
-    folder = weights_io.resolve(config.model)
+    folder = model_folder.resolve(config.model)
     tiles = read_tiles(config.data, config.sets, config.tiles, config.tile_px)
     try:
         differences = exporter.export(folder, config.output, config.formats, tiles, config.chips)

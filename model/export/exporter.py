@@ -15,14 +15,14 @@ from model.export.check import Difference, check, compare, keras_outputs
 from model.export.classifier_graph import classifier_graph, predict_chips
 from model.export.config import ChipTiling, Format
 from model.export.formats import Outputs, Signature, detector_graph
-from model.inference import weights_io
-from model.inference.weights_io import ClassifierModelConfig, ModelConfig
+from model.inference import model_folder, weights_io
+from model.inference.model_folder import ClassifierModelConfig, ModelConfig
 
 _SAVED_MODEL = "saved_model"
 _FROZEN_GRAPH = "frozen_graph.pb"
 _ONNX = "model.onnx"
 _CARD = "README.md"
-_DOCUMENTS = (weights_io.CONFIG_FILE, _CARD)
+_DOCUMENTS = (model_folder.CONFIG_FILE, _CARD)
 
 
 class _Model(NamedTuple):
@@ -49,7 +49,7 @@ def export(
     """Export a model.
 
     Args:
-        model_folder: see `model.inference.weights_io.resolve`.
+        model_folder: see `model.inference.model_folder.resolve`.
         output: folder to make, or an earlier export to replace.
         export_formats: what to write.
         tiles: images (B, H, W, 3) to check each format on, H and W multiples of 32.
@@ -79,7 +79,7 @@ def export(
 
 
 def _load(folder: Path, chips: ChipTiling) -> _Model:
-    if weights_io.is_classifier(folder):
+    if model_folder.is_classifier(folder):
         classifier, classifier_config = weights_io.load_classifier(folder)
         predict = functools.partial(predict_chips, classifier, chips)
         return _Model(classifier_config, classifier_graph(classifier, chips), predict)

@@ -22,7 +22,7 @@ from model.detectors import INPUT_MULTIPLE
 from model.detectors.registry import Decode
 from model.inference.calibration import Calibration
 from model.inference.frozen_graph import freeze
-from model.inference.weights_io import ModelConfig
+from model.inference.model_folder import ModelConfig
 
 # Boxes (B, N, 4) and scores (B, N).
 Outputs = tuple[NDArray[np.float32], NDArray[np.float32]]

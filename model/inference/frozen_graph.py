@@ -10,7 +10,7 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 from geo.types import Detections, ImageArray
 from model.detectors import registry
 from model.detectors.anchor_free.decode import MIN_VOTE, tile_detections
-from model.inference import weights_io
+from model.inference import model_folder, weights_io
 from model.inference.calibration import Calibration
 from model.inference.precision import Precision
 
@@ -68,7 +68,7 @@ class FrozenPredictor(GraphPredictor):
         self, name_or_path: str, batch_size: int, min_score: float, calibrated: bool, precision: Precision
     ) -> None:
         allow_memory_growth()
-        model, config = weights_io.load(weights_io.resolve(name_or_path), precision)
+        model, config = weights_io.load(model_folder.resolve(name_or_path), precision)
         calibration = config.calibration if calibrated else None
         # Before calibration nearly all cells have some score: only those above the threshold vote.
         min_vote = min_score if calibration is None else MIN_VOTE

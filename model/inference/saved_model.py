@@ -15,7 +15,7 @@ import tensorflow as tf
 from geo.errors import ConfigError
 from model.common.config import read_yaml
 from model.inference.frozen_graph import GraphPredictor, allow_memory_growth
-from model.inference.weights_io import CONFIG_FILE, WeightsError
+from model.inference.model_folder import CONFIG_FILE, WeightsError
 
 SIGNATURE = "detect"
 EXTRA = "assets.extra"

@@ -128,11 +128,11 @@ def tile_gflop(model: str | None) -> float:
     logs.silence()
     logs.import_quietly("model.inference.frozen_graph")
     from model.detectors import flops
-    from model.inference import weights_io
+    from model.inference import model_folder, weights_io
     from pipeline.config import load_config
 
     config = load_config(overrides={"model": model})
-    network, _ = weights_io.load(weights_io.resolve(config.model))
+    network, _ = weights_io.load(model_folder.resolve(config.model))
     return flops.count_flops(network, config.tiling.tile_px, config.tiling.tile_px) / 1e9
 
 

@@ -10,7 +10,7 @@ from model.common.config import load_yaml
 from model.export import __main__ as export
 from model.export import check
 from model.export.config import ExportConfig
-from model.inference.weights_io import WEIGHTS_FILE
+from model.inference.model_folder import WEIGHTS_FILE
 from tests.model.photos import picture, write_set
 
 
