@@ -108,9 +108,11 @@ def fit(scores: FloatArray, boxes: FloatArray, correct: NDArray[np.bool_]) -> Ca
 
 def _mean_loss(parameters: FloatArray, features: FloatArray, correct: NDArray[np.bool_]) -> tuple[float, FloatArray]:
     """Return the mean negative log-likelihood, and its gradient by a, b, c and d."""
+    from scipy import special
+
     log_odds = features @ parameters
     loss = np.logaddexp(0, log_odds) - np.where(correct, log_odds, 0)
-    return float(loss.mean()), np.asarray((1 / (1 + np.exp(-log_odds)) - correct) @ features / len(correct))
+    return float(loss.mean()), np.asarray((special.expit(log_odds) - correct) @ features / len(correct))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -117,7 +117,7 @@ def test_a_flipped_bit_is_detected(folder: Path, index: int) -> None:
     content = bytearray((folder / WEIGHTS_FILE).read_bytes())
     content[index] ^= 1
     (folder / WEIGHTS_FILE).write_bytes(content)
-    for use in (model_folder.read_config, weights_io.load):
+    for use in (read_config, weights_io.load):
         with pytest.raises(WeightsError) as error:
             use(folder)
         assert "sha256" in one_line(error, folder / WEIGHTS_FILE)
