@@ -148,7 +148,7 @@ def test_the_command_checks_the_settings(tmp_path: Path, capsys: pytest.CaptureF
         (["--rung=3"], "unknown key rung"),
         (["--val_sets=[]"], "val_sets"),
         (["--training.batch=0"], "experiment 01-a: batch"),
-        (["--run", str(file)], "expected a folder"),
+        (["--run", str(file)], "expected a writable path"),
     ]:
         assert main(["--config", str(file), *options]) == 2
         message = capsys.readouterr().err
@@ -169,7 +169,7 @@ def test_the_command_reports_failures(
     (tmp_path / "data" / "gate").write_text(f"test 02-b/1\n{os.getpid()}")
     (tmp_path / "data" / "broken").unlink()
     assert main(["--config", str(file), "--only", "02-b"]) == 130
-    assert "the same command resumes" in capsys.readouterr().err
+    assert "run the same command again to resume" in capsys.readouterr().err
     (tmp_path / "data" / "gate").unlink()
     assert main(["--config", str(file)]) == 0
     assert capsys.readouterr().out.endswith(f"tables: {tmp_path / 'run' / 'ablation.md'}\n")
