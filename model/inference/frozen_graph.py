@@ -13,7 +13,7 @@ from model.detectors import registry
 from model.inference import model_folder, weights_io
 from model.inference.calibration import Calibration
 from model.inference.cells import MIN_VOTE, CellPredictor
-from model.inference.precision import Precision
+from model.inference.engine import Precision
 
 
 class FrozenPredictor(CellPredictor):

@@ -18,6 +18,7 @@ from model.common.config import load_yaml
 from model.detectors import registry
 from model.detectors.classifier import network as classifier_network
 from model.detectors.config import ClassifierConfig, DetectorConfig, GridConfig
+from model.inference.engine import Precision, resolve_precision
 from model.inference.model_folder import (
     CONFIG_FILE,
     WEIGHTS_FILE,
@@ -28,7 +29,6 @@ from model.inference.model_folder import (
     read_config,
     write_config,
 )
-from model.inference.precision import Precision, resolve_precision
 
 
 def save(

@@ -7,7 +7,7 @@ import pytest
 
 from model.detectors import registry
 from model.inference import model_folder, weights_io
-from model.inference.precision import Precision
+from model.inference.engine import Precision
 from tests.precisions import PRECISIONS
 
 FOLDERS = sorted(file.parent for file in model_folder.PACKAGED.glob(f"*/{model_folder.CONFIG_FILE}"))

@@ -7,7 +7,7 @@ import pytest
 
 from model.detectors import normalization
 from model.inference import weights_io
-from model.inference.precision import Precision, resolve_precision
+from model.inference.engine import Precision, resolve_precision
 from model.inference.predictor import load_predictor
 
 
