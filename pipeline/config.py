@@ -111,8 +111,8 @@ def settings_id(config: PipelineConfig) -> str:
     """Return a hash of the settings that shape the result, without the model, which detections name themselves.
 
     `min_score`, `precision` and `engine` must be filled in. How tiles are batched and blocked does not shape the
-    result. Nor do `asset`, which chooses the scene, and `acquired_in_name`: a detection has the same id in the asset of an item
-    and in the file itself.
+    result. Nor do `asset`, which chooses the scene, and `acquired_in_name`: a detection has the same id in the asset of
+    an item and in the file itself.
     """
     shaping = {
         "min_score": config.min_score,

@@ -20,6 +20,7 @@ from model.inference.model_folder import ClassifierModelConfig, ModelConfig
 
 _SAVED_MODEL = "saved_model"
 _FROZEN_GRAPH = "frozen_graph.pb"
+_LITERT = "model.tflite"
 _ONNX = "model.onnx"
 _CARD = "README.md"
 _DOCUMENTS = (model_folder.CONFIG_FILE, _CARD)
@@ -97,7 +98,7 @@ def check_replaceable(output: Path) -> None:
     """
     if output.exists() and not output.is_dir():
         raise ConfigError(f"output: expected a folder, got the file {output}: name another")
-    exported = {_SAVED_MODEL, _FROZEN_GRAPH, _ONNX, *_DOCUMENTS}
+    exported = {_SAVED_MODEL, _FROZEN_GRAPH, _LITERT, _ONNX, *_DOCUMENTS}
     foreign = sorted(path.name for path in output.glob("*") if path.name not in exported)
     if foreign:
         raise ConfigError(
@@ -116,9 +117,12 @@ def _write(name: Format, model: _Model, folder: Path) -> list[Signature]:
         return [formats.read_frozen_graph(folder / _FROZEN_GRAPH)]
     if not isinstance(model.config, ModelConfig):
         raise ConfigError(
-            "formats: expected saved_model or frozen_graph for a classifier, got onnx, which cannot hold the loop over "
-            "its chips: leave it out"
+            f"formats: expected saved_model or frozen_graph for a classifier, got {name}, which cannot hold the loop "
+            "over its chips: leave it out"
         )
+    if name == "litert":
+        formats.write_litert(model.graph, folder / _LITERT)
+        return [formats.read_litert(folder / _LITERT)]
     card = folder / _CARD
     text = card.read_text(encoding="utf-8") if card.is_file() else ""
     formats.write_onnx(model.graph, model.config, text, folder / _ONNX)

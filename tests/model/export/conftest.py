@@ -55,7 +55,7 @@ def calibrated_folder(model_folder: Path, tmp_path_factory: pytest.TempPathFacto
 @pytest.fixture(scope="session")
 def export_run(calibrated_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> ExportRun:
     output = tmp_path_factory.mktemp("exported") / "tiny"
-    return output, export(calibrated_folder, output, ("saved_model", "frozen_graph", "onnx"), random_images())
+    return output, export(calibrated_folder, output, ("saved_model", "frozen_graph", "litert", "onnx"), random_images())
 
 
 @pytest.fixture(scope="session")

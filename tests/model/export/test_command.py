@@ -81,7 +81,7 @@ def test_damaged_weights_are_refused(config: Path, capsys: pytest.CaptureFixture
     [
         (["--config", "nowhere.yaml"], "nowhere.yaml"),
         (["--model", "no-such-model"], "no-such-model"),
-        (["--formats", "saved_model", "tflite"], "tflite"),
+        (["--formats", "saved_model", "keras"], "keras"),
         (["--output", "model"], "output"),
         (["--output", "export.yaml/new"], "export.yaml/new"),
     ],
