@@ -1,21 +1,28 @@
-"""Buildings: flat roofs and what stands on them, houses, jet bridges."""
+"""Buildings: flat roofs and what stands on them, houses, jet bridges.
+
+Roofs that are not flat, and the slim parts of things that stand high: flat pieces and bars in space.
+
+Space: x and y of a place, z the height above the ground, metres.
+"""
+
+import math
 
 import numpy as np
 from numpy.typing import ArrayLike
-from shapely import Polygon
+from shapely import Polygon, unary_union
 
-from model.synthetic.place import Place, boxes_at, centred, discs, rectangles, ribbon
+from model.synthetic.geometry import Place, boxes_at, centred, discs, rectangles, ribbon
 from model.synthetic.style import Colour
 from model.synthetic.world import Level, World
 
 _PITCH = 0.5  # radians, of a house's roof
 _EAVES_M, _RIDGE_M = 3.0, 5.5
 _BRIDGE_M = 5.0  # height of a jet bridge's roof
-_PLASTER: Colour = (190, 184, 172)
 _GLASS: Colour = (128, 140, 150)
 _ROOF_SHADE = (96, 96, 100, 255)
-
 Size = tuple[float, float]
+_LETTERS = "LTUHXO"
+PLASTER: Colour = (190, 184, 172)
 
 
 def building(world: World, place: Place, size: Size, height: float, roof: Colour, rng: np.random.Generator) -> None:
@@ -70,7 +77,7 @@ def _machines(world: World, place: Place, size: Size, height: float, rng: np.ran
 def house(world: World, place: Place, size: Size, colour: Colour) -> None:
     """Draw a house with a pitched roof whose ridge runs along the place's x axis, centred on it."""
     corners = centred(size)
-    world.solid(place, corners, _EAVES_M, colour, _PLASTER)
+    world.solid(place, corners, _EAVES_M, colour, PLASTER)
     foot = place.points(corners)
     ridge = place.points([(-size[0] / 2, 0.0), (size[0] / 2, 0.0)])
     for side, eaves in ((-1, foot[:2]), (1, foot[3:1:-1])):
@@ -96,3 +103,155 @@ def jet_bridge(world: World, place: Place, path: ArrayLike, roof: Colour) -> Non
         world.put(place, ring, roof, Level.STRUCTURE, _BRIDGE_M)
     narrow = ribbon([elbow + 0.55 * (end - elbow), end - 2.5 * ahead], 2.2)
     world.put(place, narrow, np.array(roof) * 0.9, Level.STRUCTURE, _BRIDGE_M)
+
+
+def draw_paint(colours: tuple[Colour, ...], rng: np.random.Generator) -> Colour:
+    """Draw one of some colours, a little lighter or darker."""
+    red, green, blue = np.array(colours[int(rng.integers(len(colours)))]) * rng.uniform(0.9, 1.1)
+    return (red, green, blue)
+
+
+def facet(world: World, place: Place, corners: ArrayLike, colour: ArrayLike) -> None:
+    """Draw a flat piece of a roof as light falls on it, and its shadow.
+
+    Args:
+        world: The sheet.
+        place: The frame of the corners.
+        corners: (N, 3), either way round.
+        colour: What it would look like if it were level.
+    """
+    solid = np.asarray(corners, dtype=np.float64)
+    flat, height = place.points(solid[:, :2]), solid[:, 2:]
+    space = np.concatenate([flat, height], axis=1)
+    normal = np.cross(space[1] - space[0], space[2] - space[0])
+    normal = normal / max(float(np.linalg.norm(normal)), 1e-9) * (1 if normal[2] >= 0 else -1)
+    lit = np.asarray(colour, dtype=np.float64) * float(world.light.brightness(normal))
+    world.shadows.add(flat + np.array(world.light.shadow) * height, (255,))
+    world.objects.add(flat + np.array(world.light.lean) * height, [*lit, 255.0], int(Level.STRUCTURE))
+
+
+def bar(world: World, place: Place, ends: ArrayLike, widths: Size, colour: Colour) -> None:
+    """Draw a straight bar between two points (2, 3), of a width in metres at each end, and its shadow."""
+    solid = np.asarray(ends, dtype=np.float64)
+    flat, height = place.points(solid[:, :2]), solid[:, 2:]
+    for shift, layer, fill in (
+        (world.light.shadow, world.shadows, (255.0,)),
+        (world.light.lean, world.objects, (*colour, 255.0)),
+    ):
+        line = flat + np.array(shift) * height
+        ahead = (line[1] - line[0]) / max(float(np.hypot(*(line[1] - line[0]))), 1e-9)
+        side = np.array((-ahead[1], ahead[0])) / 2
+        ring = [line[0] + side * widths[0], line[1] + side * widths[1]]
+        ring += [line[1] - side * widths[1], line[0] - side * widths[0]]
+        layer.add(ring, fill, int(Level.STRUCTURE) if layer is world.objects else 0)
+
+
+def pitched(
+    world: World, place: Place, size: Size, heights: Size, colour: Colour, hip: bool = False, wall: Colour = PLASTER
+) -> None:
+    """Draw a building with a pitched roof whose ridge runs along the place's x axis, centred on it.
+
+    Args:
+        world: The sheet.
+        place: Its middle.
+        size: Metres along x and y.
+        heights: Of the eaves and of the ridge, metres.
+        colour: The roof's.
+        hip: Whether its ends slope too.
+        wall: The walls' colour.
+    """
+    (half, side), (eaves, ridge) = (size[0] / 2, size[1] / 2), heights
+    end = half - (min(side, half) if hip else 0)
+    world.solid(place, centred(size), eaves, colour, wall)
+    for y in (-side, side):
+        facet(world, place, [(-half, y, eaves), (half, y, eaves), (end, 0, ridge), (-end, 0, ridge)], colour)
+    for x in (-1, 1) if hip else ():
+        facet(world, place, [(x * half, -side, eaves), (x * half, side, eaves), (x * end, 0, ridge)], colour)
+
+
+def vaulted(world: World, place: Place, size: Size, heights: Size, colour: Colour, strips: int = 7) -> None:
+    """Draw a hall with a round roof along the place's x axis; `heights` are of its sides and of its top, metres."""
+    half, (low, high) = size[0] / 2, heights
+    world.solid(place, centred(size), low, colour)
+    around = np.linspace(0, math.pi, strips + 1)
+    y, z = -np.cos(around) * size[1] / 2, low + np.sin(around) * (high - low)
+    for k in range(strips):
+        low_edge, high_edge = (y[k], z[k]), (y[k + 1], z[k + 1])
+        facet(world, place, [(-half, *low_edge), (half, *low_edge), (half, *high_edge), (-half, *high_edge)], colour)
+
+
+def sawtooth(world: World, place: Place, size: Size, height: float, teeth: float, colour: Colour) -> None:
+    """Draw a factory hall: teeth of a length in metres along x, each with a steep side of glass."""
+    world.solid(place, centred(size), height, colour)
+    half, starts = size[1] / 2, np.arange(-size[0] / 2, size[0] / 2 - teeth + 0.1, teeth)
+    for x in starts:
+        top, end = (x + 0.25 * teeth, height + 0.3 * teeth), (x + teeth, height)
+        for (a, low), (b, high), paint in (((x, height), top, (112, 122, 130)), (top, end, colour)):
+            facet(world, place, [(a, -half, low), (a, half, low), (b, half, high), (b, -half, high)], paint)
+
+
+def spire(world: World, place: Place, radius: float, heights: Size, colour: Colour, corners: int = 4) -> None:
+    """Draw a tower with a pointed roof; `heights` are of its walls and of its tip, metres."""
+    ring = Place(0, 0, math.pi / corners).points(discs((0.0, 0.0), radius, corners)[0])
+    world.solid(place, ring, heights[0], colour, PLASTER)
+    for a, b in zip(ring, np.roll(ring, -1, axis=0), strict=True):
+        facet(world, place, [(*a, heights[0]), (*b, heights[0]), (0.0, 0.0, heights[1])], colour)
+
+
+def round_tank(world: World, place: Place, radius: float, height: float, colour: Colour) -> None:
+    """Draw a silo or a tank with a slightly conical roof."""
+    ring = discs((0.0, 0.0), radius, 14)[0]
+    world.solid(place, ring, height, colour)
+    for a, b in zip(ring, np.roll(ring, -1, axis=0), strict=True):
+        facet(world, place, [(*a, height), (*b, height), (0.0, 0.0, height + 0.3 * radius)], colour)
+
+
+def winged(world: World, place: Place, boxes: ArrayLike, height: float, roof: Colour, rng: np.random.Generator) -> None:
+    """Draw a flat-roofed building made of wings: local boxes (N, 4) x0, y0, x1, y1 that touch or overlap."""
+    parts = np.asarray(boxes, dtype=np.float64)
+    whole = unary_union([Polygon(ring) for ring in rectangles(parts)])
+    for outline in getattr(whole, "geoms", [whole]):
+        ring = np.array(outline.exterior.coords[:-1])
+        world.footprints.append(Polygon(place.points(ring)))
+        world.solid(place, ring, height, roof)
+        inner = outline.buffer(-1.0, join_style="mitre")
+        for part in getattr(inner, "geoms", [inner]):
+            if not part.is_empty:
+                paint = np.array(roof) * rng.uniform(0.9, 0.99)
+                world.put(place, np.array(part.exterior.coords[:-1]), paint, Level.STRUCTURE, height)
+    for x0, y0, x1, y1 in parts:
+        roof_details(world, place.child((x0 + x1) / 2, (y0 + y1) / 2), (x1 - x0, y1 - y0), height, roof, rng)
+
+
+def draw_letter(rng: np.random.Generator) -> str:
+    """Draw one of the plans that `wings_of` knows."""
+    return _LETTERS[int(rng.integers(len(_LETTERS)))]
+
+
+def wings_of(shape: str, size: Size, breadth: float) -> list[tuple[float, float, float, float]]:
+    """Return the wings of a building whose plan is a letter: "L", "T", "U", "H", "X" (a cross) or "O" (a court).
+
+    Args:
+        shape: The letter.
+        size: Metres along x and y.
+        breadth: Of each wing, metres.
+    """
+    x, y, b = size[0] / 2, size[1] / 2, breadth
+    left, right, near, far = (-x, -y, b - x, y), (x - b, -y, x, y), (-x, -y, x, b - y), (-x, y - b, x, y)
+    upright, level = (-b / 2, -y, b / 2, y), (-x, -b / 2, x, b / 2)
+    plans = {
+        "L": [left, near],
+        "T": [upright, near],
+        "U": [left, right, near],
+        "H": [left, right, level],
+        "X": [upright, level],
+        "O": [left, right, near, far],
+    }
+    return plans[shape]
+
+
+def ridge_line(world: World, place: Place, path: ArrayLike, width: float, colour: ArrayLike, height: float) -> None:
+    """Draw a flat line along a local path (N, 2) at a height: a rail, a cable, a walkway; with its shadow."""
+    ring = ribbon(path, width)
+    world.shade(place, ring, height)
+    world.put(place, ring, colour, Level.STRUCTURE, height)

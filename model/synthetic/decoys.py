@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 from shapely import Point
 
+from model.synthetic.geometry import Place, boxes_at, centred, discs, rectangle, rectangles, ribbon
+from model.synthetic.objects import equipment, trucks
 from model.synthetic.pavement import TaxiNet
-from model.synthetic.place import Place, boxes_at, centred, discs, rectangle, rectangles, ribbon
-from model.synthetic.things import equipment, trucks
 from model.synthetic.world import WHITE_PAINT, YELLOW_PAINT, Level, Material, Tier, World
 
 _RED_PAINT = (178, 74, 62)

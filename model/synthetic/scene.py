@@ -17,12 +17,11 @@ from geo.polygons import geojson_mapping, ground_polygon
 from geo.raster.writer import write_scene
 from geo.types import ImageArray, Window
 from model.common.atomic import make_folder, write_atomically
-from model.synthetic.layout import lay_out
-from model.synthetic.outland import lay_out_countryside
-from model.synthetic.paint import CELL_PX, OVERSAMPLING, Painting, draw_grain, paint_cell
+from model.synthetic.airport import lay_out
+from model.synthetic.countryside import lay_out_countryside
+from model.synthetic.paint import CELL_PX, OVERSAMPLING, Painting, draw_grain, draw_textures, paint_cell
 from model.synthetic.streams import stream
 from model.synthetic.style import draw_style
-from model.synthetic.texture import draw_textures
 from model.synthetic.town import lay_out_town
 from model.synthetic.world import Airplane, World
 
@@ -34,7 +33,6 @@ SCENES: dict[str, Callable[[World, int], None]] = {
     "countryside": lay_out_countryside,
     "town": lay_out_town,
 }
-
 _GEOD = Geod(ellps="WGS84")
 # Plains in several parts of the world: longitude and latitude in degrees, and how far around them a scene may lie.
 _REGIONS = (

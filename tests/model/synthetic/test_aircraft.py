@@ -7,6 +7,7 @@ from model.synthetic.aircraft import (
     LIGHT,
     NARROW,
     REGIONAL,
+    TYPES,
     WIDE,
     AircraftType,
     fairing,
@@ -18,7 +19,6 @@ from model.synthetic.aircraft import (
     silhouette,
     wing_band,
 )
-from model.synthetic.fleet import TYPES
 
 every_type = pytest.mark.parametrize("shape", TYPES, ids=lambda shape: f"{shape.kind} {shape.length}")
 

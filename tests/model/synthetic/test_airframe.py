@@ -8,11 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from shapely import Polygon, unary_union
 
-from model.synthetic.aircraft import AircraftType
-from model.synthetic.airframe import draw_airplane, fringe, visible_box
-from model.synthetic.fleet import TYPES
-from model.synthetic.livery import Livery, draw_livery
-from model.synthetic.place import Place
+from model.synthetic.aircraft import TYPES, AircraftType
+from model.synthetic.airframe import Livery, draw_airplane, draw_livery, fringe, visible_box
+from model.synthetic.geometry import Place
 from model.synthetic.streams import stream
 from model.synthetic.style import draw_style
 from model.synthetic.world import World

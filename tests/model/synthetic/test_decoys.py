@@ -16,8 +16,8 @@ from model.synthetic.decoys import (
     old_runway,
     stairs,
 )
+from model.synthetic.geometry import Place
 from model.synthetic.pavement import TaxiNet
-from model.synthetic.place import Place
 from model.synthetic.streams import stream
 from model.synthetic.style import draw_style
 from model.synthetic.world import YELLOW_PAINT, World

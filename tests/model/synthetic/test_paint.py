@@ -3,14 +3,14 @@ from functools import cache
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from geo.types import ImageArray
-from model.synthetic.layers import Layer, PackedLayer
-from model.synthetic.paint import CELL_PX, OVERSAMPLING, Painting, draw_grain, paint_cell
-from model.synthetic.place import Place, rectangle
+from model.synthetic.geometry import Place, rectangle
+from model.synthetic.paint import CELL_PX, OVERSAMPLING, Painting, Textures, draw_grain, draw_textures, paint_cell
 from model.synthetic.style import Sensor, draw_style
-from model.synthetic.texture import Textures, draw_textures
-from model.synthetic.world import Level, Material, Tier, World
+from model.synthetic.world import Layer, Level, Material, PackedLayer, Tier, World
 
 PIXEL_M = 0.5
 CLEAR = Sensor(
@@ -109,3 +109,41 @@ def test_haze_takes_contrast() -> None:
     hazy = two_cells(world, sensor=replace(CLEAR, haze=0.3, haze_colour=(200, 200, 200)))
     assert hazy[80, 80, 0] == pytest.approx(250 * 0.7 + 60, abs=1)
     assert hazy[10, 10, 0] == pytest.approx(GREY[0] * 0.7 + 60, abs=1)
+
+
+@cache
+def textures() -> Textures:
+    return draw_textures(4)
+
+
+@given(st.integers(-600, 5000), st.integers(-600, 5000), st.integers(1, 60), st.integers(1, 60))
+def test_a_window_is_cut_from_one_endless_field(x: int, y: int, width: int, height: int) -> None:
+    fields = textures()
+    whole = fields.at(x - 7, y - 3, width + 20, height + 20)
+    np.testing.assert_array_equal(fields.at(x, y, width, height), whole[:, 3 : 3 + height, 7 : 7 + width])
+
+
+def test_fields_have_mean_0_and_deviation_1() -> None:
+    fields = textures()
+    for tile in (fields.fine, fields.medium, fields.blotchy, fields.coarse):
+        assert tile.mean() == pytest.approx(0, abs=1e-3)
+        assert tile.std() == pytest.approx(1, abs=1e-3)
+
+
+def test_coarser_fields_change_more_slowly() -> None:
+    fields = textures()
+    steps = [float(np.abs(np.diff(field, axis=1)).mean()) for field in fields.at(0, 0, 400, 400)]
+    fine, medium, coarse, blotchy = steps
+    assert fine > medium > blotchy > coarse
+
+
+def test_the_coarse_field_has_no_steps() -> None:
+    coarse = textures().at(100, 100, 500, 500)[2]
+    steps = np.abs(np.diff(coarse, axis=0))
+    samples = np.abs(np.diff(textures().coarse, axis=0)).max()
+    assert steps.max() <= samples / 16 * 1.01
+
+
+def test_another_seed_is_another_field() -> None:
+    fields = textures()
+    assert not np.array_equal(fields.fine, draw_textures(5).fine)

@@ -4,9 +4,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.synthetic.aircraft import LIGHT, NARROW, REGIONAL, WIDE
-from model.synthetic.fleet import TYPES
-from model.synthetic.place import Place
+from model.synthetic.aircraft import LIGHT, NARROW, REGIONAL, TYPES, WIDE
+from model.synthetic.geometry import Place
 from model.synthetic.stands import Stand, choose_type, park, use_stand
 from model.synthetic.streams import stream
 from model.synthetic.style import draw_style

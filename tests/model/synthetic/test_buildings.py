@@ -7,12 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from shapely import Polygon, unary_union
 
-from model.synthetic.layers import Layer
-from model.synthetic.place import Place, rectangles
-from model.synthetic.roofs import bar, facet, pitched, winged, wings_of
+from model.synthetic.buildings import bar, facet, pitched, winged, wings_of
+from model.synthetic.geometry import Place, rectangles
 from model.synthetic.streams import stream
 from model.synthetic.style import Light, draw_style
-from model.synthetic.world import World
+from model.synthetic.world import Layer, World
 
 GREY = (150.0, 150.0, 150.0)
 

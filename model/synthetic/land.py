@@ -1,4 +1,11 @@
-"""A patchwork of parcels over land of any outline, and how what fills a parcel stays on that land."""
+"""A patchwork of parcels over land of any outline, and how what fills a parcel stays on that land.
+
+Water: rivers, ponds, basins. The sun is not mirrored in it.
+
+Scenes without an airport: open country. Nothing in them is an airplane.
+
+The land is cut by winding lines (rivers, roads, rails) into zones, and each zone has a frame of its own.
+"""
 
 import math
 from collections.abc import Callable
@@ -7,14 +14,18 @@ from itertools import pairwise
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from shapely import Polygon, contains_properly, contains_xy, prepare
+from shapely import LineString, Polygon, contains_properly, contains_xy, prepare, unary_union
 from shapely.geometry.base import BaseGeometry
+from shapely.ops import split
 
-from model.synthetic.place import Place, centred, rectangle
+from model.synthetic.geometry import Place, centred, rectangle
+from model.synthetic.style import Colour
 from model.synthetic.world import Material, Tier, World
 
 Size = tuple[float, float]
 Lines = NDArray[np.float64]
+_WATERS: tuple[Colour, ...] = ((44, 62, 66), (58, 74, 70), (84, 88, 70), (104, 102, 80), (38, 50, 62), (66, 88, 94))
+_OUTSIDE_M = 60.0  # land goes on so far outside the scene
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +81,7 @@ class Parcel:
 
 
 Maker = Callable[[Parcel, Size, np.random.Generator], None]
+
 Choice = Callable[[float, np.random.Generator], Maker]
 
 
@@ -115,3 +127,76 @@ def _lines(reach: float, step: float, rng: np.random.Generator) -> Lines:
 
 def _waves(at: Lines, rng: np.random.Generator) -> NDArray[np.float64]:
     return np.sin(at / 420 + rng.uniform(0, 6)) + 0.6 * np.sin(at / 190 + rng.uniform(0, 6))
+
+
+def draw_water(rng: np.random.Generator) -> Colour:
+    """Draw the colour of a water: from nearly black to the brown of mud."""
+    red, green, blue = np.array(_WATERS[int(rng.integers(len(_WATERS)))]) * rng.uniform(0.85, 1.15)
+    return (red, green, blue)
+
+
+def lay_water(world: World, area: BaseGeometry, colour: Colour, bank: float) -> None:
+    """Lay water over the land, scene metres, with a bank of `bank` metres around and deeper water inside."""
+    here, tone = Place(0, 0), np.array(colour)
+    world.pave_area(here, area.buffer(bank, quad_segs=3), np.array(world.palette.soil) * 0.9, Tier.LAND, Material.SOIL)
+    for inwards, light in ((0.0, 1.1), (3.0, 1.03), (9.0, 1.0)):
+        world.pave_area(here, area.buffer(-inwards, quad_segs=3), tone * light, Tier.LAND, Material.WATER)
+
+
+def lay_pond(world: World, middle: Place, radius: float, rng: np.random.Generator) -> NDArray[np.float64]:
+    """Lay a pond of about a radius in metres; return points (N, 2) on its bank, scene metres."""
+    around = np.arange(0, 2 * np.pi, 0.14)
+    uneven = np.ones(len(around))
+    for k in (1, 2, 3, 5):
+        uneven += rng.uniform(0, 0.22 / k) * np.cos(k * around + rng.uniform(0, 6))
+    ring = np.stack([np.cos(around), np.sin(around) * rng.uniform(0.6, 1)], axis=-1) * (radius * uneven)[:, None]
+    shore = middle.points(ring)
+    lay_water(world, Polygon(shore), draw_water(rng), 1.5)
+    return middle.points(ring * (1 + 4 / radius))
+
+
+def winding(extent: Place, reach: float, rng: np.random.Generator, step: float = 12.0) -> NDArray[np.float64]:
+    """Return a gently winding path (N, 2) along a frame's x axis, `reach` metres to each side of its origin."""
+    x = np.arange(-reach, reach, step)
+    long, short = rng.uniform(500, 900), rng.uniform(200, 320)
+    y = rng.uniform(0.02, 0.12) * long * np.sin(2 * np.pi * x / long + rng.uniform(0, 6))
+    y += rng.uniform(0, 0.03) * short * np.sin(2 * np.pi * x / short + rng.uniform(0, 6))
+    return extent.points(np.stack([x, y], axis=1))
+
+
+def river(path: NDArray[np.float64], width: float, rng: np.random.Generator) -> Polygon:
+    """Return the water of a river of about a width in metres along a path (N, 2)."""
+    ahead = np.gradient(path, axis=0)
+    side = np.stack([-ahead[:, 1], ahead[:, 0]], axis=-1) / np.hypot(ahead[:, 0], ahead[:, 1])[:, None]
+    at = np.arange(len(path))
+    half = width / 2 * (1 + 0.2 * np.sin(at / 7 + rng.uniform(0, 6)) + 0.12 * np.sin(at / 3 + rng.uniform(0, 6)))
+    left, right = path + side * half[:, None], path - side * half[:, None]
+    return Polygon(np.concatenate([left, right[::-1]])).buffer(0)
+
+
+def reach(world: World) -> float:
+    """Return how far land goes from the scene's middle, metres: over its corners in every frame."""
+    return 0.72 * max(world.width_m, world.height_m) + _OUTSIDE_M
+
+
+def lines_across(world: World, count: int, rng: np.random.Generator) -> list[NDArray[np.float64]]:
+    """Draw winding lines (N, 2), scene metres, each all across the scene."""
+    size = np.array((world.width_m, world.height_m))
+    middles = rng.uniform(0.15, 0.85, (count, 2)) * size
+    return [winding(Place(x, y, rng.uniform(0, 2 * math.pi)), 2 * reach(world), rng) for x, y in middles]
+
+
+def zones(world: World, paths: list[NDArray[np.float64]], taken: list[BaseGeometry]) -> list[Polygon]:
+    """Cut the scene along paths, and what is taken out of it; the largest piece comes first."""
+    low, (right, low_end) = -_OUTSIDE_M, (world.width_m + _OUTSIDE_M, world.height_m + _OUTSIDE_M)
+    pieces: list[BaseGeometry] = [Polygon(rectangle(low, low, right, low_end))]
+    for path in paths:
+        pieces = [part for piece in pieces for part in split(piece, LineString(path)).geoms]
+    gone = unary_union(taken)
+    lands = [part for piece in pieces for part in polygons(piece - gone)]
+    return sorted(lands, key=lambda land: -land.area)
+
+
+def polygons(area: BaseGeometry) -> list[Polygon]:
+    """Return the polygons that an area is made of."""
+    return [part for part in getattr(area, "geoms", [area]) if isinstance(part, Polygon) and not part.is_empty]

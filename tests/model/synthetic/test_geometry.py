@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from shapely import Polygon
 
-from model.synthetic.place import (
+from model.synthetic.geometry import (
     Place,
     arc,
     boxes_at,

@@ -2,8 +2,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.synthetic.layers import Layer
-from model.synthetic.place import rectangle
+from model.synthetic.geometry import rectangle
+from model.synthetic.world import Layer
 
 boxes = st.tuples(st.integers(-40, 40), st.integers(-40, 40), st.integers(1, 20), st.integers(1, 20))
 

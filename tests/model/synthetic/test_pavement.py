@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.synthetic.place import Place
-from model.synthetic.runway import Runway, lay_runway, runway_number
+from model.synthetic.geometry import Place
+from model.synthetic.pavement import Runway, lay_runway, runway_number
 from model.synthetic.streams import stream
 from model.synthetic.style import draw_style
 from model.synthetic.world import WHITE_PAINT, World
