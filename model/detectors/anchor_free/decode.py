@@ -1,24 +1,13 @@
-"""Raw cells to boxes in tile pixels, and these to one detection per airplane.
-
-Functions of cells use operations that every Keras backend has.
-"""
+"""Raw cells to boxes in tile pixels and scores, in operations that every Keras backend has."""
 
 from typing import Any
 
-import numpy as np
 from keras import ops
-from numpy.typing import NDArray
 
 from geo.nms import box_voting, suppress
 from geo.types import Detections
 from model.detectors.anchor_free.network import OUTPUT_STRIDE
 
-# Boxes of one airplane overlap by more than this; boxes of two airplanes in one tile by less.
-_TILE_IOU = 0.5
-# A cell's box takes part in the average if it overlaps the highest-scoring one by this much.
-_VOTE_IOU = 0.6
-# Cells below this score do not take part in it.
-MIN_VOTE = 0.01
 # exp(6) cells are 3,000 pixels: no airplane is larger, and no float overflows.
 _MAX_LOG_DISTANCE = 6.0
 
