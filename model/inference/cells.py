@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geo.boxes import average, suppress
+from geo.nms import box_voting, suppress
 from geo.types import Detections, ImageArray
 
 # Boxes of one airplane overlap by more than this; boxes of two airplanes in one tile by less.
@@ -37,7 +37,7 @@ def tile_detections(boxes: NDArray[Any], scores: NDArray[Any], min_score: float,
     boxes, scores = boxes[candidates].astype(np.float64), scores[candidates].astype(np.float64)
     kept = suppress(boxes, scores, _TILE_IOU)
     kept = kept[scores[kept] >= min_score]
-    return Detections(average(boxes, kept, _VOTE_IOU), scores[kept], np.full(len(kept), np.nan))
+    return Detections(box_voting(boxes, kept, _VOTE_IOU), scores[kept], np.full(len(kept), np.nan))
 
 
 class CellPredictor:

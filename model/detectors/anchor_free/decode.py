@@ -4,8 +4,6 @@ from typing import Any
 
 from keras import ops
 
-from geo.nms import box_voting, suppress
-from geo.types import Detections
 from model.detectors.anchor_free.network import OUTPUT_STRIDE
 
 # exp(6) cells are 3,000 pixels: no airplane is larger, and no float overflows.
@@ -31,23 +29,3 @@ def boxes(cells: Any) -> Any:
 def scores(cells: Any) -> Any:
     """Return the objectness (B, h, w), 0..1, of raw cells (B, h, w, 5)."""
     return ops.sigmoid(cells[..., 0])
-
-
-def tile_detections(boxes: NDArray[Any], scores: NDArray[Any], min_score: float, min_vote: float) -> Detections:
-    """Reduce the boxes of all cells of one image to one detection per airplane.
-
-    The highest-scoring cell gives the score; the box is the mean of the boxes that overlap its own, which is nearer to
-    the truth than any single one (box voting).
-
-    Args:
-        boxes: (..., 4) in pixels of the image.
-        scores: (...), 0..1.
-        min_score: Detections below it are left out.
-        min_vote: Cells from this score on take part in the mean: lower than `min_score`, so that boxes do not depend
-            on the threshold.
-    """
-    candidates = scores >= min(min_score, min_vote)
-    boxes, scores = boxes[candidates].astype(np.float64), scores[candidates].astype(np.float64)
-    kept = suppress(boxes, scores, _TILE_IOU)
-    kept = kept[scores[kept] >= min_score]
-    return Detections(box_voting(boxes, kept, _VOTE_IOU), scores[kept], np.full(len(kept), np.nan))
