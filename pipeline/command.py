@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import geopandas
@@ -16,13 +16,13 @@ from pyogrio.errors import DataSourceError
 
 from geo.aoi import AreaOfInterest, build_aoi
 from geo.errors import ConfigError, InputError, OutputError
-from geo.raster.uri import is_remote
-from model.common.atomic import check_writable
+from geo.raster.uri import canonical_uri, is_remote
 from model.common.command import Parser
 from model.datagen import beam_options
 from pipeline.config import DEFAULT_CONFIG, PipelineConfig, load_config
 from pipeline.report import page
-from pipeline.sinks.files import GEOJSON_SUFFIX
+from pipeline.sinks import storage
+from pipeline.sinks.files import SUFFIXES, file_suffix
 from pipeline.sources.resolve import check_utf8, resolve_inputs
 from pipeline.values import SceneSource
 
@@ -36,8 +36,8 @@ class Command:
 
     Attributes:
         sources: the scenes, each once.
-        outputs: files for the airplanes, each once.
-        ledger: file for the ledger.
+        outputs: files for the airplanes, each once, local or `gs://`.
+        ledger: file for the ledger, local or `gs://`.
         report: folder for the report, or None.
         plan: print the plan and stop.
         work_dir: folder of the tile cache, to resume from; None: nothing is cached.
@@ -50,8 +50,8 @@ class Command:
     """
 
     sources: tuple[SceneSource, ...]
-    outputs: tuple[Path, ...]
-    ledger: Path
+    outputs: tuple[str, ...]
+    ledger: str
     report: Path | None
     plan: bool
     work_dir: Path | None
@@ -75,7 +75,7 @@ def parse(argv: Sequence[str]) -> Command:
     beam = beam_options.parse(rest)
     outputs = tuple(dict.fromkeys(options.output))
     report = options.report
-    ledger = report / LEDGER_FILE if report else outputs[0].with_name(f"{outputs[0].name}.{LEDGER_FILE}")
+    ledger = str(report / LEDGER_FILE) if report else f"{outputs[0]}.{LEDGER_FILE}"
     overrides = {"model": options.model, "min_score": options.min_score, "force": options.force or None}
     config = load_config(options.config, overrides)
     command = Command(
@@ -86,19 +86,21 @@ def parse(argv: Sequence[str]) -> Command:
         plan=options.plan,
         work_dir=options.work_dir,
         area=read_area(options.aoi) if options.aoi else None,
-        mosaic=outputs[0].with_name(f"{outputs[0].name}{MOSAIC_SUFFIX}") if options.mosaic else None,
+        mosaic=_mosaic(outputs) if options.mosaic else None,
         config=config,
         trusted=options.trust_model,
         runner=beam_options.runner(beam),
         beam=beam,
     )
+    read = (*(source.uri for source in command.sources), *options.input, options.aoi, options.config)
+    _check_not_read((*outputs, ledger, command.mosaic), filter(None, read))
     optional = (
         report / page.FILE_NAME if report else None,
         command.mosaic,
         command.work_dir / "tile.json" if command.work_dir else None,  # any name: the folder must be writable
     )
     for path in (*outputs, ledger, *filter(None, optional)):
-        check_writable(path)
+        storage.check_writable(str(path))
     return command
 
 
@@ -144,7 +146,7 @@ def _parser() -> Parser:
         action="append",
         required=True,
         metavar="PATH",
-        help=f"file for the airplanes, {GEOJSON_SUFFIX}; repeatable",
+        help=f"file for the airplanes, local or gs://: {', '.join(SUFFIXES)}; repeatable",
     )
     add("--config", type=_path, default=DEFAULT_CONFIG, metavar="FILE", help="settings (default: %(default)s)")
     add("--model", metavar="NAME|PATH", help="packaged model, model folder or SavedModel (default: from the settings)")
@@ -159,14 +161,35 @@ def _parser() -> Parser:
     return parser
 
 
-def _output(text: str) -> Path:
-    path = Path(text)
-    if path.suffix.lower() != GEOJSON_SUFFIX:
-        got = f"'{path.suffix}'" if path.suffix else "no suffix"
+def _output(text: str) -> str:
+    storage.check_uri(text, "--output")
+    if file_suffix(text) is None:
+        got = f"'{Path(text).suffix}'" if Path(text).suffix else "no suffix"
         raise OutputError(
-            f"--output {text}: expected the suffix {GEOJSON_SUFFIX}, got {got}: name a file such as x{GEOJSON_SUFFIX}"
+            f"--output {text}: expected the suffix {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}, got {got}: "
+            f"name a file such as x{SUFFIXES[0]}"
         )
-    return path
+    return text if is_remote(text) else str(Path(text))
+
+
+def _mosaic(outputs: Sequence[str]) -> Path:
+    local = [output for output in outputs if not is_remote(output)]
+    if not local:
+        raise OutputError(
+            f"--mosaic: expected a local --output, beside which the mosaic is written, got {outputs[0]}: add one"
+        )
+    return Path(f"{local[0]}{MOSAIC_SUFFIX}")
+
+
+def _check_not_read(written: Iterable[str | Path | None], read: Iterable[str | Path]) -> None:
+    """Reject outputs that would overwrite a file that the command reads."""
+    names = {canonical_uri(str(uri)): uri for uri in read}
+    for uri in filter(None, written):
+        if canonical_uri(str(uri)) in names:
+            raise OutputError(
+                f"{uri}: expected an output other than the files to read, got {names[canonical_uri(str(uri))]} "
+                "for both: name another file"
+            )
 
 
 def _path(text: str) -> Path:

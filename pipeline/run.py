@@ -95,7 +95,7 @@ def _print_plan(command: Command, spec: ModelSpec) -> int:
 def _process(command: Command, spec: ModelSpec, argv: Sequence[str]) -> Ledger:
     from pipeline.job import Job, run_job
     from pipeline.report.page import write_report
-    from pipeline.sinks.files import read_geojson
+    from pipeline.sinks.files import read_file
     from pipeline.tile_cache import TileCache
 
     info = run_info(spec, argv)
@@ -104,7 +104,7 @@ def _process(command: Command, spec: ModelSpec, argv: Sequence[str]) -> Ledger:
     with progress.Display():
         ledger = run_job(job, command.runner, command.beam)
     if command.report:
-        write_report(command.report, read_geojson(command.outputs[0]), ledger)
+        write_report(command.report, read_file(command.outputs[0]), ledger)
     return ledger
 
 
@@ -145,13 +145,14 @@ def _print_summary(ledger: Ledger, command: Command) -> None:
             f"empty: {totals.empty} of {totals.scenes} scenes have no valid pixel, or none in the area of interest; "
             "the ledger says which\n"
         )
+    pages = [str(command.report / "report.html")] if command.report else []
     others = [f", {count} {name}" for name in ("empty", "duplicate") if (count := getattr(totals, name))]
     coarse = f" and {totals.km2_coarse:.2f} km2 at the coarsest level only" if totals.km2_coarse else ""
     sys.stderr.write(
         f"{totals.airplanes} airplanes in {totals.scenes} scenes ({totals.complete} complete, "
         f"{totals.incomplete} incomplete, {totals.failed} failed{''.join(others)}), "
         f"{totals.km2:.2f} km2{coarse} in {ledger.seconds:.0f} s: "
-        f"{', '.join(map(str, (*command.outputs, command.ledger)))}\n"
+        f"{', '.join((*command.outputs, command.ledger, *pages))}\n"
     )
 
 

@@ -201,7 +201,9 @@ class Broken(FakePredictor):
 
 
 def job(sources: Sequence[SceneSource], folder: Path) -> Job:
-    return Job(tuple(sources), ModelSpec(CONFIG, IDENTITY), (folder / "x.geojson",), folder / "ledger.json", INFO)
+    return Job(
+        tuple(sources), ModelSpec(CONFIG, IDENTITY), (str(folder / "x.geojson"),), str(folder / "ledger.json"), INFO
+    )
 
 
 def test_the_job_writes_airplanes_and_ledger(sources: tuple[SceneSource, ...], tmp_path: Path) -> None:
