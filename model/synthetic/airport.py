@@ -17,7 +17,7 @@ from model.synthetic.aircraft import NARROW, REGIONAL, TYPES, WIDE
 from model.synthetic.aprons import Pier, build_terminal
 from model.synthetic.countryside import choose_near_airport, spread_country
 from model.synthetic.decoys import apron_traffic, close_taxiways, helipad, old_runway
-from model.synthetic.geometry import Frame, rectangle
+from model.synthetic.geometry import Frame, Size, rectangle
 from model.synthetic.landside import blocks, forecourt, grove, road
 from model.synthetic.pavement import Runway, TaxiNet, lay_apron, lay_runway, lay_taxiways
 from model.synthetic.stands import park_airplane, service_road
@@ -30,7 +30,8 @@ _APRON_CONTENT_Y = LANE_Y + 20
 _MAX_PIERS = 7
 _PIER_REACH_M = 210.0  # half length of the side per pier
 _HANGAR_ROOM_M = 96.0  # depth reserved for buildings behind an apron
-ApronBuilder = Callable[[World, Frame, tuple[float, float], np.random.Generator], None]
+
+ApronBuilder = Callable[[World, Frame, Size, np.random.Generator], None]
 _APRON_BUILDERS: tuple[ApronBuilder, ...] = (
     aprons.remote_stands,
     aprons.small_aircraft,

@@ -34,7 +34,7 @@ from model.synthetic.buildings import (
     winged_building,
 )
 from model.synthetic.decoys import hatched_box
-from model.synthetic.geometry import Frame, centred_box, evenly_spaced, regular_polygon
+from model.synthetic.geometry import QUARTER_TURN, Frame, Size, centred_box, evenly_spaced, regular_polygon
 from model.synthetic.objects import cars, trucks
 from model.synthetic.stands import Stand, equipment_park, fill_stand, mark_stand, park_airplane
 from model.synthetic.style import Colour
@@ -43,8 +43,6 @@ from model.synthetic.world import Level, World
 _BRIDGES: tuple[Colour, ...] = ((222, 218, 206), (236, 234, 228), (176, 174, 168), (206, 196, 176))
 _HEAD_SWEEP = math.radians(250)  # sector with stands around a pier head
 _PIER_HEIGHT = 13.0
-Size = tuple[float, float]
-_QUARTER_TURN = math.pi / 2
 _LIGHT_TYPES = tuple(shape for shape in TYPES if shape.kind == LIGHT)
 _HANGARS = np.array([(24.0, 22.0, 8.0), (42.0, 34.0, 11.0), (62.0, 13.0, 5.0)])  # length, depth, height
 
@@ -202,7 +200,7 @@ def remote_stands(world: World, frame: Frame, size: Size, rng: np.random.Generat
     spacing, pitch = (span + 5.5) / cos, length * cos + span * sin + 34
     for y in np.arange(40 + 0.5 * length, depth - 0.5 * length, pitch):
         for x in np.arange(-width / 2 + span * 0.7, width / 2 - span * 0.6, spacing):
-            middle = frame.child(x, y, _QUARTER_TURN + turn)
+            middle = frame.child(x, y, QUARTER_TURN + turn)
             stand = Stand(middle.child(0.5 * length, 0), span, length, kinds)
             mark_stand(world, stand, bounds=bool(rng.random() < 0.2))
             if rng.random() < 0.15:
@@ -221,10 +219,10 @@ def cargo_apron(world: World, frame: Frame, size: Size, rng: np.random.Generator
         docks = np.arange(-width / lots / 2 + 12, width / lots / 2 - 12, 4.2)
         docks = docks[rng.random(len(docks)) < 0.5]
         spots = np.stack([docks, np.full(len(docks), 9.0)], axis=1)
-        trucks(world, frame.child(x, depth + shed + 14), spots, _QUARTER_TURN, rng, 15.0)
+        trucks(world, frame.child(x, depth + shed + 14), spots, QUARTER_TURN, rng, 15.0)
     for x in np.arange(-width / 2 + 42, width / 2 - 36, 74.0):
         kinds = ((WIDE, 0.45), (CARGO, 0.35), (NARROW, 0.2))
-        stand = Stand(frame.child(x, depth - 12, _QUARTER_TURN), 65.0, 75.0, kinds)
+        stand = Stand(frame.child(x, depth - 12, QUARTER_TURN), 65.0, 75.0, kinds)
         mark_stand(world, stand)
         fill_stand(world, stand, rng, 0.7)
         equipment_park(world, frame.child(x + 37, depth - 12), (18, 16), rng, 0.8)
@@ -250,7 +248,7 @@ def flying_club(world: World, frame: Frame, size: Size, rng: np.random.Generator
     _round_hangars(world, frame, size, rng)
     y = rng.uniform(2, 9)
     while y < depth - 34:
-        spacing, head = rng.uniform(8.5, 16), _QUARTER_TURN * rng.choice((-1, 1)) + rng.choice((0.0, 0.0, 0.6, -0.6))
+        spacing, head = rng.uniform(8.5, 16), QUARTER_TURN * rng.choice((-1, 1)) + rng.choice((0.0, 0.0, 0.6, -0.6))
         alternate, occupancy = rng.random() < 0.3, rng.uniform(0.2, 0.85)
         for k, x in enumerate(np.arange(-width / 2 + 14, width / 2 - 12, spacing)):
             if rng.random() < occupancy:
@@ -264,7 +262,7 @@ def _round_hangars(world: World, frame: Frame, size: Size, rng: np.random.Genera
     (width, depth), x = size, -size[0] / 2 + 20
     while x < width / 2 - 24:
         hangar = (rng.uniform(14, 30), rng.uniform(14, 34))
-        spot = frame.child(x, depth + hangar[1] / 2 - 8, _QUARTER_TURN)
+        spot = frame.child(x, depth + hangar[1] / 2 - 8, QUARTER_TURN)
         world.footprints.append(Polygon(spot.points(centred_box(hangar[::-1]))))
         vaulted_hall(world, spot, hangar[::-1], (4, 9), world.palette.sample_roof(rng))
         x += hangar[0] + rng.uniform(4, 50)
@@ -281,7 +279,7 @@ def _aircraft_row(
 ) -> None:
     """Park a row (its y, its width) of airplanes side by side, most of them heading the same way."""
     y, width = row
-    heading = _QUARTER_TURN * rng.choice((-1, 1)) + rng.choice((0.0, 0.0, 0.5, -0.5))
+    heading = QUARTER_TURN * rng.choice((-1, 1)) + rng.choice((0.0, 0.0, 0.5, -0.5))
     shapes = [shape for shape in TYPES if shape.kind in kinds and shape.span < spacing - 1.2]
     for x in np.arange(-width / 2 + 0.6 * spacing, width / 2 - 0.5 * spacing, spacing):
         if rng.random() < occupancy:
@@ -309,7 +307,7 @@ def hangars(world: World, frame: Frame, size: Size, rng: np.random.Generator) ->
         long, deep = rng.uniform(50, 92), rng.uniform(50, 74)
         building(world, frame.child(x + long / 2, depth + deep / 2 + 2), (long, deep), 22.0, roof, rng)
         lot = np.stack(np.meshgrid(np.arange(0, long - 6, 2.8), (deep + 12.0, deep + 18.0)), axis=-1).reshape(-1, 2)
-        cars(world, frame.child(x + 3, depth), lot[rng.random(len(lot)) < 0.6], _QUARTER_TURN, rng)
+        cars(world, frame.child(x + 3, depth), lot[rng.random(len(lot)) < 0.6], QUARTER_TURN, rng)
         x += long + rng.uniform(8, 30)
     if rng.random() < 0.25:
         _fighters(world, frame, size, rng)
@@ -322,12 +320,12 @@ def _fighters(world: World, frame: Frame, size: Size, rng: np.random.Generator) 
     shape = fighters[int(rng.integers(len(fighters)))]
     for x in np.arange(-size[0] / 2 + 14, 0, shape.span + rng.choice((2.0, 5.0))):
         if rng.random() < 0.85:
-            park_airplane(world, shape, frame.child(x, 0.45 * size[1], -_QUARTER_TURN), rng, 0.7)
+            park_airplane(world, shape, frame.child(x, 0.45 * size[1], -QUARTER_TURN), rng, 0.7)
 
 
 def _hangar_stands(world: World, frame: Frame, size: Size, rng: np.random.Generator) -> None:
     kinds = ((NARROW, 0.6), (WIDE, 0.2), (CARGO, 0.2))
     for x in np.arange(-size[0] / 2 + 40, size[0] / 2 - 34, 72.0):
-        turn = _QUARTER_TURN + rng.choice((0.0, math.pi, 0.4))
+        turn = QUARTER_TURN + rng.choice((0.0, math.pi, 0.4))
         middle = frame.child(x + rng.normal(0, 5), size[1] - 46, turn)
         fill_stand(world, Stand(middle.child(32.0, 0.0), 61.0, 64.0, kinds), rng, 0.7)

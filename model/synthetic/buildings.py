@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from shapely import Polygon, unary_union
 
-from model.synthetic.geometry import Frame, centred_box, discs, oriented_boxes, rectangles, ribbon
+from model.synthetic.geometry import Frame, Size, centred_box, discs, oriented_boxes, rectangles, ribbon
 from model.synthetic.style import Colour
 from model.synthetic.world import Level, World
 
@@ -18,7 +18,6 @@ _EAVES_M, _RIDGE_M = 3.0, 5.5
 _BRIDGE_M = 5.0  # height of a jet bridge roof
 _GLASS: Colour = (128, 140, 150)
 _ROOF_SHADE = (96, 96, 100, 255)
-Size = tuple[float, float]
 _LETTERS = "LTUHXO"
 PLASTER: Colour = (190, 184, 172)
 

@@ -14,12 +14,21 @@ from shapely.geometry.base import BaseGeometry
 
 from model.synthetic.buildings import building, house, pitched_building, round_tank, vaulted_hall
 from model.synthetic.districts import industry
-from model.synthetic.geometry import SCENE_FRAME, Frame, centred_box, discs, rectangle, rectangles, ribbon
+from model.synthetic.geometry import (
+    QUARTER_TURN,
+    SCENE_FRAME,
+    Frame,
+    Size,
+    centred_box,
+    discs,
+    rectangle,
+    rectangles,
+    ribbon,
+)
 from model.synthetic.land import (
     FillerChoice,
     Parcel,
     ParcelFiller,
-    Size,
     fill_patchwork,
     land_radius,
     lay_pond,
@@ -37,7 +46,6 @@ from model.synthetic.world import Level, Material, Tier, World
 _PARCEL_M = (300.0, 240.0)
 _STREET_M = 68.0  # between village streets
 _WOOD_STEP_M = 6.4
-_QUARTER_TURN = math.pi / 2
 _BARNS = np.array([(168, 164, 156), (134, 100, 88), (196, 194, 188), (120, 124, 128), (150, 128, 108)])
 _PANELS = (54, 62, 84)
 _TRAMLINES_M = 21.0  # between tractor tracks in a crop
@@ -145,7 +153,7 @@ def houses(parcel: Parcel, size: Size, rng: np.random.Generator) -> None:
 def _row_of_houses(parcel: Parcel, y: float, width: float, rng: np.random.Generator) -> None:
     roofs = parcel.world.palette.house_roofs
     for x in np.arange(-width / 2 + 12, width / 2 - 8, rng.uniform(16, 22)):
-        spot = parcel.frame.child(x + rng.normal(0, 1), y + rng.normal(0, 1.5), rng.choice((0, _QUARTER_TURN)))
+        spot = parcel.frame.child(x + rng.normal(0, 1), y + rng.normal(0, 1.5), rng.choice((0, QUARTER_TURN)))
         size, roof = (rng.uniform(9, 14), rng.uniform(7, 10)), roofs[int(rng.integers(len(roofs)))]
         if rng.random() < 0.9 and parcel.fits(spot, (18, 18)):
             house(parcel.world, spot, size, roof)
@@ -167,14 +175,14 @@ def works(parcel: Parcel, size: Size, rng: np.random.Generator) -> None:
                 car_park(world, spot, (0.44 * width, 0.42 * depth), rng)
     along = np.arange(-width / 2 + 6, width / 2 - 6, 3.0)
     lane = np.stack([along, np.zeros(len(along))], axis=1)
-    cars(world, frame, lane[parcel.usable(lane) & (rng.random(len(lane)) < 0.4)], _QUARTER_TURN, rng)
+    cars(world, frame, lane[parcel.usable(lane) & (rng.random(len(lane)) < 0.4)], QUARTER_TURN, rng)
 
 
 def _warehouse(world: World, frame: Frame, size: Size, rng: np.random.Generator) -> None:
     building(world, frame, size, rng.uniform(7, 14), world.palette.sample_roof(rng), rng)
     docks = np.arange(-size[0] / 2 + 4, size[0] / 2 - 3, 4.4)
     docks = docks[rng.random(len(docks)) < 0.35]
-    trucks(world, frame, np.stack([docks, np.full(len(docks), size[1] / 2 + 9)], axis=1), _QUARTER_TURN, rng, 14.0)
+    trucks(world, frame, np.stack([docks, np.full(len(docks), size[1] / 2 + 9)], axis=1), QUARTER_TURN, rng, 14.0)
 
 
 def _roads(land: Parcel, lines_x: NDArray[np.float64], lines_y: NDArray[np.float64], rng: np.random.Generator) -> None:
@@ -302,7 +310,7 @@ def _meadow(parcel: Parcel, size: Size, rng: np.random.Generator) -> None:
 def _farm(parcel: Parcel, size: Size, rng: np.random.Generator) -> None:
     """Add a farmyard among fields: house, barns, silos, vehicles."""
     fields(parcel, size, rng)
-    world, yard = parcel.world, parcel.random_frame(size, 0.2, rng, rng.choice((0.0, 0.3, _QUARTER_TURN)))
+    world, yard = parcel.world, parcel.random_frame(size, 0.2, rng, rng.choice((0.0, 0.3, QUARTER_TURN)))
     if not parcel.fits(yard, (110, 110)):
         return
     world.pave(yard, centred_box((86, 72)), np.array(world.palette.soil) * 1.05, Tier.TRACK, Material.SOIL)
@@ -310,7 +318,7 @@ def _farm(parcel: Parcel, size: Size, rng: np.random.Generator) -> None:
     roofs = world.palette.house_roofs
     roof, hip = roofs[int(rng.integers(len(roofs)))], bool(rng.random() < 0.5)
     pitched_building(world, yard.child(-30, 24), (15, 10), (5, 9), roof, hip)
-    for x, y, turn in ((-22, -24, 0.0), (20, -26, 0.0), (38, 6, _QUARTER_TURN), (-42, -4, _QUARTER_TURN)):
+    for x, y, turn in ((-22, -24, 0.0), (20, -26, 0.0), (38, 6, QUARTER_TURN), (-42, -4, QUARTER_TURN)):
         if rng.random() < 0.75:
             barn = (rng.uniform(22, 40), rng.uniform(11, 19))
             draw = vaulted_hall if rng.random() < 0.25 else pitched_building

@@ -7,7 +7,17 @@ import numpy as np
 from numpy.typing import ArrayLike
 from shapely import Point
 
-from model.synthetic.geometry import Frame, centred_box, discs, oriented_boxes, rectangle, rectangles, ribbon
+from model.synthetic.geometry import (
+    QUARTER_TURN,
+    Frame,
+    Size,
+    centred_box,
+    discs,
+    oriented_boxes,
+    rectangle,
+    rectangles,
+    ribbon,
+)
 from model.synthetic.objects import equipment, trucks
 from model.synthetic.pavement import TaxiNet
 from model.synthetic.world import WHITE_PAINT, YELLOW_PAINT, Level, Material, Tier, World
@@ -15,7 +25,6 @@ from model.synthetic.world import WHITE_PAINT, YELLOW_PAINT, Level, Material, Ti
 _RED_PAINT = (178, 74, 62)
 _BORDER = (38, 38, 40)
 _LETTER_H = np.array([[(-0.2, -0.14), (0.2, -0.14)], [(-0.2, 0.14), (0.2, 0.14)], [(0.0, -0.14), (0.0, 0.14)]])
-_QUARTER_TURN = math.pi / 2
 _VEHICLE_CLEARANCE_M = 18.0  # distance of these vehicles from airplanes and buildings
 
 
@@ -72,7 +81,7 @@ def helipad(world: World, frame: Frame, size: float, rng: np.random.Generator) -
         world.pave(frame, ribbon(line, bar), WHITE_PAINT, Tier.MARKING)
 
 
-def hatched_box(world: World, frame: Frame, size: tuple[float, float]) -> None:
+def hatched_box(world: World, frame: Frame, size: Size) -> None:
     """Paint a red no-parking box with its diagonals, centred on a frame."""
     corners = centred_box(size)
     for a, b in ((0, 1), (1, 2), (2, 3), (3, 0), (0, 2), (1, 3)):
@@ -97,7 +106,7 @@ def stairs(world: World, frame: Frame, rng: np.random.Generator) -> None:
     world.draw(frame, steps, tone * 0.72, Level.VEHICLE, 2.5)
 
 
-def apron_traffic(world: World, frame: Frame, size: tuple[float, float], rng: np.random.Generator) -> None:
+def apron_traffic(world: World, frame: Frame, size: Size, rng: np.random.Generator) -> None:
     """Put vehicles without an airplane on an apron: its width along x, its depth along y from the origin."""
     for _ in range(int(size[0] * size[1] / 9000)):
         spot = frame.child(rng.uniform(-0.45, 0.45) * size[0], rng.uniform(0.05, 0.8) * size[1], rng.uniform(0, 6.3))
@@ -112,4 +121,4 @@ def apron_traffic(world: World, frame: Frame, size: tuple[float, float], rng: np
             trucks(world, spot, [(0.0, 0.0), (3.4, 4.2)][: int(rng.integers(1, 3))], 0.0, rng, rng.uniform(6, 16))
         else:  # two perpendicular trucks form a T
             trucks(world, spot, [(0.0, 0.0)], 0.0, rng, 12.0)
-            trucks(world, spot, [(8.5, 0.0)], _QUARTER_TURN, rng, 9.0)
+            trucks(world, spot, [(8.5, 0.0)], QUARTER_TURN, rng, 9.0)

@@ -22,14 +22,23 @@ from model.synthetic.buildings import (
     sawtooth_hall,
     vaulted_hall,
 )
-from model.synthetic.geometry import SCENE_FRAME, Frame, centred_box, discs, rectangle, rectangles, ribbon
-from model.synthetic.land import Parcel, Size, lay_pond, lay_water, sample_water_colour
+from model.synthetic.geometry import (
+    QUARTER_TURN,
+    SCENE_FRAME,
+    Frame,
+    Size,
+    centred_box,
+    discs,
+    rectangle,
+    rectangles,
+    ribbon,
+)
+from model.synthetic.land import Parcel, lay_pond, lay_water, sample_water_colour
 from model.synthetic.landside import car_park
 from model.synthetic.objects import boats, cars, containers, quay_crane, ship, trees, trucks
 from model.synthetic.style import Colour
 from model.synthetic.world import WHITE_PAINT, Level, Material, Tier, World
 
-_QUARTER_TURN = math.pi / 2
 _HALLS: tuple[Colour, ...] = (
     (206, 208, 208),
     (226, 226, 222),
@@ -98,9 +107,7 @@ def _truck_park(parcel: Parcel, spot: Frame, room: Size, rng: np.random.Generato
     x = np.arange(-0.45 * room[0], 0.45 * room[0], 4.2)
     for y in np.arange(-0.4 * room[1], 0.3 * room[1], 24.0):
         occupied = x[rng.random(len(x)) < 0.6]
-        trucks(
-            parcel.world, spot, np.stack([occupied, np.full(len(occupied), y + 7)], axis=1), _QUARTER_TURN, rng, 14.0
-        )
+        trucks(parcel.world, spot, np.stack([occupied, np.full(len(occupied), y + 7)], axis=1), QUARTER_TURN, rng, 14.0)
 
 
 def _tanks(parcel: Parcel, spot: Frame, room: Size, rng: np.random.Generator) -> None:
@@ -347,7 +354,7 @@ def _sheds(world: World, harbour: Harbour, x: float, width: float, rng: np.rando
     spots = np.stack([rng.uniform(x, x + width, 14), rng.uniform(-20, -8, 14)], axis=1)
     spots = spots[[_on_quay(harbour, rectangle(a - 8, b - 3, a + 8, b + 3)) for a, b in spots]]
     trucks(world, frame, spots[::2], 0.0, rng, 12.0)
-    cars(world, frame, spots[1::2], rng.choice((0.0, _QUARTER_TURN)), rng)
+    cars(world, frame, spots[1::2], rng.choice((0.0, QUARTER_TURN)), rng)
     for at in np.arange(x + 50, x + width - 40, 105.0):
         length = rng.uniform(45, 98)
         if rng.random() < 0.6:
@@ -367,7 +374,7 @@ def _marina(world: World, harbour: Harbour, x: float, width: float, rng: np.rand
             boats(world, frame, spots, math.pi if side > 0 else 0.0, rng)
     lot = np.stack([rng.uniform(x, x + width, 40), rng.choice((-14.0, -20.0, -36.0), 40)], axis=1)
     lot = lot[[_on_quay(harbour, rectangle(a - 3, b - 3, a + 3, b + 3)) for a, b in lot]]
-    cars(world, frame, lot, _QUARTER_TURN, rng)
+    cars(world, frame, lot, QUARTER_TURN, rng)
 
 
 def _anchored_vessels(world: World, harbour: Harbour, rng: np.random.Generator) -> None:

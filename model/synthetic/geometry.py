@@ -10,6 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+QUARTER_TURN = math.pi / 2
+
+Size = tuple[float, float]  # metres along x and y
+
 
 @dataclass(frozen=True, slots=True)
 class Frame:
@@ -61,7 +65,7 @@ def rectangle(x0: float, y0: float, x1: float, y1: float) -> NDArray[np.float64]
     return np.array([(x0, y0), (x1, y0), (x1, y1), (x0, y1)], dtype=np.float64)
 
 
-def centred_box(size: tuple[float, float]) -> NDArray[np.float64]:
+def centred_box(size: Size) -> NDArray[np.float64]:
     """Return the corners (4, 2) of a rectangle centred on the origin, given its length along x and width along y."""
     return rectangle(-size[0] / 2, -size[1] / 2, size[0] / 2, size[1] / 2)
 

@@ -14,11 +14,10 @@ from shapely import LineString, Polygon, contains_properly, contains_xy, prepare
 from shapely.geometry.base import BaseGeometry
 from shapely.ops import split
 
-from model.synthetic.geometry import SCENE_FRAME, Frame, centred_box, rectangle
+from model.synthetic.geometry import SCENE_FRAME, Frame, Size, centred_box, rectangle
 from model.synthetic.style import Colour
 from model.synthetic.world import Material, Tier, World
 
-Size = tuple[float, float]
 Lines = NDArray[np.float64]
 _WATERS: tuple[Colour, ...] = ((44, 62, 66), (58, 74, 70), (84, 88, 70), (104, 102, 80), (38, 50, 62), (66, 88, 94))
 _OUTSIDE_M = 60.0  # margin of land outside the scene

@@ -12,6 +12,7 @@ from model.synthetic.buildings import building, sample_plan_letter, wing_boxes, 
 from model.synthetic.geometry import (
     SCENE_FRAME,
     Frame,
+    Size,
     centred_box,
     dashes,
     path_distances,
@@ -22,7 +23,6 @@ from model.synthetic.geometry import (
 from model.synthetic.objects import cars, tower_crane, train, trees, trucks
 from model.synthetic.world import Material, Tier, World
 
-Size = tuple[float, float]
 _STALL_M = (2.6, 5.2)
 _BAY_M = 17.0  # depth of two rows of stalls and an aisle
 _TREE_STEP_M = 6.0

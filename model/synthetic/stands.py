@@ -10,13 +10,12 @@ from shapely import Polygon, unary_union
 from model.synthetic.aircraft import TYPES, AircraftType, silhouette
 from model.synthetic.airframe import draw_airplane, draw_colour_fringes, sample_livery, visible_box
 from model.synthetic.decoys import baggage_train, stairs
-from model.synthetic.geometry import Frame, arc, path_distances, rectangle, rectangles, ribbon
+from model.synthetic.geometry import QUARTER_TURN, Frame, Size, arc, path_distances, rectangle, rectangles, ribbon
 from model.synthetic.objects import equipment, trucks
 from model.synthetic.pavement import yellow_line
 from model.synthetic.world import YELLOW_PAINT, Tier, World
 
 _MIN_SERVED_LENGTH_M = 20.0
-_QUARTER_TURN = math.pi / 2
 _TURN_M = 28.0  # radius of the exit lines of a stand
 _EDGE_MARGIN_M = 1.0  # minimum distance of an airplane from the edge of the scene
 
@@ -29,9 +28,9 @@ def add_ground_service(world: World, shape: AircraftType, pose: Frame, rng: np.r
     spots: list[tuple[float, float, float]] = []  # x, y, angle
     for hold in (0.24, -0.18):  # a loader at each hold, and its train of carts
         if rng.random() < 0.7:
-            spots.append((hold * length, half + rng.uniform(2.5, 4.0), _QUARTER_TURN))
+            spots.append((hold * length, half + rng.uniform(2.5, 4.0), QUARTER_TURN))
             train = range(int(rng.integers(0, 5)))
-            spots += [(hold * length + rng.normal(0, 0.6), half + 8.5 + 3.6 * k, _QUARTER_TURN) for k in train]
+            spots += [(hold * length + rng.normal(0, 0.6), half + 8.5 + 3.6 * k, QUARTER_TURN) for k in train]
     if rng.random() < 0.6:  # a tug in front of the nose
         spots.append((length / 2 + 4.5, rng.normal(0, 0.8), 0.0))
     for _ in range(int(rng.integers(1, 6))):
@@ -39,12 +38,12 @@ def add_ground_service(world: World, shape: AircraftType, pose: Frame, rng: np.r
     placed = np.array(spots)
     equipment(world, pose, placed[:, :2], placed[:, 2], rng)
     if rng.random() < 0.35:  # catering
-        trucks(world, pose, [(0.36 * length, half + 5.2)], _QUARTER_TURN, rng, 8.0)
+        trucks(world, pose, [(0.36 * length, half + 5.2)], QUARTER_TURN, rng, 8.0)
     if rng.random() < 0.3:  # fuel
         trucks(world, pose, [(-0.02 * length, 0.30 * shape.span)], 0.4, rng, 10.0)
 
 
-def scatter_equipment(world: World, stop: Frame, size: tuple[float, float], rng: np.random.Generator) -> None:
+def scatter_equipment(world: World, stop: Frame, size: Size, rng: np.random.Generator) -> None:
     """Scatter equipment over an empty stand.
 
     Args:
@@ -63,15 +62,13 @@ def scatter_equipment(world: World, stop: Frame, size: tuple[float, float], rng:
         stairs(world, near, rng)
 
 
-def equipment_park(
-    world: World, frame: Frame, size: tuple[float, float], rng: np.random.Generator, fill: float = 0.6
-) -> None:
+def equipment_park(world: World, frame: Frame, size: Size, rng: np.random.Generator, fill: float = 0.6) -> None:
     """Fill a rectangle centred on a frame with rows of parked carts and containers."""
     x = np.arange(-size[0] / 2 + 2, size[0] / 2 - 1, 3.0)
     y = np.arange(-size[1] / 2 + 3, size[1] / 2 - 2, 6.2)
     spots = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
     spots = spots[rng.random(len(spots)) < fill * rng.uniform(0.5, 1.2)]
-    equipment(world, frame, spots + rng.normal(0, 0.25, spots.shape), _QUARTER_TURN, rng)
+    equipment(world, frame, spots + rng.normal(0, 0.25, spots.shape), QUARTER_TURN, rng)
 
 
 def service_road(world: World, frame: Frame, path: ArrayLike, rng: np.random.Generator) -> None:

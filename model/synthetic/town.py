@@ -28,12 +28,11 @@ from model.synthetic.districts import (
     sports_ground,
     stadium,
 )
-from model.synthetic.geometry import SCENE_FRAME, Frame, arc, centred_box, discs, rectangle, ribbon
+from model.synthetic.geometry import QUARTER_TURN, SCENE_FRAME, Frame, Size, arc, centred_box, discs, rectangle, ribbon
 from model.synthetic.land import (
     FillerChoice,
     Parcel,
     ParcelFiller,
-    Size,
     fill_patchwork,
     land_radius,
     lay_water,
@@ -48,7 +47,6 @@ from model.synthetic.streams import stream
 from model.synthetic.world import Material, Tier, World
 
 Spots = NDArray[np.float64]
-_QUARTER_TURN = math.pi / 2
 _CRESCENT_M = 62.0  # between curved streets
 _STREET_M = 16.0  # between blocks
 _HARBOUR_SHARE = 0.5  # of all towns
@@ -72,7 +70,7 @@ def _terraces(parcel: Parcel, size: Size, rng: np.random.Generator) -> None:
     parcel.pave(centred_box(size), np.array(world.palette.road) * 1.1, Tier.LAND, Material.CONCRETE)
     parcel.pave(centred_box((width - 24, depth - 24)), np.array(world.palette.soil) * 0.95, Tier.TRACK, Material.SOIL)
     storeys, flat = rng.uniform(7, 17), rng.random() < 0.25
-    for side, far, turn in ((width, depth, 0.0), (depth - 24, width, _QUARTER_TURN)):
+    for side, far, turn in ((width, depth, 0.0), (depth - 24, width, QUARTER_TURN)):
         for sign in (-1, 1):
             at = -side / 2
             while at < side / 2 - 6:
@@ -110,13 +108,13 @@ def _villas(parcel: Parcel, size: Size, rng: np.random.Generator) -> None:
     for x in np.arange(-size[0] / 2 + lot / 2, size[0] / 2 - lot / 3, lot):
         for side in (-1, 1):
             spot = parcel.frame.child(
-                x, side * (size[1] / 2 - 15), rng.choice((0.0, _QUARTER_TURN)) + rng.normal(0, 0.03)
+                x, side * (size[1] / 2 - 15), rng.choice((0.0, QUARTER_TURN)) + rng.normal(0, 0.03)
             )
             if parcel.fits(spot, (lot, lot)):
                 _villa(parcel, spot, rng)
                 drive = rectangle(x + 0.3 * lot, side * (size[1] / 2 - 14), x + 0.3 * lot + 3.2, side * size[1] / 2)
                 parcel.pave(drive, np.array(world.palette.concrete), Tier.TRACK, Material.CONCRETE)
-                cars(world, parcel.frame, [(x + 0.3 * lot + 1.6, side * (size[1] / 2 - 5))], _QUARTER_TURN, rng)
+                cars(world, parcel.frame, [(x + 0.3 * lot + 1.6, side * (size[1] / 2 - 5))], QUARTER_TURN, rng)
     spots = rng.uniform(-0.5, 0.5, (int(size[0] * size[1] / 190), 2)) * size
     spots = spots[parcel.usable(spots) & (np.abs(np.abs(spots[:, 1]) - size[1] / 2 + 15) > 8)]
     trees(world, parcel.frame, spots, rng.uniform(1.2, 4.4, len(spots)), rng)
@@ -130,7 +128,7 @@ def _villa(parcel: Parcel, spot: Frame, rng: np.random.Generator) -> None:
         side = rng.choice((-1, 1))
         pitched_building(
             world,
-            spot.child(rng.uniform(-0.2, 0.2) * long, side * 0.5 * wide, _QUARTER_TURN),
+            spot.child(rng.uniform(-0.2, 0.2) * long, side * 0.5 * wide, QUARTER_TURN),
             (0.9 * wide, 0.7 * wide),
             (eaves, eaves + 0.28 * wide),
             roof,
@@ -155,7 +153,7 @@ def _crescents(parcel: Parcel, size: Size, rng: np.random.Generator) -> None:
         for out in (-15, 15):
             angles = np.arange(start, start + math.pi / 2, rng.uniform(15, 20) / radius)
             directions = np.stack([np.cos(angles), np.sin(angles)], axis=1)
-            _curved_row(parcel, size, corner + (radius + out) * directions, angles + _QUARTER_TURN, rng)
+            _curved_row(parcel, size, corner + (radius + out) * directions, angles + QUARTER_TURN, rng)
     spots = rng.uniform(-0.5, 0.5, (int(size[0] * size[1] / 300), 2)) * size
     away = np.abs((np.hypot(*(spots - corner).T) - 40 + _CRESCENT_M / 2) % _CRESCENT_M - _CRESCENT_M / 2)
     spots = spots[parcel.usable(spots) & (away > 24)]
@@ -196,7 +194,7 @@ def _estate(parcel: Parcel, size: Size, rng: np.random.Generator) -> None:
 
 def _plan_building(parcel: Parcel, spot: Frame, size: Size, height: float, rng: np.random.Generator) -> None:
     shape, breadth = sample_plan_letter(rng), rng.uniform(0.26, 0.4) * min(size)
-    turned = spot.child(0, 0, rng.choice((0.0, _QUARTER_TURN, math.pi, math.pi / 4)))
+    turned = spot.child(0, 0, rng.choice((0.0, QUARTER_TURN, math.pi, math.pi / 4)))
     winged_building(
         parcel.world, turned, wing_boxes(shape, size, breadth), height, parcel.world.palette.sample_roof(rng), rng
     )
@@ -240,7 +238,7 @@ def _church(parcel: Parcel, size: Size, rng: np.random.Generator) -> None:
     roof, long, wide = sample_colour(world.palette.house_roofs, rng), rng.uniform(34, 62), rng.uniform(11, 17)
     pitched_building(world, frame, (long, wide), (13, 13 + 0.6 * wide), roof)
     pitched_building(
-        world, frame.child(0.16 * long, 0, _QUARTER_TURN), (0.62 * long, 0.9 * wide), (13, 13 + 0.55 * wide), roof
+        world, frame.child(0.16 * long, 0, QUARTER_TURN), (0.62 * long, 0.9 * wide), (13, 13 + 0.55 * wide), roof
     )
     tower = frame.child(0.16 * long if rng.random() < 0.3 else -0.5 * long, 0)
     spire(world, tower, 0.5 * wide, (22, 44), roof if rng.random() < 0.5 else (112, 136, 124), 8)

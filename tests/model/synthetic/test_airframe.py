@@ -49,7 +49,7 @@ def test_shadow_points_away_from_the_sun(shape: AircraftType, angle: float, seed
 @pytest.mark.parametrize("shape", TYPES[:3])
 def test_sunlit_side_is_brighter(shape: AircraftType) -> None:
     style = sample_style(1, 45.0)
-    light = replace(style.light, sun=(0.0, 0.6, 0.8), shadow=(0.0, -0.75), lean=(0.0, 0.0))  # the sun stands below
+    light = replace(style.light, sun=(0.0, 0.6, 0.8), shadow=(0.0, -0.75), lean=(0.0, 0.0))  # sun at the bottom
     world = World(200, 200, replace(style, light=light))
     white = (200.0, 200.0, 200.0)
     livery = Livery(white, white, white, 0.8, white, white, white, white, white)

@@ -18,7 +18,7 @@ GREY = (150.0, 150.0, 150.0)
 
 def empty_world(lean: tuple[float, float] = (0.0, 0.0)) -> World:
     style = sample_style(1, 45.0)
-    light = Light(sun=(0.6, 0.0, 0.8), shadow=(-0.75, 0.0), lean=lean, sky=0.4)  # the sun stands right
+    light = Light(sun=(0.6, 0.0, 0.8), shadow=(-0.75, 0.0), lean=lean, sky=0.4)  # sun to the right
     return World(200, 200, replace(style, light=light))
 
 

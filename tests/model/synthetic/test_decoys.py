@@ -37,7 +37,7 @@ def test_cross_has_the_given_size_and_point_symmetry(angle: float, size: float, 
     closed_mark(world, frame, size, YELLOW_PAINT, stream(seed, "x"))
     points = frame.local(painted_points(world))
     reach = np.hypot(*points.T)
-    # With the border, if there is one, a bar is longer and broader by 0.06 of the size on every side.
+    # The optional border extends a bar by 0.06 of the size on every side.
     assert size / 2 * math.hypot(1, 0.1) - 0.02 <= reach.min() <= size / 2 * math.hypot(1, 0.17) + 0.02
     assert reach.max() <= size / 2 * math.hypot(1.12, 0.29) + 0.02
     gaps = np.hypot(*(-points[:, None] - points[None]).transpose(2, 0, 1)).min(axis=1)

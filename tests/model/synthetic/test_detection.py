@@ -1,6 +1,6 @@
-"""Are the scenes real enough for the packaged detector? It has trained on photos and on other seeds.
+"""Are rendered scenes realistic enough for the packaged detector, which was trained on photos and on other seeds?
 
-What weights that had seen photos alone found in such scenes is in docs/results.md.
+Results of weights trained on photos alone are in docs/results.md.
 """
 
 from pathlib import Path
@@ -22,7 +22,7 @@ SIZE_PX, SEEDS = 1800, (31, 32)
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
-@pytest.mark.skipif(not (ROOT / "model/weights" / MODEL).is_dir(), reason="the trained weights are not there yet")
+@pytest.mark.skipif(not (ROOT / "model/weights" / MODEL).is_dir(), reason="the packaged weights are missing")
 def test_packaged_detector_reaches_90_percent_recall_at_90_percent_precision(
     precision: Precision, tmp_path: Path
 ) -> None:

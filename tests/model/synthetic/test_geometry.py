@@ -69,7 +69,7 @@ def test_rectangles_and_discs_have_the_expected_area() -> None:
 @pytest.mark.parametrize("corners", [6, 8])
 def test_regular_polygon_has_a_side_perpendicular_to_x(corners: int) -> None:
     ring = regular_polygon(10, corners)
-    # The side that faces along x is upright.
+    # The side facing x is vertical.
     assert np.sort(ring[:, 0])[-1] == pytest.approx(np.sort(ring[:, 0])[-2])
 
 

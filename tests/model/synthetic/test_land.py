@@ -3,8 +3,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from shapely import Polygon, prepare
 
-from model.synthetic.geometry import Frame, centred_box, rectangle
-from model.synthetic.land import Parcel, ParcelFiller, Size, fill_patchwork
+from model.synthetic.geometry import Frame, Size, centred_box, rectangle
+from model.synthetic.land import Parcel, ParcelFiller, fill_patchwork
 from model.synthetic.streams import stream
 from model.synthetic.style import sample_style
 from model.synthetic.world import Tier, World

@@ -14,7 +14,7 @@ from model.synthetic.world import WHITE_PAINT, World
 
 @pytest.mark.parametrize(("heading", "number"), [(0, 36), (4, 36), (6, 1), (90, 9), (184, 18), (186, 19), (355.5, 36)])
 def test_runway_number_is_the_heading_in_tens_of_degrees(heading: float, number: int) -> None:
-    # A place's x axis points right, to a heading of 90 degrees, when it is not turned.
+    # The x axis of a frame with angle 0 points right, to a heading of 90 degrees.
     assert runway_number(Frame(0, 0, math.radians(heading - 90))) == number
 
 
@@ -22,7 +22,7 @@ def test_runway_number_is_the_heading_in_tens_of_degrees(heading: float, number:
 def test_numbers_of_both_ends_differ_by_18(angle: float) -> None:
     first, second = runway_number(Frame(0, 0, angle)), runway_number(Frame(0, 0, angle + math.pi))
     assert 1 <= first <= 36
-    assert abs(first - second) in (17, 18, 19)  # 18 but where a half is rounded
+    assert abs(first - second) in (17, 18, 19)  # 18 except where .5 is rounded
 
 
 @given(st.floats(400, 3600), st.sampled_from([45.0, 60.0]))

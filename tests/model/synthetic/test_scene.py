@@ -73,7 +73,7 @@ def test_airport_depends_on_the_seed() -> None:
 
 
 def test_image_statistics_resemble_real_scenes() -> None:
-    # The bounds hold for every real scene at hand, with some room.
+    # Bounds that hold for all real scenes in our data sets, with some margin.
     image = pixels().astype(float)
     assert 80 < image.mean() < 190
     assert 22 < image.std() < 65
@@ -97,7 +97,7 @@ def test_airplanes_are_inside_the_scene_and_do_not_overlap() -> None:
     assert airplane_boxes.max() <= SIZE
     overlaps = iou_matrix(airplane_boxes, airplane_boxes)
     np.fill_diagonal(overlaps, 0)
-    assert overlaps.max() < 0.5  # boxes may overlap where airplanes stand aslant, airplanes may not
+    assert overlaps.max() < 0.5  # boxes of oblique airplanes may overlap, the airplanes may not
 
 
 def test_properties_match_the_airplane() -> None:
@@ -106,7 +106,7 @@ def test_properties_match_the_airplane() -> None:
         assert properties["type"] == airplane.shape.kind
         width, height = properties["xmax_px"] - properties["xmin_px"], properties["ymax_px"] - properties["ymin_px"]
         diagonal = math.hypot(properties["length_m"], properties["wingspan_m"]) / 0.5
-        assert max(width, height) < diagonal + 12  # a fin leans out a little
+        assert max(width, height) < diagonal + 12  # the fin may lean beyond the outline
         assert max(width, height) > 0.69 * max(properties["length_m"], properties["wingspan_m"]) / 0.5
 
 

@@ -54,7 +54,7 @@ def test_land_depends_on_the_seed(land: str) -> None:
 
 @every_land
 def test_image_statistics_resemble_real_scenes(land: str) -> None:
-    # The bounds of airports, and of every real scene at hand.
+    # Bounds similar to those of airports and of real scenes.
     image = pixels(land).astype(float)
     assert 70 < image.mean() < 190
     assert 15 < image.std() < 65
