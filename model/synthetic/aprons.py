@@ -70,7 +70,7 @@ class Pier:
 
 @dataclass(frozen=True, slots=True)
 class _Site:
-    """What all parts of one terminal share."""
+    """Settings shared by all parts of a terminal."""
 
     world: World
     roof: Colour

@@ -1,4 +1,4 @@
-"""What fills whole districts: industry and shops, parks and sports, and a harbour.
+"""Fillers of whole districts: industry and shops, parks and sports, and a harbour.
 
 Harbour frame: x along the main quay, y = 0 on its edge, water at greater y.
 """
