@@ -8,9 +8,7 @@ from typing import ClassVar, Literal
 from model.data.chips import AugmentConfig, SplitMethod
 from model.data.crops import CropConfig
 from model.data.sources import RenderedSet
-from model.detectors.anchor_free.network import DetectorConfig
-from model.detectors.classifier.network import ConvConfig, DenseConfig
-from model.detectors.grid.network import GridConfig
+from model.detectors.config import ConvConfig, DenseConfig, DetectorConfig, GridConfig
 from model.training.backend import Backend
 from model.training.distribution import DistributionConfig
 from model.training.schedules import CosineConfig, ScheduleConfig

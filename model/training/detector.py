@@ -22,7 +22,7 @@ from model.data.crops import CropBatches, TrainingSet
 from model.data.labels import AnnotatedImage
 from model.detectors import INPUT_MULTIPLE, registry
 from model.detectors.backbones import efficientnet_lite
-from model.inference import weights_io
+from model.inference import model_folder, weights_io
 from model.inference.keras_predictor import KerasPredictor
 from model.inference.scan import read_scan_config
 from model.training import backend, callbacks, checkpointing, distribution, hard_examples, schedules
@@ -164,9 +164,9 @@ def _start_model(config: TrainConfig) -> keras.Model:
     if config.start == "imagenet":
         efficientnet_lite.load_imagenet(model)
     elif config.start != "random":
-        folder = weights_io.resolve(config.start)
-        weights_io.read_config(folder)  # checks the digest of the weights
-        weights_io.load_into(model, folder / weights_io.WEIGHTS_FILE)
+        folder = model_folder.resolve(config.start)
+        model_folder.read_config(folder)  # checks the digest of the weights
+        weights_io.load_into(model, folder / model_folder.WEIGHTS_FILE)
     efficientnet_lite.freeze(model, config.frozen_blocks)
     return model
 

@@ -10,7 +10,7 @@ import pytest
 
 from geo.matching import match
 from geo.raster.header import read_header
-from model.inference.precision import Precision
+from model.inference.engine import Precision
 from model.inference.predictor import load_predictor
 from model.inference.scan import read_scan_config, scan
 from model.synthetic import render, write

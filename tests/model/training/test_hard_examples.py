@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from geo.boxes import Suppression
 from geo.grid import Tiling
+from geo.nms import Suppression
 from geo.types import Detections
 from model.data import sources
 from model.inference.predictor import FakePredictor
