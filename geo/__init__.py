@@ -1,1 +1,1 @@
-"""Rasters, coordinates, tiles and boxes: everything that knows where things are, and nothing that learns."""
+"""Rasters, coordinates, tiles and boxes: everything geometric, without TensorFlow or Beam."""

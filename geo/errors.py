@@ -1,12 +1,16 @@
-"""The errors a user can cause.
+"""Errors that a user's input can cause.
 
-Each message is one line: what was expected, what came, and how to mend it.
-Each class also inherits the builtin that fits, so that callers who know nothing of this project can catch it.
+Each message is one line: what was expected, what came, and the remedy. Each class also inherits the builtin that fits,
+so that callers can catch it without knowing this project.
 """
 
 
 class FinderError(Exception):
-    """Root of every error that a user's input can cause; anything else is a fault of the program."""
+    """Root of all errors that a user's input can cause; any other exception is a bug."""
+
+
+class InputError(FinderError, ValueError):
+    """An input that names nothing that can be read."""
 
 
 class RasterError(FinderError, OSError):
@@ -14,7 +18,7 @@ class RasterError(FinderError, OSError):
 
 
 class GeoreferenceError(FinderError, ValueError):
-    """A raster that does not say, or not soundly, where on the Earth it lies."""
+    """A raster without a valid georeference."""
 
 
 class ResolutionError(FinderError, ValueError):
@@ -22,8 +26,8 @@ class ResolutionError(FinderError, ValueError):
 
 
 class ConfigError(FinderError, ValueError):
-    """A setting that is unknown, of the wrong type, or out of its range."""
+    """A setting that is unknown, of the wrong type, or out of range."""
 
 
 class CommandError(FinderError, ValueError):
-    """An option that is missing, unknown, or has a value that does not fit."""
+    """A command-line option that is missing, unknown, or has an invalid value."""

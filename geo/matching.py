@@ -1,4 +1,4 @@
-"""The same airplane in two lists: what was found against the truth."""
+"""Assignment of detections to ground truth."""
 
 from collections.abc import Sequence
 
@@ -9,44 +9,44 @@ from geo.types import FloatArray, IndexArray
 
 
 def match(boxes: FloatArray, scores: FloatArray, truth: FloatArray, iou: float) -> IndexArray:
-    """Pairs detections with true boxes: the highest score chooses first, each true box is taken once.
+    """Assign detections to true boxes, greedily by falling score; each true box is assigned once.
 
     Args:
         boxes: (N, 4) detections.
-        scores: (N,); equal scores choose in the order of their coordinates.
+        scores: (N,); equal scores are ordered by their coordinates.
         truth: (M, 4) true boxes of the same frame.
-        iou: The least intersection over union of a pair, 0..1, and above 0.
+        iou: Minimum intersection over union of a match, above 0 and at most 1.
 
     Returns:
-        (N,) for each detection, in the input's order, the position of the true box it takes (the free one it overlaps
-        most), or -1.
+        (N,), for each detection, in the input's order, the index of the true box assigned to it (of those that are free
+        the one with the largest overlap), or -1.
     """
-    pairs: IndexArray = match_at(boxes, scores, truth, (iou,))[0]
-    return pairs
+    matches: IndexArray = match_at(boxes, scores, truth, (iou,))[0]
+    return matches
 
 
 def match_at(boxes: FloatArray, scores: FloatArray, truth: FloatArray, ious: Sequence[float]) -> IndexArray:
-    """Does what `match` does for K least overlaps; every overlap is computed once.
+    """Run `match` for K minimum overlaps, but compute the overlaps once.
 
     Returns:
-        (K, N), a row as `match` returns it for each of `ious`.
+        (K, N), one row for each of `ious`, as returned by `match`.
     """
-    found, true = box_tree(truth).query(box_tree(boxes).geometries)
-    overlaps = iou_pairs(boxes[found], truth[true])
+    detection, target = box_tree(truth).query(box_tree(boxes).geometries)
+    overlaps = iou_pairs(boxes[detection], truth[target])
     rank = np.empty(len(boxes), dtype=np.int64)
     rank[score_order(boxes, scores)] = np.arange(len(boxes))
-    # The order in which pairs are made: detections by rank, and each asks first for what it overlaps most.
-    order = np.lexsort((true, -overlaps, rank[found]))
-    found, true, overlaps = found[order], true[order], overlaps[order]
-    return np.stack([_paired(found[overlaps >= iou], true[overlaps >= iou], len(boxes)) for iou in ious])
+    # The order in which pairs are considered: by the rank of the detection, then by falling overlap.
+    order = np.lexsort((target, -overlaps, rank[detection]))
+    detection, target, overlaps = detection[order], target[order], overlaps[order]
+    return np.stack([_assign(detection[overlaps >= iou], target[overlaps >= iou], len(boxes)) for iou in ious])
 
 
-def _paired(found: IndexArray, true: IndexArray, count: int) -> IndexArray:
-    """Goes through candidate pairs and makes those of which both are still free; (count,), -1 where there is none."""
+def _assign(detections: IndexArray, targets: IndexArray, count: int) -> IndexArray:
+    """Take pairs in their order if both sides are still free; (count,) target of each detection, or -1."""
     result = np.full(count, -1, dtype=np.int64)
     taken: set[int] = set()
-    for one, other in zip(found.tolist(), true.tolist(), strict=True):
-        if result[one] < 0 and other not in taken:
-            taken.add(other)
-            result[one] = other
+    for detection, target in zip(detections.tolist(), targets.tolist(), strict=True):
+        if result[detection] < 0 and target not in taken:
+            taken.add(target)
+            result[detection] = target
     return result

@@ -1,4 +1,4 @@
-"""The former name of `model.synthetic`: `python -m geo.render` says so and runs it."""
+"""Deprecated alias of `model.synthetic`: `python -m geo.render` says so and runs it."""
 
 import runpy
 import sys

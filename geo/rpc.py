@@ -1,4 +1,4 @@
-"""Rasters that lie by rational polynomial coefficients (RPCs): by GDAL, from a place and its height to a pixel."""
+"""Georeference by rational polynomial coefficients (RPCs), evaluated by GDAL at a constant height."""
 
 import atexit
 import math
@@ -19,22 +19,22 @@ from geo.types import FloatArray
 
 Coefficients = tuple[tuple[str, str], ...]
 
-# What cannot be transformed is not finite here.
+# Points that cannot be transformed become NaN or infinite, without a warning.
 warnings.filterwarnings("ignore", category=TransformWarning)
 
 _WGS84 = CRS("EPSG:4326")
 
 
 @dataclass(frozen=True, slots=True)
-class RationalGeoReference(BaseGeoReference):
-    """RPCs, and the one height at which the ground is taken to lie.
+class RpcGeoReference(BaseGeoReference):
+    """RPCs, and the height of the ground, which is taken as flat.
 
     Args:
-        coefficients: GDAL's names and texts of them.
+        coefficients: Names and values as GDAL's RPC metadata has them.
         height_m: Metres above the WGS84 ellipsoid.
 
     Raises:
-        GeoreferenceError: The height is no number.
+        GeoreferenceError: The height is not finite.
     """
 
     coefficients: Coefficients
@@ -48,15 +48,15 @@ class RationalGeoReference(BaseGeoReference):
             )
 
     def pixel_to_map(self, xy: FloatArray) -> FloatArray:
-        """Returns longitudes and latitudes (N, 2) at the height of the ground, of pixel coordinates (N, 2)."""
+        """Return longitudes and latitudes (N, 2) at the height of the ground, of pixel coordinates (N, 2)."""
         columns, rows = np.asarray(xy, dtype=np.float64).T
-        # "ul": whole numbers are corners of pixels.
+        # "ul": integer coordinates are pixel corners.
         return np.column_stack(_transformer(self.coefficients).xy(rows, columns, zs=self._heights(rows), offset="ul"))
 
     def map_to_pixel(self, mapped: FloatArray) -> FloatArray:
-        """Returns pixel coordinates (N, 2) of longitudes and latitudes (N, 2); not finite where there is none."""
+        """Return pixel coordinates (N, 2) of longitudes and latitudes (N, 2); not finite where there is none."""
         lon, lat = np.asarray(mapped, dtype=np.float64).T
-        # Positive: GDAL's own numbers, not rounded.
+        # np.positive: GDAL's values, not rounded to whole pixels.
         rows, columns = _transformer(self.coefficients).rowcol(lon, lat, zs=self._heights(lon), op=np.positive)
         return np.column_stack([columns, rows])
 
@@ -66,9 +66,9 @@ class RationalGeoReference(BaseGeoReference):
 
 @lru_cache(maxsize=64)
 def _transformer(coefficients: Coefficients) -> Any:
-    # From a pixel to its place GDAL searches; it would stop as soon as it comes within a tenth of a pixel.
+    # From pixel to ground GDAL iterates; by default it stops within a tenth of a pixel.
     return RPCTransformer(RPC.from_gdal(dict(coefficients)), RPC_PIXEL_ERROR_THRESHOLD=1e-6, RPC_MAX_ITERATIONS=50)
 
 
-# Freed in the interpreter's last moments, rasterio's transformers raise what nothing can catch; pytest shows it.
+# Freed at interpreter shutdown, rasterio's transformers raise errors that nothing can catch.
 atexit.register(_transformer.cache_clear)

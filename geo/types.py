@@ -1,4 +1,4 @@
-"""Small frozen values shared by every room.
+"""Value types shared by geo, model and pipeline.
 
 Pixel coordinates are (x, y) = (column, row) in float64 with the corner as origin: the first pixel covers
 [0, 1) x [0, 1), its centre is (0.5, 0.5). Boxes are rows of (xmin, ymin, xmax, ymax).
@@ -18,7 +18,7 @@ ImageArray = NDArray[np.uint8]
 
 @dataclass(frozen=True, slots=True, order=True)
 class Window:
-    """Whole pixels [col, right) x [row, bottom), half-open.
+    """A window of pixels [col, right) x [row, bottom), half-open.
 
     Args:
         col: First column.
@@ -34,21 +34,21 @@ class Window:
 
     @property
     def right(self) -> int:
-        """The first column after the window."""
+        """First column after the window."""
         return self.col + self.width
 
     @property
     def bottom(self) -> int:
-        """The first row after the window."""
+        """First row after the window."""
         return self.row + self.height
 
     def contains_points(self, xy: FloatArray) -> NDArray[np.bool_]:
-        """Says which points (N, 2) lie inside, half-open; a point that is not a number does not."""
+        """Return which points (N, 2) lie inside, half-open, bool (N,); False for NaN."""
         x, y = xy[:, 0], xy[:, 1]
         return (x >= self.col) & (x < self.right) & (y >= self.row) & (y < self.bottom)
 
     def intersection(self, other: "Window") -> "Window":
-        """Returns the pixels of both windows; of width or height 0 where they share none."""
+        """Return the common pixels of both windows; width or height is 0 if there are none."""
         col, row = max(self.col, other.col), max(self.row, other.row)
         width = max(0, min(self.right, other.right) - col)
         height = max(0, min(self.bottom, other.bottom) - row)
@@ -64,12 +64,12 @@ def _column(values: ArrayLike, shape: tuple[int, ...], name: str) -> FloatArray:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Detections:
-    """Airplanes found: upright boxes with scores. Whoever returns them says in which frame the boxes are.
+    """Detected airplanes: upright boxes with scores. Functions that return them document the frame of the boxes.
 
     Args:
         boxes: (N, 4) xmin, ymin, xmax, ymax in pixels.
         scores: (N,) 0..1.
-        resolution_m: (N,) metres on the ground per pixel of the level at which each was seen; NaN if not known.
+        resolution_m: (N,) metres on the ground per pixel of the level on which each was detected; NaN if unknown.
 
     Raises:
         ValueError: The lengths differ.
@@ -91,12 +91,12 @@ class Detections:
 
     @classmethod
     def empty(cls) -> Self:
-        """Returns no detections."""
+        """Return zero detections."""
         return cls(np.zeros((0, 4)), np.zeros(0), np.zeros(0))
 
     @classmethod
     def concatenate(cls, parts: Sequence["Detections"]) -> Self:
-        """Returns all detections of the parts (of one frame), in their order."""
+        """Return all detections of the parts, which share one frame, in their order."""
         parts = [cls.empty(), *parts]
         return cls(
             np.concatenate([part.boxes for part in parts]),
@@ -105,5 +105,5 @@ class Detections:
         )
 
     def take(self, indices: NDArray[Any]) -> Self:
-        """Returns the detections at these positions, or where this (N,) mask is true."""
+        """Return the detections at these indices, or where this mask (N,) is true."""
         return type(self)(self.boxes[indices], self.scores[indices], self.resolution_m[indices])

@@ -8,12 +8,12 @@ import geopandas
 import pyogrio
 from pyogrio.errors import DataSourceError
 
-from geo.aoi import Area, area_of
+from geo.aoi import AreaOfInterest, build_aoi
 from geo.errors import ConfigError
 from pipeline.errors import InputError
 
 
-def read_area(path: Path) -> Area:
+def read_area(path: Path) -> AreaOfInterest:
     """Reads every polygon of a vector file that GDAL knows: GeoJSON, GeoPackage, FlatGeobuf, Shapefile, KML ...
 
     Raises:
@@ -30,6 +30,6 @@ def read_area(path: Path) -> Area:
     if frame.crs is None:
         raise InputError(f"--aoi {path}: expected an area with a CRS, got none: write it, e.g. with ogr2ogr -a_srs")
     try:
-        return area_of(list(frame.geometry), frame.crs)
+        return build_aoi(list(frame.geometry), frame.crs)
     except ConfigError as error:
         raise InputError(f"--aoi {path}: {error}") from error

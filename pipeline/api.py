@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 from geo.errors import RasterError
 from model.inference.predictor import Predictor
 from pipeline import config as settings
-from pipeline import local, steps
+from pipeline import local, planning
 from pipeline.config import PipelineConfig
 from pipeline.errors import InputError
 from pipeline.ledger import why_empty
-from pipeline.model_loading import Engine, describe_model, load_model
+from pipeline.model_loading import ModelSpec, describe_model, load_model
 from pipeline.sinks.frame import to_frame
 from pipeline.sources import stac
 from pipeline.sources.resolve import dated, scene_sources
@@ -28,9 +28,9 @@ def detect(
 ) -> geopandas.GeoDataFrame:
     """See `pipeline.detect`."""
     chosen = settings.load_config(Path(config or settings.DEFAULT_CONFIG), {"model": model, "min_score": min_score})
-    engine = describe_model(chosen)
-    opened = steps.open_scene(_one(str(scene), chosen), chosen)
-    result = local.find_in(opened, engine.config, _loaded(engine), engine.identity)
+    spec = describe_model(chosen)
+    opened = planning.open_scene(_one(str(scene), chosen), chosen)
+    result = local.detect_scene(opened, spec.config, _loaded(spec), spec.identity)
     if result.entry.error is not None:
         # A table has no ledger beside it: what is not whole must not look whole.
         raise RasterError(result.entry.error)
@@ -49,6 +49,6 @@ def _one(scene: str, config: PipelineConfig) -> SceneSource:
 
 
 @functools.lru_cache(maxsize=1)
-def _loaded(engine: Engine) -> Predictor:
+def _loaded(spec: ModelSpec) -> Predictor:
     """Kept, since whoever looks at one scene from Python soon looks at the next."""
-    return load_model(engine)
+    return load_model(spec)

@@ -11,7 +11,8 @@ from pathlib import Path
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.runner import PipelineRunner
 
-from geo.aoi import Area
+from geo.aoi import AreaOfInterest
+from geo.raster.uri import is_remote
 from model.datagen import beam_options
 from pipeline import config as settings
 from pipeline.aoi import read_area
@@ -21,7 +22,6 @@ from pipeline.report.page import FILE_NAME as REPORT_FILE
 from pipeline.sinks import geojson
 from pipeline.sinks.whole import check_writable
 from pipeline.sources import resolve as sources
-from pipeline.uris import is_address
 from pipeline.values import SceneSource
 
 LEDGER_FILE = "ledger.json"
@@ -55,7 +55,7 @@ class Command:
     report: Path | None
     plan: bool
     work_dir: Path | None
-    area: Area | None
+    area: AreaOfInterest | None
     mosaic: Path | None
     config: PipelineConfig
     trusted: bool
@@ -167,7 +167,7 @@ def _path(text: str) -> Path:
 
 
 def _folder(text: str) -> Path:
-    if is_address(text):
+    if is_remote(text):
         raise OutputError(f"--work-dir {text}: expected a folder, got an address: name a folder of this machine")
     return _path(text)
 

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from geo.errors import FinderError
-
-
-class InputError(FinderError, ValueError):
-    """An `--input` names nothing that can be read."""
+from geo.errors import InputError as InputError
 
 
 class WorkerError(FinderError, RuntimeError):

@@ -12,85 +12,85 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.runner import PipelineRunner
 
-from geo.aoi import Area
+from geo.aoi import AreaOfInterest
 from model.inference.predictor import Predictor
 from pipeline.errors import WorkerError
-from pipeline.ledger import Ledger, RunInfo, SceneEntry, read_ledger
-from pipeline.model_loading import Engine, load_model
+from pipeline.ledger import Ledger, RunInfo, SceneEntry, SceneResult, read_ledger
+from pipeline.model_loading import ModelSpec, load_model
 from pipeline.records import Airplane
 from pipeline.sinks.transforms import WriteGeoJson, WriteLedger
-from pipeline.tile_cache import WorkFolder
-from pipeline.transforms import FindAirplanes
-from pipeline.values import SceneResult, SceneSource
+from pipeline.tile_cache import TileCache
+from pipeline.transforms import DetectAirplanes
+from pipeline.values import SceneSource
 
-# What Beam says where the connection to a process of its own breaks off.
-_LOST = "Channel closed prematurely"
+# Part of Beam's message when the connection to a worker process breaks off.
+_CONNECTION_LOST = "Channel closed prematurely"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Job:
-    """What to look at, with what, and where to write.
+    """What to process, with which model, and where to write.
 
     Attributes:
         sources: the scenes.
-        engine: the model and the settings.
+        model: the model and the settings.
         outputs: the files for the airplanes.
         ledger: the file for the ledger.
         info: what the ledger says of the run.
         area: the area of interest; None: everything.
-        work: where outcomes are kept, and taken from; None: nowhere.
+        cache: the tile cache; None: nothing is cached.
     """
 
     sources: tuple[SceneSource, ...]
-    engine: Engine
+    model: ModelSpec
     outputs: tuple[Path, ...]
     ledger: Path
     info: RunInfo
-    area: Area | None = None
-    work: WorkFolder | None = None
+    area: AreaOfInterest | None = None
+    cache: TileCache | None = None
 
 
 def run_job(
     job: Job, runner: PipelineRunner, options: PipelineOptions, load: Callable[[], Predictor] | None = None
 ) -> Ledger:
-    """Runs the job to its end and returns the ledger that it wrote.
+    """Run the job to its end and return the ledger that it wrote.
 
     Args:
-        job: what to do.
+        job: the job.
         runner: Beam's runner.
         options: Beam's options.
-        load: makes the model in each process that looks at tiles; None: the job's own.
+        load: loads the model in each process that runs it; None: the job's own model.
 
     Raises:
-        OutputError: an output, or the work folder, cannot be written.
-        WorkerError: a process that Beam has started for the work is gone; nothing is written then.
+        OutputError: an output, or the tile cache, cannot be written.
+        WorkerError: a worker process was lost; nothing is written then.
     """
-    load = load or functools.partial(load_model, job.engine)
-    with _lost_workers_told(), beam.Pipeline(runner=runner, options=options) as pipeline:
+    load = load or functools.partial(load_model, job.model)
+    with _lost_worker_as_error(), beam.Pipeline(runner=runner, options=options) as pipeline:
         results = (
             pipeline
             | "Scenes" >> beam.Create(job.sources)
-            | "FindAirplanes" >> FindAirplanes(job.engine.config, load, job.engine.identity, job.area, job.work)
+            | "DetectAirplanes" >> DetectAirplanes(job.model.config, load, job.model.identity, job.area, job.cache)
         )
         airplanes = results | "Airplanes" >> beam.FlatMap(_airplanes)
-        lines = results | "Lines" >> beam.Map(_line)
+        entries = results | "LedgerEntries" >> beam.Map(_entry)
         paths = tuple(airplanes | f"Write {path}" >> WriteGeoJson(path) for path in job.outputs)
         written = paths | "Written" >> beam.Flatten()
-        _ = (lines, written) | "WriteLedger" >> WriteLedger(job.ledger, job.info)
+        _ = (entries, written) | "WriteLedger" >> WriteLedger(job.ledger, job.info)
     return read_ledger(job.ledger)
 
 
 @contextlib.contextmanager
-def _lost_workers_told() -> Iterator[None]:
-    """Says in one line what Beam says in its own words, where a process that did a part of the work was killed."""
+def _lost_worker_as_error() -> Iterator[None]:
+    """Turn Beam's error about a killed worker process into a `WorkerError` of one line."""
     try:
         yield
     except RuntimeError as error:
-        if _LOST not in str(error):
+        if _CONNECTION_LOST not in str(error):
             raise
         raise WorkerError(
             "expected every worker process to live until the end, got one that was killed or ran out of memory: "
-            "run the command again (what --work-dir has kept is taken over), with fewer workers if memory is short"
+            "run the command again (with --work-dir it resumes), with fewer workers if memory is short"
         ) from error
 
 
@@ -98,5 +98,5 @@ def _airplanes(result: SceneResult) -> tuple[Airplane, ...]:
     return result.airplanes
 
 
-def _line(result: SceneResult) -> SceneEntry:
+def _entry(result: SceneResult) -> SceneEntry:
     return result.entry

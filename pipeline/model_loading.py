@@ -1,4 +1,4 @@
-"""Which model a run uses: described before any work starts, loaded once in each process that needs it."""
+"""The model of a run: described before any work starts, loaded once in each process that needs it."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from pipeline.values import Identity
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Engine:
-    """A model that is there and whole, and the settings with what they left open filled in.
+class ModelSpec:
+    """A model whose files were checked, and the settings with the model's defaults filled in.
 
     Attributes:
         config: the settings.
-        identity: what every airplane says of model and settings.
+        identity: model and settings, as every airplane carries them.
         trusted: the model may be a SavedModel, which can run code.
     """
 
@@ -26,27 +26,27 @@ class Engine:
     trusted: bool = False
 
 
-def describe_model(config: PipelineConfig, trusted: bool = False) -> Engine:
-    """Checks the model's files, without loading them.
+def describe_model(config: PipelineConfig, trusted: bool = False) -> ModelSpec:
+    """Check the model's files, without loading them.
 
     Args:
         config: the settings.
-        trusted: a SavedModel may be loaded later on, although it can run code.
+        trusted: a SavedModel may be loaded later, although it can run code.
 
     Raises:
         WeightsError: no such model, or a damaged one.
         ConfigError: its description is damaged, or it is a SavedModel and not trusted.
     """
-    version, default_min_score = _described(config.model, trusted)
+    version, default_min_score = _version_and_min_score(config.model, trusted)
     min_score = default_min_score if config.min_score is None else config.min_score
-    # What `auto` means is said once, where the run starts: its workers all compute alike.
-    filled = dataclasses.replace(config, min_score=min_score, precision=resolved(config.precision))
-    return Engine(filled, Identity(version, settings_id(filled)), trusted)
+    # `auto` is resolved once, where the run starts, so that all workers compute alike.
+    config = dataclasses.replace(config, min_score=min_score, precision=resolved(config.precision))
+    return ModelSpec(config, Identity(version, settings_id(config)), trusted)
 
 
-def _described(model: str, trusted: bool) -> tuple[str, float]:
-    """The model's name with its digest, and its default threshold."""
-    # These bring Keras and TensorFlow: only where they are used.
+def _version_and_min_score(model: str, trusted: bool) -> tuple[str, float]:
+    """Return the model's name with its digest, and its default threshold."""
+    # These import Keras and TensorFlow: only where they are needed.
     if is_saved_model(model):
         check_trusted(model, trusted)
         from model.inference import saved_model
@@ -58,16 +58,14 @@ def _described(model: str, trusted: bool) -> tuple[str, float]:
     return config.version, config.min_score
 
 
-def load_model(engine: Engine) -> Predictor:
-    """Loads the model.
+def load_model(spec: ModelSpec) -> Predictor:
+    """Load the model.
 
     Raises:
         WeightsError: no such model, a damaged one, or a SavedModel without the signature that is needed.
     """
-    config = engine.config
+    config = spec.config
     if config.min_score is None:
         raise ValueError("expected settings with min_score filled in, got None: use describe_model")
     min_score = min(config.min_score, config.screen.min_score) if config.screen else config.min_score
-    return load_predictor(
-        config.model, config.batch_size, min_score, precision=config.precision, trusted=engine.trusted
-    )
+    return load_predictor(config.model, config.batch_size, min_score, precision=config.precision, trusted=spec.trusted)

@@ -1,4 +1,4 @@
-"""Reading a little ahead of the model."""
+"""Prefetching: read ahead of the model."""
 
 from __future__ import annotations
 
@@ -12,16 +12,15 @@ T = TypeVar("T")
 _END = object()
 
 
-def ahead(items: Iterator[T], depth: int) -> Generator[T, None, None]:
-    """Yields the same items in the same order, while a thread of its own works on the next ones.
+def prefetch(items: Iterator[T], depth: int) -> Generator[T, None, None]:
+    """Yield the same items in the same order, while a thread computes the next ones.
 
-    The thread runs only while the consumer works on an item, and holds at most `depth` items. An error in `items` is
-    raised where its item would have come. All of `items` runs in that one thread, so it may open and close what is
-    bound to a thread.
+    At most `depth` items are held. An error in `items` is raised where its item would have come. All of `items` runs in
+    that one thread, so it may open and close what is bound to a thread.
 
     Args:
-        items: the work, as an iterator.
-        depth: how many items are made ahead, at least 1.
+        items: the items, as an iterator.
+        depth: how many items are computed in advance, at least 1.
     """
     with ThreadPoolExecutor(max_workers=1) as pool:
         try:

@@ -1,7 +1,8 @@
-"""How far the job is, on a terminal.
+"""The progress line of the job, on a terminal.
 
-Beam's in-process runner blocks until it is done and tells its metrics only then. The transforms therefore also count
-here, in the process they run in; on a runner with processes of its own the numbers stay there, and nothing is shown.
+Beam's in-process runner blocks until it is done and gives its metrics only then. The transforms therefore also count
+here, in the process they run in; with a runner that starts processes of its own the counts stay in those, and nothing
+is shown.
 """
 
 from __future__ import annotations
@@ -19,15 +20,15 @@ PERIOD_S = 0.5
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Counts:
-    """What was counted so far; scenes and parts done include those that failed or were empty.
+    """The counts so far; scenes and tiles done include those that failed or were empty.
 
     Attributes:
         scenes: scenes opened or failed to open.
         scenes_done: scenes finished.
         parts: tiles planned.
         parts_done: tiles finished.
-        airplanes: boxes found so far, before those of one airplane are brought together.
-        pixels: pixels that the model has looked at.
+        airplanes: detections so far, before duplicates of one airplane are merged.
+        pixels: pixels inferred.
     """
 
     scenes: int = 0
@@ -43,25 +44,25 @@ _counter: Counter[str] = Counter()
 
 
 def add(**amounts: int) -> None:
-    """Adds to the process's counts, by the names of the fields of `Counts`; any thread may call it."""
+    """Add to the process's counts, by the names of the fields of `Counts`; thread-safe."""
     with _lock:
         _counter.update(amounts)
 
 
 def counts() -> Counts:
-    """Returns the process's counts."""
+    """Return the process's counts."""
     with _lock:
         return Counts(**_counter)
 
 
 def reset() -> None:
-    """Sets the process's counts to zero."""
+    """Set the process's counts to zero."""
     with _lock:
         _counter.clear()
 
 
 def line(now: Counts, seconds: float) -> str:
-    """Returns the line that is shown after `seconds` of work."""
+    """Return the progress line after `seconds` of work."""
     text = (
         f"scenes {now.scenes_done}/{now.scenes}  tiles {now.parts_done}/{now.parts}  "
         f"airplanes {now.airplanes}  {now.pixels / 1e6 / max(seconds, 1e-9):.1f} Mpx/s"
@@ -73,7 +74,7 @@ def line(now: Counts, seconds: float) -> str:
 
 
 class Display:
-    """Shows the progress on a terminal, in a `with` block; on anything else it stays silent."""
+    """Shows the progress line on a terminal, in a `with` block; silent on anything else."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream or sys.stderr
@@ -99,6 +100,6 @@ class Display:
             self._write(line(counts(), time.monotonic() - started))
 
     def _write(self, text: str) -> None:
-        # Back to the line's start, the text, and whatever stood behind it erased.
+        # Back to the start of the line, the text, and the rest of the line erased.
         self._stream.write(f"\r{text}\x1b[K")
         self._stream.flush()

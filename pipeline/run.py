@@ -21,11 +21,11 @@ from typing import TYPE_CHECKING
 from geo.errors import FinderError
 from model.common.interrupt import plain_interrupt
 from pipeline import progress, quiet
-from pipeline.ledger import Ledger, RunInfo
 
 if TYPE_CHECKING:
     from pipeline.command import Command
-    from pipeline.model_loading import Engine
+    from pipeline.ledger import Ledger, RunInfo
+    from pipeline.model_loading import ModelSpec
 
 #: The exit status that shells give what SIGINT has ended.
 INTERRUPTED = 130
@@ -64,46 +64,46 @@ def _run(words: Sequence[str]) -> int:
     try:
         command = command_line.parse(words)
         quiet.import_tensorflow()
-        engine = describe_model(command.config, command.trusted)
+        spec = describe_model(command.config, command.trusted)
         if command.mosaic:
-            scene = write_mosaic(command.sources, engine.config, command.mosaic)
+            scene = write_mosaic(command.sources, spec.config, command.mosaic)
             command = dataclasses.replace(command, sources=(scene,))
         if command.plan:
-            return _plan(command, engine)
+            return _plan(command, spec)
     except FinderError as error:
         return _say(error, 2)
     try:
-        ledger = _work(command, engine, words)
+        ledger = _work(command, spec, words)
     except FinderError as error:
         return _say(error, 1)
     _summarize(ledger, command)
     return 0 if ledger.complete else 1
 
 
-def _plan(command: Command, engine: Engine) -> int:
+def _plan(command: Command, spec: ModelSpec) -> int:
     """Says what the command would do; the status is 1 where a scene could not be looked at."""
-    from pipeline import estimate, local
+    from pipeline import planning
     from pipeline.model_loading import load_model
 
-    described = local.describe_all(command.sources, engine.config, command.area)
-    found = estimate.estimate(described, engine.config)
-    for error in found.errors:
+    described = planning.describe_scenes(command.sources, spec.config, command.area)
+    planned = planning.estimate(described, spec.config)
+    for error in planned.errors:
         sys.stderr.write(f"failed: {error}\n")
-    rate = estimate.rate(load_model(engine), engine.config)
-    for line in estimate.lines(found, rate, engine.config.screen is not None):
+    rate = planning.measure_rate(load_model(spec), spec.config)
+    for line in planning.estimate_lines(planned, rate, spec.config.screen is not None):
         sys.stdout.write(f"{line}\n")
-    return 1 if found.errors else 0
+    return 1 if planned.errors else 0
 
 
-def _work(command: Command, engine: Engine, words: Sequence[str]) -> Ledger:
+def _work(command: Command, spec: ModelSpec, words: Sequence[str]) -> Ledger:
     from pipeline.job import Job, run_job
     from pipeline.report.page import write_report
     from pipeline.sinks.geojson import read_geojson
-    from pipeline.tile_cache import work_folder
+    from pipeline.tile_cache import TileCache
 
-    info = run_info(engine, words)
-    work = work_folder(command.work_dir, engine, info.versions) if command.work_dir else None
-    job = Job(command.sources, engine, command.outputs, command.ledger, info, command.area, work)
+    info = run_info(spec, words)
+    cache = TileCache.for_model(command.work_dir, spec, info.versions) if command.work_dir else None
+    job = Job(command.sources, spec, command.outputs, command.ledger, info, command.area, cache)
     with progress.Display():
         ledger = run_job(job, command.runner, command.beam)
     if command.report:
@@ -111,15 +111,17 @@ def _work(command: Command, engine: Engine, words: Sequence[str]) -> Ledger:
     return ledger
 
 
-def run_info(engine: Engine, words: Sequence[str]) -> RunInfo:
+def run_info(spec: ModelSpec, words: Sequence[str]) -> RunInfo:
     """Returns what the ledger says of a run that starts now."""
+    from pipeline.ledger import RunInfo
+
     return RunInfo(
         run_id=uuid.uuid4().hex[:12],
         command=shlex.join(["python", "-m", "pipeline.run", *words]),
         started_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds"),
-        model=engine.identity.model,
+        model=spec.identity.model,
         versions=_versions(),
-        settings=dataclasses.asdict(engine.config),
+        settings=dataclasses.asdict(spec.config),
     )
 
 

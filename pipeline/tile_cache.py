@@ -1,13 +1,12 @@
-"""What a run has done already, kept in a folder (`--work-dir`), so that a run that was broken off is gone on with.
+"""The tile cache (`--work-dir`): outcomes of tiles, kept in a folder, so that an interrupted run can be resumed.
 
-Each tile has a small file of its own, written as soon as the model has looked at it: a JSON text under its digest. It
-appears whole; one that is damaged all the same counts as missing. Tiles that could not be read are not kept: they are
-tried again.
+Each tile has a small file of its own, written as soon as the model has run on it: JSON under its digest. Files are
+written atomically; a damaged one counts as missing. Tiles that could not be read are not cached, so they are retried.
 
-The file's name says everything that the outcome depends on: folders for the run (model, settings, versions of the
-programs) and for the scene (what is known of its content without reading it whole, how its values become colours, the
-area of interest), and in them a name for the tile. What differs in any of it is another file, so nothing is ever
-compared, and nothing outdated is found.
+The path of a file names everything that the outcome depends on: a folder for the run (model, settings, package
+versions), in it one for the scene (what is known of its content without reading it whole, its radiometry, the area of
+interest), and in that a name for the tile. A change in any of it leads to another file, so an outdated outcome is never
+found.
 """
 
 from __future__ import annotations
@@ -25,93 +24,96 @@ from geo.types import Detections
 from model.inference.predictor import Predictor
 from pipeline import steps
 from pipeline.config import PipelineConfig
-from pipeline.model_loading import Engine
+from pipeline.model_loading import ModelSpec
 from pipeline.sinks.whole import make_folder, write_whole
-from pipeline.values import Block, TileImage, TileOutcome
+from pipeline.values import TileBlock, TileImage, TileOutcome
 
-# Another number wherever the text of a tile's file changes: what an earlier version has kept is then not found.
-_FORMAT = 1
+# To be raised when the text of a file changes, so that files of earlier versions are not found.
+_FORMAT = 2
 
 _DIGITS = 32
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class WorkFolder:
-    """Where the outcomes of tiles are kept, by one model with one set of settings; `work_folder` makes it."""
+class TileCache:
+    """The cache of one model with one set of settings.
 
-    path: Path
-
-
-def work_folder(folder: Path, engine: Engine, versions: Mapping[str, str]) -> WorkFolder:
-    """Returns the place in `folder` for what a model finds; makes nothing.
-
-    Args:
-        folder: what the user calls it.
-        engine: model and settings. `batch_size` counts here: it may change the last bits of a result.
-        versions: version by package, of those that can change a result.
+    Attributes:
+        folder: where the scenes' folders are.
     """
-    identity = engine.identity
-    known = (_FORMAT, identity.model, identity.settings_id, engine.config.batch_size, sorted(versions.items()))
-    return WorkFolder(folder / _digest(repr(known)))
+
+    folder: Path
+
+    @classmethod
+    def for_model(cls, folder: Path, spec: ModelSpec, versions: Mapping[str, str]) -> TileCache:
+        """Return the cache of a model; creates nothing.
+
+        Args:
+            folder: the work folder that the user named.
+            spec: model and settings. `batch_size` counts here: it may change the last bits of a result.
+            versions: version by package, of those that can change a result.
+        """
+        identity = spec.identity
+        key = (_FORMAT, identity.model, identity.settings_id, spec.config.batch_size, sorted(versions.items()))
+        return cls(folder / _digest(repr(key)))
+
+    def scene_folder(self, block: TileBlock) -> Path:
+        """Return the folder for the tiles of a block's scene in its present version."""
+        area = None if block.area is None else block.area.wkb
+        return self.folder / _digest(repr((block.fingerprint, block.version, block.radiometry, area)))
 
 
-def read(work: WorkFolder | None, block: Block) -> Iterator[TileImage | TileOutcome]:
-    """Yields what `steps.read` does; of tiles that are known already the outcome, without opening the scene for them.
+def read_tiles(cache: TileCache | None, block: TileBlock) -> Iterator[TileImage | TileOutcome]:
+    """Yield what `steps.read_tiles` yields; for cached tiles their outcome, without opening the scene for them.
 
     Raises:
-        OutputError: the folder cannot be written.
+        OutputError: the cache cannot be written.
     """
-    if work is None:
-        yield from steps.read(block)
+    if cache is None:
+        yield from steps.read_tiles(block)
         return
-    folder = scene_folder(work, block)
+    folder = cache.scene_folder(block)
     missing = []
     for tile in block.tiles:
-        outcome = kept(folder, block.scene_uri, tile)
+        outcome = load(folder, block.scene_uri, tile)
         if outcome is None:
             missing.append(tile)
         else:
             yield outcome
     if not missing:
         return
-    for item in steps.read(dataclasses.replace(block, tiles=tuple(missing))):
+    for item in steps.read_tiles(dataclasses.replace(block, tiles=tuple(missing))):
         if isinstance(item, TileOutcome):
-            keep(folder, item)
+            store(folder, item)
             yield item
         else:
-            yield dataclasses.replace(item, kept_in=folder)
+            yield dataclasses.replace(item, cache_folder=folder)
 
 
-def detect(predictor: Predictor, images: Sequence[TileImage], config: PipelineConfig) -> list[TileOutcome]:
-    """Looks at a batch of tiles as `steps.detect` does, and keeps what becomes of those that name a folder for it.
+def detect_tiles(predictor: Predictor, images: Sequence[TileImage], config: PipelineConfig) -> list[TileOutcome]:
+    """Run the model on a batch of tiles as `steps.detect_tiles` does, and cache the outcomes of those with a folder.
 
     Raises:
-        OutputError: the folder cannot be written.
+        OutputError: the cache cannot be written.
     """
-    outcomes = steps.detect(predictor, images, config)
+    outcomes = steps.detect_tiles(predictor, images, config)
     for image, outcome in zip(images, outcomes, strict=True):
-        if image.kept_in is not None:
-            keep(image.kept_in, outcome)
+        if image.cache_folder is not None:
+            store(image.cache_folder, outcome)
     return outcomes
 
 
-def scene_folder(work: WorkFolder, block: Block) -> Path:
-    """Returns the folder for the tiles of a scene as it is now, looked at as the block says."""
-    area = None if block.area is None else block.area.wkb
-    return work.path / _digest(repr((block.fingerprint, block.version, block.rendition, area)))
-
-
 def tile_file(folder: Path, tile: Tile) -> Path:
-    """Returns the file for a tile of the scene whose folder this is."""
+    """Return the file of a tile in the folder of its scene."""
     return folder / f"{_digest(repr(tile))}.json"
 
 
-def keep(folder: Path, outcome: TileOutcome) -> None:
-    """Writes the outcome of a tile, whole or not at all; not that of one that could not be read.
+def store(folder: Path, outcome: TileOutcome) -> None:
+    """Write the outcome of a tile atomically; an outcome that failed is not written.
 
     Args:
-        folder: of its scene; made where it is missing.
-        outcome: what became of the tile.
+        folder: the scene's folder; created where it is missing.
+        outcome: the outcome.
 
     Raises:
         OutputError: it cannot be written.
@@ -121,8 +123,8 @@ def keep(folder: Path, outcome: TileOutcome) -> None:
         write_whole(tile_file(folder, outcome.tile), [encode(outcome)])
 
 
-def kept(folder: Path, scene_uri: str, tile: Tile) -> TileOutcome | None:
-    """Returns what became of a tile in an earlier run; None where that is not known, or its file is damaged."""
+def load(folder: Path, scene_uri: str, tile: Tile) -> TileOutcome | None:
+    """Return the cached outcome of a tile; None if there is none, or its file is damaged."""
     try:
         text = tile_file(folder, tile).read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -131,34 +133,40 @@ def kept(folder: Path, scene_uri: str, tile: Tile) -> TileOutcome | None:
 
 
 def encode(outcome: TileOutcome) -> str:
-    """Returns an outcome, scene and tile aside, as text: the digest of a line, and that line; floats are exact."""
-    found = outcome.detections
+    """Return an outcome, without scene and tile, as text: the digest of a line, and that line; floats are exact."""
+    detections = outcome.detections
     line = json.dumps(
         {
             "status": outcome.status,
-            "seen": outcome.seen,
+            "valid_fraction": outcome.valid_fraction,
             "seconds": outcome.seconds,
-            "boxes": found.boxes.tolist(),
-            "scores": found.scores.tolist(),
-            "resolution_m": found.resolution_m.tolist(),
-            "marks": outcome.marks.tolist(),
+            "boxes": detections.boxes.tolist(),
+            "scores": detections.scores.tolist(),
+            "resolution_m": detections.resolution_m.tolist(),
+            "candidates": outcome.candidates.tolist(),
         }
     )
     return f"{_digest(line)}\n{line}\n"
 
 
 def decode(text: str, scene_uri: str, tile: Tile) -> TileOutcome | None:
-    """Returns the outcome that `encode` has made the text of; None where the text is damaged."""
+    """Return the outcome that `encode` made the text of; None if the text is damaged."""
     digest, _, rest = text.partition("\n")
     line = rest.removesuffix("\n")
     if text != f"{digest}\n{line}\n" or digest != _digest(line):
         return None
-    told = json.loads(line)
-    boxes = np.array(told["boxes"], np.float64).reshape(-1, 4)
-    found = Detections(boxes, told["scores"], told["resolution_m"])
-    marks = np.array(told["marks"], np.float64).reshape(-1, 2)
+    fields = json.loads(line)
+    boxes = np.array(fields["boxes"], np.float64).reshape(-1, 4)
     return TileOutcome(
-        scene_uri, tile, told["status"], found, told["seen"], None, told["seconds"], marks=marks, taken_over=True
+        scene_uri=scene_uri,
+        tile=tile,
+        status=fields["status"],
+        detections=Detections(boxes, fields["scores"], fields["resolution_m"]),
+        valid_fraction=fields["valid_fraction"],
+        error=None,
+        seconds=fields["seconds"],
+        candidates=np.array(fields["candidates"], np.float64).reshape(-1, 2),
+        cached=True,
     )
 
 

@@ -1,6 +1,6 @@
-"""The steps as Beam transforms: thin, with counters. The logic is in `pipeline.steps`.
+"""The steps as Beam transforms: thin, with counters. The logic is in `pipeline.planning` and `pipeline.steps`.
 
-Transforms are plain dataclasses, not frozen ones: Beam keeps a transform's resource hints on the transform itself.
+Transforms are plain dataclasses, not frozen ones: Beam stores a transform's resource hints on the transform itself.
 """
 
 from __future__ import annotations
@@ -13,34 +13,33 @@ import apache_beam as beam
 from apache_beam.metrics import Metrics
 from apache_beam.ml.inference.base import ModelHandler, RunInference
 
-from geo.aoi import Area
+from geo.aoi import AreaOfInterest
 from geo.boxes import Suppression
 from geo.nms import Settled, join
 from geo.types import Detections
 from model.inference.predictor import Predictor
-from pipeline import ledger_entries as entries
-from pipeline import progress, steps
-from pipeline import tile_cache as work
+from pipeline import planning, progress, steps, tile_cache
 from pipeline.config import PipelineConfig
-from pipeline.prefetch import ahead
-from pipeline.tile_cache import WorkFolder
+from pipeline.ledger import SceneResult, duplicate_entry, failed_entry
+from pipeline.prefetch import prefetch
+from pipeline.tile_cache import TileCache
 from pipeline.values import (
-    Block,
     Duplicate,
     Identity,
     Scene,
     SceneFailure,
-    SceneResult,
     SceneSource,
+    TileBlock,
     TileImage,
     TileOutcome,
 )
 
 NAMESPACE = "airplanes"
 
+# Tags of side outputs.
 _FAILURES = "failures"
 _DUPLICATES = "duplicates"
-_SETTLED = "settled"
+_OUTCOMES = "outcomes"
 
 
 def _count(name: str, amount: int = 1) -> None:
@@ -48,52 +47,52 @@ def _count(name: str, amount: int = 1) -> None:
 
 
 @dataclasses.dataclass(eq=False)
-class FindAirplanes(beam.PTransform):  # type: ignore[misc]
-    """The job between its sources and its sinks: scenes asked for to one `SceneResult` a scene.
+class DetectAirplanes(beam.PTransform):  # type: ignore[misc]
+    """The job between its sources and its sinks: `SceneSource` to one `SceneResult` per scene.
 
     Attributes:
         config: the settings.
-        load: makes the model; called once in each process that looks at tiles.
-        identity: what goes into the airplanes' ids.
+        load: loads the model; called once in each process that runs it.
+        identity: what goes into the detections' ids.
         area: the area of interest; None: everything.
-        work: where outcomes are kept, and taken from; None: nowhere.
+        cache: the tile cache; None: nothing is cached.
     """
 
     config: PipelineConfig
     load: Callable[[], Predictor]
     identity: Identity
-    area: Area | None = None
-    work: WorkFolder | None = None
+    area: AreaOfInterest | None = None
+    cache: TileCache | None = None
 
     def expand(self, sources: beam.PCollection[SceneSource]) -> beam.PCollection[SceneResult]:
-        """Builds the graph."""
-        described = sources | Describe(self.config, self.area)
-        sorted_out = described.scenes | SortOut()
-        outcomes = sorted_out.scenes | Look(self.config, self.load, self.work)
-        finished = (sorted_out.scenes, outcomes) | Finish(self.config, self.identity)
+        """Build the graph."""
+        described = sources | DescribeScenes(self.config, self.area)
+        unique = described.scenes | Deduplicate()
+        outcomes = unique.scenes | DetectTiles(self.config, self.load, self.cache)
+        finished = (unique.scenes, outcomes) | FinishScenes(self.config, self.identity)
         failed = described[_FAILURES] | "FailedScenes" >> beam.Map(_failed_result)
-        duplicates = sorted_out[_DUPLICATES] | "DuplicateScenes" >> beam.Map(_duplicate_result)
+        duplicates = unique[_DUPLICATES] | "DuplicateScenes" >> beam.Map(_duplicate_result)
         return (finished, failed, duplicates) | "Results" >> beam.Flatten()
 
 
 @dataclasses.dataclass(eq=False)
-class Describe(beam.PTransform):  # type: ignore[misc]
-    """Scenes asked for to planned scenes (`scenes`), with those that failed beside them (`failures`)."""
+class DescribeScenes(beam.PTransform):  # type: ignore[misc]
+    """`SceneSource` to planned scenes (`scenes`), and to those that cannot be processed (`failures`)."""
 
     config: PipelineConfig
-    area: Area | None
+    area: AreaOfInterest | None
 
     def expand(self, sources: beam.PCollection[SceneSource]) -> Any:
-        """Builds the graph."""
+        """Build the graph."""
         return (
             sources
-            # A long list of scenes is opened by all workers, not by the one that holds the list.
-            | "ShareScenes" >> beam.Reshuffle()
-            | "Describe" >> beam.FlatMap(self._describe).with_outputs(_FAILURES, main="scenes")
+            # The headers of a long list of scenes are read by all workers, not by the one that holds the list.
+            | "RedistributeScenes" >> beam.Reshuffle()
+            | "ReadHeaders" >> beam.FlatMap(self._describe).with_outputs(_FAILURES, main="scenes")
         )
 
     def _describe(self, source: SceneSource) -> Iterator[Scene | beam.pvalue.TaggedOutput]:
-        described = steps.describe(source, self.config, self.area)
+        described = planning.describe_scene(source, self.config, self.area)
         progress.add(scenes=1)
         if isinstance(described, Scene):
             _count("scenes")
@@ -105,101 +104,103 @@ class Describe(beam.PTransform):  # type: ignore[misc]
 
 
 @dataclasses.dataclass(eq=False)
-class SortOut(beam.PTransform):  # type: ignore[misc]
-    """Planned scenes to those that are looked at (`scenes`), with duplicates of them beside (`duplicates`)."""
+class Deduplicate(beam.PTransform):  # type: ignore[misc]
+    """Planned scenes to unique ones (`scenes`), and to the duplicates of these (`duplicates`)."""
 
     def expand(self, scenes: beam.PCollection[Scene]) -> Any:
-        """Builds the graph."""
+        """Build the graph."""
         return (
             scenes
-            | "KeyFingerprints" >> beam.Map(_scene_with_fingerprint).with_output_types(tuple[str, Scene])
-            | "ByFingerprint" >> beam.GroupByKey()
-            | "SortOut" >> beam.FlatMap(self._sort_out).with_outputs(_DUPLICATES, main="scenes")
+            | "KeyByFingerprint" >> beam.Map(_key_by_fingerprint).with_output_types(tuple[str, Scene])
+            | "GroupByFingerprint" >> beam.GroupByKey()
+            | "SeparateDuplicates" >> beam.FlatMap(self._deduplicate).with_outputs(_DUPLICATES, main="scenes")
         )
 
-    def _sort_out(self, group: tuple[str, Iterable[Scene]]) -> Iterator[Scene | beam.pvalue.TaggedOutput]:
+    def _deduplicate(self, group: tuple[str, Iterable[Scene]]) -> Iterator[Scene | beam.pvalue.TaggedOutput]:
         _, scenes = group
-        for one in steps.distinct(scenes):
-            if isinstance(one, Scene):
-                yield one
+        for item in planning.deduplicate(scenes):
+            if isinstance(item, Scene):
+                yield item
             else:
                 _count("scenes_duplicate")
                 progress.add(scenes_done=1)
-                yield beam.pvalue.TaggedOutput(_DUPLICATES, one)
+                yield beam.pvalue.TaggedOutput(_DUPLICATES, item)
 
 
 @dataclasses.dataclass(eq=False)
-class Look(beam.PTransform):  # type: ignore[misc]
-    """Planned scenes to one `TileOutcome` a tile, in one pass, or in two where they are screened."""
+class DetectTiles(beam.PTransform):  # type: ignore[misc]
+    """Planned scenes to one `TileOutcome` per tile, in one pass, or in two where scenes are screened."""
 
     config: PipelineConfig
     load: Callable[[], Predictor]
-    work: WorkFolder | None = None
+    cache: TileCache | None = None
 
     def expand(self, scenes: beam.PCollection[Scene]) -> beam.PCollection[TileOutcome]:
-        """Builds the graph."""
-        blocks = scenes | "Plan" >> beam.FlatMap(self._plan)
-        first = blocks | "LookAtBlocks" >> LookAtBlocks(self.config, self.load, self.work)
+        """Build the graph."""
+        blocks = scenes | "PlanBlocks" >> beam.FlatMap(self._plan)
+        first = blocks | "DetectBlocks" >> DetectBlocks(self.config, self.load, self.cache)
         if self.config.screen is None:
             return first
         keyed = {
-            "scenes": scenes | "KeyScenes" >> beam.Map(_scene_with_key).with_output_types(tuple[str, Scene]),
-            "coarse": first | "KeyCoarse" >> beam.Map(_tile_with_key).with_output_types(tuple[str, TileOutcome]),
+            "scenes": scenes | "KeyScenesByUri" >> beam.Map(_key_scene).with_output_types(tuple[str, Scene]),
+            "coarse": first | "KeyTilesByUri" >> beam.Map(_key_outcome).with_output_types(tuple[str, TileOutcome]),
         }
-        more = (
+        remaining = (
             keyed
-            | "ByScene" >> beam.CoGroupByKey()
-            | "PlanMore" >> beam.FlatMapTuple(self._plan_more).with_outputs(_SETTLED, main="blocks")
+            | "GroupByScene" >> beam.CoGroupByKey()
+            | "PlanRemaining" >> beam.FlatMapTuple(self._plan_remaining).with_outputs(_OUTCOMES, main="blocks")
         )
-        second = more.blocks | "LookCloser" >> LookAtBlocks(self.config, self.load, self.work)
-        return (first, second, more[_SETTLED]) | "Outcomes" >> beam.Flatten()
+        second = remaining.blocks | "DetectRemainingBlocks" >> DetectBlocks(self.config, self.load, self.cache)
+        return (first, second, remaining[_OUTCOMES]) | "AllOutcomes" >> beam.Flatten()
 
-    def _plan(self, scene: Scene) -> Iterator[Block]:
-        return map(_planned, steps.plan(scene, self.config))
+    def _plan(self, scene: Scene) -> Iterator[TileBlock]:
+        _count("tiles", scene.tile_count)
+        progress.add(parts=scene.tile_count)
+        return planning.plan_blocks(scene, self.config)
 
-    def _plan_more(self, uri: str, groups: dict[str, Iterable[Any]]) -> Iterator[Block | beam.pvalue.TaggedOutput]:
+    def _plan_remaining(
+        self, uri: str, groups: dict[str, Iterable[Any]]
+    ) -> Iterator[TileBlock | beam.pvalue.TaggedOutput]:
         del uri
         (scene,) = groups["scenes"]
-        for one in steps.plan_more(scene, self.config, groups["coarse"]):
-            if isinstance(one, Block):
-                yield _planned(one)
-            else:
-                yield beam.pvalue.TaggedOutput(_SETTLED, _counted(one))
+        for item in planning.plan_remaining(scene, self.config, groups["coarse"]):
+            yield item if isinstance(item, TileBlock) else beam.pvalue.TaggedOutput(_OUTCOMES, _counted(item))
 
 
 @dataclasses.dataclass(eq=False)
-class LookAtBlocks(beam.PTransform):  # type: ignore[misc]
-    """Blocks to one `TileOutcome` a tile. Descriptions are shuffled, pixels never: they are read after it."""
+class DetectBlocks(beam.PTransform):  # type: ignore[misc]
+    """Blocks to one `TileOutcome` per tile. Only descriptions are shuffled: pixels are read after the shuffle."""
 
     config: PipelineConfig
     load: Callable[[], Predictor]
-    work: work.WorkFolder | None
+    cache: TileCache | None
 
-    def expand(self, blocks: beam.PCollection[Block]) -> beam.PCollection[TileOutcome]:
-        """Builds the graph."""
+    def expand(self, blocks: beam.PCollection[TileBlock]) -> beam.PCollection[TileOutcome]:
+        """Build the graph."""
         read = (
             blocks
-            | "ShareBlocks" >> beam.Reshuffle()
-            | "Read" >> beam.FlatMap(self._read).with_outputs(_SETTLED, main="images")
+            | "RedistributeBlocks" >> beam.Reshuffle()
+            | "ReadTiles" >> beam.FlatMap(self._read).with_outputs(_OUTCOMES, main="images")
         )
-        handler = AirplaneHandler(self.load, self.config)
-        # Counted before they are brought together: that ends a stage, and would be too late for the progress.
-        detect = RunInference(handler, model_identifier="detector")  # loaded once for both passes
-        looked = read.images | "Detect" >> detect | "Count" >> beam.Map(_counted)
-        return (looked, read[_SETTLED]) | "Outcomes" >> beam.Flatten()
+        handler = TileModelHandler(self.load, self.config)
+        # Both passes share one loaded model. Tiles are counted before the Flatten, which ends a stage: too late for
+        # the progress.
+        infer = RunInference(handler, model_identifier="detector")
+        inferred = read.images | "Infer" >> infer | "CountTiles" >> beam.Map(_counted)
+        return (inferred, read[_OUTCOMES]) | "Outcomes" >> beam.Flatten()
 
-    def _read(self, block: Block) -> Iterator[TileImage | beam.pvalue.TaggedOutput]:
-        # RunInference is fused with this: while the model looks at what was yielded, the thread reads on.
-        for item in ahead(work.read(self.work, block), self.config.batch_size):
-            yield item if isinstance(item, TileImage) else beam.pvalue.TaggedOutput(_SETTLED, _counted(item))
+    def _read(self, block: TileBlock) -> Iterator[TileImage | beam.pvalue.TaggedOutput]:
+        # RunInference is fused with this: while the model runs on what was yielded, the thread reads on.
+        for item in prefetch(tile_cache.read_tiles(self.cache, block), self.config.batch_size):
+            yield item if isinstance(item, TileImage) else beam.pvalue.TaggedOutput(_OUTCOMES, _counted(item))
 
 
-class AirplaneHandler(ModelHandler[TileImage, TileOutcome, Predictor]):  # type: ignore[misc]
-    """Lets RunInference call our model: tiles of one size in, their outcomes out.
+class TileModelHandler(ModelHandler[TileImage, TileOutcome, Predictor]):  # type: ignore[misc]
+    """The detector as RunInference calls it: tiles of one size in, their outcomes out.
 
     Args:
-        load: makes the model; RunInference calls it once a process.
-        config: the settings; the last batch of a bundle has fewer tiles than they say.
+        load: loads the model; RunInference calls it once per process.
+        config: the settings; the last batch of a bundle may hold fewer tiles than `batch_size`.
     """
 
     def __init__(self, load: Callable[[], Predictor], config: PipelineConfig) -> None:
@@ -208,50 +209,51 @@ class AirplaneHandler(ModelHandler[TileImage, TileOutcome, Predictor]):  # type:
         self._config = config
 
     def load_model(self) -> Predictor:
-        """Makes the model."""
+        """Load the model."""
         return self._load()
 
     def run_inference(
         self, batch: Sequence[TileImage], model: Predictor, inference_args: dict[str, Any] | None = None
     ) -> Iterable[TileOutcome]:
-        """Looks at a batch of tiles; there are no `inference_args`."""
+        """Run the model on a batch of tiles; there are no `inference_args`."""
         del inference_args
         progress.add(pixels=sum(image.pixels[..., 0].size for image in batch))
-        return work.detect(model, batch, self._config)
+        return tile_cache.detect_tiles(model, batch, self._config)
 
     def get_num_bytes(self, batch: Sequence[TileImage]) -> int:
-        """The pixels' size; Beam's own way would pickle them to know."""
+        """Return the size of the pixels; Beam's default would pickle them to know it."""
         return sum(image.pixels.nbytes for image in batch)
 
     def get_metrics_namespace(self) -> str:
-        """Where RunInference's own counters stand."""
+        """Return the namespace of RunInference's own counters."""
         return NAMESPACE
 
 
 @dataclasses.dataclass(eq=False)
-class Merge(beam.PTransform):  # type: ignore[misc]
-    """Tile outcomes to what is settled of each scene, by its URI: parts of a scene are merged side by side."""
+class MergeDetections(beam.PTransform):  # type: ignore[misc]
+    """Tile outcomes to merged detections of chunks, by scene URI; the chunks of a scene are merged in parallel."""
 
     suppression: Suppression
 
     def expand(self, outcomes: beam.PCollection[TileOutcome]) -> beam.PCollection[tuple[str, Settled]]:
-        """Builds the graph."""
+        """Build the graph."""
         return (
             outcomes
-            | "KeyBlocks" >> beam.FlatMap(steps.by_block).with_output_types(tuple[steps.BlockKey, Detections])
-            | "ByBlock" >> beam.GroupByKey()
-            | "Settle" >> beam.MapTuple(self._settle).with_output_types(tuple[str, Settled])
+            | "SplitIntoChunks"
+            >> beam.FlatMap(steps.split_into_chunks).with_output_types(tuple[steps.ChunkKey, Detections])
+            | "GroupByChunk" >> beam.GroupByKey()
+            | "MergeChunk" >> beam.MapTuple(self._merge).with_output_types(tuple[str, Settled])
         )
 
-    def _settle(self, key: steps.BlockKey, detections: Iterable[Detections]) -> tuple[str, Settled]:
-        return key[0], steps.settle(key, detections, self.suppression)
+    def _merge(self, key: steps.ChunkKey, detections: Iterable[Detections]) -> tuple[str, Settled]:
+        return key[0], steps.merge_chunk(key, detections, self.suppression)
 
 
 @dataclasses.dataclass(eq=False)
-class Finish(beam.PTransform):  # type: ignore[misc]
-    """(planned scenes, tile outcomes) to one `SceneResult` a scene.
+class FinishScenes(beam.PTransform):  # type: ignore[misc]
+    """(planned scenes, tile outcomes) to one `SceneResult` per scene.
 
-    Scenes are told apart by their URI: two that differ may have the same fingerprint, which is a sample.
+    Scenes are keyed by URI, not by fingerprint, which is a sample: two different scenes may share one.
     """
 
     config: PipelineConfig
@@ -260,56 +262,49 @@ class Finish(beam.PTransform):  # type: ignore[misc]
     def expand(
         self, inputs: tuple[beam.PCollection[Scene], beam.PCollection[TileOutcome]]
     ) -> beam.PCollection[SceneResult]:
-        """Builds the graph."""
+        """Build the graph."""
         scenes, outcomes = inputs
-        tiles = outcomes | "WithoutDetections" >> beam.Map(steps.without_detections)
+        tiles = outcomes | "DropDetections" >> beam.Map(steps.without_detections)
         keyed = {
-            "scenes": scenes | "KeyScenes" >> beam.Map(_scene_with_key).with_output_types(tuple[str, Scene]),
-            "outcomes": tiles | "KeyTiles" >> beam.Map(_tile_with_key).with_output_types(tuple[str, TileOutcome]),
-            "settled": outcomes | "Merge" >> Merge(self.config.suppression),
+            "scenes": scenes | "KeyScenesByUri" >> beam.Map(_key_scene).with_output_types(tuple[str, Scene]),
+            "outcomes": tiles | "KeyTilesByUri" >> beam.Map(_key_outcome).with_output_types(tuple[str, TileOutcome]),
+            "merged": outcomes | "MergeDetections" >> MergeDetections(self.config.suppression),
         }
-        return keyed | "ByScene" >> beam.CoGroupByKey() | "Finish" >> beam.MapTuple(self._finish)
+        return keyed | "GroupByScene" >> beam.CoGroupByKey() | "Georeference" >> beam.MapTuple(self._finish)
 
     def _finish(self, uri: str, groups: dict[str, Iterable[Any]]) -> SceneResult:
         del uri
         (scene,) = groups["scenes"]
-        config = self.config
-        merged = join(groups["settled"], config.suppression)
-        result = steps.finish(scene, groups["outcomes"], merged, config.tiling, self.identity)
+        merged = join(groups["merged"], self.config.suppression)
+        result = steps.finish(scene, groups["outcomes"], merged, self.identity)
         _count("airplanes", len(result.airplanes))
         progress.add(scenes_done=1)
         return result
 
 
-def _scene_with_key(scene: Scene) -> tuple[str, Scene]:
+def _key_scene(scene: Scene) -> tuple[str, Scene]:
     return scene.header.uri, scene
 
 
-def _scene_with_fingerprint(scene: Scene) -> tuple[str, Scene]:
+def _key_by_fingerprint(scene: Scene) -> tuple[str, Scene]:
     return scene.header.scene_id, scene
 
 
-def _tile_with_key(outcome: TileOutcome) -> tuple[str, TileOutcome]:
+def _key_outcome(outcome: TileOutcome) -> tuple[str, TileOutcome]:
     return outcome.scene_uri, outcome
 
 
 def _failed_result(failure: SceneFailure) -> SceneResult:
-    return SceneResult(entries.failed_entry(failure), ())
+    return SceneResult(failed_entry(failure), ())
 
 
 def _duplicate_result(duplicate: Duplicate) -> SceneResult:
-    return SceneResult(entries.duplicate_entry(duplicate), ())
-
-
-def _planned(block: Block) -> Block:
-    _count("tiles", len(block.tiles))
-    progress.add(parts=len(block.tiles))
-    return block
+    return SceneResult(duplicate_entry(duplicate), ())
 
 
 def _counted(outcome: TileOutcome) -> TileOutcome:
     _count(f"tiles_{outcome.status}")
-    if outcome.taken_over:
-        _count("tiles_taken_over")
+    if outcome.cached:
+        _count("tiles_cached")
     progress.add(parts_done=1, airplanes=len(outcome.detections))
     return outcome

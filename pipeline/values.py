@@ -1,4 +1,4 @@
-"""What travels between the steps. Small and frozen, pixels aside, which never leave the process that read them."""
+"""The values that travel between the steps: small and frozen. Pixels never leave the process that read them."""
 
 from __future__ import annotations
 
@@ -12,23 +12,21 @@ from geo.aoi import Polygons
 from geo.georef import BaseGeoReference
 from geo.grid import Level, Tile
 from geo.raster.header import SceneHeader
-from geo.raster.radiometry import Rendition
+from geo.raster.radiometry import Radiometry
 from geo.types import Detections, FloatArray, ImageArray
-from pipeline.ledger import SceneEntry
-from pipeline.records import Airplane
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class SceneSource:
-    """A scene that was asked for, and what is told of it before it is opened: by a STAC item, its name, or nothing.
+    """A scene as it was asked for, with what its STAC item or its file name says before it is opened.
 
     Attributes:
-        uri: where it is read from; tells scenes apart.
+        uri: where it is read from; identifies the scene.
         scene_id: the STAC item's id, or None.
-        acquired_at: when the picture was taken, RFC 3339 UTC, or None.
+        acquired_at: acquisition time, RFC 3339 UTC, or None.
         bands: which bands are red, green and blue, or which one is grey, counted from 1, or None.
-        crs: the coordinate system, such as "EPSG:32632", or None. This and what follows is what the file itself says
-            too: it is told here so that an item that belongs to another file is noticed.
+        crs: the coordinate system, such as "EPSG:32632", or None. This and the following are in the file too; they
+            are compared with it, so that an item that belongs to another file is noticed.
         size: columns and rows, or None.
         affine: a, b, c, d, e, f of x = a column + b row + c, y = d column + e row + f, in units of the CRS, or None.
     """
@@ -43,22 +41,45 @@ class SceneSource:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class LevelPlan:
+    """One level of a planned scene.
+
+    Attributes:
+        level: the level.
+        tile_count: its tiles; with an area of interest only those that touch it.
+    """
+
+    level: Level
+    tile_count: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Scene:
     """A scene that was opened and planned.
 
     Attributes:
-        source: what was asked for.
+        source: the scene as it was asked for.
         header: what the file says.
-        georef: where it lies.
-        levels: what it is looked at in, finest first.
-        area: the part of it that is of interest, scene pixels; None: all of it.
+        georef: its georeference.
+        plan: its levels with their tile counts, finest first.
+        area: the area of interest in scene pixels; None: all of the scene.
     """
 
     source: SceneSource
     header: SceneHeader
     georef: BaseGeoReference
-    levels: tuple[Level, ...]
+    plan: tuple[LevelPlan, ...]
     area: Polygons | None = None
+
+    @property
+    def levels(self) -> tuple[Level, ...]:
+        """The levels, finest first."""
+        return tuple(planned.level for planned in self.plan)
+
+    @property
+    def tile_count(self) -> int:
+        """The tiles of all levels."""
+        return sum(planned.tile_count for planned in self.plan)
 
     @property
     def scene_id(self) -> str:
@@ -67,13 +88,13 @@ class Scene:
 
     @property
     def acquired_at(self) -> str | None:
-        """When the picture was taken, by its STAC item, or else its name, or else its tags."""
+        """The acquisition time from the STAC item, else from the file name, else from the file's tags."""
         return self.source.acquired_at or self.header.acquired_at
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class SceneFailure:
-    """A scene that nothing can be done with, and why, in one line. The header is None if it could not be read."""
+    """A scene that cannot be processed, and why, in one line. The header is None if it could not be read."""
 
     source: SceneSource
     error: str
@@ -82,29 +103,29 @@ class SceneFailure:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Duplicate:
-    """A scene that shows the same as another one of the run, pixel by pixel, and the URI of that one."""
+    """A scene with the same pixels as another scene of the run, and the URI of that one."""
 
     scene: Scene
     first: str
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Block:
-    """Tiles of one scene and level that are read one after the other, left to right and top to bottom, and how.
+class TileBlock:
+    """Tiles of one scene and level that one worker reads in order, row by row.
 
     Attributes:
         scene_uri: their scene.
-        fingerprint: of the scene, as its header says, whatever the scene is called.
-        version: of the scene's file, as its header says.
-        rendition: how its values become colours.
-        area: the part of it that is of interest, scene pixels; None: all of it.
+        fingerprint: the scene's fingerprint, from its header.
+        version: the version of the scene's file, from its header.
+        radiometry: how pixel values become colours.
+        area: the area of interest in scene pixels; None: all of the scene.
         tiles: the tiles.
     """
 
     scene_uri: str
     fingerprint: str
     version: str | None
-    rendition: Rendition
+    radiometry: Radiometry
     area: Polygons | None
     tiles: tuple[Tile, ...]
 
@@ -117,17 +138,17 @@ class TileImage:
         scene_uri: its scene.
         tile: the tile.
         pixels: uint8 (tile_px, tile_px, 3).
-        seen: share of its core that is of interest and not missing, 0..1.
-        seconds: that it took to read them.
-        kept_in: the folder that keeps what becomes of it; None: nowhere.
+        valid_fraction: share of its core that is valid and of interest, 0..1.
+        seconds: time it took to read.
+        cache_folder: folder in which its outcome is to be cached; None: nowhere.
     """
 
     scene_uri: str
     tile: Tile
     pixels: ImageArray
-    seen: float
+    valid_fraction: float
     seconds: float
-    kept_in: Path | None = None
+    cache_folder: Path | None = None
 
 
 TileStatus = Literal["done", "empty", "failed", "screened"]
@@ -135,43 +156,35 @@ TileStatus = Literal["done", "empty", "failed", "screened"]
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
 class TileOutcome:
-    """What became of one tile; every planned tile has one.
+    """The outcome of one tile; every planned tile has exactly one.
 
     Attributes:
         scene_uri: its scene.
         tile: the tile.
-        status: "done" (the model looked at it), "empty" (no valid pixel), "failed" (could not be read) or "screened"
-            (not worth a look, by what the coarsest level has seen there).
-        detections: in scene pixels; those that the tile owns.
-        seen: share of its core that is of interest and was looked at, 0..1.
+        status: "done" (inferred), "empty" (no valid pixel), "failed" (could not be read) or "screened" (skipped,
+            because the coarsest level has no candidate nearby).
+        detections: the detections that the tile owns, in scene pixels.
+        valid_fraction: share of its core that was inferred, valid and of interest, 0..1.
         error: the cause of a failure, else None.
-        seconds: spent on it.
-        marks: where a finer look is worth it, (N, 2), scene pixels: middles of what may be an airplane.
-        taken_over: an earlier run has looked at it, and this one has not (`--work-dir`).
+        seconds: time spent on it.
+        candidates: (N, 2) scene pixels: centres of possible airplanes, near which the finer levels are inferred, too.
+        cached: the outcome is that of an earlier run (`--work-dir`).
     """
 
     scene_uri: str
     tile: Tile
     status: TileStatus
     detections: Detections
-    seen: float
+    valid_fraction: float
     error: str | None
     seconds: float
-    marks: FloatArray = dataclasses.field(default_factory=lambda: np.zeros((0, 2)))
-    taken_over: bool = False
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class SceneResult:
-    """A finished scene: its line in the ledger, and its airplanes, the surest first."""
-
-    entry: SceneEntry
-    airplanes: tuple[Airplane, ...]
+    candidates: FloatArray = dataclasses.field(default_factory=lambda: np.zeros((0, 2)))
+    cached: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Identity:
-    """What goes into an airplane's id beside scene and box: the model's name with its hash, and the settings'."""
+    """What goes into a detection's id beside scene and box: the model's name with its hash, and the settings' hash."""
 
     model: str
     settings_id: str

@@ -22,7 +22,14 @@ MODEL_RANKS = (
     ("training", "export", "datagen"),
     ("tuning", "ablation"),
 )
-PIPELINE_RANKS = (("config", "records"), ("steps",), ("local", "transforms"), ("run", "serve", "monitor"))
+PIPELINE_RANKS = (
+    ("config", "records", "values"),
+    ("planning",),
+    ("ledger",),
+    ("steps",),
+    ("local", "transforms"),
+    ("run", "serve", "monitor"),
+)
 
 
 def name_of(path: Path) -> str:

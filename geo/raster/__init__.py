@@ -1,1 +1,1 @@
-"""Opens, reads and writes raster files: the only package that reads pixels."""
+"""Reading and writing of raster files; the only package that opens them."""

@@ -1,4 +1,4 @@
-"""How rasters are opened: the settings of GDAL, and what it cannot open or read as errors of one line."""
+"""Opening of rasters: GDAL settings, and GDAL's errors as one-line RasterErrors."""
 
 import os
 import warnings
@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-# GDAL's block cache in MB, for the whole process; by default it is a share of the machine's memory. An environment
-# variable, because rasterio.Env would reset it at its end.
+# GDAL's block cache in MB, for the whole process; the default is a share of the machine's memory. An environment
+# variable, because rasterio.Env would reset it on exit.
 os.environ.setdefault("GDAL_CACHEMAX", "256")
 
 import rasterio
@@ -16,41 +16,47 @@ from rasterio._err import CPLE_BaseError
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from geo.errors import RasterError
-from geo.raster.uri import gdal_name, gdal_options, is_address, look_up
+from geo.raster.uri import gdal_name, gdal_options, is_remote, stat_remote
 from geo.types import Window
 
-# A missing georeference is an error of its own here.
+# `read_georeference` raises an error instead.
 warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
 
-# What rasterio lets through as GDAL has it, where a file is asked for what only its damaged parts tell: its CRS, which
-# may be no text, or its points.
+# Raised by rasterio when a damaged part of an open file is accessed: a CRS that is not text, broken GCPs.
 _LATE_ERRORS = (CPLE_BaseError, UnicodeDecodeError)
 _GDAL_ERRORS = (RasterioError, *_LATE_ERRORS)
 
+# Sidecar files with statistics, which viewers write whenever a scene is displayed.
+_SIDECAR = ".aux.xml"
+
 
 @contextmanager
-def opened(uri: str, **options: str) -> Iterator[Any]:
-    """Opens a raster; what GDAL cannot open is a RasterError, and so is what only GDAL has a name for (/vsizip/...)."""
+def open_raster(uri: str, **options: str) -> Iterator[Any]:
+    """Open a raster as a rasterio dataset.
+
+    Raises:
+        RasterError: GDAL cannot open it, or the URI is neither a local file nor an address (such as /vsizip/...).
+    """
     name = gdal_name(uri)
-    if not is_address(uri) and not Path(uri).exists():
+    if not is_remote(uri) and not Path(uri).exists():
         raise RasterError(f"{uri}: expected a raster, got no such file: check the path")
     try:
         with rasterio.Env(**gdal_options(uri)):
             dataset = rasterio.open(name, **options)
     except _GDAL_ERRORS as error:
-        if is_address(uri):
-            look_up(uri)  # tells it better than GDAL, where the address is what is wrong
-        raise _unopened(uri, error) from error
+        if is_remote(uri):
+            stat_remote(uri)  # raises a better message if the address is the problem
+        raise _open_error(uri, error) from error
     with dataset:
         try:
             yield dataset
         except _LATE_ERRORS as error:
-            raise _unopened(uri, error) from error
+            raise _open_error(uri, error) from error
 
 
 @contextmanager
-def fitting(uri: str) -> Iterator[None]:
-    """Names the file in what is said of its bands."""
+def naming_file(uri: str) -> Iterator[None]:
+    """Prefix RasterErrors with the file's URI."""
     try:
         yield
     except RasterError as error:
@@ -58,14 +64,14 @@ def fitting(uri: str) -> Iterator[None]:
 
 
 @contextmanager
-def reading(uri: str, window: Window) -> Iterator[None]:
-    """Makes a failed read of scene pixels a RasterError."""
+def read_errors(uri: str, window: Window) -> Iterator[None]:
+    """Turn a failed read of pixels into a RasterError that names the file and the window, in scene pixels."""
     try:
         yield
     except _GDAL_ERRORS as error:
         remedy = (
             "the connection failed, or the file is damaged; try again, or copy it to this machine first"
-            if is_address(uri)
+            if is_remote(uri)
             else "the file is damaged or cut off; fetch or write it again"
         )
         raise RasterError(
@@ -74,13 +80,18 @@ def reading(uri: str, window: Window) -> Iterator[None]:
         ) from error
 
 
-def _unopened(uri: str, error: BaseException) -> RasterError:
+def dataset_files(dataset: Any) -> list[str]:
+    """Return the files of an open raster: itself, external overviews and masks, the parts of a VRT."""
+    return [file for file in dataset.files if not file.endswith(_SIDECAR)]
+
+
+def _open_error(uri: str, error: BaseException) -> RasterError:
     return RasterError(
         f"{uri}: expected a raster such as GeoTIFF, got a file that GDAL cannot open ({_cause(error)}): "
-        "it is no raster or it is cut off; fetch or write it again"
+        "it is not a raster, or it is cut off; fetch or write it again"
     )
 
 
 def _cause(error: BaseException) -> str:
-    """Returns the first line of what GDAL said."""
+    """Return the first line of GDAL's message."""
     return str(error.__cause__ or error).partition("\n")[0]

@@ -1,4 +1,4 @@
-"""What is known of a scene before it is looked at."""
+"""Scene headers: size, bands, georeference, radiometry, fingerprint; read before any tile."""
 
 import hashlib
 from dataclasses import dataclass
@@ -7,38 +7,41 @@ from typing import Any
 
 import numpy as np
 import rasterio.windows
+from pyproj import CRS
+from pyproj.exceptions import ProjError
 
-from geo.georef import BaseGeoReference
+from geo.errors import GeoreferenceError
+from geo.gcp import GcpGeoReference
+from geo.georef import BaseGeoReference, GeoReference
 from geo.raster.acquisition_time import time_in_tags
-from geo.raster.gdal_io import fitting, opened, reading
-from geo.raster.georeferencing import crs_wkt, located, placement
-from geo.raster.radiometry import Rendition, bands_of, rendition_of
-from geo.raster.uri import RemoteFile, is_address, look_up
-from geo.raster.version import files_of, version_of
+from geo.raster.gdal_io import dataset_files, naming_file, open_raster, read_errors
+from geo.raster.radiometry import Radiometry, read_radiometry, select_bands
+from geo.raster.uri import RemoteFile, file_version, is_remote, stat_remote
+from geo.rpc import Coefficients, RpcGeoReference
 from geo.types import Window
 
-# The fingerprint looks at this many patches along each axis, the corners among them; where a server says which version
-# of a file it has, the corners are enough to find one that is cut off.
+# The fingerprint samples this many patches along each axis, the corners included. If the server reports a version, the
+# corners suffice: they reveal a truncated file.
 _PATCHES, _CORNERS, _PATCH_PX = 5, 2, 64
 
 
 @dataclass(frozen=True, slots=True)
 class SceneHeader:
-    """What is known of a scene before it is looked at.
+    """Metadata of a scene.
 
     Args:
-        uri: The file, or its address.
+        uri: A local path or an address.
         width: Columns.
         height: Rows.
-        bands: Bands of the file.
-        dtype: NumPy's name of the pixel type.
-        georef: Where it lies; None for a plain image whose resolution was given.
+        bands: Number of bands in the file.
+        dtype: NumPy name of the pixel type.
+        georef: The georeference; None for a plain image whose resolution was given.
         resolution_m: Metres on the ground per pixel at the centre, along columns and along rows.
-        scene_id: 16 hexadecimal digits, the fingerprint of size, header and a fixed sample of pixels; of a file at an
-            address, of the version too that its server names.
-        rendition: How its values become red, green and blue of 8 bits, the same for every tile.
-        acquired_at: When its tags say that it was taken, RFC 3339 UTC; None where they do not.
-        version: Another one where the file was written again; None where nobody looked.
+        scene_id: 16 hexadecimal digits: a fingerprint of size, header and a fixed sample of pixels; for a remote
+            file also of the version that its server reports.
+        radiometry: Conversion of its values to 8-bit RGB, the same for every tile.
+        acquired_at: Acquisition time from its tags, RFC 3339 UTC; None if they have none.
+        version: Changes if the file is rewritten, see `file_version`; None if unknown.
     """
 
     uri: str
@@ -49,7 +52,7 @@ class SceneHeader:
     georef: BaseGeoReference | None
     resolution_m: tuple[float, float]
     scene_id: str
-    rendition: Rendition
+    radiometry: Radiometry
     acquired_at: str | None = None
     version: str | None = None
 
@@ -60,30 +63,30 @@ def read_header(
     bands: tuple[int, ...] | None = None,
     height_m: float | None = None,
 ) -> SceneHeader:
-    """Reads what the plan of a scene needs, and finds most damage before any work starts.
+    """Read a scene's header; also detects most damaged files before any work starts.
 
     Args:
-        uri: A raster file, or its address: https://, http:// or gs://, of which only parts are read.
-        resolution_m: For a plain image, metres on the ground per pixel; a georeference is then not looked for.
-        bands: Which bands are red, green and blue, or which one is grey, counted from 1; None to go by what the file
-            calls them, else to take the first.
+        uri: A raster file, or its address (https://, http:// or gs://), of which only parts are transferred.
+        resolution_m: For a plain image, metres on the ground per pixel; its georeference is then ignored.
+        bands: The red, green and blue bands, or a grey one, 1-based; None to choose by colour interpretation.
         height_m: For a raster with RPCs, the height of the ground, metres above the WGS84 ellipsoid.
 
     Raises:
-        RasterError: The file is missing, no raster, cut off, or its bands do not fit; or its server does not give it.
-        GeoreferenceError: It does not say, or not soundly, where on the Earth it lies.
+        RasterError: The file is missing, not a raster, truncated or not served, or its bands do not fit.
+        GeoreferenceError: It has no valid georeference.
     """
-    remote = look_up(uri) if is_address(uri) else None
-    with opened(uri) as dataset:
-        version = version_of(remote or files_of(dataset))  # first, lest it be that of a file that came in between
-        with fitting(uri):
-            bands = bands_of(dataset, bands)
+    remote = stat_remote(uri) if is_remote(uri) else None
+    with open_raster(uri) as dataset:
+        # Taken first: a file that is replaced while it is read must not get the version of its replacement.
+        version = file_version(remote or dataset_files(dataset))
+        with naming_file(uri):
+            bands = select_bands(dataset, bands)
         if resolution_m is None:
-            georef, metres = located(dataset, uri, height_m)
+            georef, metres = read_georeference(dataset, uri, height_m)
         else:
             georef, metres = None, (resolution_m, resolution_m)
         scene_id = _fingerprint(dataset, uri, remote)
-        rendition = rendition_of(dataset, bands)  # passes over what cannot be read, so it comes after the fingerprint
+        radiometry = read_radiometry(dataset, bands)  # ignores unreadable pixels, which the fingerprint has reported
         return SceneHeader(
             uri=uri,
             width=dataset.width,
@@ -93,38 +96,123 @@ def read_header(
             georef=georef,
             resolution_m=metres,
             scene_id=scene_id,
-            rendition=rendition,
+            radiometry=radiometry,
             acquired_at=time_in_tags(dataset),
             version=version,
         )
 
 
 def read_size(uri: str) -> tuple[int, int]:
-    """Returns columns and rows of a picture, georeferenced or not; looks at its header alone.
+    """Return columns and rows of an image, georeferenced or not; reads no pixels.
 
     Raises:
-        RasterError: The file is missing, no raster, or its bands do not fit.
+        RasterError: The file is missing or not a raster, or its bands do not fit.
     """
-    with opened(uri) as dataset:
-        with fitting(uri):
-            bands_of(dataset, None)
+    with open_raster(uri) as dataset:
+        with naming_file(uri):
+            select_bands(dataset, None)
         return dataset.width, dataset.height
 
 
+def read_georeference(
+    dataset: Any, uri: str, height_m: float | None = None
+) -> tuple[BaseGeoReference, tuple[float, float]]:
+    """Return the georeference of an open raster, and its ground resolution at the centre.
+
+    An affine transform takes precedence, as in GDAL; then RPCs, if a height is given; then ground control points, which
+    are often no more than the corners.
+
+    Args:
+        dataset: The raster.
+        uri: Its URI, for messages.
+        height_m: Height of the ground, metres above the WGS84 ellipsoid, for a raster with RPCs.
+
+    Returns:
+        The georeference, and metres per pixel along columns and along rows.
+
+    Raises:
+        GeoreferenceError: It has no georeference, or an invalid one.
+    """
+    width, height = dataset.width, dataset.height
+    try:
+        georef = _georeference(dataset, uri, height_m)
+        georef.pixel_to_lonlat(np.array([[0.0, 0.0], [width, 0], [width, height], [0, height]]))
+        return georef, georef.ground_resolution_m(width / 2, height / 2)
+    except ProjError as error:
+        raise GeoreferenceError(
+            f"{uri}: expected a CRS that PROJ knows, got {str(error).splitlines()[0]}: "
+            "write the right one, e.g. with gdal_edit.py -a_srs EPSG:32632"
+        ) from error
+    except GeoreferenceError as error:
+        raise GeoreferenceError(f"{uri}: {error}") from error
+
+
+def _georeference(dataset: Any, uri: str, height_m: float | None) -> BaseGeoReference:
+    gcps, gcp_crs = dataset.gcps
+    wkt = _crs_wkt(dataset, uri)
+    if not dataset.transform.is_identity:
+        return GeoReference(dataset.transform, _parse_crs(wkt, "an affine transform"))
+    if dataset.rpcs and height_m is not None:
+        return RpcGeoReference(_rpc_coefficients(dataset.rpcs), height_m)
+    if gcps:
+        gcp_wkt = str(gcp_crs.to_wkt()) if gcp_crs else None
+        return GcpGeoReference(_gcp_points(gcps), _parse_crs(gcp_wkt, f"{len(gcps)} ground control points"))
+    if dataset.rpcs:
+        raise GeoreferenceError(
+            "expected the height of the ground beside RPCs, got none: set rpc_height_m in the config, metres above the "
+            "WGS84 ellipsoid, or warp the scene with gdalwarp -rpc"
+        )
+    missing = "no CRS" if wkt is None else "no transform"
+    raise GeoreferenceError(
+        f"expected a georeference (an affine transform or ground control points, and a CRS), got {missing}: add it, "
+        "e.g. with gdal_edit.py -a_srs EPSG:32632 -a_ullr ..."
+    )
+
+
+def _crs_wkt(dataset: Any, uri: str) -> str | None:
+    """Return the CRS of an open raster as WKT, from the file or from a .prj file beside it, which GDAL ignores."""
+    if dataset.crs is not None:
+        return str(dataset.crs.to_wkt())
+    if is_remote(uri):
+        return None
+    for suffix in (".prj", ".PRJ"):
+        sidecar = Path(uri).with_suffix(suffix)
+        if sidecar.is_file():
+            return sidecar.read_text(encoding="utf-8", errors="replace")
+    return None
+
+
+def _parse_crs(wkt: str | None, beside: str) -> CRS:
+    if not wkt:
+        raise GeoreferenceError(
+            f"expected a georeference (an affine transform or ground control points, and a CRS), got no CRS beside "
+            f"{beside}: add it, e.g. with gdal_edit.py -a_srs EPSG:32632"
+        )
+    return CRS.from_wkt(wkt)
+
+
+def _gcp_points(gcps: Any) -> tuple[tuple[float, float, float, float], ...]:
+    return tuple((float(gcp.col), float(gcp.row), float(gcp.x), float(gcp.y)) for gcp in gcps)
+
+
+def _rpc_coefficients(rpcs: Any) -> Coefficients:
+    return tuple(sorted(rpcs.to_gdal().items()))
+
+
 def _fingerprint(dataset: Any, uri: str, remote: RemoteFile | None) -> str:
-    """Returns 16 hexadecimal digits; reading the sample also finds most files that are cut off."""
+    """Return 16 hexadecimal digits; reading the sample also detects most truncated files."""
     size = remote.size if remote else Path(uri).stat().st_size
     digest = hashlib.sha256(repr((size, dataset.shape, dataset.count, dataset.dtypes)).encode())
-    digest.update(repr((tuple(dataset.transform), crs_wkt(dataset, uri))).encode())
-    digest.update(placement(dataset).encode())
+    digest.update(repr((tuple(dataset.transform), _crs_wkt(dataset, uri))).encode())
+    digest.update(_gcp_rpc_text(dataset).encode())
     if remote and remote.version:
         digest.update(remote.version.encode())
     count = _CORNERS if remote and remote.version else _PATCHES
-    columns, rows = (_patches(length, count) for length in (dataset.width, dataset.height))
+    columns, rows = (_patch_starts(length, count) for length in (dataset.width, dataset.height))
     for row in rows:
         for col in columns:
             window = Window(col, row, min(_PATCH_PX, dataset.width), min(_PATCH_PX, dataset.height))
-            with reading(uri, window):
+            with read_errors(uri, window):
                 pixels = dataset.read(
                     window=rasterio.windows.Window(window.col, window.row, window.width, window.height)
                 )
@@ -132,6 +220,14 @@ def _fingerprint(dataset: Any, uri: str, remote: RemoteFile | None) -> str:
     return digest.hexdigest()[:16]
 
 
-def _patches(length: int, count: int) -> list[int]:
-    """Returns where the fingerprint's patches start along one axis."""
+def _gcp_rpc_text(dataset: Any) -> str:
+    """Return ground control points and RPCs of an open raster as text for its fingerprint; "" if it has neither."""
+    gcps, crs = dataset.gcps
+    points = (_gcp_points(gcps), crs and crs.to_wkt()) if gcps else ()
+    rpcs = _rpc_coefficients(dataset.rpcs) if dataset.rpcs else ()
+    return repr((points, rpcs)) if points or rpcs else ""
+
+
+def _patch_starts(length: int, count: int) -> list[int]:
+    """Return where the fingerprint's patches start along one axis."""
     return [int(start) for start in np.linspace(0, max(0, length - _PATCH_PX), count)]

@@ -1,7 +1,7 @@
-"""The only place that reads the pixels of scenes: tiles through overviews, small pictures.
+"""Reading of scene pixels: tiles at any level, through overviews, and whole images reduced to a small size.
 
-No scene is ever read whole. Each read names the overview it uses and its exact, fractional window there: left to
-itself, GDAL may choose an overview coarser than the level asked for, and loses fractions of a pixel on the way.
+No scene is ever read at full size. Each read names the overview it uses and its exact, fractional window there: left to
+itself, GDAL may choose an overview coarser than the level, and loses fractions of a pixel.
 """
 
 import math
@@ -15,55 +15,54 @@ from rasterio.enums import MaskFlags, Resampling
 
 from geo.errors import RasterError
 from geo.grid import Level, Tile
-from geo.raster.gdal_io import fitting, opened, reading
+from geo.raster.gdal_io import dataset_files, naming_file, open_raster, read_errors
 from geo.raster.header import read_size
-from geo.raster.radiometry import Rendition, rendition_of
-from geo.raster.uri import is_address, look_up
-from geo.raster.version import files_of, version_of
+from geo.raster.radiometry import Radiometry, read_radiometry
+from geo.raster.uri import file_version, is_remote, stat_remote
 from geo.types import ImageArray, Window
 
-# Overviews fill the scene, each pixel of them as many pixels of it. Not so those inside of a JPEG or a JPEG 2000 file:
-# each is twice as coarse as the one before, so that the last column of an odd number reaches beyond the scene. And in
-# JPEG 2000 a pixel stands for the first of two, not for both: the picture lies, in the end, this share of a pixel to
-# the right and below.
+# Overviews fill the scene: their pixel size is scene size / overview size. Those inside JPEG and JPEG 2000 files do
+# not: each has exactly half the resolution of the one before, so that the last column of an odd width extends beyond
+# the scene. In JPEG 2000 a pixel is moreover centred on the first of two pixels, not between them: repeated halving
+# shifts the image right and down by up to this fraction of an overview pixel.
 _EXACT_HALVES = {"JPEG": 0.0, "JP2": 0.5}
 
 
 class RasterReader:
-    """Reads tiles of one scene; a context manager, to be used by one thread at a time.
+    """Reader of a scene's tiles; a context manager, for one thread at a time.
 
     Args:
-        uri: A raster file that `read_header` accepts.
-        rendition: As its header says; None to look again.
-        version: As its header says: what was written since is not read. An address is asked once, local files are
-            looked at after each tile. None to read what is there.
+        uri: A raster that `read_header` accepts.
+        radiometry: From its header; None to derive it again.
+        version: From its header: a file that has been rewritten since is rejected. Remote files are checked on entry,
+            local ones also after each tile. None to skip the check.
 
     Raises:
-        RasterError: On entry, where the file cannot be opened, or is another version.
+        RasterError: On entry, if the file cannot be opened or is another version.
     """
 
-    def __init__(self, uri: str, rendition: Rendition | None = None, version: str | None = None) -> None:
+    def __init__(self, uri: str, radiometry: Radiometry | None = None, version: str | None = None) -> None:
         self._uri = uri
-        self._told = rendition
+        self._given_radiometry = radiometry
         self._version = version
         self._stack = ExitStack()
         self._datasets: dict[str, Any] = {}
 
     def __enter__(self) -> Self:
-        if self._version is not None and is_address(self._uri):
-            self._check(version_of(look_up(self._uri)))
-        with opened(self._uri) as dataset:
-            with fitting(self._uri):
-                self._rendition = self._told or rendition_of(dataset, None)
+        if self._version is not None and is_remote(self._uri):
+            self._check_version(file_version(stat_remote(self._uri)))
+        with open_raster(self._uri) as dataset:
+            with naming_file(self._uri):
+                self._radiometry = self._given_radiometry or read_radiometry(dataset, None)
             self._driver, self._width = dataset.driver, dataset.width
-            self._bands = list(self._rendition.bands)
+            self._bands = list(self._radiometry.bands)
             self._dtype = np.dtype(dataset.dtypes[self._bands[0] - 1])
-            self._marked = any(MaskFlags.all_valid not in dataset.mask_flag_enums[band - 1] for band in self._bands)
-            # (decimation as GDAL rounds it, position), coarsest first; 0 and 1 are those of damaged files.
+            self._has_mask = any(MaskFlags.all_valid not in dataset.mask_flag_enums[band - 1] for band in self._bands)
+            # (decimation as GDAL rounds it, position), coarsest first; damaged files have 0 and 1.
             factors = enumerate(dataset.overviews(1))
             self._overviews = sorted(((factor, n) for n, factor in factors if factor > 1), reverse=True)
-            self._files = [] if is_address(self._uri) else files_of(dataset)
-        self._check_files()
+            self._files = [] if is_remote(self._uri) else dataset_files(dataset)
+        self._check_local_version()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -71,7 +70,7 @@ class RasterReader:
         self._stack.close()
 
     def reopen(self) -> None:
-        """Opens the scene anew, so that nothing is left of what went wrong with a read.
+        """Close and open the scene again, so that a failed read leaves no state behind.
 
         Raises:
             RasterError: As on entry.
@@ -80,134 +79,136 @@ class RasterReader:
         self.__enter__()
 
     def read_tile(self, tile: Tile) -> ImageArray:
-        """Returns what the tile's window shows, uint8 (tile_px, tile_px, 3), red, green, blue.
+        """Return the tile's window as RGB, uint8 (tile_px, tile_px, 3).
 
-        The level's pixels are area averages of the scene's (or of the coarsest overview that is not coarser than the
-        level), or bilinear where the level is finer. One band is repeated. What is missing is black, as is everything
-        beyond the scene: a detector has seen tiles that end so.
+        Level pixels are area averages of the scene's pixels (or of the coarsest overview that is not coarser than the
+        level), or bilinear if the level is finer. A grey band is repeated. Nodata is black, and so is what lies beyond
+        the scene: detectors are trained on tiles padded like this.
 
         Raises:
             RasterError: The file is damaged there, or is another version.
         """
         image = np.zeros((tile.window.height, tile.window.width, 3), dtype=np.uint8)
-        inside = _inside(tile)
+        inside = _clip_to_level(tile)
         self._fill(image[: inside.height, : inside.width], inside, tile.level)
-        self._check_files()
+        self._check_local_version()
         return image
 
     def read_window(self, window: Window, level: Level) -> ImageArray:
-        """Returns the pixels of a window inside the level, uint8 (height, width, 3); as `read_tile` otherwise."""
+        """Return the pixels of a window inside the level, uint8 (height, width, 3); otherwise as `read_tile`."""
         image = np.empty((window.height, window.width, 3), dtype=np.uint8)
         self._fill(image, window, level)
         return image
 
-    def read_valid(self, tile: Tile) -> NDArray[np.bool_] | None:
-        """Returns which pixels of the tile's window show the scene, (tile_px, tile_px); nothing beyond it does.
+    def read_valid_mask(self, tile: Tile) -> NDArray[np.bool_] | None:
+        """Return which pixels of the tile's window are valid, bool (tile_px, tile_px); False beyond the scene.
 
-        None, without a look at any pixel, where nothing of the scene can be missing in the window. Missing are pixels
-        that nodata, a mask or alpha marks in every band that is read, those that are no number in any, and those of a
-        black border.
+        Invalid are pixels that nodata, a mask or alpha marks in every band that is read, pixels that are not finite in
+        any, and those of the black collar. None, without reading any pixel, if the window has no nodata.
 
         Raises:
             RasterError: The file is damaged there, or is another version.
         """
-        inside = _inside(tile)
-        raw = self._raw(inside, tile.level) if self._hides(inside, tile.level) else None
-        missing = self._missing(raw, inside, tile.level)
-        self._check_files()
-        if missing is None:
+        inside = _clip_to_level(tile)
+        raw = self._read_raw(inside, tile.level) if self._nodata_needs_pixels(inside, tile.level) else None
+        nodata = self._nodata_mask(raw, inside, tile.level)
+        self._check_local_version()
+        if nodata is None:
             return None
         valid = np.zeros((tile.window.height, tile.window.width), dtype=np.bool_)
-        valid[: inside.height, : inside.width] = ~missing
+        valid[: inside.height, : inside.width] = ~nodata
         return valid
 
     def is_empty(self, tile: Tile) -> bool:
-        """Says whether everything in the tile's window is missing.
+        """Return whether the tile's window is all nodata.
 
         Raises:
-            RasterError: The file is damaged there.
+            RasterError: The file is damaged there, or is another version.
         """
-        valid = self.read_valid(tile)
+        valid = self.read_valid_mask(tile)
         return valid is not None and not valid.any()
 
-    def _check_files(self) -> None:
-        if self._version is not None and not is_address(self._uri):
-            self._check(version_of(self._files))
+    def _check_local_version(self) -> None:
+        if self._version is not None and not is_remote(self._uri):
+            self._check_version(file_version(self._files))
 
-    def _check(self, version: str) -> None:
+    def _check_version(self, version: str) -> None:
         if version != self._version:
             raise RasterError(
-                f"{self._uri}: expected the file whose header was read, got one that was moved or written since: "
-                "leave it as it is, and run again"
+                f"{self._uri}: expected the file whose header was read, got one that was moved or rewritten since: "
+                "leave it unchanged, and run again"
             )
 
     def _fill(self, image: ImageArray, window: Window, level: Level) -> None:
-        """Reads a window inside the level into `image`, uint8 (height, width, 3); plain colours without a copy."""
-        stretch = self._rendition.stretch
+        """Read a window inside the level into `image`, uint8 (height, width, 3); 8-bit RGB without a copy."""
+        stretch = self._radiometry.stretch
         if len(self._bands) == 3 and stretch is None:
             raw = np.moveaxis(image, -1, 0)
             self._read_pixels(window, level, raw)
         else:
-            raw = self._raw(window, level)
+            raw = self._read_raw(window, level)
             image[:] = np.moveaxis(raw if stretch is None else stretch.apply(raw), 0, -1)
-        missing = self._missing(raw, window, level)
-        if missing is not None:
-            image[missing] = 0
+        nodata = self._nodata_mask(raw, window, level)
+        if nodata is not None:
+            image[nodata] = 0
 
-    def _raw(self, window: Window, level: Level) -> NDArray[Any]:
-        """Returns a window inside the level as it is in the file, (bands, height, width)."""
+    def _read_raw(self, window: Window, level: Level) -> NDArray[Any]:
+        """Return the file's values in a window inside the level, (bands, height, width)."""
         return self._read_pixels(window, level, np.empty((len(self._bands), window.height, window.width), self._dtype))
 
     def _read_pixels(self, window: Window, level: Level, out: NDArray[Any]) -> NDArray[Any]:
-        dataset = self._dataset(level)
+        dataset = self._select_dataset(level)
         return self._read(dataset.read, dataset, window, level, out)
 
-    def _hides(self, window: Window, level: Level) -> bool:
-        """Says whether only the pixels tell what is missing: no numbers, or the black of a border."""
-        return self._dtype.kind == "f" or self._reached(window, level) is not None
+    def _nodata_needs_pixels(self, window: Window, level: Level) -> bool:
+        """Return whether nodata depends on pixel values: NaN, or the black of a collar."""
+        return self._dtype.kind == "f" or self._collar_mask(window, level) is not None
 
-    def _reached(self, window: Window, level: Level) -> NDArray[np.bool_] | None:
-        """Returns where in the window the black border may lie, (height, width), or None."""
-        collar = self._rendition.collar
+    def _collar_mask(self, window: Window, level: Level) -> NDArray[np.bool_] | None:
+        """Return where the collar may lie in the window, (height, width); None if it does not reach the window."""
+        collar = self._radiometry.collar
         if collar is None:
             return None
         x = (np.arange(window.col, window.right) + 0.5) / level.width
         y = (np.arange(window.row, window.bottom) + 0.5) / level.height
-        reached = collar.reaches(x, y)
-        return reached if reached.any() else None
+        mask = collar.covers(x, y)
+        return mask if mask.any() else None
 
-    def _missing(self, raw: NDArray[Any] | None, window: Window, level: Level) -> NDArray[np.bool_] | None:
-        """Returns which pixels are missing, (height, width), or None; `raw` where `_hides` asks for it."""
-        parts = []
-        if self._marked:
-            dataset = self._dataset(level)
-            masks = np.empty((len(self._bands), window.height, window.width), np.uint8)
-            parts.append(~self._read(dataset.read_masks, dataset, window, level, masks).any(axis=0))
+    def _nodata_mask(self, raw: NDArray[Any] | None, window: Window, level: Level) -> NDArray[np.bool_] | None:
+        """Return which pixels are nodata, (height, width), or None; needs `raw` if `_nodata_needs_pixels`."""
+        masks = []
+        if self._has_mask:
+            dataset = self._select_dataset(level)
+            valid = np.empty((len(self._bands), window.height, window.width), np.uint8)
+            masks.append(~self._read(dataset.read_masks, dataset, window, level, valid).any(axis=0))
         if raw is not None and self._dtype.kind == "f":
-            parts.append(~np.isfinite(raw).any(axis=0))
-        reached = self._reached(window, level)
-        if raw is not None and reached is not None:
-            parts.append(reached & ~raw.any(axis=0))
-        return np.logical_or.reduce(parts) if parts else None
+            masks.append(~np.isfinite(raw).any(axis=0))
+        collar = self._collar_mask(window, level)
+        if raw is not None and collar is not None:
+            masks.append(collar & ~raw.any(axis=0))
+        return np.logical_or.reduce(masks) if masks else None
 
     def _read(self, read: Any, dataset: Any, window: Window, level: Level, out: NDArray[Any]) -> NDArray[Any]:
-        """Calls `dataset.read` or `dataset.read_masks` for a window of the level into `out`, (bands, height, width)."""
-        by_x, by_y, off = self._place(dataset, level)
-        left, cols = _span(window.col, window.width, by_x, off, dataset.width)
-        top, rows = _span(window.row, window.height, by_y, off, dataset.height)
-        with reading(self._uri, _scene_window(window, level)):
+        """Call `dataset.read` or `dataset.read_masks` for a window of the level into `out`, (bands, height, width)."""
+        scale_x, scale_y, offset = self._dataset_scale(dataset, level)
+        left, columns = _span(window.col, window.width, scale_x, offset, dataset.width)
+        top, rows = _span(window.row, window.height, scale_y, offset, dataset.height)
+        with read_errors(self._uri, _scene_window(window, level)):
             read(
                 self._bands,
-                window=rasterio.windows.Window(left, top, _snapped(cols * by_x), _snapped(rows * by_y)),
-                out=out[:, :rows, :cols],
-                resampling=Resampling.bilinear if min(by_x, by_y) < 1 else Resampling.average,
+                window=rasterio.windows.Window(left, top, _snap(columns * scale_x), _snap(rows * scale_y)),
+                out=out[:, :rows, :columns],
+                resampling=Resampling.bilinear if min(scale_x, scale_y) < 1 else Resampling.average,
             )
         out[:, rows:] = out[:, rows - 1 : rows]
-        out[:, :, cols:] = out[:, :, cols - 1 : cols]
+        out[:, :, columns:] = out[:, :, columns - 1 : columns]
         return out
 
-    def _place(self, dataset: Any, level: Level) -> tuple[float, float, float]:
-        """Returns columns and rows of an overview, or of the scene, per level pixel, and where 0 comes to lie."""
+    def _dataset_scale(self, dataset: Any, level: Level) -> tuple[float, float, float]:
+        """Return columns and rows of a dataset (the scene or an overview) per level pixel, and the origin's offset.
+
+        The offset of the level's origin is in pixels of the dataset, the same along both axes.
+        """
         codec = next((codec for codec in _EXACT_HALVES if self._driver.startswith(codec)), None)
         halvings = round(math.log2(self._width / dataset.width))
         if codec is None or not halvings:
@@ -215,80 +216,80 @@ class RasterReader:
         factor = 2.0**halvings
         return level.scale_x / factor, level.scale_y / factor, _EXACT_HALVES[codec] * (1 - 1 / factor)
 
-    def _dataset(self, level: Level) -> Any:
-        """Returns the coarsest overview whose pixels are not coarser than the level's, or the scene itself."""
+    def _select_dataset(self, level: Level) -> Any:
+        """Return the coarsest overview that is not coarser than the level, or the scene itself."""
         for factor, position in self._overviews:
             if factor < 2 * max(level.scale_x, level.scale_y):
-                overview = self._opened_once(f"{position} only")
+                overview = self._open_overview(f"{position} only")
                 if overview.width >= level.width and overview.height >= level.height:
                     return overview
-        return self._opened_once("NONE")
+        return self._open_overview("NONE")
 
-    def _opened_once(self, overview: str) -> Any:
-        """Opens one overview alone, or the scene without any ("NONE"), so that GDAL has nothing to choose from."""
+    def _open_overview(self, overview: str) -> Any:
+        """Open, once, a single overview or the scene without any ("NONE"), so that GDAL has no choice."""
         if overview not in self._datasets:
-            self._datasets[overview] = self._stack.enter_context(opened(self._uri, overview_level=overview))
+            self._datasets[overview] = self._stack.enter_context(open_raster(self._uri, overview_level=overview))
         return self._datasets[overview]
 
 
-def _inside(tile: Tile) -> Window:
-    """Returns the part of a tile's window that lies in its level."""
+def _clip_to_level(tile: Tile) -> Window:
+    """Return the part of a tile's window inside its level."""
     return tile.window.intersection(Window(0, 0, tile.level.width, tile.level.height))
 
 
-def _span(start: int, length: int, by: float, off: float, end: int) -> tuple[float, int]:
-    """Returns where a window begins along one axis of an overview, and how many of its pixels lie in it: one at least.
+def _span(start: int, length: int, scale: float, offset: float, end: int) -> tuple[float, int]:
+    """Return the start of a window along one axis of an overview, and how many of its pixels lie inside, 1 or more.
 
     Args:
-        start: Of the window, pixels of the level.
-        length: Of the window, pixels of the level.
-        by: Pixels of the overview per pixel of the level.
-        off: Where the level begins, pixels of the overview.
-        end: Pixels of the overview.
+        start: Of the window, level pixels.
+        length: Of the window, level pixels.
+        scale: Overview pixels per level pixel.
+        offset: Start of the level, overview pixels.
+        end: Length of the overview, overview pixels.
     """
-    first = _snapped(start * by + off)
-    count = math.floor(_snapped((end - first) / by))
-    return (first, min(length, count)) if count > 0 else (end - by, 1)
+    first = _snap(start * scale + offset)
+    count = math.floor(_snap((end - first) / scale))
+    return (first, min(length, count)) if count > 0 else (end - scale, 1)
 
 
-def _snapped(value: float) -> float:
-    """Takes the rounding noise off a pixel edge, so that whole pixels are copied and the last one is not lost."""
-    whole = round(value)
-    return float(whole) if abs(value - whole) < 1e-6 else value
+def _snap(value: float) -> float:
+    """Round a pixel edge if it is an integer but for floating-point error; else pixels would be resampled or lost."""
+    nearest = round(value)
+    return float(nearest) if abs(value - nearest) < 1e-6 else value
 
 
 def _scene_window(window: Window, level: Level) -> Window:
-    """Returns the scene pixels of a level's window, for messages."""
+    """Return a level's window in scene pixels, for messages."""
     left, top = int(window.col * level.scale_x), int(window.row * level.scale_y)
     right, bottom = round(window.right * level.scale_x), round(window.bottom * level.scale_y)
     return Window(left, top, right - left, bottom - top)
 
 
-def read_overview(uri: str, max_px: int, bands: tuple[int, ...] | None = None) -> ImageArray:
-    """Returns the whole scene as a small picture, uint8 (height, width, 3), its longer side at most `max_px`.
+def read_thumbnail(uri: str, max_px: int, bands: tuple[int, ...] | None = None) -> ImageArray:
+    """Return the scene reduced to at most `max_px` on its longer side, uint8 (height, width, 3).
 
     Args:
-        uri: A raster file.
+        uri: A raster.
         max_px: Pixels.
         bands: As for `read_header`.
 
     Raises:
         RasterError: The file cannot be read.
     """
-    with opened(uri) as dataset, fitting(uri):
+    with open_raster(uri) as dataset, naming_file(uri):
         size = (dataset.width, dataset.height)
-        rendition = rendition_of(dataset, bands)
+        radiometry = read_radiometry(dataset, bands)
     shrink = max(1.0, max(size) / max_px)
     width, height = (max(1, round(length / shrink)) for length in size)
     level = Level(float("nan"), width, height, size[0] / width, size[1] / height)
-    with RasterReader(uri, rendition) as reader:
+    with RasterReader(uri, radiometry) as reader:
         return reader.read_window(Window(0, 0, width, height), level)
 
 
-def read_picture(uri: str) -> ImageArray:
-    """Returns a picture that fits in memory as it is, georeferenced or not, uint8 (height, width, 3).
+def read_image(uri: str) -> ImageArray:
+    """Return an image that fits in memory at full size, georeferenced or not, uint8 (height, width, 3).
 
     Raises:
-        RasterError: The file is missing, no raster, damaged, or its bands do not fit.
+        RasterError: The file is missing, not a raster or damaged, or its bands do not fit.
     """
-    return read_overview(uri, max(read_size(uri)))
+    return read_thumbnail(uri, max(read_size(uri)))

@@ -1,36 +1,45 @@
-"""Scenes at addresses (https://, http://, gs://): what GDAL is told of them, and what is asked of their servers."""
+"""URIs of files, local and remote: how they are told apart, passed to GDAL, resolved, read as text, and versioned.
+
+A URI is a local path or an address such as https://host/scene.tif. GDAL reads https://, http:// and gs://.
+"""
 
 import base64
+import hashlib
 import itertools
 import os
 import re
 import time
-from collections.abc import Iterator
+import urllib.parse
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPException
+from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError, URLError
-from urllib.request import Request, urlopen
+from urllib.request import Request, url2pathname, urlopen
 
-from geo.errors import RasterError
+from geo.errors import InputError, RasterError
 
-_SCHEMES = ("https://", "http://", "gs://")
+_REMOTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _CREDENTIALS = re.compile(r"(?<=://)[^/?#]*@")
-# Names in buckets may hold any sign; elsewhere only ASCII without spaces reaches a server.
-_SOUND = re.compile(r"gs://[^/]+/.+|https?://[^/?#\s]+/[!-~]+")
+# Object names in buckets may hold any character; an https:// URL holds ASCII without spaces.
+_READABLE = re.compile(r"gs://[^/]+/.+|https?://[^/?#\s]+/[!-~]+")
 
-# How GDAL reads over the network, unless the user's environment says otherwise. Environment variables, because they
-# must hold whenever pixels are read, in every thread.
+# Seconds after which a server that sends nothing is taken to be down.
+_TIMEOUT_S = 60
+
+# GDAL's network settings, unless the user's environment has others. Environment variables, because they must hold
+# whenever pixels are read, in every thread.
 _NETWORK = {
-    "GDAL_HTTP_CONNECTTIMEOUT": "10",  # seconds; without it a host that does not answer is waited for by minutes
-    # A transfer that stands still is given up; a slow one is not, as it would be by a limit for the whole request.
-    "GDAL_HTTP_LOW_SPEED_LIMIT": "1000",  # bytes a second
+    "GDAL_HTTP_CONNECTTIMEOUT": "10",  # seconds; by default GDAL waits minutes for a host that does not answer
+    # Abort stalled transfers, but not slow ones, as a limit for the whole request would.
+    "GDAL_HTTP_LOW_SPEED_LIMIT": "1000",  # bytes per second
     "GDAL_HTTP_LOW_SPEED_TIME": "30",  # seconds
-    "GDAL_HTTP_MAX_RETRY": "4",  # servers say 429 and 503 in passing, to many workers above all
-    "GDAL_HTTP_RETRY_DELAY": "1",  # seconds, about twice as many each time
+    "GDAL_HTTP_MAX_RETRY": "4",  # 429 and 503 are transient, above all with many workers
+    "GDAL_HTTP_RETRY_DELAY": "1",  # seconds, about doubled each time
     "GDAL_INGESTED_BYTES_AT_OPEN": "32768",  # holds the header of most COGs: one request instead of two or three
-    # What was fetched is forgotten when a scene is closed, lest the next look at it be one at two versions of it mixed.
+    # Drop what was fetched when a scene is closed, so that a later read cannot mix two versions of a file.
     "CPL_VSIL_CURL_NON_CACHED": "/vsicurl/http:/vsigs/",
 }
 for _name, _value in _NETWORK.items():
@@ -39,53 +48,116 @@ for _name, _value in _NETWORK.items():
 
 @dataclass(frozen=True, slots=True)
 class RemoteFile:
-    """What a server says of a file.
+    """Size and version of a file as its server reports them.
 
     Args:
         size: Bytes.
-        version: ETag, date or generation: another one where the content is another; None where it says none.
+        version: ETag, modification date or generation, which changes with the content; None if the server sends none.
     """
 
     size: int
     version: str | None
 
 
-def is_address(uri: str) -> bool:
-    """Says whether a scene is somewhere else than in a file of this machine."""
-    return uri.startswith(_SCHEMES)
+def is_remote(uri: str) -> bool:
+    """Return whether a URI is an address, with a scheme such as https://, and not a local path."""
+    return _REMOTE.match(uri) is not None
 
 
-def shown(uri: str) -> str:
-    """Returns an address as it may be shown: without user and password."""
-    return _CREDENTIALS.sub("***@", uri) if is_address(uri) else uri
+def suffix(uri: str) -> str:
+    """Return the lower-case file suffix with its dot, of an address without its query, which may carry a key."""
+    path = re.split("[?#]", uri, maxsplit=1)[0] if is_remote(uri) else uri
+    return os.path.splitext(path)[1].lower()  # noqa: PTH122
+
+
+def canonical_uri(uri: str) -> str:
+    """Return a form of the URI that is equal for two spellings of the same file."""
+    return urllib.parse.urldefrag(uri).url if is_remote(uri) else os.path.realpath(uri)
+
+
+def resolve_href(href: str, base: str) -> str:
+    """Return the URI of a link in the file at `base`: absolute hrefs unchanged, relative ones joined to its folder."""
+    if href.startswith("file://"):
+        return url2pathname(urllib.parse.urlsplit(href).path)
+    if is_remote(href):
+        return href
+    if not is_remote(base):
+        return str(Path(base).parent / href)
+    # urljoin would not join addresses of schemes that it does not know, such as s3:// and gs://.
+    here, link = urllib.parse.urlsplit(base), urllib.parse.urlsplit(href.replace("\\", "/"))
+    path = urllib.parse.urljoin(here.path, link.path)
+    return urllib.parse.urlunsplit((here.scheme, here.netloc, path, link.query, link.fragment))
+
+
+def redacted(uri: str) -> str:
+    """Return the URI for display, with user and password masked."""
+    return _CREDENTIALS.sub("***@", uri) if is_remote(uri) else uri
+
+
+def check_no_credentials(uri: str, error: type[InputError | RasterError] = InputError) -> None:
+    """Reject an address with user and password, which would end up in every output.
+
+    Raises:
+        InputError: It has them; or the `error` that was asked for.
+    """
+    if redacted(uri) != uri:
+        raise error(
+            f"{redacted(uri)}: expected an address without user and password, got one with them: "
+            "take them out, and set GDAL_HTTP_USERPWD=user:password in the environment"
+        )
+
+
+def read_text(uri: str) -> tuple[str, str]:
+    """Read a small UTF-8 text file.
+
+    Args:
+        uri: A local path, or an address of https:// or http://.
+
+    Returns:
+        The text, and its URI after redirects.
+
+    Raises:
+        InputError: It cannot be read, is not such text, or its address holds a password.
+    """
+    check_no_credentials(uri)
+    try:
+        return _fetch_text(uri) if is_remote(uri) else (Path(uri).read_text(encoding="utf-8-sig"), uri)
+    except (OSError, ValueError, HTTPException) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(
+            f"{uri}: expected JSON text in UTF-8 that can be read, got '{reason}': check that it exists and is complete"
+        ) from error
+
+
+def _fetch_text(url: str) -> tuple[str, str]:
+    if not url.startswith(("https://", "http://")):
+        raise ValueError("an address that is neither https:// nor http://")
+    with urlopen(url, timeout=_TIMEOUT_S) as response:  # noqa: S310 -- only http(s), see above
+        return response.read().decode("utf-8-sig"), response.url
 
 
 def gdal_name(uri: str) -> str:
-    """Returns what GDAL calls a file or an address.
+    """Return the name under which GDAL opens a file.
 
     Raises:
-        RasterError: The address is not complete, or holds a password: it would end up in every output.
+        RasterError: The address is incomplete, of another scheme than https://, http:// and gs://, or holds a password.
     """
-    if not is_address(uri):
+    if not is_remote(uri):
         return uri
-    if shown(uri) != uri:
-        raise RasterError(
-            f"{shown(uri)}: expected an address without user and password, got one with them: "
-            "take them out, and set GDAL_HTTP_USERPWD=user:password in the environment"
-        )
-    if not _SOUND.fullmatch(uri):
+    check_no_credentials(uri, RasterError)
+    if not _READABLE.fullmatch(uri):
         raise RasterError(
             f"{uri}: expected an address such as https://host/scene.tif or gs://bucket/scene.tif, got another: "
-            "complete it, and write signs other than ASCII as %20 and the like"
+            "complete it, and write characters other than ASCII as %20 and the like"
         )
     return f"/vsigs/{uri[5:]}" if _in_bucket(uri) else f"/vsicurl/{uri}"
 
 
 def gdal_options(uri: str) -> dict[str, str]:
-    """Returns what GDAL must be told while it opens a file or an address."""
-    if not is_address(uri):
+    """Return the GDAL options to set while a file is opened."""
+    if not is_remote(uri):
         return {}
-    # GDAL would look for a dozen files beside it, or list the folder.
+    # By default GDAL looks for a dozen sidecar files, or lists the folder.
     options = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"}
     emulator = os.environ.get("STORAGE_EMULATOR_HOST")
     if _in_bucket(uri) and emulator:
@@ -94,55 +166,74 @@ def gdal_options(uri: str) -> dict[str, str]:
     return options
 
 
-def look_up(uri: str) -> RemoteFile:
-    """Asks the server for the size and the version of a file; transfers next to nothing of it.
+def retry_delays_s(uri: str) -> Iterator[float]:
+    """Yield the delay before each retry of a failed read, seconds; endless.
 
-    Raises:
-        RasterError: There is no such file, it may not be read, the server does not answer, or it sends whole files
-            only; or the address is not one that `gdal_name` takes.
+    For an address GDAL_HTTP_RETRY_DELAY, then twice that, then 0: an outage that lasts longer is not worth a wait at
+    every tile.
     """
-    gdal_name(uri)
-    return _in_a_bucket(uri) if _in_bucket(uri) else _on_the_web(uri)
-
-
-def pauses_s(uri: str) -> Iterator[float]:
-    """Yields how long to wait before each further try of a read that failed, seconds.
-
-    At an address a second, then two, as GDAL_HTTP_RETRY_DELAY says, and then no more: what does not pass by then is
-    not worth a pause at each tile.
-    """
-    if is_address(uri):
+    if is_remote(uri):
         delay = float(os.environ["GDAL_HTTP_RETRY_DELAY"])
         yield from (delay, 2 * delay)
     yield from itertools.repeat(0.0)
+
+
+def file_version(source: RemoteFile | Iterable[str]) -> str:
+    """Return 16 hexadecimal digits that change if a file, or one of several, is moved, truncated or rewritten.
+
+    Args:
+        source: What a server reports of a file; or local files, which are told by size and modification time. Parts of
+            a VRT that are not local do not count.
+    """
+    known = (source.size, source.version) if isinstance(source, RemoteFile) else [_local_stat(file) for file in source]
+    return hashlib.sha256(repr(known).encode()).hexdigest()[:16]
+
+
+def _local_stat(file: str) -> tuple[int, int] | None:
+    try:
+        status = os.stat(file)  # noqa: PTH116 -- four times as fast as Path.stat, and a VRT may have thousands of parts
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns
+
+
+def stat_remote(uri: str) -> RemoteFile:
+    """Ask the server for the size and version of a file; transfers one byte of it at most.
+
+    Raises:
+        RasterError: There is no such file, access is denied, the server does not answer or does not support range
+            requests; or the address is not one that `gdal_name` accepts.
+    """
+    gdal_name(uri)
+    return _stat_object(uri) if _in_bucket(uri) else _stat_url(uri)
 
 
 def _in_bucket(uri: str) -> bool:
     return uri.startswith("gs://")
 
 
-def _on_the_web(uri: str) -> RemoteFile:
-    # One byte, and not HEAD: a signed address is often signed for GET alone, and this also tells of ranges.
-    request = Request(uri, headers={"Range": "bytes=0-0", **_authorization()})  # noqa: S310 - http(s) alone, see above
-    with _answered(uri), _patiently_opened(request) as answer:
+def _stat_url(uri: str) -> RemoteFile:
+    # One byte instead of HEAD: signed URLs are often signed for GET only, and the answer shows whether ranges work.
+    request = Request(uri, headers={"Range": "bytes=0-0", **_authorization_header()})  # noqa: S310 -- only http(s), see above
+    with _http_errors(uri), _urlopen_with_retries(request) as answer:
         size = re.fullmatch(r"bytes 0-0/(\d+)", answer.headers.get("Content-Range", ""))
         version = answer.headers.get("ETag") or answer.headers.get("Last-Modified")
     if size is None:
-        raise _unusable(uri, "a server that sends whole files only", "copy the file to this machine first")
+        raise _unreadable(uri, "a server without range requests", "copy the file to this machine first")
     return RemoteFile(int(size[1]), version)
 
 
-def _authorization() -> dict[str, str]:
-    """Returns the header for what GDAL is told by GDAL_HTTP_USERPWD."""
-    known = os.environ.get("GDAL_HTTP_USERPWD")
-    return {"Authorization": f"Basic {base64.b64encode(known.encode()).decode()}"} if known else {}
+def _authorization_header() -> dict[str, str]:
+    """Return the header for the credentials in GDAL_HTTP_USERPWD, as GDAL sends it."""
+    credentials = os.environ.get("GDAL_HTTP_USERPWD")
+    return {"Authorization": f"Basic {base64.b64encode(credentials.encode()).decode()}"} if credentials else {}
 
 
-def _patiently_opened(request: Request) -> Any:
-    """Opens an address as patiently as GDAL does."""
+def _urlopen_with_retries(request: Request) -> Any:
+    """Open a URL with the timeouts and retries that GDAL uses."""
     timeout = float(os.environ["GDAL_HTTP_CONNECTTIMEOUT"])
     delay = float(os.environ["GDAL_HTTP_RETRY_DELAY"])
-    for tried in range(int(os.environ["GDAL_HTTP_MAX_RETRY"])):
+    for attempt in range(int(os.environ["GDAL_HTTP_MAX_RETRY"])):
         try:
             return urlopen(request, timeout=timeout)  # noqa: S310
         except HTTPError as error:
@@ -150,39 +241,38 @@ def _patiently_opened(request: Request) -> Any:
                 raise
         except (ConnectionError, TimeoutError):
             pass
-        time.sleep(delay * 2**tried)
+        time.sleep(delay * 2**attempt)
     return urlopen(request, timeout=timeout)  # noqa: S310
 
 
 @contextmanager
-def _answered(uri: str) -> Iterator[None]:
-    """Makes what a web server may answer, or not answer, a RasterError."""
+def _http_errors(uri: str) -> Iterator[None]:
+    """Turn failed requests into RasterErrors with a remedy."""
     try:
         yield
     except HTTPError as error:
-        raise _unusable(uri, *_meaning(error.code)) from error
+        raise _unreadable(uri, *_describe_status(error.code)) from error
     except (OSError, HTTPException, ValueError) as error:
         cause = error.reason if isinstance(error, URLError) else error
-        raise _unusable(uri, f"no answer ({cause})", "check the address and the network, or try again") from error
+        raise _unreadable(uri, f"no answer ({cause})", "check the address and the network, or try again") from error
 
 
-def _meaning(status: int) -> tuple[str, str]:
-    """Returns what came and the remedy, of a status of HTTP."""
+def _describe_status(status: int) -> tuple[str, str]:
+    """Return what came and the remedy, for an HTTP status."""
     if status in (404, 410):
         return f"no such file ({status})", "check the address"
     if status in (401, 403):
         return (
-            f"no right to read it ({status})",
-            "use an address that is signed and has not run out, or set GDAL_HTTP_USERPWD=user:password in the "
-            "environment",
+            f"access denied ({status})",
+            "use a signed URL that has not expired, or set GDAL_HTTP_USERPWD=user:password in the environment",
         )
     if status == 416:
         return "an empty file", "write it again"
-    return f"the status {status}", "try again later, or copy the file to this machine first"
+    return f"HTTP status {status}", "try again later, or copy the file to this machine first"
 
 
-def _in_a_bucket(uri: str) -> RemoteFile:
-    # Half a second to import, and only for buckets.
+def _stat_object(uri: str) -> RemoteFile:
+    # Takes half a second to import, and is only needed for buckets.
     from google.api_core.exceptions import Forbidden, GoogleAPIError, NotFound, Unauthorized
     from google.auth.exceptions import GoogleAuthError
     from google.cloud import storage
@@ -190,27 +280,27 @@ def _in_a_bucket(uri: str) -> RemoteFile:
 
     bucket, _, name = uri[5:].partition("/")
     try:
-        client = storage.Client.create_anonymous_client() if _unsigned() else storage.Client(project=None)
+        client = storage.Client.create_anonymous_client() if _is_anonymous() else storage.Client(project=None)
         blob = client.bucket(bucket).blob(name)
         blob.reload(retry=DEFAULT_RETRY.with_timeout(30))
     except NotFound as error:
-        raise _unusable(uri, *_meaning(404)) from error
+        raise _unreadable(uri, *_describe_status(404)) from error
     except (Forbidden, Unauthorized, GoogleAuthError) as error:
         remedy = (
-            "set GOOGLE_APPLICATION_CREDENTIALS to a key that may read the bucket, "
-            "or GS_NO_SIGN_REQUEST=YES where everyone may"
+            "set GOOGLE_APPLICATION_CREDENTIALS to a key with read access to the bucket, "
+            "or GS_NO_SIGN_REQUEST=YES if it is public"
         )
-        raise _unusable(uri, "no right to read it", remedy) from error
+        raise _unreadable(uri, "access denied", remedy) from error
     except (GoogleAPIError, OSError, ValueError) as error:
         cause = str(error).partition("\n")[0]
-        raise _unusable(uri, f"no answer ({cause})", "check the address and the network, or try again") from error
+        raise _unreadable(uri, f"no answer ({cause})", "check the address and the network, or try again") from error
     return RemoteFile(int(blob.size), str(blob.generation))
 
 
-def _unsigned() -> bool:
-    """Says whether GDAL reads buckets without credentials."""
+def _is_anonymous() -> bool:
+    """Return whether GDAL is set to read buckets without credentials."""
     return os.environ.get("GS_NO_SIGN_REQUEST", "NO").upper() in ("YES", "TRUE", "ON", "1")
 
 
-def _unusable(uri: str, came: str, remedy: str) -> RasterError:
-    return RasterError(f"{shown(uri)}: expected a raster at this address, got {came}: {remedy}")
+def _unreadable(uri: str, got: str, remedy: str) -> RasterError:
+    return RasterError(f"{redacted(uri)}: expected a raster at this address, got {got}: {remedy}")

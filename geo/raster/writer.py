@@ -1,4 +1,4 @@
-"""Writes scenes as GeoTIFF."""
+"""Writing of scenes as GeoTIFF."""
 
 import os
 from collections.abc import Iterable
@@ -19,15 +19,15 @@ _BLOCK_PX = 512
 def write_scene(
     path: Path, width: int, height: int, georef: GeoReference, blocks: Iterable[tuple[Window, ImageArray]]
 ) -> None:
-    """Writes a scene as a tiled GeoTIFF (deflate, blocks of 512 px) with averaged overviews; whole or not at all.
+    """Write a scene, atomically, as a tiled GeoTIFF (deflate, blocks of 512 px) with averaged overviews.
 
     Args:
-        path: The file; written beside it and moved into place at the end.
+        path: The output file.
         width: Columns.
         height: Rows.
-        georef: Where it lies.
-        blocks: Where in the scene, and its pixels (height, width, 3); together they cover the scene. Blocks that keep
-            to multiples of 512 px are compressed only once.
+        georef: Its georeference.
+        blocks: Windows with their pixels, uint8 (height, width, 3), which together cover the scene. Windows aligned to
+            512 px are compressed only once.
 
     Raises:
         RasterError: The file cannot be written.
@@ -43,7 +43,7 @@ def write_scene(
     except (RasterioError, OSError) as error:
         cause = error.__cause__ or error
         raise RasterError(
-            f"{path}: expected a place to write a GeoTIFF, got {cause}: choose another path or free space"
+            f"{path}: expected a writable path for a GeoTIFF, got {cause}: choose another path, or free disk space"
         ) from error
     finally:
         partial.unlink(missing_ok=True)
@@ -58,12 +58,12 @@ def _write_blocks(
     crs = rasterio.crs.CRS.from_wkt(georef.crs.to_wkt())
     with rasterio.open(path, "w", **profile, **layout, **packing, crs=crs, transform=georef.affine) as dataset:
         for window, pixels in blocks:
-            place = rasterio.windows.Window(window.col, window.row, window.width, window.height)
-            dataset.write(np.moveaxis(pixels, -1, 0), window=place)
+            target = rasterio.windows.Window(window.col, window.row, window.width, window.height)
+            dataset.write(np.moveaxis(pixels, -1, 0), window=target)
 
 
 def _check_blocks(path: Path) -> None:
-    """Raises OSError where a block never reached the file: GDAL does not tell of a disk that was full at the end."""
+    """Raise OSError if a block is missing from the file: GDAL does not report a disk that is full when it closes it."""
     length = path.stat().st_size
     with rasterio.open(path) as dataset:
         for overview in (None, *range(len(dataset.overviews(1)))):
@@ -73,4 +73,4 @@ def _check_blocks(path: Path) -> None:
                 start = dataset.get_tag_item(f"BLOCK_OFFSET_{block}", "TIFF", 1, overview)
                 size = dataset.get_tag_item(f"BLOCK_SIZE_{block}", "TIFF", 1, overview)
                 if start is None or int(start) + int(size) > length:
-                    raise OSError("a file that ends too early")
+                    raise OSError("a truncated file")

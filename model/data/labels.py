@@ -21,7 +21,7 @@ from PIL import Image
 from geo.errors import ConfigError, GeoreferenceError, RasterError
 from geo.georef import BaseGeoReference
 from geo.raster.header import read_header, read_size
-from geo.raster.reader import read_picture
+from geo.raster.reader import read_image
 from geo.types import FloatArray, ImageArray
 from model.common import config as config_file
 
@@ -69,7 +69,7 @@ class AnnotatedImage:
         """
         # GDAL reads a truncated PNG without an error, so it reads only what Pillow cannot.
         if self.path.suffix.lower() not in _PLAIN_FORMATS:
-            return read_picture(str(self.path))
+            return read_image(str(self.path))
         try:
             with Image.open(self.path) as image:
                 return np.asarray(image.convert("RGB"))

@@ -117,7 +117,7 @@ def _within(boxes: FloatArray, window: Window) -> FloatArray:
 def _pixels(picture: Picture, window: Window) -> ImageArray:
     header = picture.subject.header
     as_it_is = Level(math.nan, header.width, header.height, 1.0, 1.0)
-    with RasterReader(header.uri, header.rendition) as reader:
+    with RasterReader(header.uri, header.radiometry) as reader:
         return reader.read_window(window, as_it_is)
 
 

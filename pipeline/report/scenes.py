@@ -125,7 +125,7 @@ def _scene_box(part: PartFailure, level: Level) -> list[float]:
 def _picture(entry: SceneEntry, longest: int) -> tuple[str | None, str]:
     """Returns the scene in small as a data URI and "", or None and the reason."""
     try:
-        return _data_uri(raster.read_overview(entry.scene_uri, longest, entry.bands)), ""
+        return _data_uri(raster.read_thumbnail(entry.scene_uri, longest, entry.bands)), ""
     except FinderError as error:
         return None, f"No picture: {error}"
 

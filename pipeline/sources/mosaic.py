@@ -33,5 +33,5 @@ def write_mosaic(sources: Sequence[SceneSource], config: PipelineConfig, path: P
         write_whole(path, [text])
     times = {source.acquired_at or header.acquired_at for source, header in zip(sources, headers, strict=True)}
     return SceneSource(
-        str(path), acquired_at=times.pop() if len(times) == 1 else None, bands=headers[0].rendition.bands
+        str(path), acquired_at=times.pop() if len(times) == 1 else None, bands=headers[0].radiometry.bands
     )

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from geo.raster.acquisition_time import time_in_name
+from geo.raster.uri import canonical_uri, check_no_credentials, is_remote
 from pipeline.errors import InputError
 from pipeline.sources import stac
-from pipeline.uris import check_open, identity, is_address
 from pipeline.values import SceneSource
 
 #: What counts as a scene in a folder, where nobody names the files one by one.
@@ -48,8 +48,8 @@ def scene_sources(
         for source in _expand(pattern, asset):
             check_text(source.uri)
             check_text(source.scene_id or "")
-            check_open(source.uri)
-            place = identity(source.uri)
+            check_no_credentials(source.uri)
+            place = canonical_uri(source.uri)
             by_place[place] = _told(by_place.get(place), source)
     if not by_place:
         raise InputError(f"expected at least one scene, got none: name {_KNOWN}")
@@ -97,7 +97,7 @@ def _scenes(pattern: str, asset: str | None) -> list[SceneSource]:
     if not pattern:
         # Path("") is the working directory; what a shell makes of a variable that is not set should not be.
         raise InputError(f"--input: expected {_KNOWN}, got an empty word: name one")
-    if is_address(pattern):
+    if is_remote(pattern):
         return _behind(pattern, asset)
     path = Path(pattern)
     if path.is_dir():
@@ -110,7 +110,7 @@ def _scenes(pattern: str, asset: str | None) -> list[SceneSource]:
 
 
 def _behind(address: str, asset: str | None) -> list[SceneSource]:
-    check_open(address)
+    check_no_credentials(address)
     if not address.startswith(SCHEMES):
         raise InputError(
             f"{address}: expected an address of {', '.join(SCHEMES)}, got another: copy the scene to this machine first"

@@ -14,9 +14,9 @@ from typing import Any
 
 import pystac
 
+from geo.raster.uri import canonical_uri, is_remote, read_text, resolve_href, suffix
 from pipeline.errors import InputError
 from pipeline.sources.stac_item import scene_source
-from pipeline.uris import identity, is_address, read_text, resolved, suffix
 from pipeline.values import SceneSource
 
 SUFFIXES = (".json", ".geojson")
@@ -81,14 +81,14 @@ def _features(document: dict[str, Any]) -> list[Any]:
 
 def _items(document: Any, place: str) -> Iterator[tuple[dict[str, Any], str]]:
     """Yields the items that a document leads to, and where their relative hrefs start; each file is read once."""
-    seen = {identity(place)}
+    seen = {canonical_uri(place)}
     yield from _own_items(document, place)
     waiting = deque(_links(document, place))
     while waiting:
         parent, href = waiting.popleft()
-        if identity(href) in seen:
+        if canonical_uri(href) in seen:
             continue
-        seen.add(identity(href))
+        seen.add(canonical_uri(href))
         with _linked(parent):
             document, place = _read(href)
             yield from _own_items(document, place)
@@ -136,7 +136,7 @@ def _self(item: dict[str, Any]) -> str | None:
     links = item.get("links")
     for link in links if isinstance(links, list) else []:
         href = link.get("href") if isinstance(link, dict) and link.get("rel") == "self" else None
-        if isinstance(href, str) and is_address(href):
+        if isinstance(href, str) and is_remote(href):
             return href
     return None
 
@@ -148,7 +148,7 @@ def _links(document: Any, place: str) -> list[tuple[str, str]]:
         return []
     with _fitting(place):
         links = container.from_dict(document).links
-        return [(place, resolved(link.get_target_str() or "", place)) for link in links if link.rel in _DOWN]
+        return [(place, resolve_href(link.get_target_str() or "", place)) for link in links if link.rel in _DOWN]
 
 
 def _scene(item: dict[str, Any], base: str, asset: str | None) -> SceneSource:

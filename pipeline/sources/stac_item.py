@@ -15,8 +15,8 @@ from typing import Any
 import pystac
 from pystac.utils import datetime_to_str, str_to_datetime
 
+from geo.raster.uri import resolve_href, suffix
 from pipeline.errors import InputError
-from pipeline.uris import resolved, suffix
 from pipeline.values import SceneSource
 
 #: Keys and roles of the asset to look at, where nobody says which one.
@@ -52,7 +52,7 @@ def scene_source(item: pystac.Item, base: str, asset: str | None) -> SceneSource
     chosen = item.assets[choose_asset(item.assets, asset)]
     fields = ChainMap(chosen.extra_fields, item.properties)
     return SceneSource(
-        uri=resolved(chosen.href, base),
+        uri=resolve_href(chosen.href, base),
         scene_id=item.id,
         acquired_at=_acquired_at(item, chosen),
         bands=band_numbers(chosen.extra_fields),

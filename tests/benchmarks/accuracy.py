@@ -1,7 +1,8 @@
 """Accuracy through the whole job: `python -m tests.benchmarks.accuracy`.
 
-The test photos of a data set are written as GeoTIFFs in a UTM zone, `pipeline.run` finds their airplanes, and what its
-GeoJSON says, in pixels, is compared with the truth. `model.evaluate` measures the same without the job around it.
+The test images of a data set are written as GeoTIFFs in a UTM zone, `pipeline.run` detects their airplanes, and its
+GeoJSON is compared with the truth, in pixels. With `--evaluate` the evaluation scans the same files, too. Both run
+`model.inference.scan`: on the same pixels, with the same minimum score, their figures agree.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import argparse
 import math
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,16 +19,21 @@ from affine import Affine
 from pyproj import CRS
 
 from geo.georef import GeoReference
+from geo.raster.header import SceneHeader, read_header
 from geo.raster.writer import write_scene
 from geo.types import Detections, ImageArray, Window
 from model.data.labels import AnnotatedImage
 from model.data.sources import read_annotated_images
 from model.evaluation import metrics
 from model.evaluation.metrics import Outcomes
+from model.inference.predictor import load_predictor
+from model.inference.scan import scan_all
+from pipeline.config import load_config
 from pipeline.records import Airplane
-from pipeline.sinks.geojson import read_geojson
+from pipeline.sinks.files import read_geojson
 
-LEAST_SCORE = 0.1
+#: That of `model.evaluate`: a higher one cuts the tail off the precision-recall curve, and the AP with it.
+MIN_SCORE = 0.002
 IOUS = (0.5, 0.75)
 
 
@@ -35,20 +41,42 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), metavar="DIR")
     parser.add_argument("--set", default="airbus", metavar="NAME")
+    parser.add_argument("--images", type=int, metavar="N", help="only the first N images (default: all)")
+    parser.add_argument("--evaluate", action="store_true", help="scan images and GeoTIFFs without the job, too")
     parser.add_argument("--work", type=Path, default=Path("out/accuracy"), metavar="DIR")
     options = parser.parse_args()
-    photos = read_annotated_images(options.data / options.set, "test")
-    folder = options.work / options.set
+    photos = read_annotated_images(options.data / options.set, "test")[: options.images]
+    folder = options.work / f"{options.set}-{len(photos)}"
     folder.mkdir(parents=True, exist_ok=True)
-    scenes = {str(written(photo, folder)): photo for photo in photos}
+    scenes = [str(written(photo, folder)) for photo in photos]
     airplanes = run(folder)
-    found = {uri: [airplane for airplane in airplanes if airplane.scene_uri == uri] for uri in scenes}
-    for iou in IOUS:
-        together = Outcomes.concatenate([outcomes(found[uri], photo, iou) for uri, photo in scenes.items()])
-        average = metrics.average_precision(together)
-        text = "no airplanes" if math.isnan(average) else f"AP {average:.3f}"
-        print(f"{options.set}: {together.pictures} scenes, {together.truths} airplanes, IoU {iou}: {text}")
+    by_scene = [[airplane for airplane in airplanes if airplane.scene_uri == uri] for uri in scenes]
+    report("job, GeoTIFF", photos, [detections(each) for each in by_scene])
+    if options.evaluate:
+        report("evaluation, GeoTIFF", photos, scanned([read_header(uri) for uri in scenes]))
+        originals = [read_header(str(photo.path), photo.resolution_m) for photo in photos]
+        report("evaluation, original", photos, scanned(originals))
     return 0
+
+
+def report(name: str, photos: Sequence[AnnotatedImage], found: Sequence[Detections]) -> None:
+    """Print the average precision of detections at each overlap."""
+    compared = []
+    for each, photo in zip(found, photos, strict=True):
+        height, width = photo.pixels().shape[:2]
+        compared.append(metrics.compare(each, photo.boxes, width, height, IOUS, photo.ignored))
+    for iou in IOUS:
+        together = Outcomes.concatenate([each.outcomes[iou] for each in compared])
+        average = metrics.average_precision(together)
+        text = "no airplanes" if math.isnan(average) else f"AP {average:.4f}"
+        print(f"{name}: {together.pictures} scenes, {together.truths} airplanes, IoU {iou}: {text}", flush=True)
+
+
+def scanned(headers: Sequence[SceneHeader]) -> list[Detections]:
+    """What the evaluation detects."""
+    config = load_config()
+    predictor = load_predictor(config.model, config.batch_size, MIN_SCORE, precision=config.precision)
+    return scan_all(headers, config, predictor, config.batch_size)
 
 
 def written(photo: AnnotatedImage, folder: Path) -> Path:
@@ -73,17 +101,15 @@ def blocks(pixels: ImageArray) -> Iterator[tuple[Window, ImageArray]]:
 def run(folder: Path) -> list[Airplane]:
     """What the job finds in all scenes of a folder."""
     output = folder.with_suffix(".geojson")
-    words = ["--input", str(folder), "--output", str(output), "--min-score", str(LEAST_SCORE)]
+    words = ["--input", str(folder), "--output", str(output), "--min-score", str(MIN_SCORE)]
     subprocess.run([sys.executable, "-m", "pipeline.run", *words], check=True)
     return list(read_geojson(output))
 
 
-def outcomes(airplanes: list[Airplane], photo: AnnotatedImage, iou: float) -> Outcomes:
+def detections(airplanes: Sequence[Airplane]) -> Detections:
     boxes = np.array([(a.xmin_px, a.ymin_px, a.xmax_px, a.ymax_px) for a in airplanes], np.float64).reshape(-1, 4)
     scores = np.array([airplane.score for airplane in airplanes], np.float64)
-    height, width = photo.pixels().shape[:2]
-    found = Detections(boxes, scores, np.full(len(boxes), np.nan))
-    return metrics.outcomes(found, photo.boxes, width, height, iou)
+    return Detections(boxes, scores, np.full(len(boxes), np.nan))
 
 
 if __name__ == "__main__":

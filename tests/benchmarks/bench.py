@@ -97,28 +97,28 @@ def bare_rate(uri: str, model: str | None) -> float:
     """Returns the rate, Mpx/s, at which the model looks at tiles of the scene's middle that lie in memory."""
     quiet.silence()
     quiet.import_tensorflow()
-    from pipeline import steps
+    from pipeline import planning, steps
     from pipeline.config import load_config
     from pipeline.model_loading import describe_model, load_model
     from pipeline.values import SceneSource, TileImage
 
-    engine = describe_model(load_config(overrides={"model": model}))
-    config = engine.config
+    spec = describe_model(load_config(overrides={"model": model}))
+    config = spec.config
     blocks = list(
-        steps.plan(
-            steps.open_scene(SceneSource(uri), config), dataclasses.replace(config, block_tiles=config.batch_size)
+        planning.plan_blocks(
+            planning.open_scene(SceneSource(uri), config), dataclasses.replace(config, block_tiles=config.batch_size)
         )
     )
     middle = blocks[len(blocks) // 3 : len(blocks) // 3 + 8]
-    batches = [[item for item in steps.read(block) if isinstance(item, TileImage)] for block in middle]
+    batches = [[item for item in steps.read_tiles(block) if isinstance(item, TileImage)] for block in middle]
     batches = [batch for batch in batches if len(batch) == config.batch_size] or batches
-    predictor = load_model(engine)
-    steps.detect(predictor, batches[0], config)
+    predictor = load_model(spec)
+    steps.detect_tiles(predictor, batches[0], config)
     looked = 0
     started = time.perf_counter()
     while (seconds := time.perf_counter() - started) < BARE_SECONDS:
         for batch in batches:
-            steps.detect(predictor, batch, config)
+            steps.detect_tiles(predictor, batch, config)
             looked += len(batch)
     return looked * config.tiling.tile_px**2 / 1e6 / seconds
 
@@ -192,12 +192,12 @@ def peak_memory(process: psutil.Popen) -> int:
 def finest_share(scene: Path) -> float:
     """Returns how many pixels the finest level's tiles hold for each pixel of the scene."""
     from geo.grid import plan_tiles
-    from pipeline import steps
+    from pipeline import planning
     from pipeline.config import load_config
     from pipeline.values import SceneSource
 
     config = load_config()
-    opened = steps.open_scene(SceneSource(str(scene)), config)
+    opened = planning.open_scene(SceneSource(str(scene)), config)
     tiles = len(list(plan_tiles(opened.levels[0], config.tiling)))
     return tiles * config.tiling.tile_px**2 / (opened.header.width * opened.header.height)
 

@@ -17,11 +17,11 @@ def main() -> int:
     quiet.import_tensorflow()
     from pipeline.config import load_config
     from pipeline.model_loading import describe_model, load_model
-    from tests.integration.imagery import CASES, agreement, look, plain
+    from tests.integration.imagery import CASES, agreement, detect, plain
 
     print_places()
-    engine = describe_model(load_config())
-    predictor, base = load_model(engine), plain()
+    spec = describe_model(load_config())
+    predictor, base = load_model(spec), plain()
     heads = ("case", "airplanes", "the same", "scores differ by", "centres by, m", "georeference off by, m")
     print(f"| {' | '.join(heads)} | there and back, px |")
     print("|---|---|---|---|---|---|---|")
@@ -31,7 +31,7 @@ def main() -> int:
             place = Path(folder) / str(number)
             place.mkdir()
             made = case.write(place, base)
-            scene, result = look(str(made.path), engine.config, predictor, engine.identity, made.settings)
+            scene, result = detect(str(made.path), spec.config, predictor, spec.identity, made.settings)
             expected = expected or result.airplanes
             found = agreement(result.airplanes, expected, scene, made)
             figures = f"{found.score:.3f} | {found.metres:.2f} | {found.placed_m:.1e} | {found.round_trip_px:.1e}"

@@ -25,8 +25,8 @@ from tests.benchmarks.accuracy import written
 if TYPE_CHECKING:
     from model.inference.predictor import Predictor
     from pipeline.config import PipelineConfig
-    from pipeline.model_loading import Engine
-    from pipeline.values import SceneResult
+    from pipeline.ledger import SceneResult
+    from pipeline.model_loading import ModelSpec
 
 #: Two sizes of a grid of drawn scenes of 5,000 px, of which one is an airport.
 ROWS, COLUMNS = 4, 5
@@ -88,8 +88,8 @@ def pictures_of(data: Path, folder: Path, count: int) -> Iterator[Path]:
 def report(
     name: str,
     pairs: Iterable[tuple[Path, Path]],
-    plain: Engine,
-    screened: Engine,
+    plain: ModelSpec,
+    screened: ModelSpec,
     models: tuple[Predictor, Predictor],
 ) -> None:
     """Prints a line; of a pair, the first is looked at everywhere and the second is screened."""
@@ -106,12 +106,12 @@ def report(
     print(f"| {name} | {airplanes} | {lost} ({share}) | {tiles} | {done} | {tiles / max(1, done):.1f} |", flush=True)
 
 
-def look(path: Path, engine: Engine, predictor: Predictor) -> SceneResult:
-    from pipeline import local, steps
+def look(path: Path, spec: ModelSpec, predictor: Predictor) -> SceneResult:
+    from pipeline import local, planning
     from pipeline.values import SceneSource
 
-    return local.find_in(
-        steps.open_scene(SceneSource(str(path)), engine.config), engine.config, predictor, engine.identity
+    return local.detect_scene(
+        planning.open_scene(SceneSource(str(path)), spec.config), spec.config, predictor, spec.identity
     )
 
 
@@ -123,10 +123,10 @@ def boxes(result: SceneResult) -> np.ndarray:
 def finest(path: Path, result: SceneResult, config: PipelineConfig) -> tuple[int, int]:
     """Tiles of the finest level: all, and those that were looked at by their share of the ground."""
     from geo.grid import plan_tiles
-    from pipeline import steps
+    from pipeline import planning
     from pipeline.values import SceneSource
 
-    opened = steps.open_scene(SceneSource(str(path)), config)
+    opened = planning.open_scene(SceneSource(str(path)), config)
     planned = len(list(plan_tiles(opened.levels[0], config.tiling)))
     entry = result.entry
     return planned, round(planned * entry.km2 / max(1e-9, entry.km2 + entry.km2_coarse))

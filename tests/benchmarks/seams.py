@@ -29,7 +29,7 @@ from pipeline import quiet
 
 if TYPE_CHECKING:
     from model.inference.predictor import Predictor
-    from pipeline.model_loading import Engine
+    from pipeline.model_loading import ModelSpec
 
 #: The model's stride at the coarsest level, 2 m, in pixels of a scene of 0.5 m.
 STRIDE_PX = 128
@@ -50,16 +50,16 @@ def main() -> int:
     from pipeline.config import load_config
     from pipeline.model_loading import describe_model, load_model
 
-    engine = describe_model(load_config())
-    predictor = load_model(engine)
+    spec = describe_model(load_config())
+    predictor = load_model(spec)
     heads = ("pictures", "origin moved by", "sure airplanes", "found again", "centres by, px", "px of their level")
     print(f"| {' | '.join(heads)} | scores by: mean, 99 %, most |\n{'|---' * 7}|")
     sets = {"rendered": list(rendered()), "airbus test": list(photos(options.data, options.pictures))}
     for name, pictures in sets.items():
-        first = [look(picture, (0, 0), engine, predictor) for picture in pictures]
+        first = [look(picture, (0, 0), spec, predictor) for picture in pictures]
         for kind, origins in (("the stride", STRIDES), ("other", OTHERS)):
             rows = [
-                again(base, look(picture, origin, engine, predictor), picture, engine)
+                again(base, look(picture, origin, spec, predictor), picture, spec)
                 for (picture, base), origin in itertools.product(zip(pictures, first, strict=True), origins)
             ]
             print(f"| {len(pictures)} {name} | {kind} | {summary(np.concatenate(rows))} |", flush=True)
@@ -80,9 +80,9 @@ def photos(data: Path, count: int) -> Iterator[ImageArray]:
     return (photo.pixels() for photo in itertools.islice(with_airplanes, count))
 
 
-def look(picture: ImageArray, origin: tuple[int, int], engine: Engine, predictor: Predictor) -> Detections:
+def look(picture: ImageArray, origin: tuple[int, int], spec: ModelSpec, predictor: Predictor) -> Detections:
     """What is found in the window that begins at `origin`, in pixels of the picture."""
-    from pipeline import local, steps
+    from pipeline import local, planning, steps
     from pipeline.values import SceneSource
 
     x, y = origin
@@ -92,17 +92,17 @@ def look(picture: ImageArray, origin: tuple[int, int], engine: Engine, predictor
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "scene.tif"
         write_scene(path, width, height, georef, iter([(Window(0, 0, width, height), pixels)]))
-        opened = steps.open_scene(SceneSource(str(path)), engine.config)
-        found = steps.merge(list(local.look(opened, engine.config, predictor)), engine.config.suppression)
+        opened = planning.open_scene(SceneSource(str(path)), spec.config)
+        found = steps.merge(list(local.detect_tiles(opened, spec.config, predictor)), spec.config.suppression)
     return Detections(found.boxes + np.array([x, y, x, y]), found.scores, found.resolution_m)
 
 
-def again(base: Detections, moved: Detections, picture: ImageArray, engine: Engine) -> np.ndarray:
+def again(base: Detections, moved: Detections, picture: ImageArray, spec: ModelSpec) -> np.ndarray:
     """Of each sure airplane how far its centre moved, pixels, and its score, and its level's scale: (N, 3).
 
     NaN where it was not found.
     """
-    threshold = engine.config.min_score or 0.0
+    threshold = spec.config.min_score or 0.0
     low = STRIDE_PX + WITHIN_PX
     high = np.array([picture.shape[1], picture.shape[0]] * 2) - low
     within = (base.boxes >= low).all(axis=1) & (base.boxes <= high).all(axis=1)

@@ -66,10 +66,10 @@ def _read(path: str) -> str:
     header = read_header(path)
     if not np.isfinite(header.resolution_m).all():
         return f"wrong: {header.resolution_m} m per pixel"
-    with RasterReader(path, header.rendition) as reader:
+    with RasterReader(path, header.radiometry) as reader:
         for level in plan_levels(header.width, header.height, header.resolution_m, TILING):
             for tile in itertools.islice(plan_tiles(level, TILING), 3):
-                image, valid = reader.read_tile(tile), reader.read_valid(tile)
+                image, valid = reader.read_tile(tile), reader.read_valid_mask(tile)
                 if image.shape != (256, 256, 3) or image.dtype != np.uint8:
                     return f"wrong: pixels {image.shape} {image.dtype}"
                 if valid is not None and valid.shape != (256, 256):

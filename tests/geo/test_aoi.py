@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyproj import CRS
 
-from geo.aoi import Area, area_of, core_mask, in_area, tiles_in
+from geo.aoi import AreaOfInterest, build_aoi, core_mask, points_in_area, tiles_in_area
 from geo.errors import ConfigError
 from geo.georef import GeoReference
 from geo.grid import Tiling, plan_levels, plan_tiles
@@ -42,7 +42,7 @@ def test_an_area_drawn_in_a_scene_comes_back_to_its_pixels(crs: str, data: st.Da
     georef = data.draw(georeferences(st.just(crs)))
     drawn = star(WIDTH * 0.6, HEIGHT * 0.4, 0.7 * HEIGHT)
     expected = drawn & shapely.box(0, 0, WIDTH, HEIGHT)
-    found = area_of([on_the_map(drawn, georef)], georef.crs).in_pixels(georef, WIDTH, HEIGHT)
+    found = build_aoi([on_the_map(drawn, georef)], georef.crs).in_pixels(georef, WIDTH, HEIGHT)
     assert shapely.area(found ^ expected) < 0.05 * shapely.length(expected)
 
 
@@ -55,7 +55,7 @@ def test_the_map_of_an_area_may_be_another(crs: str, data: st.DataObject) -> Non
     ring = lonlat_ring(drawn, georef)
     expected = drawn & shapely.box(0, 0, WIDTH, HEIGHT)
     for by in (-360.0, 0.0, 360.0):
-        area = area_of([shapely.Polygon(ring + np.array([by, 0]))], CRS("OGC:CRS84"))
+        area = build_aoi([shapely.Polygon(ring + np.array([by, 0]))], CRS("OGC:CRS84"))
         found = area.in_pixels(georef, WIDTH, HEIGHT)
         assert shapely.area(found ^ expected) < 0.05 * shapely.length(expected)
 
@@ -66,25 +66,25 @@ def test_long_sides_are_straight_on_their_own_map() -> None:
     lonlat = georef.pixel_to_lonlat(np.array([[0.0, 4000.0], [8000.0, 4000.0]]))
     lat = float(lonlat[:, 1].mean())
     west, east = lonlat[0, 0] - 1, lonlat[1, 0] + 1
-    area = area_of([shapely.box(west, lat, east, lat + 3)], CRS("OGC:CRS84")).in_pixels(georef, 8000, 8000)
+    area = build_aoi([shapely.box(west, lat, east, lat + 3)], CRS("OGC:CRS84")).in_pixels(georef, 8000, 8000)
     places = np.column_stack([np.linspace(10, 7990, 200), np.zeros(200)])
     lon = georef.pixel_to_lonlat(np.array([[x, 4000.0] for x in places[:, 0]]))[:, 0]
     line = georef.lonlat_to_pixel(np.column_stack([lon, np.full(200, lat)]), (4000, 4000))
-    assert in_area(area, line - np.array([0, 0.5])).all()
-    assert not in_area(area, line + np.array([0, 0.5])).any()
+    assert points_in_area(area, line - np.array([0, 0.5])).all()
+    assert not points_in_area(area, line + np.array([0, 0.5])).any()
 
 
 def test_an_area_elsewhere_has_no_pixels() -> None:
     for place in ((100.0, -40.0), (-171.0, 48.7), (9.0, -48.7)):
-        area = area_of([shapely.box(*place, place[0] + 1, place[1] + 1)], CRS("OGC:CRS84"))
+        area = build_aoi([shapely.box(*place, place[0] + 1, place[1] + 1)], CRS("OGC:CRS84"))
         found = area.in_pixels(UTM, WIDTH, HEIGHT)
         assert found.is_empty
-        assert not in_area(found, np.array([[10.0, 10.0]])).any()
+        assert not points_in_area(found, np.array([[10.0, 10.0]])).any()
 
 
 def test_areas_that_overlap_count_once() -> None:
     boxes = [on_the_map(shapely.box(*corners), UTM) for corners in ((10, 10, 60, 60), (40, 30, 90, 70))]
-    found = area_of(boxes, UTM.crs).in_pixels(UTM, WIDTH, HEIGHT)
+    found = build_aoi(boxes, UTM.crs).in_pixels(UTM, WIDTH, HEIGHT)
     assert found.area == pytest.approx(50 * 50 + 50 * 40 - 20 * 30, abs=0.1)
 
 
@@ -93,7 +93,7 @@ def test_tiles_divide_the_area_among_them(x: float, y: float, radius: float) -> 
     area = star(x, y, radius) & shapely.box(0, 0, 400, 300)
     for level in plan_levels(400, 300, (0.5, 0.5), TILING):
         tiles = list(plan_tiles(level, TILING))
-        chosen = list(tiles_in(area, tiles))
+        chosen = list(tiles_in_area(area, tiles))
         assert all(not core_mask(area, tile).any() for tile in tiles if tile not in chosen)
         covered = sum(int(core_mask(area, tile).sum()) for tile in chosen) * level.scale_x * level.scale_y
         assert abs(covered - area.area) <= level.scale_x * area.length + 5
@@ -106,16 +106,16 @@ def test_tiles_divide_the_area_among_them(x: float, y: float, radius: float) -> 
         ([], "OGC:CRS84", "at least one polygon, got none"),
         ([shapely.Polygon()], "OGC:CRS84", "at least one polygon, got none"),
         ([shapely.box(-1e5, -1e5, 1e5, 1e5)], "EPSG:3995", "without a pole in it"),
-        ([shapely.box(1e9, 1e9, 2e9, 2e9)], "EPSG:32632", "places outside of its CRS"),
+        ([shapely.box(1e9, 1e9, 2e9, 2e9)], "EPSG:32632", "coordinates outside of its CRS"),
     ],
 )
 def test_what_is_no_area_is_refused(geometries: list[shapely.Geometry], crs: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        area_of(geometries, CRS(crs))
+        build_aoi(geometries, CRS(crs))
 
 
 def test_a_scene_around_a_pole_has_areas_too() -> None:
     georef = GeoReference(Affine(1000, 0, -200_000, 0, -1000, 200_000), CRS("EPSG:3995"))
-    area = Area(shapely.box(170, 89, 200, 90)).in_pixels(georef, 400, 400)
-    assert in_area(area, georef.lonlat_to_pixel(np.array([[-175.0, 89.5]]))).all()
-    assert not in_area(area, georef.lonlat_to_pixel(np.array([[165.0, 89.5], [0.0, 89.5]]))).any()
+    area = AreaOfInterest(shapely.box(170, 89, 200, 90)).in_pixels(georef, 400, 400)
+    assert points_in_area(area, georef.lonlat_to_pixel(np.array([[-175.0, 89.5]]))).all()
+    assert not points_in_area(area, georef.lonlat_to_pixel(np.array([[165.0, 89.5], [0.0, 89.5]]))).any()

@@ -43,7 +43,7 @@ def test_a_scene_in_a_bucket_is_the_scene_that_was_put_there(tmp_path: Path, buc
     here, there = read_header(local), read_header(f"gs://maps/{PLACE}")
     assert (there.width, there.height, there.georef) == (here.width, here.height, here.georef)
     for level in (Level(1.0, 701, 499, 1.0, 1.0), Level(2.0, 351, 250, 701 / 351, 499 / 250)):
-        with RasterReader(here.uri, here.rendition) as of_file, RasterReader(there.uri, there.rendition) as of_bucket:
+        with RasterReader(here.uri, here.radiometry) as of_file, RasterReader(there.uri, there.radiometry) as of_bucket:
             for tile in plan_tiles(level, Tiling((1.0,), tile_px=256, halo_px=24, align_px=32)):
                 np.testing.assert_array_equal(of_bucket.read_tile(tile), of_file.read_tile(tile))
 

@@ -17,7 +17,7 @@ from geo.errors import GeoreferenceError
 from geo.georef import GeoReference
 from geo.grid import Level, Tiling, plan_tiles
 from geo.raster.header import read_header
-from geo.raster.reader import RasterReader, read_overview
+from geo.raster.reader import RasterReader, read_thumbnail
 from geo.types import FloatArray, ImageArray, Window
 from tests.geo.scenes import area_average, coordinates, write_tiff
 
@@ -184,7 +184,7 @@ def test_every_format_has_the_same_pixels(tmp_path: Path, case: Format, level: L
     most, mean = case.full if level is FULL else case.half
     expected = PIXELS.astype(np.float64) if level is FULL else area_average(PIXELS, level.width, level.height)
     uri = case.write(tmp_path)
-    with RasterReader(uri, read_header(uri).rendition) as reader:
+    with RasterReader(uri, read_header(uri).radiometry) as reader:
         whole = reader.read_window(Window(0, 0, level.width, level.height), level)
         off = np.abs(whole - expected)
         assert off.max() <= most
@@ -213,12 +213,12 @@ def test_nothing_is_written_beside_a_scene_that_is_read(tmp_path: Path, case: Fo
     uri = case.write(tmp_path)
     before = {path.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in tmp_path.iterdir()}
     header = read_header(uri)
-    read_overview(uri, 200)
-    with RasterReader(uri, header.rendition) as reader:
+    read_thumbnail(uri, 200)
+    with RasterReader(uri, header.radiometry) as reader:
         for level in (FULL, HALF):
             for tile in plan_tiles(level, TILING):
                 reader.read_tile(tile)
-                reader.read_valid(tile)
+                reader.read_valid_mask(tile)
     after = {path.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in tmp_path.iterdir()}
     assert after == before
 

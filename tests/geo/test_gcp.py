@@ -20,7 +20,7 @@ from rasterio.warp import reproject, transform
 from scipy.interpolate import RBFInterpolator
 
 from geo.errors import GeoreferenceError
-from geo.gcp import ControlPointGeoReference, Points
+from geo.gcp import GcpGeoReference, Points
 from geo.georef import GeoReference
 from geo.polygons import ground_polygon, size_m
 from geo.raster.header import read_header
@@ -115,7 +115,7 @@ def kind(request: pytest.FixtureRequest) -> Kind:
 def test_pixels_lie_where_the_points_put_them(tmp_path: Path, kind: Kind) -> None:
     points, expected = kind
     header = read_header(write(tmp_path / "scene.tif", points))
-    assert header.georef == ControlPointGeoReference(points, UTM)
+    assert header.georef == GcpGeoReference(points, UTM)
     mapped = expected(points, INSIDE)
     assert np.abs(header.georef.pixel_to_map(INSIDE) - mapped).max() < 1e-4
     lonlat = np.column_stack(transform("EPSG:32632", "OGC:CRS84", *mapped.T))
@@ -140,7 +140,7 @@ def test_gdal_warps_to_the_same_places(kind: Kind) -> None:
     rows, columns = np.nonzero(((warped > 1) & (warped < [[[WIDTH - 1]], [[HEIGHT - 1]]])).all(axis=0))
     x, y = target @ (columns + 0.5, rows + 0.5)
     assert len(rows) > 500
-    back = ControlPointGeoReference(points, UTM).map_to_pixel(np.column_stack([x, y]))
+    back = GcpGeoReference(points, UTM).map_to_pixel(np.column_stack([x, y]))
     # The warper approximates within an eighth of a pixel, and has a polynomial of its own for the way back.
     assert np.abs(back - warped[:, rows, columns].T).max() < (0.13 if expected is thin_plate else 0.2)
 
@@ -148,12 +148,12 @@ def test_gdal_warps_to_the_same_places(kind: Kind) -> None:
 @pytest.mark.parametrize("points", [points for points, expected in KINDS.values() if expected is least_squares])
 def test_polynomials_are_those_of_gdal(points: Points) -> None:
     x, y = GCPTransformer(gcps(points)).xy(INSIDE[:, 1], INSIDE[:, 0], zs=np.zeros(len(INSIDE)), offset="ul")
-    assert np.abs(ControlPointGeoReference(points, UTM).pixel_to_map(INSIDE) - np.column_stack([x, y])).max() < 1e-6
+    assert np.abs(GcpGeoReference(points, UTM).pixel_to_map(INSIDE) - np.column_stack([x, y])).max() < 1e-6
 
 
 def test_there_and_back_is_the_same_pixel(kind: Kind, record_property: Callable[[str, object], None]) -> None:
     points, expected = kind
-    georef = ControlPointGeoReference(points, UTM)
+    georef = GcpGeoReference(points, UTM)
     back = georef.lonlat_to_pixel(georef.pixel_to_lonlat(INSIDE), near=(WIDTH / 2, HEIGHT / 2))
     largest = float(np.abs(back - INSIDE).max())
     record_property("largest error, px", largest)
@@ -198,7 +198,7 @@ def test_longitudes_may_jump_at_the_antimeridian(tmp_path: Path, count: int, wes
 
 
 def test_places_far_away_are_no_pixels_of_the_scene(kind: Kind) -> None:
-    georef = ControlPointGeoReference(kind[0], UTM)
+    georef = GcpGeoReference(kind[0], UTM)
     far = georef.lonlat_to_pixel(np.array([[9.0, 45.0], [100, -20], [-171, -45], [np.nan, 3]]))
     inside = (far > 0).all(axis=1) & (far < [WIDTH, HEIGHT]).all(axis=1)
     assert not inside.any()
@@ -206,7 +206,7 @@ def test_places_far_away_are_no_pixels_of_the_scene(kind: Kind) -> None:
 
 
 def test_they_travel_between_processes_and_threads() -> None:
-    georef = ControlPointGeoReference(grid(21, 10), UTM)
+    georef = GcpGeoReference(grid(21, 10), UTM)
     packed = pickle.dumps(georef)
     again = pickle.loads(packed)  # noqa: S301
     assert again == georef
@@ -248,9 +248,12 @@ BAD = {
     "twelve on a line": (points_at(LINE), r"that span an area, got points on a line: .*gdalwarp"),
     "one place": (tuple((*p[:2], 565_000.0, 5_930_000.0) for p in scattered(5)), "got points on a line"),
     "one pixel": (tuple((3.0, 4.0, *p[2:]) for p in scattered(5)), "got points on a line"),
-    "a place twice": (ONE_PLACE_TWICE, r"of one pixel and one place each, got two for the same: .*gdalwarp"),
-    "a pixel twice": (ONE_PIXEL_TWICE, r"of one pixel and one place each, got two for the same: .*gdalwarp"),
-    "no number": ((*scattered(4), (1.0, float("nan"), 5e5, 5e6)), "expected ground control points of finite numbers"),
+    "a place twice": (ONE_PLACE_TWICE, r"with distinct pixels and map positions, got contradictory ones: .*gdalwarp"),
+    "a pixel twice": (ONE_PIXEL_TWICE, r"with distinct pixels and map positions, got contradictory ones: .*gdalwarp"),
+    "no number": (
+        (*scattered(4), (1.0, float("nan"), 5e5, 5e6)),
+        "ground control points with finite coordinates, got others",
+    ),
     "too many": (grid(60, 40), "expected at most 2000 ground control points, got 2400: .*gdalwarp"),
 }
 
@@ -258,14 +261,14 @@ BAD = {
 @pytest.mark.parametrize(("points", "message"), BAD.values(), ids=BAD)
 def test_points_that_say_nothing_sound_are_refused(points: Points, message: str) -> None:
     with pytest.raises(GeoreferenceError, match=message):
-        ControlPointGeoReference(points, UTM)
+        GcpGeoReference(points, UTM)
 
 
 def test_a_point_given_twice_is_one_point() -> None:
-    once, twice = ControlPointGeoReference(scattered(12), UTM), ControlPointGeoReference(scattered(12) * 2, UTM)
+    once, twice = GcpGeoReference(scattered(12), UTM), GcpGeoReference(scattered(12) * 2, UTM)
     assert np.abs(once.pixel_to_map(INSIDE) - twice.pixel_to_map(INSIDE)).max() < 1e-6
 
 
 def test_a_crs_that_is_not_on_the_earth_is_refused() -> None:
     with pytest.raises(GeoreferenceError, match="expected a projected or geographic CRS, got "):
-        ControlPointGeoReference(scattered(5), CRS("EPSG:4978"))
+        GcpGeoReference(scattered(5), CRS("EPSG:4978"))

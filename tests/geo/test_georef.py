@@ -141,7 +141,7 @@ def test_georeferences_travel_between_processes_and_threads() -> None:
     ],
 )
 def test_an_affine_without_area_is_refused(affine: Affine) -> None:
-    with pytest.raises(GeoreferenceError, match=r"expected an affine that spans an area, got .*gdal_edit\.py"):
+    with pytest.raises(GeoreferenceError, match=r"expected an invertible affine transform, got .*gdal_edit\.py"):
         GeoReference(affine, CRS("EPSG:32632"))
 
 
@@ -169,5 +169,5 @@ def test_a_crs_that_is_not_on_the_earth_is_refused(crs: str) -> None:
 )
 def test_coordinates_that_do_not_belong_to_the_crs_are_refused(crs: str, place: tuple[float, float]) -> None:
     georef = GeoReference(Affine(0.5, 0, place[0], 0, -0.5, place[1]), CRS(crs))
-    with pytest.raises(GeoreferenceError, match=r"expected pixels on the Earth, got .* do not belong together"):
+    with pytest.raises(GeoreferenceError, match=r"expected pixels on the Earth, got .* do not match"):
         georef.pixel_to_lonlat(np.array([[0.0, 0.0]]))

@@ -15,7 +15,7 @@ from rasterio.shutil import copy
 from geo.errors import FinderError, GeoreferenceError, RasterError
 from geo.grid import Level, Tile
 from geo.raster.header import read_header
-from geo.raster.reader import RasterReader, read_overview
+from geo.raster.reader import RasterReader, read_thumbnail
 from geo.types import Window
 from tests.geo.scenes import AFFINE, noise, write_tiff
 
@@ -103,13 +103,13 @@ CASES = [
     ("end cut", _cut_to(0.97), RasterError, "expected pixels in columns .*: .*cut off; fetch or write it again"),
     ("2 bands", _bands(2), RasterError, "expected 1 band .* got 2: .*gdal_translate"),
     ("complex", _of_type("complex64"), RasterError, "expected real numbers .* got complex64: .*gdal_translate"),
-    ("palette", _palette, RasterError, "got the numbers of a palette: .*gdal_translate -expand rgb"),
+    ("palette", _palette, RasterError, "got the indices of a palette: .*gdal_translate -expand rgb"),
     ("no georeference", _placed(None, None), GeoreferenceError, "expected a georeference .* got no CRS: .*gdal_edit"),
     (
         "no CRS",
         _placed(None, AFFINE),
         GeoreferenceError,
-        "expected a georeference .* got no CRS beside an affine: .*gdal_edit",
+        "expected a georeference .* got no CRS beside an affine transform: .*gdal_edit",
     ),
     ("no transform", _placed("EPSG:32632", None), GeoreferenceError, "got no transform: .*gdal_edit"),
     (
@@ -182,7 +182,7 @@ def test_a_damaged_block_fails_the_tiles_that_need_it_and_no_other(tmp_path: Pat
             reader.read_tile(tile(320, 0))
         assert reader.read_tile(tile(256, 64)).any()
     with pytest.raises(RasterError, match=r"scene\.tif: expected pixels in columns 0 to 1024, rows 0 to 512"):
-        read_overview(uri, 100)
+        read_thumbnail(uri, 100)
 
 
 def test_a_file_cut_anywhere_is_refused(tmp_path: Path) -> None:

@@ -23,13 +23,13 @@ WHOLE = Window(0, 0, WIDTH, HEIGHT)
 
 def shown(uri: str, bands: tuple[int, ...] | None = None) -> ImageArray:
     header = read_header(uri, bands=bands)
-    with RasterReader(uri, header.rendition) as reader:
+    with RasterReader(uri, header.radiometry) as reader:
         return reader.read_window(WHOLE, LEVEL)
 
 
 def valid(uri: str, window: Window = WHOLE) -> NDArray[np.bool_]:
-    with RasterReader(uri, read_header(uri).rendition) as reader:
-        seen = reader.read_valid(Tile(LEVEL, window, window))
+    with RasterReader(uri, read_header(uri).radiometry) as reader:
+        seen = reader.read_valid_mask(Tile(LEVEL, window, window))
     assert seen is not None
     return seen
 
@@ -40,7 +40,7 @@ def test_bands_are_read_by_colour_as_told_or_as_grey(tmp_path: Path) -> None:
     with rasterio.open(uri, "r+") as dataset:
         undefined = ColorInterp.undefined
         dataset.colorinterp = [undefined, ColorInterp.blue, ColorInterp.green, undefined, ColorInterp.red]
-    assert read_header(uri).rendition.bands == (5, 3, 2)
+    assert read_header(uri).radiometry.bands == (5, 3, 2)
     assert (shown(uri) == pixels[..., [4, 2, 1]]).all()
     assert (shown(uri, (4, 1, 5)) == pixels[..., [3, 0, 4]]).all()
     assert (shown(uri, (4,)) == pixels[..., 3:4]).all()
@@ -61,7 +61,7 @@ def test_every_tile_has_the_stretch_of_the_scene(tmp_path: Path) -> None:
     pixels = (np.arange(WIDTH)[None, :, None] * 50 + 3000 + noise(WIDTH, HEIGHT)).astype(np.uint16)
     uri = write_tiff(tmp_path / "scene.tif", pixels)
     everything = shown(uri)
-    for again in (None, read_header(uri).rendition):
+    for again in (None, read_header(uri).radiometry):
         with RasterReader(uri, again) as reader:
             part = reader.read_window(Window(120, 30, 60, 70), LEVEL)
         assert (part == everything[30:100, 120:180]).all()

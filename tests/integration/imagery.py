@@ -29,10 +29,11 @@ from geo.raster.vrt import mosaic_vrt
 from geo.types import FloatArray, ImageArray
 from model import synthetic as render
 from model.inference.predictor import Predictor
-from pipeline import local, steps
+from pipeline import local, planning
 from pipeline.config import PipelineConfig
+from pipeline.ledger import SceneResult
 from pipeline.records import Airplane
-from pipeline.values import Identity, Scene, SceneResult, SceneSource
+from pipeline.values import Identity, Scene, SceneSource
 
 SIZE, SEED, RESOLUTION = 1300, 5, 0.5
 GEOD = Geod(ellps="WGS84")
@@ -350,12 +351,12 @@ CASES = (
 )
 
 
-def look(
+def detect(
     path: str, config: PipelineConfig, predictor: Predictor, identity: Identity, settings: dict[str, Any]
 ) -> tuple[Scene, SceneResult]:
     config = dataclasses.replace(config, **settings)
-    scene = steps.open_scene(SceneSource(path), config)
-    return scene, local.find_in(scene, config, predictor, identity)
+    scene = planning.open_scene(SceneSource(path), config)
+    return scene, local.detect_scene(scene, config, predictor, identity)
 
 
 def agreement(found: tuple[Airplane, ...], expected: tuple[Airplane, ...], scene: Scene, made: Made) -> Agreement:

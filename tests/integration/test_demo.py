@@ -35,7 +35,7 @@ def scenes(folder: Path) -> list[Path]:
     return sorted((folder / "scenes").glob("*.tif"))
 
 
-def test_it_leaves_airplanes_report_and_ledger(folder: Path) -> None:
+def test_the_demo_writes_airplanes_report_and_ledger(folder: Path) -> None:
     assert {path.name for path in folder.iterdir()} == {"airplanes.geojson", "ledger.json", "report.html", "scenes"}
     ledger = read_ledger(folder / "ledger.json")
     assert ledger.complete
@@ -44,7 +44,7 @@ def test_it_leaves_airplanes_report_and_ledger(folder: Path) -> None:
     assert ledger.totals.km2 == pytest.approx(len(demo.SEEDS) * (SIZE * demo.RESOLUTION_M) ** 2 / 1e6, rel=0.01)
 
 
-def test_it_finds_the_airplanes(folder: Path) -> None:
+def test_the_demo_detects_the_airplanes(folder: Path) -> None:
     airplanes = read_geojson(folder / "airplanes.geojson")
     tallies = [
         demo.compare([one for one in airplanes if one.scene_uri == str(scene)], scene.with_suffix(".truth.geojson"))

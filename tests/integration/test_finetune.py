@@ -80,7 +80,7 @@ def average_precision(model: str, photos: list[AnnotatedImage]) -> float:
 
 
 @pytest.mark.filterwarnings("ignore:Even though the `tf.config:UserWarning")
-def test_twenty_labelled_pictures_teach_the_packaged_detector_something(tmp_path: Path) -> None:
+def test_twenty_labelled_images_improve_the_packaged_detector(tmp_path: Path) -> None:
     label(tmp_path / "labels")
     held_out = sources.read_annotated_images(tmp_path / "labels", "val")
     assert len(held_out) == HELD_OUT

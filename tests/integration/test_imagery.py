@@ -1,4 +1,4 @@
-"""Whatever a scene is brought as, the same airplanes are found, and they lie where they lie."""
+"""The same scene in every pixel type, format and georeference: the same airplanes at the same positions."""
 
 import dataclasses
 from pathlib import Path
@@ -7,30 +7,31 @@ import pytest
 
 from model.inference.predictor import Predictor
 from pipeline.config import load_config
-from pipeline.model_loading import Engine, describe_model, load_model
+from pipeline.ledger import SceneResult
+from pipeline.model_loading import ModelSpec, describe_model, load_model
 from pipeline.records import Airplane
-from pipeline.values import Scene, SceneResult
-from tests.integration.imagery import CASES, Case, Made, Plain, agreement, look, plain
+from pipeline.values import Scene
+from tests.integration.imagery import CASES, Case, Made, Plain, agreement, detect, plain
 
 
 @dataclasses.dataclass(frozen=True)
 class Bench:
     """The packaged model, the plain scene, and its airplanes."""
 
-    engine: Engine
+    spec: ModelSpec
     predictor: Predictor
     plain: Plain
     airplanes: tuple[Airplane, ...] = ()
 
-    def look(self, made: Made) -> tuple[Scene, SceneResult]:
-        return look(str(made.path), self.engine.config, self.predictor, self.engine.identity, made.settings)
+    def detect(self, made: Made) -> tuple[Scene, SceneResult]:
+        return detect(str(made.path), self.spec.config, self.predictor, self.spec.identity, made.settings)
 
 
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
-    engine = describe_model(load_config())
-    bench = Bench(engine, load_model(engine), plain())
-    _, result = bench.look(CASES[0].write(tmp_path_factory.mktemp("plain"), bench.plain))
+    spec = describe_model(load_config())
+    bench = Bench(spec, load_model(spec), plain())
+    _, result = bench.detect(CASES[0].write(tmp_path_factory.mktemp("plain"), bench.plain))
     return dataclasses.replace(bench, airplanes=result.airplanes)
 
 
@@ -39,9 +40,9 @@ def test_the_plain_scene_has_airplanes(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_the_same_airplanes_are_found_in_the_same_places(bench: Bench, case: Case, tmp_path: Path) -> None:
+def test_the_same_airplanes_are_detected_at_the_same_positions(bench: Bench, case: Case, tmp_path: Path) -> None:
     made = case.write(tmp_path, bench.plain)
-    scene, result = bench.look(made)
+    scene, result = bench.detect(made)
     assert result.entry.status == "complete"
     found = agreement(result.airplanes, bench.airplanes, scene, made)
     assert found.placed_m < 1e-3
@@ -53,16 +54,16 @@ def test_the_same_airplanes_are_found_in_the_same_places(bench: Bench, case: Cas
 
 
 @pytest.mark.parametrize("name", ["0.15 m", "0.3 m", "1 m", "3 m"])
-def test_the_same_ground_resolutions_are_looked_at(bench: Bench, name: str, tmp_path: Path) -> None:
+def test_levels_have_the_same_ground_resolutions(bench: Bench, name: str, tmp_path: Path) -> None:
     (case,) = [case for case in CASES if case.name == name]
-    scene, _ = bench.look(case.write(tmp_path, bench.plain))
+    scene, _ = bench.detect(case.write(tmp_path, bench.plain))
     asked = [0.5, 1.0, 2.0] if name != "3 m" else [2.0]
     assert [level.resolution_m for level in scene.levels] == pytest.approx(asked, rel=0.11)
 
 
 @pytest.mark.parametrize("name", ["nodata around", "black around"])
-def test_what_is_missing_is_not_counted(bench: Bench, name: str, tmp_path: Path) -> None:
+def test_nodata_is_not_counted_as_ground(bench: Bench, name: str, tmp_path: Path) -> None:
     whole, part = (case for case in CASES if case.name in (CASES[0].name, name))
     (tmp_path / "part").mkdir()
-    km2 = bench.look(whole.write(tmp_path, bench.plain))[1].entry.km2
-    assert bench.look(part.write(tmp_path / "part", bench.plain))[1].entry.km2 == pytest.approx(km2, rel=0.005)
+    km2 = bench.detect(whole.write(tmp_path, bench.plain))[1].entry.km2
+    assert bench.detect(part.write(tmp_path / "part", bench.plain))[1].entry.km2 == pytest.approx(km2, rel=0.005)

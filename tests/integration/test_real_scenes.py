@@ -1,4 +1,4 @@
-"""Real georeferenced scenes: every labelled airplane is found where it stands."""
+"""Real georeferenced scenes: every labelled airplane is detected at its position."""
 
 import json
 from pathlib import Path
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(not SCENES.is_dir(), reason=f"the real scenes ar
 
 
 @pytest.mark.parametrize("name", ["hamburg", "milwaukee"])
-def test_every_labelled_airplane_is_found_where_it_stands(name: str) -> None:
+def test_every_labelled_airplane_is_detected(name: str) -> None:
     scene = SCENES / f"{name}.tif"
     labelled = np.array(json.loads((SCENES / f"{name}_boxes.json").read_text()), np.float64)
     frame = pipeline.detect(scene)

@@ -1,4 +1,4 @@
-"""Runs that are killed and gone on with, and the same run on every runner: the command as a process of its own."""
+"""Killed and resumed runs, and the same run on every runner: the command as a process of its own."""
 
 import dataclasses
 import json
@@ -77,7 +77,7 @@ class Place:
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
-    """With `whole.geojson` in it, of a run that nothing befell."""
+    """With `whole.geojson` in it, of an uninterrupted run."""
     place = Place(tmp_path_factory.mktemp("place"))
     scenes = place.folder / "scenes"
     scenes.mkdir()
@@ -89,8 +89,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
     return place
 
 
-def check_gone_on_with(place: Place, output: str, kept: int) -> None:
-    """Only what was not kept was done, and the result is that of a run that nothing befell."""
+def check_resumed(place: Place, output: str, kept: int) -> None:
+    """Only what was not cached was computed, and the result is that of an uninterrupted run."""
     ledger, whole = place.ledger(output), place.ledger("whole.geojson")
     assert 0 < kept == ledger.totals.parts_taken_over < ledger.totals.parts_planned
     assert place.bytes_of(output) == place.bytes_of("whole.geojson")
@@ -98,7 +98,7 @@ def check_gone_on_with(place: Place, output: str, kept: int) -> None:
 
 
 def result_of(ledger: Ledger) -> Ledger:
-    """The ledger without what tells of the run and not of its result."""
+    """The ledger without what differs between runs of the same result."""
     return dataclasses.replace(
         ledger,
         run=dataclasses.replace(ledger.run, run_id="", command="", started_at=""),
@@ -118,7 +118,7 @@ def test_every_runner_writes_the_same_bytes(place: Place, words: tuple[str, ...]
     assert place.bytes_of("same.geojson") == place.bytes_of("whole.geojson")
 
 
-def test_a_run_that_was_killed_is_gone_on_with(place: Place) -> None:
+def test_a_killed_run_is_resumed(place: Place) -> None:
     batches, work = 5, place.work("killed")
     with place.started("killed.geojson", *work, **{STOP: str(batches)}) as process:
         until = time.monotonic() + DEADLINE_S
@@ -132,11 +132,11 @@ def test_a_run_that_was_killed_is_gone_on_with(place: Place) -> None:
     kept = place.kept("killed")
     done = place.run("killed.geojson", *work)
     assert done.returncode == 0, done.stderr
-    check_gone_on_with(place, "killed.geojson", kept)
+    check_resumed(place, "killed.geojson", kept)
     assert place.kept("killed") == place.ledger("killed.geojson").totals.parts_planned
 
 
-def test_a_worker_that_is_killed_fails_the_run_and_the_next_one_goes_on(place: Place) -> None:
+def test_a_killed_worker_fails_the_run_and_the_next_run_resumes(place: Place) -> None:
     work = place.work("worker")
     failed = place.run("worker.geojson", *work, *PROCESSES, **{DIE: "2"})
     assert failed.returncode == 1
@@ -147,4 +147,4 @@ def test_a_worker_that_is_killed_fails_the_run_and_the_next_one_goes_on(place: P
     kept = place.kept("worker")
     again = place.run("worker.geojson", *work, *PROCESSES)
     assert again.returncode == 0, again.stderr
-    check_gone_on_with(place, "worker.geojson", kept)
+    check_resumed(place, "worker.geojson", kept)

@@ -8,7 +8,7 @@ import yaml
 
 from geo.types import Detections, ImageArray
 from model.inference.predictor import FakePredictor
-from pipeline import model_loading as engine
+from pipeline import model_loading
 from tests.pipeline.desk import Desk
 from tests.pipeline.scenes import CONFIG, write_scene
 
@@ -25,7 +25,7 @@ def model_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     described = ModelConfig("fake", DetectorConfig(), 0.85, hashlib.sha256(weights).hexdigest())
     (folder / WEIGHTS_FILE).write_bytes(weights)
     (folder / CONFIG_FILE).write_text(yaml.safe_dump(dataclasses.asdict(described)), encoding="utf-8")
-    monkeypatch.setattr(engine, "load_predictor", _Fake)
+    monkeypatch.setattr(model_loading, "load_predictor", _Fake)
     return folder
 
 

@@ -7,13 +7,13 @@ import geopandas
 import pytest
 import shapely
 
-from geo.aoi import Area
+from geo.aoi import AreaOfInterest
 from model.inference.predictor import FakePredictor
-from pipeline import local, steps
+from pipeline import local, planning
 from pipeline.aoi import read_area
 from pipeline.errors import InputError
-from pipeline.ledger import why_empty
-from pipeline.values import Scene, SceneResult, SceneSource
+from pipeline.ledger import SceneResult, why_empty
+from pipeline.values import Scene, SceneSource
 from tests.pipeline.scenes import AIRPLANES, CONFIG, IDENTITY, SIZE, write_scene
 
 UTM = "EPSG:32632"
@@ -30,9 +30,9 @@ def write_area(path: Path, *pixels: shapely.Polygon, crs: str = UTM) -> Path:
     return path
 
 
-def found_in(scene: Path, area: Area | None) -> tuple[Scene, SceneResult]:
-    opened = steps.open_scene(SceneSource(str(scene)), CONFIG, area)
-    return opened, local.find_in(opened, CONFIG, FakePredictor(), IDENTITY)
+def found_in(scene: Path, area: AreaOfInterest | None) -> tuple[Scene, SceneResult]:
+    opened = planning.open_scene(SceneSource(str(scene)), CONFIG, area)
+    return opened, local.detect_scene(opened, CONFIG, FakePredictor(), IDENTITY)
 
 
 def levels_of(result: SceneResult) -> list[int]:
@@ -61,7 +61,7 @@ def test_only_tiles_that_it_touches_are_looked_at(tmp_path: Path) -> None:
     scene = write_scene(tmp_path / "a.tif")
     area = read_area(write_area(tmp_path / "area.gpkg", shapely.box(10, 10, 60, 60)))
     opened, result = found_in(scene, area)
-    blocks = list(steps.plan(opened, dataclasses.replace(CONFIG, block_tiles=4)))
+    blocks = list(planning.plan_blocks(opened, dataclasses.replace(CONFIG, block_tiles=4)))
     _, everything = found_in(scene, None)
     assert 0 < result.entry.parts_planned == sum(len(block.tiles) for block in blocks)
     assert result.entry.parts_planned == result.entry.parts_done < everything.entry.parts_planned / 3
@@ -81,7 +81,7 @@ def test_a_scene_beside_it_is_empty_with_nothing_looked_at(tmp_path: Path) -> No
     _, result = found_in(write_scene(tmp_path / "a.tif"), area)
     entry = result.entry
     assert (entry.status, entry.parts_planned, entry.km2, result.airplanes) == ("empty", 0, 0.0, ())
-    assert why_empty(entry) == "nothing of it lies in the area of interest, so nothing was looked at"
+    assert why_empty(entry) == "nothing of it lies in the area of interest, so nothing was processed"
 
 
 def test_all_of_the_scene_is_as_good_as_none(tmp_path: Path) -> None:

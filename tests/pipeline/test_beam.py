@@ -15,18 +15,18 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.testing.util import BeamAssertException, assert_that, equal_to
 from pyproj import CRS
 
-from geo.aoi import area_of
+from geo.aoi import build_aoi
 from geo.grid import Tile
 from geo.raster import reader as raster
 from geo.types import Detections, ImageArray
 from model.inference.predictor import FakePredictor, Predictor
-from pipeline import local, progress, records, steps, transforms
+from pipeline import local, planning, progress, records, steps, transforms
 from pipeline.errors import OutputError
 from pipeline.job import Job, run_job
-from pipeline.ledger import RunInfo, read_ledger
-from pipeline.model_loading import Engine
+from pipeline.ledger import RunInfo, SceneResult, read_ledger
+from pipeline.model_loading import ModelSpec
 from pipeline.sinks.geojson import read_geojson
-from pipeline.values import SceneResult, SceneSource
+from pipeline.values import SceneSource
 from tests.pipeline.scenes import AIRPLANES, CONFIG, IDENTITY, write_alike, write_damaged_scene, write_scene
 
 TAKEN = "2026-05-01T10:20:30Z"
@@ -61,7 +61,7 @@ def run_beam(
     sources: Sequence[SceneSource], check: Callable[[Any], None], load: Callable[[], Predictor] = FakePredictor
 ) -> Any:
     with beam.Pipeline(runner=FnApiRunner()) as graph:
-        results = graph | beam.Create(sources) | transforms.FindAirplanes(CONFIG, load, IDENTITY)
+        results = graph | beam.Create(sources) | transforms.DetectAirplanes(CONFIG, load, IDENTITY)
         assert_that(results | beam.Map(timeless), check)
     return graph.result
 
@@ -71,8 +71,8 @@ def counters(result: Any) -> dict[str, int]:
     return {counter.key.metric.name: counter.committed for counter in found}
 
 
-def test_beam_gives_what_one_process_gives(sources: tuple[SceneSource, ...]) -> None:
-    expected = [timeless(result) for result in local.find(sources, CONFIG, FakePredictor(), IDENTITY)]
+def test_beam_equals_local(sources: tuple[SceneSource, ...]) -> None:
+    expected = [timeless(result) for result in local.detect_scenes(sources, CONFIG, FakePredictor(), IDENTITY)]
     assert [one.entry.status for one in expected] == [
         *["duplicate", "complete", "incomplete", "failed", "complete", "failed", "complete", "complete"]
     ]
@@ -82,33 +82,35 @@ def test_beam_gives_what_one_process_gives(sources: tuple[SceneSource, ...]) -> 
 
 
 @pytest.mark.parametrize("side_px", [7, 64])
-def test_beam_merges_in_parts_what_one_process_merges_at_once(
+def test_beam_merges_in_chunks_what_local_merges_in_one_pass(
     sources: tuple[SceneSource, ...], side_px: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    expected = [timeless(result) for result in local.find(sources, CONFIG, FakePredictor(), IDENTITY)]
+    expected = [timeless(result) for result in local.detect_scenes(sources, CONFIG, FakePredictor(), IDENTITY)]
     monkeypatch.setattr(steps, "MERGE_PX", side_px)  # airplanes lie across many parts
     run_beam(sources, equal_to(expected))
 
 
-def test_beam_keeps_to_an_area_as_one_process_does(sources: tuple[SceneSource, ...]) -> None:
+def test_beam_keeps_to_an_area_as_local_does(sources: tuple[SceneSource, ...]) -> None:
     corners = [[560_000 + x * 0.5, 5_940_000 - y * 0.5] for x, y in ((10, 10), (150, 20), (120, 320), (5, 310))]
-    area = area_of([shapely.Polygon(corners)], CRS("EPSG:32632"))
-    expected = [timeless(result) for result in local.find(sources[:4], CONFIG, FakePredictor(), IDENTITY, area)]
+    area = build_aoi([shapely.Polygon(corners)], CRS("EPSG:32632"))
+    expected = [
+        timeless(result) for result in local.detect_scenes(sources[:4], CONFIG, FakePredictor(), IDENTITY, area)
+    ]
     assert [len(result.airplanes) for result in expected] == [0, 2, 2, 0]  # the first is a duplicate
     with beam.Pipeline(runner=FnApiRunner()) as graph:
-        results = graph | beam.Create(sources[:4]) | transforms.FindAirplanes(CONFIG, FakePredictor, IDENTITY, area)
+        results = graph | beam.Create(sources[:4]) | transforms.DetectAirplanes(CONFIG, FakePredictor, IDENTITY, area)
         assert_that(results | beam.Map(timeless), equal_to(expected))
 
 
 def test_the_comparison_can_fail(sources: tuple[SceneSource, ...]) -> None:
-    (whole,) = local.find(sources[:1], CONFIG, FakePredictor(), IDENTITY)
+    (whole,) = local.detect_scenes(sources[:1], CONFIG, FakePredictor(), IDENTITY)
     short = SceneResult(timeless(whole).entry, whole.airplanes[1:])
     with pytest.raises(BeamAssertException):
         run_beam(sources[:1], equal_to([short]))
 
 
 def test_counters_count(sources: tuple[SceneSource, ...]) -> None:
-    entries = [result.entry for result in local.find(sources, CONFIG, FakePredictor(), IDENTITY)]
+    entries = [result.entry for result in local.detect_scenes(sources, CONFIG, FakePredictor(), IDENTITY)]
     found = counters(run_beam(sources, lambda _: None))
     assert (found["scenes"], found["scenes_failed"], found["scenes_duplicate"]) == (6, 2, 1)
     assert found["tiles"] == sum(entry.parts_planned for entry in entries)
@@ -152,7 +154,7 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> type[Watched]:
     return Watched
 
 
-def test_progress_goes_on_while_the_model_works(sources: tuple[SceneSource, ...], watched: type[Watched]) -> None:
+def test_progress_is_counted_between_batches(sources: tuple[SceneSource, ...], watched: type[Watched]) -> None:
     run_beam(sources, lambda _: None, watched)
     # The tiles of a batch are counted before the model is called with the next.
     assert watched.done_before == sorted(watched.done_before)
@@ -161,7 +163,9 @@ def test_progress_goes_on_while_the_model_works(sources: tuple[SceneSource, ...]
 
 def test_one_model_sees_every_tile_once_in_full_batches(tmp_path: Path, watched: type[Watched]) -> None:
     sources = [SceneSource(str(path)) for path in write_alike(tmp_path / "a.tif", tmp_path / "b.tif")]
-    planned = sum(result.entry.parts_planned for result in local.find(sources, CONFIG, FakePredictor(), IDENTITY))
+    planned = sum(
+        result.entry.parts_planned for result in local.detect_scenes(sources, CONFIG, FakePredictor(), IDENTITY)
+    )
     Watched.reads.clear()
     run_beam(sources, lambda _: None, watched)
     assert len(watched.loads) == 1
@@ -169,7 +173,7 @@ def test_one_model_sees_every_tile_once_in_full_batches(tmp_path: Path, watched:
     assert all(size == CONFIG.batch_size for size in watched.batches[:-1])
 
 
-def test_pixels_are_looked_at_where_they_are_read(tmp_path: Path, watched: type[Watched]) -> None:
+def test_tiles_are_inferred_in_the_stage_that_reads_them(tmp_path: Path, watched: type[Watched]) -> None:
     run_beam([SceneSource(str(write_scene(tmp_path / "a.tif")))], lambda _: None, watched)
     # A shuffle between reading and looking would have every tile read before the first batch.
     seen = 0
@@ -180,13 +184,13 @@ def test_pixels_are_looked_at_where_they_are_read(tmp_path: Path, watched: type[
 
 
 def test_nothing_large_is_shuffled(tmp_path: Path) -> None:
-    scene = steps.open_scene(SceneSource(str(write_scene(tmp_path / "a.tif"))), CONFIG)
-    shuffled = [*steps.plan(scene, CONFIG), *local.look(scene, CONFIG, FakePredictor()), scene]
+    scene = planning.open_scene(SceneSource(str(write_scene(tmp_path / "a.tif"))), CONFIG)
+    shuffled = [*planning.plan_blocks(scene, CONFIG), *local.detect_tiles(scene, CONFIG, FakePredictor()), scene]
     pixels = CONFIG.tiling.tile_px**2 * 3
     assert max(len(pickle.dumps(one)) for one in shuffled) < pixels / 4
 
 
-def test_a_fault_of_the_model_is_not_swallowed(tmp_path: Path) -> None:
+def test_an_exception_of_the_model_is_raised(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="out of order"):
         run_beam([SceneSource(str(write_scene(tmp_path / "a.tif")))], lambda _: None, Broken)
 
@@ -197,12 +201,12 @@ class Broken(FakePredictor):
 
 
 def job(sources: Sequence[SceneSource], folder: Path) -> Job:
-    return Job(tuple(sources), Engine(CONFIG, IDENTITY), (folder / "x.geojson",), folder / "ledger.json", INFO)
+    return Job(tuple(sources), ModelSpec(CONFIG, IDENTITY), (folder / "x.geojson",), folder / "ledger.json", INFO)
 
 
 def test_the_job_writes_airplanes_and_ledger(sources: tuple[SceneSource, ...], tmp_path: Path) -> None:
     ledger = run_job(job(sources, tmp_path), FnApiRunner(), PipelineOptions([]), FakePredictor)
-    expected = local.find(sources, CONFIG, FakePredictor(), IDENTITY)
+    expected = local.detect_scenes(sources, CONFIG, FakePredictor(), IDENTITY)
     airplanes = [one for result in expected for one in result.airplanes]
     assert read_geojson(tmp_path / "x.geojson") == sorted(airplanes, key=records.order)
     assert [entry.scene_uri for entry in ledger.scenes] == sorted(source.uri for source in sources)
@@ -221,7 +225,7 @@ def test_a_second_run_writes_the_same_bytes(sources: tuple[SceneSource, ...], tm
     assert written[0] == written[1]
 
 
-def test_the_ledger_vouches_only_for_what_was_written(sources: tuple[SceneSource, ...], tmp_path: Path) -> None:
+def test_no_ledger_is_written_when_an_output_fails(sources: tuple[SceneSource, ...], tmp_path: Path) -> None:
     (tmp_path / "x.geojson").mkdir()
     with pytest.raises(OutputError):
         run_job(job(sources[:1], tmp_path), FnApiRunner(), PipelineOptions([]), FakePredictor)

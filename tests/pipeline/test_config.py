@@ -6,7 +6,8 @@ import pytest
 
 from geo.errors import ConfigError
 from geo.grid import Tiling
-from pipeline.config import load_config, settings_id
+from model.inference.scan import PIPELINE_KEYS, ScanConfig, read_scan_config
+from pipeline.config import PipelineConfig, load_config, settings_id
 from tests.pipeline.scenes import CONFIG
 
 
@@ -23,17 +24,27 @@ def test_the_default_settings_load() -> None:
     assert config.tiling == Tiling(config.tiling.levels_m)
 
 
-def test_the_default_settings_say_how_to_use_them() -> None:
+def test_the_default_settings_open_with_the_command() -> None:
     from pipeline.config import DEFAULT_CONFIG
 
     assert "python -m pipeline.run" in DEFAULT_CONFIG.read_text(encoding="utf-8").splitlines()[1]
 
 
-def test_a_file_is_read_as_it_is(tmp_path: Path) -> None:
+def test_the_evaluation_scans_with_the_settings_of_the_pipeline(tmp_path: Path) -> None:
+    path = settings(tmp_path / "a.yaml")
+    assert read_scan_config(path) == ScanConfig(CONFIG.tiling, CONFIG.suppression)
+    (tmp_path / "b.yaml").write_text(json.dumps({**dataclasses.asdict(CONFIG), "halo": 3}))
+    with pytest.raises(ConfigError, match="unknown key halo"):
+        read_scan_config(tmp_path / "b.yaml")
+    own = {field.name for field in dataclasses.fields(PipelineConfig)}
+    assert own - {field.name for field in dataclasses.fields(ScanConfig)} == PIPELINE_KEYS
+
+
+def test_a_file_is_read_without_change(tmp_path: Path) -> None:
     assert load_config(settings(tmp_path / "a.yaml")) == CONFIG
 
 
-def test_overrides_go_before_the_file(tmp_path: Path) -> None:
+def test_overrides_replace_values_of_the_file(tmp_path: Path) -> None:
     path = settings(tmp_path / "a.yaml")
     changed = load_config(path, {"min_score": 0.75, "model": None})
     assert changed == dataclasses.replace(CONFIG, min_score=0.75)
@@ -42,7 +53,7 @@ def test_overrides_go_before_the_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"halo": 3}, "unknown key halo; known here: model, min_score, precision, batch_size, block_tiles"),
+        ({"halo": 3}, "unknown key halo; known here: tiling, suppression, model, min_score"),
         ({"min_score": -0.1}, "min_score: expected a number from 0 to 1, got -0.1"),
         ({"precision": "double"}, "precision: expected 'auto' or 'float32' or 'bfloat16', got 'double'"),
         ({"batch_size": 0}, "batch_size: expected a whole number from 1 on, got 0"),
@@ -58,7 +69,7 @@ def test_overrides_go_before_the_file(tmp_path: Path) -> None:
         ({"suppression": {"iou": 2.0, "containment": 0.5}}, "iou"),
     ],
 )
-def test_settings_that_do_not_fit_are_refused(tmp_path: Path, change: dict[str, object], message: str) -> None:
+def test_invalid_settings_are_refused(tmp_path: Path, change: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=r"a\.yaml: .*" + message):
         load_config(settings(tmp_path / "a.yaml", **change))
 
@@ -81,7 +92,7 @@ def test_the_fingerprint_follows_what_shapes_the_result() -> None:
     assert len({settings_id(config) for config in [*same, *other]}) == 1 + len(other)
 
 
-def test_the_settings_of_the_project_fit() -> None:
+def test_the_settings_of_the_project_load() -> None:
     files = sorted(Path("configs/pipeline").glob("*.yaml"))
     assert len(files) > 1
     for file in files:

@@ -1,4 +1,4 @@
-"""Scenes that show the same: the first by URI is looked at, the others are told."""
+"""Duplicates: the first scene by URI is processed, the others are recorded."""
 
 import dataclasses
 import random
@@ -10,13 +10,13 @@ import rasterio.shutil
 from rasterio.vrt import WarpedVRT
 
 from model.inference.predictor import FakePredictor
-from pipeline import local, steps
+from pipeline import local, planning
 from pipeline.values import Duplicate, Scene, SceneSource
 from tests.pipeline.scenes import AIRPLANES, CONFIG, IDENTITY, write_alike, write_scene
 
 
 def opened(*paths: Path, bands: tuple[int, ...] | None = None) -> list[Scene]:
-    return [steps.open_scene(SceneSource(str(path), bands=bands), CONFIG) for path in paths]
+    return [planning.open_scene(SceneSource(str(path), bands=bands), CONFIG) for path in paths]
 
 
 def named(scenes: list[Scene]) -> list[tuple[str, str | None]]:
@@ -25,11 +25,11 @@ def named(scenes: list[Scene]) -> list[tuple[str, str | None]]:
         (Path(one.scene.source.uri).stem, Path(one.first).stem)
         if isinstance(one, Duplicate)
         else (Path(one.source.uri).stem, None)
-        for one in steps.distinct(scenes)
+        for one in planning.deduplicate(scenes)
     ]
 
 
-def test_of_the_same_file_the_first_by_uri_is_looked_at(tmp_path: Path) -> None:
+def test_the_first_copy_by_uri_is_kept(tmp_path: Path) -> None:
     scenes = opened(*(write_scene(tmp_path / f"{name}.tif") for name in "cabd"), write_scene(tmp_path / "x.tif", []))
     for seed in range(5):
         random.Random(seed).shuffle(scenes)  # noqa: S311
@@ -46,13 +46,13 @@ def test_a_fingerprint_alone_makes_no_duplicate(tmp_path: Path) -> None:
     assert named(scenes) == [("a", None), ("a2", "a"), ("b", None), ("b2", "b")]
 
 
-def test_another_picture_out_of_the_same_file_is_no_duplicate(tmp_path: Path) -> None:
+def test_other_bands_of_the_same_file_are_no_duplicate(tmp_path: Path) -> None:
     path, copy = (write_scene(tmp_path / name, bands=4) for name in ("a.tif", "b.tif"))
     assert named([*opened(path, bands=(3, 2, 1)), *opened(copy, bands=(4, 2, 1))]) == [("a", None), ("b", None)]
     assert named([*opened(path, bands=(3, 2, 1)), *opened(copy, bands=(3, 2, 1))]) == [("a", None), ("b", "a")]
 
 
-def test_a_vrt_is_looked_at_by_itself(tmp_path: Path) -> None:
+def test_a_vrt_is_never_a_duplicate(tmp_path: Path) -> None:
     for folder in (tmp_path / "x", tmp_path / "y"):
         folder.mkdir()
         write_scene(folder / "a.tif")
@@ -61,13 +61,13 @@ def test_a_vrt_is_looked_at_by_itself(tmp_path: Path) -> None:
     assert named(opened(tmp_path / "x" / "b.vrt", tmp_path / "y" / "b.vrt")) == [("b", None), ("b", None)]
 
 
-def test_a_scene_that_is_gone_is_left_to_be_found_out(tmp_path: Path) -> None:
+def test_a_missing_file_is_no_duplicate(tmp_path: Path) -> None:
     scenes = opened(*(write_scene(tmp_path / name) for name in ("a.tif", "b.tif")))
     (tmp_path / "b.tif").unlink()
     assert named(scenes) == [("a", None), ("b", None)]
 
 
-def test_what_lies_elsewhere_goes_by_its_fingerprint(tmp_path: Path) -> None:
+def test_remote_scenes_are_compared_by_fingerprint(tmp_path: Path) -> None:
     (scene,) = opened(write_scene(tmp_path / "a.tif"))
     far = dataclasses.replace(scene, source=SceneSource("https://example.com/z.tif"))
     assert named([far, scene]) == [("a", None), ("z", "a")]
@@ -75,10 +75,10 @@ def test_what_lies_elsewhere_goes_by_its_fingerprint(tmp_path: Path) -> None:
     assert named([other, scene]) == [("a", None), ("z", None)]
 
 
-def test_a_duplicate_has_a_line_and_no_airplanes(tmp_path: Path) -> None:
+def test_a_duplicate_has_a_ledger_entry_and_no_airplanes(tmp_path: Path) -> None:
     first, second = (write_scene(tmp_path / name) for name in ("a.tif", "b.tif"))
     told = SceneSource(str(second), "S-2", "2026-05-01T10:20:30Z")
-    again, whole = local.find([told, SceneSource(str(first))], CONFIG, FakePredictor(), IDENTITY)
+    again, whole = local.detect_scenes([told, SceneSource(str(first))], CONFIG, FakePredictor(), IDENTITY)
     assert len(whole.airplanes) == len(AIRPLANES)
     assert again.airplanes == ()
     entry = again.entry
@@ -87,16 +87,16 @@ def test_a_duplicate_has_a_line_and_no_airplanes(tmp_path: Path) -> None:
     assert (entry.parts_planned, entry.km2, entry.airplanes) == (0, 0.0, 0)
 
 
-def test_the_order_of_what_is_asked_for_does_not_matter(tmp_path: Path) -> None:
+def test_the_order_of_the_inputs_does_not_matter(tmp_path: Path) -> None:
     paths = [write_scene(tmp_path / name) for name in ("a.tif", "b.tif", "c.tif")]
     sources = [SceneSource(str(path)) for path in paths]
     for order in (sources, sources[::-1]):
-        found = local.find(order, CONFIG, FakePredictor(), IDENTITY)
+        found = local.detect_scenes(order, CONFIG, FakePredictor(), IDENTITY)
         assert [result.entry.scene_uri for result in found] == [source.uri for source in order]
         assert {result.entry.duplicate_of for result in found} == {None, str(paths[0])}
 
 
 @pytest.mark.parametrize("change", [{"resolution": 0.6}, {"crs": "EPSG:32633"}, {"rotation": 1.0}])
-def test_the_same_pixels_at_another_place_are_another_scene(tmp_path: Path, change: dict[str, object]) -> None:
+def test_the_same_pixels_with_another_georeference_are_no_duplicate(tmp_path: Path, change: dict[str, object]) -> None:
     scenes = opened(write_scene(tmp_path / "a.tif"), write_scene(tmp_path / "b.tif", **change))  # type: ignore[arg-type]
     assert named(scenes) == [("a", None), ("b", None)]

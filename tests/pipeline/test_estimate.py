@@ -1,4 +1,4 @@
-"""What a run would do is what it then does."""
+"""The estimate of `--plan` equals what the run then does."""
 
 import dataclasses
 from pathlib import Path
@@ -7,9 +7,9 @@ import pytest
 import shapely
 from pyproj import CRS
 
-from geo.aoi import area_of
+from geo.aoi import build_aoi
 from model.inference.predictor import FakePredictor
-from pipeline import estimate, local, run
+from pipeline import local, planning, run
 from pipeline.ledger import make_ledger
 from pipeline.values import SceneSource
 from tests.pipeline.desk import Desk
@@ -33,10 +33,12 @@ def sources(tmp_path: Path) -> list[SceneSource]:
 
 
 @pytest.mark.parametrize("corners", [None, CORNERS])
-def test_what_is_planned_is_what_is_done(sources: list[SceneSource], corners: list[list[float]] | None) -> None:
-    area = None if corners is None else area_of([shapely.Polygon(corners)], CRS("EPSG:32632"))
-    planned = estimate.estimate(local.describe_all(sources, CONFIG, area), CONFIG)
-    results = local.find(sources, CONFIG, FakePredictor(), IDENTITY, area)
+def test_the_estimate_equals_the_totals_of_the_run(
+    sources: list[SceneSource], corners: list[list[float]] | None
+) -> None:
+    area = None if corners is None else build_aoi([shapely.Polygon(corners)], CRS("EPSG:32632"))
+    planned = planning.estimate(planning.describe_scenes(sources, CONFIG, area), CONFIG)
+    results = local.detect_scenes(sources, CONFIG, FakePredictor(), IDENTITY, area)
     done = make_ledger(INFO, 0.0, [result.entry for result in results]).totals
     assert sum(planned.tiles.values()) == done.parts_done == done.parts_planned
     assert planned.mpx == done.parts_done * CONFIG.tiling.tile_px**2 / 1e6
@@ -45,37 +47,37 @@ def test_what_is_planned_is_what_is_done(sources: list[SceneSource], corners: li
     assert set(planned.tiles) >= {0.5, 1.0}
 
 
-def test_a_rate_is_that_of_whole_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(estimate, "TRIED_S", 0.001)
-    assert estimate.rate(FakePredictor(), CONFIG) > 0
+def test_the_rate_is_measured_on_full_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(planning, "RATE_SECONDS", 0.001)
+    assert planning.measure_rate(FakePredictor(), CONFIG) > 0
 
 
-def test_the_plan_is_said_and_nothing_is_written(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(estimate, "TRIED_S", 0.001)
+def test_plan_prints_the_estimate_and_writes_nothing(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(planning, "RATE_SECONDS", 0.001)
     before = sorted(desk.folder.rglob("*"))
     words = ["--input", "a.tif", "--output", "x.geojson", "--config", "settings.yaml", "--model", str(desk.model)]
     assert run.main([*words, "--plan"]) == 0
     said = desk.capsys.readouterr()
-    assert said.out.splitlines()[0] == "1 scenes to look at, 0 that cannot be"
+    assert said.out.splitlines()[0] == "1 scenes to process, 0 that cannot be"
     assert [line.split(":")[0] for line in said.out.splitlines()[1:3]] == ["0.5 m", "1 m"]
     assert "hours for the model on this machine" in said.out.splitlines()[-1]
     assert said.err == ""
     assert sorted(desk.folder.rglob("*")) == before
 
 
-def test_a_scene_that_cannot_be_looked_at_is_said(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(estimate, "TRIED_S", 0.001)
+def test_plan_reports_scenes_that_cannot_be_processed(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(planning, "RATE_SECONDS", 0.001)
     (desk.folder / "d.tif").write_text("no raster")
     words = ["--input", "*.tif", "--output", "x.geojson", "--config", "settings.yaml", "--model", str(desk.model)]
     assert run.main([*words, "--plan"]) == 1
     said = desk.capsys.readouterr()
-    assert said.out.splitlines()[0] == "1 scenes to look at, 1 that cannot be"
+    assert said.out.splitlines()[0] == "1 scenes to process, 1 that cannot be"
     assert said.err.startswith("failed: ")
     assert "d.tif" in said.err
 
 
-def test_a_screened_plan_says_that_it_is_at_most(sources: list[SceneSource]) -> None:
-    found = estimate.estimate(local.describe_all(sources, CONFIG), CONFIG)
-    plain, screened = (list(estimate.lines(found, 10.0, screened)) for screened in (False, True))
+def test_the_estimate_mentions_screening(sources: list[SceneSource]) -> None:
+    found = planning.estimate(planning.describe_scenes(sources, CONFIG), CONFIG)
+    plain, screened = (list(planning.estimate_lines(found, 10.0, screened)) for screened in (False, True))
     assert len(screened) == len(plain) + 1
     assert dataclasses.replace(found, tiles={0.5: 3600}).mpx == 3600 * CONFIG.tiling.tile_px**2 / 1e6

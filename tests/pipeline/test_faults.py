@@ -1,4 +1,4 @@
-"""The command where something goes wrong, or there is nothing, or very much: what every output says of it."""
+"""The command with faults, with empty results and with very many airplanes: what every output says."""
 
 import json
 import resource
@@ -12,7 +12,7 @@ import shapely
 
 from geo.types import Detections, ImageArray
 from model.inference.predictor import FakePredictor
-from pipeline import model_loading as engine
+from pipeline import model_loading
 from pipeline.ledger import SceneEntry
 from pipeline.sinks.geojson import read_geojson
 from tests.pipeline.desk import Desk
@@ -33,7 +33,7 @@ def full_beyond(size: int) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("old", [None, "old"])
-def test_a_full_disk_leaves_no_part_of_an_output(desk: Desk, old: str | None) -> None:
+def test_a_full_disk_leaves_no_partial_output(desk: Desk, old: str | None) -> None:
     if old:
         Path("x.geojson").write_text(old)
     before = sorted(desk.folder.rglob("*"))
@@ -46,7 +46,7 @@ def test_a_full_disk_leaves_no_part_of_an_output(desk: Desk, old: str | None) ->
     assert (Path("x.geojson").read_text() if old else None) == old
 
 
-def test_a_disk_that_is_full_at_the_ledger_leaves_the_airplanes_alone(desk: Desk) -> None:
+def test_a_disk_full_at_the_ledger_keeps_the_airplanes(desk: Desk) -> None:
     write_scene(desk.folder / "b.tif", [])
     with full_beyond(1000):
         status, lines = desk.run(inputs=("b.tif",))
@@ -58,7 +58,7 @@ def test_a_disk_that_is_full_at_the_ledger_leaves_the_airplanes_alone(desk: Desk
     assert not list(desk.folder.glob(".*"))
 
 
-def test_a_disk_that_is_full_at_the_report_leaves_the_other_outputs_whole(desk: Desk) -> None:
+def test_a_disk_full_at_the_report_keeps_the_other_outputs(desk: Desk) -> None:
     with full_beyond(20_000):
         status, lines = desk.run("--report", "report")
     assert status == 1
@@ -68,7 +68,7 @@ def test_a_disk_that_is_full_at_the_report_leaves_the_other_outputs_whole(desk: 
     assert len(read_geojson(Path("x.geojson"))) == desk.ledger("report/ledger.json").totals.airplanes == 4
 
 
-def test_a_disk_that_is_full_at_the_mosaic_ends_the_command_before_any_work(desk: Desk) -> None:
+def test_a_disk_full_at_the_mosaic_is_an_error_before_any_work(desk: Desk) -> None:
     with full_beyond(500):
         assert "x.geojson.mosaic.vrt: expected a place that can be written" in desk.refused("--mosaic")
 
@@ -89,9 +89,9 @@ class Swapping(FakePredictor):
         return super().__call__(images)
 
 
-def test_a_scene_that_is_overwritten_in_the_meantime_is_incomplete(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_scene_overwritten_during_the_run_is_incomplete(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     write_scene(desk.folder / "b.tif")
-    monkeypatch.setattr(engine, "load_predictor", Swapping)
+    monkeypatch.setattr(model_loading, "load_predictor", Swapping)
     status, lines = desk.run(inputs=("b.tif",))
     assert status == 1
     entry = desk.entry("b.tif")
@@ -103,7 +103,7 @@ def test_a_scene_that_is_overwritten_in_the_meantime_is_incomplete(desk: Desk, m
     assert {(one.xmin_px, one.ymin_px, one.xmax_px, one.ymax_px) for one in read_geojson(Path("x.geojson"))} <= truth
 
 
-# Nothing found, and nothing looked at.
+# No airplanes, and nothing processed.
 
 
 def no_airplanes(_: Path) -> list[str]:
@@ -127,12 +127,12 @@ def no_raster(_: Path) -> list[str]:
     return []
 
 
-def looked_at(entry: SceneEntry) -> None:
+def processed(entry: SceneEntry) -> None:
     assert (entry.status, entry.parts_done, entry.error) == ("complete", entry.parts_planned, None)
     assert entry.km2 > 0
 
 
-def not_looked_at(entry: SceneEntry) -> None:
+def not_processed(entry: SceneEntry) -> None:
     assert (entry.parts_done, entry.km2) == (0, 0.0)
     assert entry.status in ("empty", "failed")
 
@@ -140,13 +140,13 @@ def not_looked_at(entry: SceneEntry) -> None:
 @pytest.mark.parametrize(
     ("make", "status", "check", "first", "summary"),
     [
-        (no_airplanes, 0, looked_at, None, "(1 complete, 0 incomplete, 0 failed), 0.03 km2"),
-        (no_data, 0, not_looked_at, "empty: 1 of 1 scenes", "(0 complete, 0 incomplete, 0 failed, 1 empty), 0.00 km2"),
-        (beside_the_area, 0, not_looked_at, "empty: 1 of 1 scenes", "0 failed, 1 empty), 0.00 km2"),
-        (no_raster, 1, not_looked_at, "failed: b.tif: ", "(0 complete, 0 incomplete, 1 failed), 0.00 km2"),
+        (no_airplanes, 0, processed, None, "(1 complete, 0 incomplete, 0 failed), 0.03 km2"),
+        (no_data, 0, not_processed, "empty: 1 of 1 scenes", "(0 complete, 0 incomplete, 0 failed, 1 empty), 0.00 km2"),
+        (beside_the_area, 0, not_processed, "empty: 1 of 1 scenes", "0 failed, 1 empty), 0.00 km2"),
+        (no_raster, 1, not_processed, "failed: b.tif: ", "(0 complete, 0 incomplete, 1 failed), 0.00 km2"),
     ],
 )
-def test_no_airplanes_and_not_looked_at_are_told_apart_by_every_output(
+def test_every_output_separates_no_airplanes_from_not_processed(
     desk: Desk,
     make: Callable[[Path], list[str]],
     status: int,
@@ -171,7 +171,7 @@ def test_no_airplanes_and_not_looked_at_are_told_apart_by_every_output(
 # Very many.
 
 
-def test_ten_thousand_airplanes_on_one_scene_come_out_each_once(desk: Desk) -> None:
+def test_ten_thousand_airplanes_in_a_scene_are_each_written_once(desk: Desk) -> None:
     """A boneyard: 100 rows of 100, each 8 by 6 px and 4 px apart, at even places, so that both levels see the same."""
     places = [(8 + 12 * col, 8 + 10 * row) for row in range(100) for col in range(100)]
     parked = [(x, y, x + 8, y + 6, 250) for x, y in places]

@@ -34,5 +34,5 @@ def test_values_and_steps_do_not_know_who_uses_them() -> None:
         "pipeline.command",
         "pipeline.api",
     }
-    for name in ("records", "ledger", "config", "values", "ledger_entries", "steps", "sources/resolve", "prefetch"):
+    for name in ("records", "ledger", "config", "values", "planning", "steps", "sources/resolve", "prefetch"):
         assert not imported(ROOM / f"{name}.py") & users

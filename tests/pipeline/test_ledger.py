@@ -37,9 +37,7 @@ entries = st.builds(
 
 
 @given(st.lists(entries))
-def test_a_ledger_comes_back_from_json_as_it_was(
-    tmp_path_factory: pytest.TempPathFactory, scenes: list[SceneEntry]
-) -> None:
+def test_ledger_json_roundtrip(tmp_path_factory: pytest.TempPathFactory, scenes: list[SceneEntry]) -> None:
     made = ledger.make_ledger(RUN, 3.5, scenes)
     file = tmp_path_factory.getbasetemp() / "ledger.json"
     file.write_text(ledger.to_json(made), encoding="utf-8")
@@ -63,11 +61,11 @@ def test_complete_means_every_scene(scenes: list[SceneEntry]) -> None:
 
 
 @given(st.lists(entries, unique_by=lambda entry: entry.scene_uri))
-def test_scenes_stand_by_uri(scenes: list[SceneEntry]) -> None:
+def test_scenes_are_sorted_by_uri(scenes: list[SceneEntry]) -> None:
     assert ledger.make_ledger(RUN, 0, scenes) == ledger.make_ledger(RUN, 0, scenes[::-1])
 
 
-def test_reads_what_is_on_disk(tmp_path: Path) -> None:
+def test_a_written_ledger_is_read_back(tmp_path: Path) -> None:
     made = ledger.make_ledger(RUN, 1, [])
     (tmp_path / "ledger.json").write_text(ledger.to_json(made), encoding="utf-8")
     assert ledger.read_ledger(tmp_path / "ledger.json") == made

@@ -5,12 +5,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.prefetch import ahead
+from pipeline.prefetch import prefetch
 
 
 @given(st.lists(st.integers() | st.none()), st.integers(1, 5))
 def test_the_same_items_in_the_same_order(items: list[int | None], depth: int) -> None:
-    assert list(ahead(iter(items), depth)) == items
+    assert list(prefetch(iter(items), depth)) == items
 
 
 @given(st.integers(0, 20), st.integers(1, 5))
@@ -22,14 +22,14 @@ def test_never_more_than_depth_items_ahead(taken: int, depth: int) -> None:
             made.append(item)
             yield item
 
-    items = ahead(work(), depth)
+    items = prefetch(work(), depth)
     for number in range(taken):
         assert next(items) == number
         assert len(made) <= number + 1 + depth
     items.close()
 
 
-def test_works_while_the_consumer_does() -> None:
+def test_items_are_computed_while_the_consumer_works() -> None:
     made = threading.Event()
 
     def work() -> Iterator[int]:
@@ -37,26 +37,26 @@ def test_works_while_the_consumer_does() -> None:
         made.set()
         yield 1
 
-    items = ahead(work(), 1)
+    items = prefetch(work(), 1)
     assert next(items) == 0
     # The second item is made although nobody has asked for it.
     assert made.wait(timeout=60)
     assert list(items) == [1]
 
 
-def test_an_error_comes_where_its_item_would_have() -> None:
+def test_an_error_is_raised_in_the_place_of_its_item() -> None:
     def work() -> Iterator[int]:
         yield 1
         raise ValueError("broken")
 
-    items = ahead(work(), 3)
+    items = prefetch(work(), 3)
     assert next(items) == 1
     with pytest.raises(ValueError, match="broken"):
         next(items)
     assert list(items) == []
 
 
-def test_all_of_the_work_is_done_in_one_thread_which_ends() -> None:
+def test_all_items_are_computed_in_one_thread_which_ends() -> None:
     threads = set()
 
     def work() -> Generator[int, None, None]:
@@ -69,7 +69,7 @@ def test_all_of_the_work_is_done_in_one_thread_which_ends() -> None:
 
     for taken in (9, 2):
         threads.clear()
-        items = ahead(work(), 2)
+        items = prefetch(work(), 2)
         for _ in range(taken):
             next(items)
         items.close()

@@ -37,11 +37,11 @@ class Terminal(io.StringIO):
         (Counts(1, 1, 4, 4, 3, 4_000_000), 2.0, "scenes 1/1  tiles 4/4  airplanes 3  2.0 Mpx/s"),
     ],
 )
-def test_the_line(counts: Counts, seconds: float, expected: str) -> None:
+def test_the_progress_line(counts: Counts, seconds: float, expected: str) -> None:
     assert progress.line(counts, seconds) == expected
 
 
-def test_counts_from_many_threads_are_all_there() -> None:
+def test_counting_is_thread_safe() -> None:
     progress.reset()
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda _: progress.add(parts=1, pixels=3), range(500)))
@@ -50,7 +50,7 @@ def test_counts_from_many_threads_are_all_there() -> None:
     assert progress.counts() == Counts()
 
 
-def test_a_terminal_sees_it_and_is_left_clean(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_line_is_shown_on_a_terminal_and_erased_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress, "PERIOD_S", 0.001)
     terminal = Terminal("tiles 0/3")
     progress.add(parts=99)
@@ -60,7 +60,7 @@ def test_a_terminal_sees_it_and_is_left_clean(monkeypatch: pytest.MonkeyPatch) -
     assert terminal.getvalue().endswith("\r\x1b[K")
 
 
-def test_a_file_sees_nothing() -> None:
+def test_nothing_is_shown_in_a_file() -> None:
     file = io.StringIO()
     with progress.Display(file):
         progress.add(parts=3)

@@ -1,4 +1,4 @@
-"""What goes wrong with a scene while it is looked at: tried again, then recorded; never read from another file."""
+"""Read failures: retried, then recorded; a file that changed is never read."""
 
 import dataclasses
 import os
@@ -16,21 +16,22 @@ from geo.grid import Tile
 from geo.raster.reader import RasterReader
 from geo.types import Detections, ImageArray
 from model.inference.predictor import FakePredictor
-from pipeline import local, steps
+from pipeline import local, planning, steps
+from pipeline.ledger import SceneResult
 from pipeline.records import Airplane
-from pipeline.values import Scene, SceneResult, SceneSource, TileOutcome
+from pipeline.values import Scene, SceneSource, TileOutcome
 from tests.geo.range_server import RangeServer, serving
 from tests.pipeline.scenes import AIRPLANES, CONFIG, IDENTITY, write_damaged_scene, write_scene
 
-CHANGED = "expected the file whose header was read, got one that was moved or written since: leave it as it is"
+CHANGED = "expected the file whose header was read, got one that was moved or rewritten since: leave it unchanged"
 
 
 def opened(uri: object) -> Scene:
-    return steps.open_scene(SceneSource(str(uri)), CONFIG)
+    return planning.open_scene(SceneSource(str(uri)), CONFIG)
 
 
 def found(scene: Scene) -> SceneResult:
-    result = local.find_in(scene, CONFIG, FakePredictor(), IDENTITY)
+    result = local.detect_scene(scene, CONFIG, FakePredictor(), IDENTITY)
     return SceneResult(dataclasses.replace(result.entry, seconds=0.0), result.airplanes)
 
 
@@ -47,13 +48,13 @@ class Untouched(FakePredictor):
 def tries(monkeypatch: pytest.MonkeyPatch) -> Counter[Tile]:
     """How often each tile was tried to be read."""
     count: Counter[Tile] = Counter()
-    read_valid = RasterReader.read_valid
+    read_valid_mask = RasterReader.read_valid_mask
 
     def counted(reader: RasterReader, tile: Tile) -> object:
         count[tile] += 1
-        return read_valid(reader, tile)
+        return read_valid_mask(reader, tile)
 
-    monkeypatch.setattr(RasterReader, "read_valid", counted)
+    monkeypatch.setattr(RasterReader, "read_valid_mask", counted)
     return count
 
 
@@ -68,8 +69,8 @@ def disturb(monkeypatch: pytest.MonkeyPatch, what: Callable[[Tile], None]) -> No
     monkeypatch.setattr(RasterReader, "read_tile", disturbed)
 
 
-@pytest.mark.parametrize("failures", [1, steps.TRIES - 1])
-def test_a_tile_that_can_be_read_in_the_end_is_done(
+@pytest.mark.parametrize("failures", [1, steps.READ_ATTEMPTS - 1])
+def test_a_read_that_succeeds_after_retries_is_done(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tries: Counter[Tile], failures: int
 ) -> None:
     scene = opened(write_scene(tmp_path / "a.tif"))
@@ -86,18 +87,18 @@ def test_a_tile_that_can_be_read_in_the_end_is_done(
     assert set(tries.values()) == {failures + 1}
 
 
-def test_a_tile_that_cannot_be_read_is_tried_again_and_no_other(tmp_path: Path, tries: Counter[Tile]) -> None:
+def test_only_tiles_that_cannot_be_read_are_retried(tmp_path: Path, tries: Counter[Tile]) -> None:
     entry = found(opened(write_damaged_scene(tmp_path / "a.tif"))).entry
     assert entry.status == "incomplete"
-    assert Counter(tries.values()) == {steps.TRIES: entry.parts_failed, 1: entry.parts_done}
+    assert Counter(tries.values()) == {steps.READ_ATTEMPTS: entry.parts_failed, 1: entry.parts_done}
     windows = [(tile.window.col, tile.window.row) for tile, count in tries.items() if count > 1]
     assert [(failure.col, failure.row) for failure in entry.failures] == windows
     assert all("got a read error" in failure.error for failure in entry.failures)
 
 
-def test_a_scene_is_opened_anew_before_a_tile_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_scene_is_reopened_before_a_retry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     scene = opened(write_scene(tmp_path / "a.tif"))
-    (first, *_) = steps.plan(scene, dataclasses.replace(CONFIG, block_tiles=1))
+    (first, *_) = planning.plan_blocks(scene, dataclasses.replace(CONFIG, block_tiles=1))
     openings = []
     enter = RasterReader.__enter__
 
@@ -110,9 +111,9 @@ def test_a_scene_is_opened_anew_before_a_tile_is_tried_again(tmp_path: Path, mon
 
     monkeypatch.setattr(RasterReader, "__enter__", noted)
     disturb(monkeypatch, gone)
-    (outcome,) = steps.read(first)
+    (outcome,) = steps.read_tiles(first)
     assert isinstance(outcome, TileOutcome)
-    assert (outcome.status, len(openings)) == ("failed", steps.TRIES)
+    assert (outcome.status, len(openings)) == ("failed", steps.READ_ATTEMPTS)
 
 
 # Scenes at an address.
@@ -131,7 +132,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RangeSer
         yield server
 
 
-def test_a_connection_that_breaks_once_costs_no_tile(server: RangeServer) -> None:
+def test_a_connection_that_breaks_once_loses_no_tile(server: RangeServer) -> None:
     scene = opened(f"{server.address}/a.tif")
     server.closing_once.add("/a.tif")
     result = found(scene)
@@ -139,22 +140,22 @@ def test_a_connection_that_breaks_once_costs_no_tile(server: RangeServer) -> Non
     assert (result.entry.status, len(result.airplanes)) == ("complete", len(AIRPLANES))
 
 
-def test_what_a_server_has_written_since_is_not_read(server: RangeServer) -> None:
+def test_a_remote_file_that_changed_is_not_read(server: RangeServer) -> None:
     scene = opened(f"{server.address}/a.tif")
     server.etags["/a.tif"] = '"2"'
-    result = local.find_in(scene, CONFIG, Untouched(), IDENTITY)
+    result = local.detect_scene(scene, CONFIG, Untouched(), IDENTITY)
     assert (result.entry.status, result.entry.parts_done) == ("failed", 0)
     assert all(CHANGED in failure.error for failure in result.entry.failures)
 
 
-def test_a_server_that_is_gone_is_asked_once_for_each_block(server: RangeServer) -> None:
+def test_a_missing_remote_file_is_requested_once_per_block(server: RangeServer) -> None:
     scene = opened(f"{server.address}/a.tif")
     server.refusals["/a.tif"] = 404
     server.requests.clear()
-    entry = local.find_in(scene, CONFIG, Untouched(), IDENTITY).entry
+    entry = local.detect_scene(scene, CONFIG, Untouched(), IDENTITY).entry
     assert (entry.status, entry.parts_failed) == ("failed", entry.parts_planned)
     assert all("got no such file (404)" in failure.error for failure in entry.failures)
-    assert len(server.requests) <= len(list(steps.plan(scene, CONFIG)))
+    assert len(server.requests) <= len(list(planning.plan_blocks(scene, CONFIG)))
 
 
 # Scenes that are no longer what they were when their header was read.
@@ -193,13 +194,11 @@ REPLACED = [moved, cut_off, another_size, another_of_the_same_size, another_move
 
 
 @pytest.mark.parametrize("replace", REPLACED)
-def test_a_scene_that_was_replaced_since_its_header_was_read_is_not_read(
-    tmp_path: Path, replace: Callable[[Path], None]
-) -> None:
+def test_a_scene_replaced_after_its_header_was_read_fails(tmp_path: Path, replace: Callable[[Path], None]) -> None:
     path = write_scene(tmp_path / "a.tif", compress=None)
     scene = opened(path)
     replace(path)
-    result = local.find_in(scene, CONFIG, Untouched(), IDENTITY)
+    result = local.detect_scene(scene, CONFIG, Untouched(), IDENTITY)
     entry = result.entry
     assert (entry.status, entry.parts_failed, result.airplanes) == ("failed", entry.parts_planned, ())
     assert all(str(path) in failure.error for failure in entry.failures)
@@ -208,7 +207,7 @@ def test_a_scene_that_was_replaced_since_its_header_was_read_is_not_read(
 
 
 @pytest.mark.parametrize("replace", REPLACED)
-def test_a_scene_that_is_replaced_while_it_is_looked_at_is_incomplete_and_what_was_found_is_right(
+def test_a_scene_replaced_while_tiles_are_read_is_incomplete(
     tmp_path: Path, replace: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = write_scene(tmp_path / "a.tif", compress=None)
@@ -229,18 +228,18 @@ def test_a_scene_that_is_replaced_while_it_is_looked_at_is_incomplete_and_what_w
     assert boxes(result.airplanes) < {tuple(map(float, airplane[:4])) for airplane in AIRPLANES}
 
 
-def test_the_parts_of_a_vrt_count_too(tmp_path: Path) -> None:
+def test_a_changed_source_of_a_vrt_fails_the_scene(tmp_path: Path) -> None:
     path = write_scene(tmp_path / "a.tif", compress=None)
     with rasterio.open(path) as dataset:
         rasterio.shutil.copy(dataset, tmp_path / "b.vrt", driver="VRT")
     scene = opened(tmp_path / "b.vrt")
     another_of_the_same_size(path)
-    entry = local.find_in(scene, CONFIG, Untouched(), IDENTITY).entry
+    entry = local.detect_scene(scene, CONFIG, Untouched(), IDENTITY).entry
     assert (entry.status, entry.parts_done) == ("failed", 0)
     assert CHANGED in entry.failures[0].error
 
 
-def test_what_a_viewer_notes_beside_a_scene_changes_nothing(tmp_path: Path) -> None:
+def test_an_aux_xml_beside_a_scene_changes_nothing(tmp_path: Path) -> None:
     scene = opened(write_scene(tmp_path / "a.tif"))
     expected = found(scene)
     (tmp_path / "a.tif.aux.xml").write_text("<PAMDataset></PAMDataset>")

@@ -18,8 +18,7 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
 from geo.types import Detections, ImageArray
 from model.inference.predictor import FakePredictor
-from pipeline import command, local
-from pipeline import model_loading as engine
+from pipeline import command, local, model_loading
 from pipeline.model_loading import describe_model, load_model
 from pipeline.sinks.geojson import read_geojson
 from pipeline.values import SceneSource
@@ -59,8 +58,8 @@ def test_min_score_leaves_airplanes_out(desk: Desk) -> None:
 
 def test_the_command_finds_what_one_process_finds(desk: Desk) -> None:
     desk.run()
-    engine = describe_model(dataclasses.replace(CONFIG, min_score=None, model=str(desk.model)))
-    (again,) = local.find([SceneSource("a.tif")], engine.config, load_model(engine), engine.identity)
+    spec = describe_model(dataclasses.replace(CONFIG, min_score=None, model=str(desk.model)))
+    (again,) = local.detect_scenes([SceneSource("a.tif")], spec.config, load_model(spec), spec.identity)
     assert read_geojson(Path("x.geojson")) == list(again.airplanes)
 
 
@@ -264,7 +263,7 @@ class Stopped(FakePredictor):
 def test_ctrl_c_ends_it_in_one_line_and_leaves_nothing(
     desk: Desk, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(engine, "load_predictor", Stopped)
+    monkeypatch.setattr(model_loading, "load_predictor", Stopped)
     before, handler = sorted(desk.folder.rglob("*")), signal.getsignal(signal.SIGINT)
     status, lines = desk.run()
     assert status == 130
@@ -285,7 +284,7 @@ class Sweeping(Stopped):
 def test_an_output_that_can_no_longer_be_written_is_told_in_one_line(
     desk: Desk, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(engine, "load_predictor", Sweeping)
+    monkeypatch.setattr(model_loading, "load_predictor", Sweeping)
     status, lines = desk.run(output="new/x.geojson")
     assert status == 1
     (line,) = lines

@@ -52,7 +52,7 @@ def words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return ["--input", "a.tif", "--output", "x.geojson", "--config", "settings.yaml", "--model", "brightest"]
 
 
-def test_it_finds_what_that_detector_finds(words: list[str]) -> None:
+def test_a_saved_model_is_run(words: list[str]) -> None:
     assert run.main([*words, "--trust-model"]) == 0
     (found,) = read_geojson(Path("x.geojson"))
     assert (found.xmin_px, found.ymin_px, found.xmax_px, found.ymax_px) == AIRPLANE[:4]
@@ -60,7 +60,7 @@ def test_it_finds_what_that_detector_finds(words: list[str]) -> None:
     assert found.model.startswith("brightest@")
 
 
-def test_what_is_not_trusted_is_refused(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_untrusted_saved_model_is_refused(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert run.main(words) == 2
     assert "a SavedModel can run code when it is loaded: add --trust-model" in capsys.readouterr().err
     assert not Path("x.geojson").exists()

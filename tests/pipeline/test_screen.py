@@ -1,4 +1,4 @@
-"""A cheap look first: where the finer levels look, what comes out, and what the ledger says."""
+"""Screening: which fine tiles are inferred, the detections, and the ledger."""
 
 import dataclasses
 from pathlib import Path
@@ -15,21 +15,21 @@ from hypothesis import strategies as st
 from geo.grid import Tile
 from geo.types import Detections, FloatArray
 from model.inference.predictor import FakePredictor
-from pipeline import ledger_entries as entries
-from pipeline import local, screen, steps
+from pipeline import local, planning
 from pipeline.config import Screen
-from pipeline.transforms import FindAirplanes
-from pipeline.values import Scene, SceneResult, SceneSource
+from pipeline.ledger import SceneResult
+from pipeline.transforms import DetectAirplanes
+from pipeline.values import Scene, SceneSource
 from tests.pipeline.scenes import AIRPLANES, CONFIG, IDENTITY, write_damaged_scene, write_scene
 
 SIZE = (1500, 1100)
-# All in one corner, but for one spot that is no airplane: too dim to be one, and bright enough to be looked at.
+# Airplanes in one corner, and far from them a spot too dim to be one, but bright enough to be a candidate.
 SPOT = (1200, 900, 1220, 914, 110)
 SCREENED = dataclasses.replace(CONFIG, screen=Screen(min_score=0.4, margin_m=40.0))
 
 
 class Unsure(FakePredictor):
-    """Says what it is unsure of, too."""
+    """Also returns detections of low score."""
 
     def __call__(self, images: np.ndarray) -> list[Detections]:
         brighter = np.where(images >= 100, np.maximum(images, 128), images)
@@ -51,63 +51,63 @@ def scene(tmp_path: Path) -> Scene:
 
 
 def opened(path: Path) -> Scene:
-    return steps.open_scene(SceneSource(str(path)), CONFIG)
+    return planning.open_scene(SceneSource(str(path)), CONFIG)
 
 
-def test_nothing_is_lost_and_most_is_not_looked_at(scene: Scene) -> None:
-    everywhere = local.find_in(scene, CONFIG, Unsure(), IDENTITY)
-    near = local.find_in(scene, SCREENED, Unsure(), IDENTITY)
+def test_screening_loses_no_airplane_and_skips_most_tiles(scene: Scene) -> None:
+    everywhere = local.detect_scene(scene, CONFIG, Unsure(), IDENTITY)
+    near = local.detect_scene(scene, SCREENED, Unsure(), IDENTITY)
     assert [one.geometry for one in near.airplanes if one.score >= 0.5] == [one.geometry for one in near.airplanes]
     sure = [one for one in everywhere.airplanes if one.score >= 0.5]
     assert [one.geometry for one in near.airplanes] == [one.geometry for one in sure]
     assert len(near.airplanes) == len(AIRPLANES)
-    planned = len(list(entries.tiles_of(scene, CONFIG.tiling)))
+    planned = len(list(planning.scene_tiles(scene, CONFIG.tiling)))
     assert near.entry.parts_planned == near.entry.parts_done + near.entry.parts_screened == planned
     assert near.entry.parts_screened > planned / 2
     assert (near.entry.status, near.entry.error) == ("complete", None)
 
 
-def test_the_ledger_tells_what_only_the_coarse_look_has_seen(scene: Scene) -> None:
-    everywhere = local.find_in(scene, CONFIG, Unsure(), IDENTITY).entry
-    near = local.find_in(scene, SCREENED, Unsure(), IDENTITY).entry
+def test_the_ledger_counts_ground_inferred_only_on_the_coarsest_level(scene: Scene) -> None:
+    everywhere = local.detect_scene(scene, CONFIG, Unsure(), IDENTITY).entry
+    near = local.detect_scene(scene, SCREENED, Unsure(), IDENTITY).entry
     assert (everywhere.km2_coarse, everywhere.parts_screened) == (0.0, 0)
     assert 0 < near.km2 < everywhere.km2 / 2
     assert near.km2 + near.km2_coarse == pytest.approx(everywhere.km2, rel=1e-5)
 
 
-def test_what_is_too_unsure_is_not_looked_at(scene: Scene) -> None:
+def test_detections_below_the_screening_score_are_no_candidates(scene: Scene) -> None:
     stricter = dataclasses.replace(CONFIG, screen=Screen(min_score=0.45, margin_m=40.0))
-    spot = [local.find_in(scene, one, Least(one.screen), IDENTITY).entry for one in (SCREENED, stricter)]
+    spot = [local.detect_scene(scene, one, Thresholded(one.screen), IDENTITY).entry for one in (SCREENED, stricter)]
     assert spot[1].parts_screened > spot[0].parts_screened
 
 
-class Least(Unsure):
-    """As the model is loaded: it says nothing below a least score."""
+class Thresholded(Unsure):
+    """As the model is loaded: no detections below a minimum score."""
 
-    def __init__(self, least: Screen | None) -> None:
-        self._least = least.min_score if least else 0.0
+    def __init__(self, screen: Screen | None) -> None:
+        self._min_score = screen.min_score if screen else 0.0
 
     def __call__(self, images: np.ndarray) -> list[Detections]:
-        return [one.take(np.flatnonzero(one.scores >= self._least)) for one in super().__call__(images)]
+        return [one.take(np.flatnonzero(one.scores >= self._min_score)) for one in super().__call__(images)]
 
 
-def test_a_scene_of_one_level_is_looked_at_everywhere(tmp_path: Path) -> None:
+def test_a_scene_of_one_level_is_not_screened(tmp_path: Path) -> None:
     coarse = opened(write_scene(tmp_path / "a.tif", resolution=1.0))
-    one_level = dataclasses.replace(coarse, levels=coarse.levels[-1:])
-    entry = local.find_in(one_level, SCREENED, FakePredictor(), IDENTITY).entry
+    one_level = dataclasses.replace(coarse, plan=coarse.plan[-1:])
+    entry = local.detect_scene(one_level, SCREENED, FakePredictor(), IDENTITY).entry
     assert (entry.parts_screened, entry.km2_coarse) == (0, 0.0)
     assert entry.parts_done == entry.parts_planned
 
 
-def test_where_the_coarse_look_failed_the_finer_ones_try(tmp_path: Path) -> None:
+def test_finer_tiles_are_inferred_where_the_coarse_tile_failed(tmp_path: Path) -> None:
     scene = opened(write_damaged_scene(tmp_path / "a.tif"))
-    coarse = [one for one in local.look(scene, SCREENED, FakePredictor()) if one.tile.level == scene.levels[-1]]
+    coarse = [one for one in local.detect_tiles(scene, SCREENED, FakePredictor()) if one.tile.level == scene.levels[-1]]
     failed = [one for one in coarse if one.status == "failed"]
     assert failed
-    worth, _ = screen.fine_tiles(scene, CONFIG.tiling, Screen(0.4, 0.0), failed)
+    near, _ = planning.split_fine_tiles(scene, CONFIG.tiling, Screen(0.4, 0.0), failed)
     cores = shapely.box(*np.array([_sides(one.tile) for one in failed]).T)
-    assert worth
-    assert all(shapely.intersects(cores, shapely.box(*_sides(tile))).any() for tile in worth)
+    assert near
+    assert all(shapely.intersects(cores, shapely.box(*_sides(tile))).any() for tile in near)
 
 
 def _sides(tile: Tile) -> list[float]:
@@ -119,20 +119,20 @@ marks = st.lists(st.tuples(st.floats(0, SIZE[0]), st.floats(0, SIZE[1])), max_si
 
 
 @given(points=marks, margin=st.floats(0, 300))
-def test_tiles_are_worth_it_by_their_distance(
+def test_tiles_are_chosen_by_their_distance_to_candidates(
     tmp_path_factory: pytest.TempPathFactory, points: list[tuple[float, float]], margin: float
 ) -> None:
     scene = LARGE.get(tmp_path_factory)
-    first = next(local.look(scene, SCREENED, FakePredictor()))
-    coarse = dataclasses.replace(first, marks=np.array(points, np.float64).reshape(-1, 2))
-    worth, others = screen.fine_tiles(scene, CONFIG.tiling, Screen(0.4, margin), [coarse])
+    first = next(local.detect_tiles(scene, SCREENED, FakePredictor()))
+    coarse = dataclasses.replace(first, candidates=np.array(points, np.float64).reshape(-1, 2))
+    near, far = planning.split_fine_tiles(scene, CONFIG.tiling, Screen(0.4, margin), [coarse])
     mx, my = scene.header.resolution_m
-    for tiles, near in ((worth, True), (others, False)):
+    for tiles, expected in ((near, True), (far, False)):
         for tile in tiles:
             left, top, right, bottom = _sides(tile)
             gaps = [max((left - x) * mx, (x - right) * mx, (top - y) * my, (y - bottom) * my) for x, y in points]
             nearest = min(gaps, default=np.inf)
-            assert abs(nearest - margin) < 1e-6 or (nearest < margin) == near
+            assert abs(nearest - margin) < 1e-6 or (nearest < margin) == expected
 
 
 class Kept:
@@ -149,21 +149,21 @@ class Kept:
 LARGE = Kept()
 
 
-def test_the_graph_gives_what_one_process_gives(tmp_path: Path) -> None:
+def test_screening_on_beam_equals_local(tmp_path: Path) -> None:
     paths = [
         write_scene(tmp_path / "a.tif", [*AIRPLANES, SPOT], size=SIZE),
         write_damaged_scene(tmp_path / "b.tif"),
         write_scene(tmp_path / "c.tif", [], size=SIZE),
     ]
     sources = [SceneSource(str(path)) for path in paths]
-    expected = local.find(sources, SCREENED, Unsure(), IDENTITY)
+    expected = local.detect_scenes(sources, SCREENED, Unsure(), IDENTITY)
 
     def alike(results: list[SceneResult]) -> None:
         found = sorted(map(timeless, results), key=lambda result: result.entry.scene_uri)
         assert found == [timeless(result) for result in expected]
 
     with beam.Pipeline(FnApiRunner()) as pipeline:
-        assert_that(pipeline | beam.Create(sources) | FindAirplanes(SCREENED, Unsure, IDENTITY), alike)
+        assert_that(pipeline | beam.Create(sources) | DetectAirplanes(SCREENED, Unsure, IDENTITY), alike)
     assert expected[2].entry.parts_screened > 0
 
 

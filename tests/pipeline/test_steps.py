@@ -13,30 +13,29 @@ from geo.errors import GeoreferenceError, RasterError, ResolutionError
 from geo.grid import plan_levels, plan_tiles
 from geo.types import Detections, ImageArray
 from model.inference.predictor import FakePredictor
-from pipeline import ledger_entries as entries
-from pipeline import local, steps
-from pipeline.ledger import why_empty
+from pipeline import local, planning, steps
+from pipeline.ledger import SceneResult, failed_entry, why_empty
 from pipeline.records import Airplane
-from pipeline.values import Scene, SceneFailure, SceneResult, SceneSource, TileImage, TileOutcome
+from pipeline.values import LevelPlan, Scene, SceneFailure, SceneSource, TileImage, TileOutcome
 from tests.pipeline.scenes import AIRPLANES, CONFIG, IDENTITY, SIZE, write_damaged_scene, write_scene
 
 TILING = CONFIG.tiling
 
 
 def opened(path: Path) -> Scene:
-    return steps.open_scene(SceneSource(str(path)), CONFIG)
+    return planning.open_scene(SceneSource(str(path)), CONFIG)
 
 
 def outcomes(scene: Scene) -> list[TileOutcome]:
-    return list(local.look(scene, CONFIG, FakePredictor()))
+    return list(local.detect_tiles(scene, CONFIG, FakePredictor()))
 
 
 def boxes(airplanes: tuple[Airplane, ...]) -> list[tuple[float, ...]]:
     return [(one.xmin_px, one.ymin_px, one.xmax_px, one.ymax_px) for one in airplanes]
 
 
-def told_of(result: SceneResult) -> set[tuple[str | None, str | None]]:
-    """What the ledger's line and the airplanes say of the scene."""
+def metadata_of(result: SceneResult) -> set[tuple[str | None, str | None]]:
+    """The scene ids and acquisition times in ledger entry and airplanes."""
     lines = {(one.scene_id, one.acquired_at) for one in result.airplanes}
     return lines | {(result.entry.scene_id, result.entry.acquired_at)}
 
@@ -51,14 +50,14 @@ def scene(tmp_path: Path) -> Scene:
     return opened(write_scene(tmp_path / "a.tif"))
 
 
-def test_every_airplane_is_found_once_where_it_is(scene: Scene) -> None:
-    result = local.find_in(scene, CONFIG, FakePredictor(), IDENTITY)
+def test_every_airplane_is_detected_once_at_its_position(scene: Scene) -> None:
+    result = local.detect_scene(scene, CONFIG, FakePredictor(), IDENTITY)
     assert [one.score for one in result.airplanes] == [round(level / 255, 6) for *_, level in AIRPLANES]
     assert boxes(result.airplanes) == [tuple(map(float, airplane[:4])) for airplane in AIRPLANES]
 
 
 def test_airplanes_carry_scene_model_and_size(scene: Scene) -> None:
-    first, *_ = local.find_in(scene, CONFIG, FakePredictor(), IDENTITY).airplanes
+    first, *_ = local.detect_scene(scene, CONFIG, FakePredictor(), IDENTITY).airplanes
     assert (first.scene_uri, first.scene_id) == (scene.header.uri, scene.header.scene_id)
     assert first.model == FakePredictor.name
     assert first.resolution_m == pytest.approx(0.5, abs=1e-3)
@@ -66,25 +65,25 @@ def test_airplanes_carry_scene_model_and_size(scene: Scene) -> None:
     assert first.size_m == pytest.approx(10.0, abs=0.02)
 
 
-def test_what_is_told_of_a_scene_stands_in_airplanes_and_ledger(scene: Scene) -> None:
+def test_metadata_of_the_item_is_in_airplanes_and_ledger(scene: Scene) -> None:
     source = dataclasses.replace(scene.source, scene_id="S-1", acquired_at="2026-05-01T10:20:30Z")
-    told = local.find_in(dataclasses.replace(scene, source=source), CONFIG, FakePredictor(), IDENTITY)
-    untold = local.find_in(scene, CONFIG, FakePredictor(), IDENTITY)
-    assert told_of(told) == {("S-1", "2026-05-01T10:20:30Z")}
-    assert told_of(untold) == {(scene.header.scene_id, None)}
+    told = local.detect_scene(dataclasses.replace(scene, source=source), CONFIG, FakePredictor(), IDENTITY)
+    untold = local.detect_scene(scene, CONFIG, FakePredictor(), IDENTITY)
+    assert metadata_of(told) == {("S-1", "2026-05-01T10:20:30Z")}
+    assert metadata_of(untold) == {(scene.header.scene_id, None)}
     # What an airplane is called does not hang on who told of the scene.
     assert [one.detection_id for one in told.airplanes] == [one.detection_id for one in untold.airplanes]
 
 
-def test_a_scene_that_failed_keeps_what_is_told_of_it() -> None:
+def test_a_failed_scene_keeps_the_metadata_of_its_item() -> None:
     source = SceneSource("gone.tif", "S-1", "2026-05-01T10:20:30Z")
-    (result,) = local.find([source], CONFIG, Untouched(), IDENTITY)
+    (result,) = local.detect_scenes([source], CONFIG, Untouched(), IDENTITY)
     entry = result.entry
     assert (entry.status, entry.scene_id, entry.acquired_at) == ("failed", "S-1", "2026-05-01T10:20:30Z")
 
 
-def test_airplanes_lie_on_the_map(scene: Scene) -> None:
-    for one in local.find_in(scene, CONFIG, FakePredictor(), IDENTITY).airplanes:
+def test_geometries_match_the_boxes(scene: Scene) -> None:
+    for one in local.detect_scene(scene, CONFIG, FakePredictor(), IDENTITY).airplanes:
         corners = scene.georef.lonlat_to_pixel(np.array(one.geometry.exterior.coords))
         found = [*corners.min(axis=0), *corners.max(axis=0)]
         # Seven decimals of a degree are a centimetre.
@@ -92,14 +91,14 @@ def test_airplanes_lie_on_the_map(scene: Scene) -> None:
         assert one.geometry.exterior.is_ccw
 
 
-def test_ids_are_unique_and_the_same_again(scene: Scene) -> None:
-    first, again = (local.find_in(scene, CONFIG, FakePredictor(), IDENTITY).airplanes for _ in range(2))
+def test_ids_are_unique_and_reproducible(scene: Scene) -> None:
+    first, again = (local.detect_scene(scene, CONFIG, FakePredictor(), IDENTITY).airplanes for _ in range(2))
     assert first == again
     assert len({one.detection_id for one in first}) == len(AIRPLANES)
 
 
 def test_the_entry_accounts_for_everything(scene: Scene) -> None:
-    entry = local.find_in(scene, CONFIG, FakePredictor(), IDENTITY).entry
+    entry = local.detect_scene(scene, CONFIG, FakePredictor(), IDENTITY).entry
     planned = sum(len(list(plan_tiles(level, TILING))) for level in scene.levels)
     assert (entry.status, entry.error, entry.failures) == ("complete", None, ())
     assert (entry.parts_planned, entry.parts_done, entry.parts_empty, entry.parts_failed) == (planned, planned, 0, 0)
@@ -111,21 +110,21 @@ def test_the_entry_accounts_for_everything(scene: Scene) -> None:
 
 
 def finished(scene: Scene, found: list[TileOutcome]) -> SceneResult:
-    return steps.finish(scene, found, steps.merge(found, CONFIG.suppression), TILING, IDENTITY)
+    return steps.finish(scene, found, steps.merge(found, CONFIG.suppression), IDENTITY)
 
 
 def test_blocks_hold_every_tile_once_in_order(scene: Scene) -> None:
     for size in (1, 3, 1000):
-        blocks = list(steps.plan(scene, dataclasses.replace(CONFIG, block_tiles=size)))
+        blocks = list(planning.plan_blocks(scene, dataclasses.replace(CONFIG, block_tiles=size)))
         tiles = [tile for block in blocks for tile in block.tiles]
         assert tiles == [tile for level in scene.levels for tile in plan_tiles(level, TILING)]
         assert all(0 < len(block.tiles) <= size and block.scene_uri == scene.header.uri for block in blocks)
 
 
-def test_a_plan_is_made_as_it_is_asked_for(scene: Scene) -> None:
+def test_blocks_are_planned_lazily(scene: Scene) -> None:
     level = plan_levels(10**6, 10**6, (0.5, 0.5), TILING)[0]
-    huge = dataclasses.replace(scene, levels=(level,))
-    assert len(list(itertools.islice(steps.plan(huge, CONFIG), 3))) == 3
+    huge = dataclasses.replace(scene, plan=(LevelPlan(level, 0),))
+    assert len(list(itertools.islice(planning.plan_blocks(huge, CONFIG), 3))) == 3
 
 
 def test_the_result_does_not_depend_on_the_order_of_arrival(tmp_path: Path) -> None:
@@ -141,7 +140,7 @@ def test_the_result_does_not_depend_on_the_order_of_arrival(tmp_path: Path) -> N
 def test_a_tile_without_data_is_skipped_and_counted(tmp_path: Path) -> None:
     whole = opened(write_scene(tmp_path / "a.tif"))
     part = opened(write_scene(tmp_path / "b.tif", AIRPLANES[:3], nodata_right_of=215))
-    entry = local.find_in(part, CONFIG, FakePredictor(), IDENTITY).entry
+    entry = local.detect_scene(part, CONFIG, FakePredictor(), IDENTITY).entry
     empty = [one for one in outcomes(part) if one.status == "empty"]
     assert entry.status == "complete"
     assert entry.parts_empty == len(empty) > 0
@@ -149,28 +148,28 @@ def test_a_tile_without_data_is_skipped_and_counted(tmp_path: Path) -> None:
     # Tiles that are missing in part count in part.
     assert entry.km2 == pytest.approx(215 * SIZE[1] * 0.25e-6, rel=2e-3)
     assert entry.parts_done + entry.parts_empty == entry.parts_planned
-    assert entry.km2 < local.find_in(whole, CONFIG, FakePredictor(), IDENTITY).entry.km2
+    assert entry.km2 < local.detect_scene(whole, CONFIG, FakePredictor(), IDENTITY).entry.km2
     assert entry.airplanes == 3
 
 
 def test_the_model_never_sees_an_empty_tile(tmp_path: Path) -> None:
     scene = opened(write_scene(tmp_path / "a.tif", [], nodata_right_of=0))
-    result = local.find_in(scene, CONFIG, Untouched(), IDENTITY)
+    result = local.detect_scene(scene, CONFIG, Untouched(), IDENTITY)
     entry = result.entry
     assert (entry.status, entry.error, entry.parts_done, entry.km2) == ("empty", None, 0, 0.0)
     assert entry.parts_empty == entry.parts_planned > 0
     assert why_empty(entry).startswith(f"no pixel of it is valid in any of {entry.parts_planned} parts")
 
 
-def test_a_scene_without_airplanes_was_looked_at(tmp_path: Path) -> None:
-    entry = local.find_in(opened(write_scene(tmp_path / "a.tif", [])), CONFIG, FakePredictor(), IDENTITY).entry
+def test_a_scene_without_airplanes_is_complete(tmp_path: Path) -> None:
+    entry = local.detect_scene(opened(write_scene(tmp_path / "a.tif", [])), CONFIG, FakePredictor(), IDENTITY).entry
     assert (entry.status, entry.airplanes, entry.parts_done) == ("complete", 0, entry.parts_planned)
     assert entry.km2 == pytest.approx(SIZE[0] * SIZE[1] * 0.25e-6, rel=2e-3)
 
 
-def test_a_damaged_part_is_recorded_and_the_others_go_on(tmp_path: Path) -> None:
+def test_a_damaged_tile_is_recorded_and_the_others_are_processed(tmp_path: Path) -> None:
     path = write_damaged_scene(tmp_path / "a.tif")
-    result = local.find_in(opened(path), CONFIG, FakePredictor(), IDENTITY)
+    result = local.detect_scene(opened(path), CONFIG, FakePredictor(), IDENTITY)
     entry = result.entry
     assert entry.status == "incomplete"
     assert entry.parts_failed == len(entry.failures) > 0
@@ -189,7 +188,7 @@ def test_a_damaged_part_is_recorded_and_the_others_go_on(tmp_path: Path) -> None
     assert boxes(result.airplanes) == [tuple(map(float, AIRPLANES[i][:4])) for i in (0, 2, 4)]
 
 
-def test_a_scene_with_no_part_that_can_be_read_has_failed(scene: Scene) -> None:
+def test_a_scene_without_a_readable_tile_has_failed(scene: Scene) -> None:
     found = [
         dataclasses.replace(one, status="failed", error="gone", detections=Detections.empty())
         for one in outcomes(scene)
@@ -198,23 +197,23 @@ def test_a_scene_with_no_part_that_can_be_read_has_failed(scene: Scene) -> None:
     assert (entry.status, entry.parts_done, entry.km2, entry.airplanes) == ("failed", 0, 0.0, 0)
 
 
-def test_a_scene_that_is_gone_since_it_was_described_is_recorded(scene: Scene) -> None:
+def test_a_scene_deleted_after_planning_is_recorded_as_failed(scene: Scene) -> None:
     Path(scene.header.uri).unlink()
-    entry = local.find_in(scene, CONFIG, Untouched(), IDENTITY).entry
+    entry = local.detect_scene(scene, CONFIG, Untouched(), IDENTITY).entry
     assert entry.status == "failed"
     assert entry.parts_failed == entry.parts_planned == len(entry.failures)
     assert entry.error is not None
     assert scene.header.uri in entry.error
 
 
-def test_parts_that_are_lost_do_not_pass_for_looked_at(scene: Scene) -> None:
+def test_lost_tiles_make_a_scene_incomplete(scene: Scene) -> None:
     found = outcomes(scene)
     entry = finished(scene, found[1:]).entry
     assert entry.status == "incomplete"
     assert entry.error == f"expected {len(found)} parts, got {len(found) - 1} back: run the scene again"
 
 
-def test_a_box_that_is_nowhere_on_the_earth_is_a_failure_of_its_scene(scene: Scene) -> None:
+def test_a_box_outside_the_projection_fails_its_scene(scene: Scene) -> None:
     found = outcomes(scene)
     far = Detections(np.array([[1e9, 1e9, 1.1e9, 1.1e9]]), np.array([0.9]), np.array([0.5]))
     found[0] = dataclasses.replace(found[0], detections=far)
@@ -225,9 +224,14 @@ def test_a_box_that_is_nowhere_on_the_earth_is_a_failure_of_its_scene(scene: Sce
 
 
 def test_tiles_of_a_batch_keep_their_own_boxes(scene: Scene) -> None:
-    images = [item for block in steps.plan(scene, CONFIG) for item in steps.read(block) if isinstance(item, TileImage)]
-    together = steps.detect(FakePredictor(), images, CONFIG)
-    alone = [steps.detect(FakePredictor(), [image], CONFIG)[0] for image in images]
+    images = [
+        item
+        for block in planning.plan_blocks(scene, CONFIG)
+        for item in steps.read_tiles(block)
+        if isinstance(item, TileImage)
+    ]
+    together = steps.detect_tiles(FakePredictor(), images, CONFIG)
+    alone = [steps.detect_tiles(FakePredictor(), [image], CONFIG)[0] for image in images]
     assert sum(len(one.detections) for one in together) >= len(AIRPLANES)
     for one, other in zip(together, alone, strict=True):
         assert one.tile == other.tile
@@ -245,45 +249,45 @@ def test_tiles_of_a_batch_keep_their_own_boxes(scene: Scene) -> None:
         ({"resolution": 30.0}, ResolutionError, "30"),
     ],
 )
-def test_a_scene_that_cannot_be_used_is_a_value_that_names_it(
+def test_an_unusable_scene_is_a_failure_that_names_it(
     tmp_path: Path, profile: dict[str, object], error: type[Exception], text: str
 ) -> None:
     path = write_scene(tmp_path / "a.tif", **profile)  # type: ignore[arg-type]
     with pytest.raises(error, match=text):
         opened(path)
-    failure = steps.describe(SceneSource(str(path)), CONFIG)
+    failure = planning.describe_scene(SceneSource(str(path)), CONFIG)
     assert isinstance(failure, SceneFailure)
     assert str(path) in failure.error
     assert failure.error.count(str(path)) == 1
-    entry = local.find_in(failure, CONFIG, Untouched(), IDENTITY).entry
-    assert entry == entries.failed_entry(failure)
+    entry = local.detect_scene(failure, CONFIG, Untouched(), IDENTITY).entry
+    assert entry == failed_entry(failure)
     assert (entry.status, entry.scene_uri, entry.error) == ("failed", str(path), failure.error)
 
 
-def test_what_is_known_of_a_too_coarse_scene_is_recorded(tmp_path: Path) -> None:
-    failure = steps.describe(SceneSource(str(write_scene(tmp_path / "a.tif", resolution=30.0))), CONFIG)
+def test_the_header_of_a_too_coarse_scene_is_recorded(tmp_path: Path) -> None:
+    failure = planning.describe_scene(SceneSource(str(write_scene(tmp_path / "a.tif", resolution=30.0))), CONFIG)
     assert isinstance(failure, SceneFailure)
-    entry = entries.failed_entry(failure)
+    entry = failed_entry(failure)
     assert (entry.width_px, entry.height_px, entry.crs) == (*SIZE, "EPSG:32632")
     assert entry.resolution_m == pytest.approx((30, 30), rel=1e-3)
 
 
 def test_a_rotated_scene_gives_the_same_boxes(tmp_path: Path) -> None:
     path = write_scene(tmp_path / "a.tif", rotation=33.0)
-    result = local.find_in(opened(path), CONFIG, FakePredictor(), IDENTITY)
+    result = local.detect_scene(opened(path), CONFIG, FakePredictor(), IDENTITY)
     assert boxes(result.airplanes) == [tuple(map(float, airplane[:4])) for airplane in AIRPLANES]
     assert all(one.geometry.exterior.is_ccw for one in result.airplanes)
 
 
-def test_a_coarser_scene_is_seen_on_the_levels_it_can_show(tmp_path: Path) -> None:
+def test_a_coarser_scene_has_only_the_levels_it_can_show(tmp_path: Path) -> None:
     for resolution, levels in ((0.8, [0.5, 1.0]), (1.5, [1.0])):
         # At these resolutions the fourth airplane is too large for the tiles.
         scene = opened(write_scene(tmp_path / "a.tif", AIRPLANES[:3], resolution=resolution))
         assert [level.resolution_m for level in scene.levels] == levels
-        assert len(local.find_in(scene, CONFIG, FakePredictor(), IDENTITY).airplanes) == 3
+        assert len(local.detect_scene(scene, CONFIG, FakePredictor(), IDENTITY).airplanes) == 3
 
 
-def test_airplanes_lie_where_ground_control_points_put_them(tmp_path: Path) -> None:
+def test_ground_control_points_place_airplanes_as_the_affine_does(tmp_path: Path) -> None:
     plain = write_scene(tmp_path / "plain.tif")
     with rasterio.open(plain) as dataset:
         pixels, affine, crs = dataset.read(), dataset.transform, dataset.crs
@@ -295,7 +299,7 @@ def test_airplanes_lie_where_ground_control_points_put_them(tmp_path: Path) -> N
         dataset.write(pixels)
         dataset.gcps = (points, crs)
     by_affine, by_points = (
-        local.find_in(opened(path), CONFIG, FakePredictor(), IDENTITY) for path in (plain, tmp_path / "points.tif")
+        local.detect_scene(opened(path), CONFIG, FakePredictor(), IDENTITY) for path in (plain, tmp_path / "points.tif")
     )
     assert by_points.entry.crs == by_affine.entry.crs == "EPSG:32632"
     assert by_points.entry.km2 == pytest.approx(by_affine.entry.km2, rel=1e-5)

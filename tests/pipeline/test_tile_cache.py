@@ -1,4 +1,4 @@
-"""What is kept of a run: the files, what is taken over from them, and what never is."""
+"""The tile cache: its files, what a resumed run takes from them, and what it never does."""
 
 import dataclasses
 import math
@@ -17,18 +17,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyproj import CRS
 
-from geo.aoi import Area, area_of
+from geo.aoi import AreaOfInterest, build_aoi
 from geo.grid import Tile
 from geo.types import Detections, ImageArray
 from model.inference.predictor import FakePredictor
-from pipeline import local, steps
-from pipeline import tile_cache as work
+from pipeline import local, planning, steps, tile_cache
 from pipeline.config import PipelineConfig, settings_id
 from pipeline.errors import OutputError
 from pipeline.job import Job, run_job
 from pipeline.ledger import Ledger, RunInfo
-from pipeline.model_loading import Engine
+from pipeline.model_loading import ModelSpec
 from pipeline.sinks.geojson import write_geojson
+from pipeline.tile_cache import TileCache
 from pipeline.values import Identity, SceneSource, TileOutcome
 from tests.pipeline.desk import Desk
 from tests.pipeline.scenes import CONFIG, IDENTITY, SIZE, write_alike, write_damaged_scene, write_scene
@@ -40,8 +40,8 @@ VERSIONS = {"gdal": "3.10", "python": "3.11"}
 
 
 def a_tile(folder: Path) -> Tile:
-    scene = steps.open_scene(SceneSource(str(write_scene(folder / "a.tif"))), CONFIG)
-    return next(steps.plan(scene, CONFIG)).tiles[0]
+    scene = planning.open_scene(SceneSource(str(write_scene(folder / "a.tif"))), CONFIG)
+    return next(planning.plan_blocks(scene, CONFIG)).tiles[0]
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,7 @@ def detections(draw: st.DrawFn) -> Detections:
 
 
 def outcome(tile: Tile, found: Detections, seen: float = 1.0, seconds: float = 0.5) -> TileOutcome:
-    return TileOutcome("a.tif", tile, "done", found, seen, None, seconds, marks=found.boxes[:, :2])
+    return TileOutcome("a.tif", tile, "done", found, seen, None, seconds, candidates=found.boxes[:, :2])
 
 
 def bits(found: Detections) -> list[bytes]:
@@ -69,47 +69,47 @@ def bits(found: Detections) -> list[bytes]:
 
 
 @given(found=detections(), seen=st.floats(0, 1), seconds=st.floats(0, 1e6))
-def test_what_is_kept_comes_back_to_the_last_bit(tile: Tile, found: Detections, seen: float, seconds: float) -> None:
-    again = work.decode(work.encode(outcome(tile, found, seen, seconds)), "b.tif", tile)
+def test_cached_outcomes_are_exact(tile: Tile, found: Detections, seen: float, seconds: float) -> None:
+    again = tile_cache.decode(tile_cache.encode(outcome(tile, found, seen, seconds)), "b.tif", tile)
     assert again is not None
     assert (again.scene_uri, again.tile, again.status, again.error) == ("b.tif", tile, "done", None)
-    assert (again.seen, again.seconds, again.taken_over) == (seen, seconds, True)
+    assert (again.valid_fraction, again.seconds, again.cached) == (seen, seconds, True)
     assert bits(again.detections) == bits(found)
-    assert again.marks.tobytes() == found.boxes[:, :2].tobytes()
+    assert again.candidates.tobytes() == found.boxes[:, :2].tobytes()
 
 
-def test_every_field_of_an_outcome_is_kept(tile: Tile) -> None:
-    known = {"scene_uri", "tile", "error", "taken_over"}  # told when it is read, or always the same
-    kept = {"status", "seen", "seconds", "detections", "marks"}
+def test_every_field_of_an_outcome_is_cached(tile: Tile) -> None:
+    known = {"scene_uri", "tile", "error", "cached"}  # told when it is read, or always the same
+    kept = {"status", "valid_fraction", "seconds", "detections", "candidates"}
     assert {field.name for field in dataclasses.fields(TileOutcome)} == known | kept
 
 
 @given(found=detections(), data=st.data())
 def test_a_damaged_file_counts_as_missing(tile: Tile, found: Detections, data: st.DataObject) -> None:
-    text = work.encode(outcome(tile, found))
+    text = tile_cache.encode(outcome(tile, found))
     where = data.draw(st.integers(0, len(text) - 1))
     other = data.draw(st.characters(codec="ascii").filter(lambda one: one != text[where]))
-    assert work.decode(text[:where] + other + text[where + 1 :], "a.tif", tile) is None
-    assert work.decode(text[:where], "a.tif", tile) is None
-    assert work.decode(text + text[where:], "a.tif", tile) is None
+    assert tile_cache.decode(text[:where] + other + text[where + 1 :], "a.tif", tile) is None
+    assert tile_cache.decode(text[:where], "a.tif", tile) is None
+    assert tile_cache.decode(text + text[where:], "a.tif", tile) is None
 
 
-def test_a_file_that_is_no_text_counts_as_missing(tile: Tile, tmp_path: Path) -> None:
-    work.keep(tmp_path, outcome(tile, Detections.empty()))
-    assert work.kept(tmp_path, "a.tif", tile) is not None
+def test_a_binary_file_counts_as_missing(tile: Tile, tmp_path: Path) -> None:
+    tile_cache.store(tmp_path, outcome(tile, Detections.empty()))
+    assert tile_cache.load(tmp_path, "a.tif", tile) is not None
     (path,) = tmp_path.iterdir()
     path.write_bytes(b"\xff\xfe\x00")
-    assert work.kept(tmp_path, "a.tif", tile) is None
+    assert tile_cache.load(tmp_path, "a.tif", tile) is None
     path.unlink()
     path.mkdir()
-    assert work.kept(tmp_path, "a.tif", tile) is None
+    assert tile_cache.load(tmp_path, "a.tif", tile) is None
 
 
 # Runs.
 
 
 class Counting(FakePredictor):
-    """Notes how many tiles it has seen."""
+    """Counts the tiles that it was given."""
 
     seen = 0
 
@@ -130,22 +130,22 @@ class Bench:
         config: PipelineConfig = CONFIG,
         model: str = IDENTITY.model,
         versions: dict[str, str] = VERSIONS,
-        area: Area | None = None,
+        area: AreaOfInterest | None = None,
         bands: tuple[int, ...] | None = None,
     ) -> tuple[Ledger, int]:
         """The ledger, and how many tiles the model has seen; the airplanes are held against a run without a folder."""
-        engine = Engine(config, Identity(model, settings_id(config)))
+        spec = ModelSpec(config, Identity(model, settings_id(config)))
         sources = (SceneSource(str(self.folder / "a.tif"), bands=bands),)
         output = self.folder / "x.geojson"
         info = RunInfo("r", "c", "2026-11-23T06:00:00.000+00:00", model, versions, {})
-        kept = work.work_folder(self.folder / "work", engine, versions)
+        cache = TileCache.for_model(self.folder / "work", spec, versions)
         Counting.seen = 0
-        job = Job(sources, engine, (output,), self.folder / "ledger.json", info, area, kept)
+        job = Job(sources, spec, (output,), self.folder / "ledger.json", info, area, cache)
         ledger = run_job(job, FnApiRunner(), PipelineOptions([]), Counting)
         seen = Counting.seen
         plain = [
             one
-            for result in local.find(sources, config, FakePredictor(), engine.identity, area)
+            for result in local.detect_scenes(sources, config, FakePredictor(), spec.identity, area)
             for one in result.airplanes
         ]
         write_geojson(self.folder / "plain.geojson", plain)
@@ -162,7 +162,7 @@ def bench(tmp_path: Path) -> Bench:
     return Bench(tmp_path)
 
 
-def test_a_second_run_looks_at_nothing(bench: Bench) -> None:
+def test_a_second_run_infers_nothing(bench: Bench) -> None:
     first, seen = bench.run()
     totals = first.totals
     assert seen == totals.parts_done > 0
@@ -174,7 +174,7 @@ def test_a_second_run_looks_at_nothing(bench: Bench) -> None:
     assert [entry.parts_taken_over for entry in again.scenes] == [totals.parts_planned]
 
 
-def test_what_is_missing_is_done_and_nothing_else(bench: Bench) -> None:
+def test_only_missing_outcomes_are_computed(bench: Bench) -> None:
     first, _ = bench.run()
     files = bench.files()
     assert len(files) == first.totals.parts_planned
@@ -188,17 +188,17 @@ def test_what_is_missing_is_done_and_nothing_else(bench: Bench) -> None:
     assert bench.run()[0].totals.parts_taken_over == len(files)
 
 
-def test_a_scene_is_not_opened_for_what_is_known(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    scene = steps.open_scene(SceneSource(str(bench.folder / "a.tif")), CONFIG)
+def test_a_scene_is_not_opened_for_cached_tiles(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = planning.open_scene(SceneSource(str(bench.folder / "a.tif")), CONFIG)
     bench.run()
-    monkeypatch.setattr(steps, "read", None)
-    engine = Engine(CONFIG, Identity(IDENTITY.model, settings_id(CONFIG)))
-    kept = work.work_folder(bench.folder / "work", engine, VERSIONS)
-    for block in steps.plan(scene, CONFIG):
-        assert [item.tile for item in work.read(kept, block)] == list(block.tiles)
+    monkeypatch.setattr(steps, "read_tiles", None)
+    spec = ModelSpec(CONFIG, Identity(IDENTITY.model, settings_id(CONFIG)))
+    cache = TileCache.for_model(bench.folder / "work", spec, VERSIONS)
+    for block in planning.plan_blocks(scene, CONFIG):
+        assert [item.tile for item in tile_cache.read_tiles(cache, block)] == list(block.tiles)
 
 
-def test_where_the_blocks_end_changes_nothing(bench: Bench) -> None:
+def test_the_block_size_does_not_change_the_cache_key(bench: Bench) -> None:
     first, _ = bench.run()
     again, seen = bench.run(config=dataclasses.replace(CONFIG, block_tiles=7))
     assert (seen, again.totals.parts_taken_over) == (0, first.totals.parts_planned)
@@ -214,34 +214,38 @@ OTHERWISE: dict[str, dict[str, Any]] = {
     "batches": {"config": dataclasses.replace(CONFIG, batch_size=3)},
     "model": {"model": "fake@000000000001"},
     "versions": {"versions": {**VERSIONS, "gdal": "3.11"}},
-    "area": {"area": area_of([shapely.Polygon(CORNERS)], CRS("EPSG:32632"))},
+    "area": {"area": build_aoi([shapely.Polygon(CORNERS)], CRS("EPSG:32632"))},
     "bands": {"bands": (3, 2, 1)},
 }
 
 
-def test_whatever_shapes_the_result_names_other_files(bench: Bench) -> None:
+def test_everything_that_shapes_the_result_changes_the_cache_key(bench: Bench) -> None:
     source = SceneSource(str(bench.folder / "a.tif"))
     named: list[set[Path]] = []
     for changed in OTHERWISE.values():
         config = changed.get("config", CONFIG)
-        engine = Engine(config, Identity(changed.get("model", IDENTITY.model), settings_id(config)))
-        kept = work.work_folder(bench.folder, engine, changed.get("versions", VERSIONS))
-        scene = steps.open_scene(dataclasses.replace(source, bands=changed.get("bands")), config, changed.get("area"))
-        blocks = steps.plan(scene, config)
-        named.append({work.tile_file(work.scene_folder(kept, block), tile) for block in blocks for tile in block.tiles})
+        spec = ModelSpec(config, Identity(changed.get("model", IDENTITY.model), settings_id(config)))
+        cache = TileCache.for_model(bench.folder, spec, changed.get("versions", VERSIONS))
+        scene = planning.open_scene(
+            dataclasses.replace(source, bands=changed.get("bands")), config, changed.get("area")
+        )
+        blocks = planning.plan_blocks(scene, config)
+        named.append(
+            {tile_cache.tile_file(cache.scene_folder(block), tile) for block in blocks for tile in block.tiles}
+        )
     assert min(len(files) for files in named) > 0
     assert len(set.union(*named)) == sum(len(files) for files in named)
 
 
 @pytest.mark.parametrize("name", ["threshold", "area"])
-def test_what_was_found_otherwise_is_not_taken_over(bench: Bench, name: str) -> None:
+def test_outcomes_of_other_settings_are_not_used(bench: Bench, name: str) -> None:
     bench.run()
     ledger, seen = bench.run(**OTHERWISE[name])
     assert ledger.totals.parts_taken_over == 0
     assert seen == ledger.totals.parts_done > 0
 
 
-def test_another_picture_of_one_fingerprint_takes_nothing_over(tmp_path: Path) -> None:
+def test_another_scene_of_the_same_fingerprint_is_not_taken_from_the_cache(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
     write_alike(tmp_path / "a.tif", tmp_path / "b.tif")
     first, _ = bench.run()
@@ -253,7 +257,7 @@ def test_another_picture_of_one_fingerprint_takes_nothing_over(tmp_path: Path) -
     assert (seen, again.totals.parts_taken_over) == (first.totals.parts_planned, 0)
 
 
-def test_a_part_that_could_not_be_read_is_tried_again(tmp_path: Path) -> None:
+def test_failed_tiles_are_retried_in_the_next_run(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
     write_damaged_scene(tmp_path / "a.tif")
     first, _ = bench.run()
@@ -266,7 +270,7 @@ def test_a_part_that_could_not_be_read_is_tried_again(tmp_path: Path) -> None:
 # The command.
 
 
-def test_the_command_takes_over_and_says_so(desk: Desk) -> None:
+def test_the_command_resumes_and_reports_it(desk: Desk) -> None:
     assert desk.run("--work-dir", "deep/work")[0] == 0
     first, whole = desk.ledger(), Path("x.geojson").read_bytes()
     status, lines = desk.run("--work-dir", "deep/work")
@@ -279,7 +283,7 @@ def test_the_command_takes_over_and_says_so(desk: Desk) -> None:
     assert desk.ledger().totals.parts_taken_over == 0
 
 
-def test_files_side_by_side_are_taken_over_too(desk: Desk) -> None:
+def test_tiles_of_a_mosaic_are_cached_too(desk: Desk) -> None:
     write_scene(desk.folder / "b.tif", transform=Affine(0.5, 0, 560_000 + SIZE[0] * 0.5, 0, -0.5, 5_940_000))
     words = ("--mosaic", "--work-dir", "work")
     assert desk.run(*words, inputs=("a.tif", "b.tif"))[0] == 0
@@ -291,14 +295,14 @@ def test_files_side_by_side_are_taken_over_too(desk: Desk) -> None:
     assert desk.ledger().totals.parts_taken_over == 0
 
 
-def test_a_work_folder_that_cannot_be_used_is_refused(desk: Desk) -> None:
+def test_an_unusable_work_folder_is_refused(desk: Desk) -> None:
     line = desk.refused("--work-dir", "gs://bucket/work")
     assert "--work-dir gs://bucket/work: expected a folder, got an address: name a folder of this machine" in line
     assert "a.tif/tile.json: expected a place that can be written" in desk.refused("--work-dir", "a.tif")
     assert "--work-dir: expected a path, got an empty word" in desk.refused("--work-dir", "")
 
 
-def test_a_disk_that_gets_full_ends_the_run_in_one_line_and_what_is_kept_is_sound(desk: Desk) -> None:
+def test_a_full_disk_is_an_error_of_one_line_and_leaves_a_sound_cache(desk: Desk) -> None:
     with full_beyond(150):
         status, lines = desk.run("--work-dir", "work")
     assert status == 1
@@ -309,7 +313,7 @@ def test_a_disk_that_gets_full_ends_the_run_in_one_line_and_what_is_kept_is_soun
     assert desk.run("--work-dir", "work")[0] == 0
 
 
-def test_a_folder_that_cannot_be_made_is_an_error_of_one_line(tile: Tile, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created_is_an_output_error(tile: Tile, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="file/deep: expected a place that can be written"):
-        work.keep(tmp_path / "file" / "deep", outcome(tile, Detections.empty()))
+        tile_cache.store(tmp_path / "file" / "deep", outcome(tile, Detections.empty()))

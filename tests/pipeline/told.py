@@ -12,10 +12,9 @@ from collections import Counter
 
 from geo.types import Detections, ImageArray
 from model.inference.predictor import FakePredictor
-from pipeline import job, quiet, run
-from pipeline import model_loading as engine
+from pipeline import job, model_loading, quiet, run
 from pipeline.config import PipelineConfig, settings_id
-from pipeline.model_loading import Engine
+from pipeline.model_loading import ModelSpec
 from pipeline.values import Identity
 
 #: Environment variables: after so many batches the model stops for good, or its process dies.
@@ -37,14 +36,14 @@ class Told(FakePredictor):
         return super().__call__(images)
 
 
-def _describe(config: PipelineConfig, trusted: bool = False) -> Engine:
-    return Engine(config, Identity(Told.name, settings_id(config)), trusted)
+def _describe(config: PipelineConfig, trusted: bool = False) -> ModelSpec:
+    return ModelSpec(config, Identity(Told.name, settings_id(config)), trusted)
 
 
 def main() -> int:
     """Runs the command."""
     quiet.import_tensorflow = lambda: None
-    engine.describe_model = _describe
+    model_loading.describe_model = _describe
     # By its module's name: a worker process must find it, and this one is called __main__.
     from tests.pipeline.told import Told as Found
 

@@ -110,7 +110,7 @@ def test_no_name_is_a_failure(uri: str, rule: str) -> None:
 @pytest.mark.parametrize(
     ("rule", "message"),
     [
-        ("(?P<year>", r"expected a regular expression, got '\(\?P<year>' \(.+\): mend it"),
+        ("(?P<year>", r"expected a regular expression, got '\(\?P<year>' \(.+\): correct it"),
         ("", "expected the named groups year, month, day, .* got none: write such as"),
         (r"(\d{4})(\d\d)(\d\d)", "got none: write"),
         (r"(?P<year>\d{4})(?P<day>\d\d)", "got day, year: write"),

@@ -12,7 +12,7 @@ from geo.errors import RasterError
 from geo.georef import GeoReference
 from geo.grid import Level, Tile, Tiling, plan_tiles
 from geo.raster.header import read_header, read_size
-from geo.raster.reader import RasterReader, read_overview, read_picture
+from geo.raster.reader import RasterReader, read_image, read_thumbnail
 from geo.types import ImageArray, Window
 from tests.geo.scenes import AFFINE, area_average, blob, centroid, coordinates, noise, write_tiff
 
@@ -204,12 +204,12 @@ def test_a_black_scene_that_marks_nothing_as_missing_is_not_empty(tmp_path: Path
 
 def test_the_small_picture_shows_the_whole_scene(tmp_path: Path) -> None:
     uri = write_tiff(tmp_path / "scene.tif", coordinates(WIDTH, HEIGHT), overviews=(2,))
-    picture = read_overview(uri, 50)
+    picture = read_thumbnail(uri, 50)
     assert picture.shape == (37, 50, 3)
     assert picture.dtype == np.uint8
     assert picture[0, 0, :2].tolist() == pytest.approx([2, 2], abs=1)
     assert picture[-1, -1, :2].tolist() == pytest.approx([WIDTH - 3, HEIGHT - 3], abs=1)
-    assert read_overview(uri, 4000).shape == (HEIGHT, WIDTH, 3)
+    assert read_thumbnail(uri, 4000).shape == (HEIGHT, WIDTH, 3)
 
 
 def test_a_picture_is_read_as_it_is_with_or_without_a_georeference(tmp_path: Path) -> None:
@@ -218,9 +218,9 @@ def test_a_picture_is_read_as_it_is_with_or_without_a_georeference(tmp_path: Pat
     for name, affine in (("placed.tif", AFFINE), ("plain.tif", None)):
         uri = write_tiff(tmp_path / name, pixels, affine=affine, overviews=(2,))
         assert read_size(uri) == (90, 70)
-        np.testing.assert_array_equal(read_picture(uri), pixels[..., :3])
+        np.testing.assert_array_equal(read_image(uri), pixels[..., :3])
     two = write_tiff(tmp_path / "two.tif", pixels[..., :2])
-    for read in (read_size, read_picture):
+    for read in (read_size, read_image):
         with pytest.raises(RasterError, match=r"two.tif: .*got 2"):
             read(two)
 

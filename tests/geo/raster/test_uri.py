@@ -1,4 +1,4 @@
-"""Scenes at addresses: only parts are read, and what goes wrong is said."""
+"""URIs, and remote scenes: range requests, versions, credentials, errors."""
 
 import itertools
 import re
@@ -15,7 +15,17 @@ from geo.errors import RasterError
 from geo.grid import Level
 from geo.raster.header import read_header
 from geo.raster.reader import RasterReader
-from geo.raster.uri import RemoteFile, gdal_name, is_address, look_up, pauses_s, shown
+from geo.raster.uri import (
+    RemoteFile,
+    canonical_uri,
+    gdal_name,
+    is_remote,
+    redacted,
+    resolve_href,
+    retry_delays_s,
+    stat_remote,
+    suffix,
+)
 from geo.types import ImageArray, Window
 from tests.geo.range_server import RangeServer, serving
 from tests.geo.scenes import noise, write_tiff
@@ -32,7 +42,7 @@ def pixels() -> ImageArray:
 
 @pytest.fixture(scope="module")
 def cog(tmp_path_factory: pytest.TempPathFactory, pixels: ImageArray) -> Path:
-    """38 MB, of which no block is smaller than its pixels."""
+    """A COG of 38 MB, uncompressed."""
     folder = tmp_path_factory.mktemp("cog")
     source = write_tiff(folder / "source.tif", pixels)
     copy(source, folder / "scene.tif", driver="COG", COMPRESS="NONE", BLOCKSIZE=256)
@@ -53,7 +63,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[RangeServer]:
 
 
 @pytest.mark.parametrize("bucket", [False, True], ids=["http", "gs"])
-def test_only_a_small_part_of_a_scene_is_read(
+def test_only_a_small_part_of_a_remote_scene_is_read(
     server: RangeServer, cog: Path, pixels: ImageArray, bucket: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server.files["/maps/a/scene 1.tif"] = cog
@@ -62,84 +72,83 @@ def test_only_a_small_part_of_a_scene_is_read(
     uri = "gs://maps/a/scene 1.tif" if bucket else f"{server.address}/maps/a/scene%201.tif"
     server.etags["/maps/a/scene 1.tif"] = '"one"'
     header = read_header(uri)
-    with RasterReader(uri, header.rendition) as reader:
+    with RasterReader(uri, header.radiometry) as reader:
         np.testing.assert_array_equal(
             reader.read_window(MIDDLE, FULL), pixels[MIDDLE.row : MIDDLE.bottom, MIDDLE.col : MIDDLE.right]
         )
     assert server.sent < 0.1 * cog.stat().st_size
-    # Nothing beside it was looked for.
+    # No requests for sidecar files.
     assert {path for _, path, _ in server.requests if "/storage/" not in path} == {"/maps/a/scene%201.tif"}
     local = read_header(str(cog))
-    assert (header.georef, header.rendition, header.dtype) == (local.georef, local.rendition, local.dtype)
+    assert (header.georef, header.radiometry, header.dtype) == (local.georef, local.radiometry, local.dtype)
 
 
-def test_overviews_are_read_where_they_are_enough(server: RangeServer, cog: Path, pixels: ImageArray) -> None:
+def test_only_the_overview_is_read_at_a_coarse_level(server: RangeServer, cog: Path, pixels: ImageArray) -> None:
     server.files["/scene.tif"] = cog
     uri = f"{server.address}/scene.tif"
     level = Level(4.0, SIDE // 4, SIDE // 4, 4.0, 4.0)
-    with RasterReader(uri, read_header(str(cog)).rendition) as reader:
+    with RasterReader(uri, read_header(str(cog)).radiometry) as reader:
         reader.read_window(Window(0, 0, level.width, level.height), level)
     assert server.sent < 0.06 * cog.stat().st_size
 
 
-def test_another_version_is_another_scene(server: RangeServer, tmp_path: Path) -> None:
+def test_the_version_is_part_of_the_scene_id(server: RangeServer, tmp_path: Path) -> None:
     write_tiff(tmp_path / "scene.tif", noise(300, 200))
     for path in ("/a/scene.tif", "/b/scene.tif", "/c/scene.tif", "/d/scene.tif"):
         server.files[path] = tmp_path / "scene.tif"
     server.etags = {"/a/scene.tif": '"1"', "/b/scene.tif": '"1"', "/c/scene.tif": '"2"'}
     first, same, other, without = (read_header(f"{server.address}/{name}/scene.tif").scene_id for name in "abcd")
     assert first == same
-    # Where the server names no version, pixels stand for it, as in a file.
+    # Without a version from the server, the sample of pixels is the larger one of local files.
     assert len({first, other, without}) == 3
     assert without == read_header(str(tmp_path / "scene.tif")).scene_id
 
 
-def test_a_file_that_was_written_again_is_read_anew(server: RangeServer, tmp_path: Path) -> None:
+def test_a_rewritten_file_is_read_anew(server: RangeServer, tmp_path: Path) -> None:
     server.files["/scene.tif"] = tmp_path / "scene.tif"
     for version, width in enumerate((300, 310)):
         write_tiff(tmp_path / "scene.tif", noise(width, 200, seed=version))
         server.etags["/scene.tif"] = f'"{version}"'
         header = read_header(f"{server.address}/scene.tif")
         assert header.width == width
-        with RasterReader(header.uri, header.rendition, header.version) as reader:
-            shown = reader.read_window(Window(0, 0, width, 200), Level(0.5, width, 200, 1.0, 1.0))
-        np.testing.assert_array_equal(shown, noise(width, 200, seed=version))
+        with RasterReader(header.uri, header.radiometry, header.version) as reader:
+            image = reader.read_window(Window(0, 0, width, 200), Level(0.5, width, 200, 1.0, 1.0))
+        np.testing.assert_array_equal(image, noise(width, 200, seed=version))
 
 
-def test_a_file_is_looked_up_by_a_byte(server: RangeServer, cog: Path) -> None:
+def test_stat_remote_transfers_one_byte(server: RangeServer, cog: Path) -> None:
     server.files["/scene.tif"] = cog
     server.etags["/scene.tif"] = '"one"'
-    found = look_up(f"{server.address}/scene.tif?signature=of&GET=alone")
-    assert found == RemoteFile(cog.stat().st_size, '"one"')
+    assert stat_remote(f"{server.address}/scene.tif?signature=of&GET=alone") == RemoteFile(cog.stat().st_size, '"one"')
     assert server.sent <= 1
     assert server.requests == [("GET", "/scene.tif?signature=of&GET=alone", None)]
 
 
-def test_a_password_comes_from_the_environment(
+def test_credentials_come_from_the_environment(
     server: RangeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_tiff(tmp_path / "scene.tif", noise(300, 200))
     server.files["/secret.tif"] = tmp_path / "scene.tif"
     monkeypatch.setenv("GDAL_HTTP_USERPWD", "me:word")
     assert read_header(f"{server.address}/secret.tif").width == 300
-    assert {known for _, _, known in server.requests} == {"Basic bWU6d29yZA=="}
+    assert {authorization for _, _, authorization in server.requests} == {"Basic bWU6d29yZA=="}
 
 
 @pytest.mark.parametrize(
     ("path", "message"),
     [
         ("/none.tif", r"expected a raster at this address, got no such file \(404\): check the address"),
-        ("/forbidden.tif", r"got no right to read it \(403\): use an address that is signed .*GDAL_HTTP_USERPWD"),
-        ("/unknown.tif", r"got no right to read it \(401\): use an address"),
-        ("/broken.tif", r"got the status 503: try again later"),
+        ("/forbidden.tif", r"got access denied \(403\): use a signed URL .*GDAL_HTTP_USERPWD"),
+        ("/unknown.tif", r"got access denied \(401\): use a signed URL"),
+        ("/broken.tif", r"got HTTP status 503: try again later"),
         ("/empty.tif", r"got an empty file: write it again"),
-        ("/text.tif", r"expected a raster such as GeoTIFF, got a file that GDAL cannot open .*: it is no raster"),
+        ("/text.tif", r"expected a raster such as GeoTIFF, got a file that GDAL cannot open .*: it is not a raster"),
         ("/closed.tif", r"expected pixels in columns 0 to .* got a read error .*: the connection failed.*; try again"),
         ("/no space.tif", r"expected an address such as https://host/scene.tif .*complete it, and write"),
         ("/", r"expected an address such as"),
     ],
 )
-def test_what_a_server_does_not_give_is_said_with_the_remedy(
+def test_http_errors_name_the_cause_and_the_remedy(
     server: RangeServer, tmp_path: Path, path: str, message: str
 ) -> None:
     write_tiff(tmp_path / "closed.tif", noise(300, 200), tiled=False, blockxsize=None, blockysize=200)
@@ -154,63 +163,95 @@ def test_what_a_server_does_not_give_is_said_with_the_remedy(
     assert "\n" not in str(caught.value)
 
 
-def test_a_connection_that_fails_in_passing_is_tried_again(server: RangeServer, cog: Path) -> None:
+def test_a_transient_failure_is_retried(server: RangeServer, cog: Path) -> None:
     server.files["/scene.tif"] = cog
     server.failing_once = {"/scene.tif"}
-    assert look_up(f"{server.address}/scene.tif").size == cog.stat().st_size
+    assert stat_remote(f"{server.address}/scene.tif").size == cog.stat().st_size
     assert len(server.requests) == 2
 
 
-def test_a_server_that_sends_whole_files_only_is_refused_without_reading_them(server: RangeServer, cog: Path) -> None:
+def test_a_server_without_range_requests_is_rejected_without_a_download(server: RangeServer, cog: Path) -> None:
     server.files["/whole.tif"] = cog
     server.ranges = False
-    with pytest.raises(RasterError, match=r"whole\.tif: .* got a server that sends whole files only: copy the file"):
+    with pytest.raises(RasterError, match=r"whole\.tif: .* got a server without range requests: copy the file"):
         read_header(f"{server.address}/whole.tif")
 
 
 @pytest.mark.parametrize("uri", ["http://host.invalid/a.tif", "http://127.0.0.1:1/a.tif", "http://127.0.0.1:x/a.tif"])
-def test_a_host_that_does_not_answer_is_named(server: RangeServer, uri: str) -> None:
+def test_an_unreachable_host_is_named(server: RangeServer, uri: str) -> None:
     with pytest.raises(RasterError, match=re.escape(uri) + r": .* got no answer \(.*\): check the address and the net"):
         read_header(uri)
 
 
-def test_what_a_bucket_does_not_give_is_said_with_the_remedy(
-    server: RangeServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_bucket_errors_name_the_cause_and_the_remedy(server: RangeServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", server.address)
     server.refusals = {"/storage/v1/b/mine/o/a.tif": 403, "/mine/a.tif": 403}
     for uri, message in {
         "gs://mine/none.tif": r"got no such file \(404\): check the address",
-        "gs://mine/a.tif": "got no right to read it: set GOOGLE_APPLICATION_CREDENTIALS .* or GS_NO_SIGN_REQUEST=YES",
+        "gs://mine/a.tif": "got access denied: set GOOGLE_APPLICATION_CREDENTIALS .* or GS_NO_SIGN_REQUEST=YES",
         "gs://mine": "expected an address such as",
     }.items():
         with pytest.raises(RasterError, match=f"^{uri}: .*{message}"):
             read_header(uri)
 
 
-def test_passwords_are_neither_used_nor_shown() -> None:
+def test_addresses_with_passwords_are_rejected_and_redacted() -> None:
     for uri in ("https://me:word@host/a.tif", "https://word@host/a@b.tif?c=d@e"):
         with pytest.raises(RasterError, match="expected an address without user and password") as caught:
             read_header(uri)
         assert "word@" not in str(caught.value)
-    assert shown("https://me:word@host/a@b.tif") == "https://***@host/a@b.tif"
-    assert shown("https://host/a@b.tif?c=d@e") == "https://host/a@b.tif?c=d@e"
-    assert shown("folder@2/a.tif") == "folder@2/a.tif"
+    assert redacted("https://me:word@host/a@b.tif") == "https://***@host/a@b.tif"
+    assert redacted("https://host/a@b.tif?c=d@e") == "https://host/a@b.tif?c=d@e"
+    assert redacted("folder@2/a.tif") == "folder@2/a.tif"
 
 
-def test_a_name_on_this_machine_is_no_address(tmp_path: Path) -> None:
+def test_local_paths_are_not_remote(tmp_path: Path) -> None:
     for name in ("scene.tif", "https.tif", "gs:scene.tif", "folder/http:/a.tif"):
-        assert not is_address(name)
+        assert not is_remote(name)
         assert gdal_name(name) == name
 
 
-def test_nothing_of_the_cloud_is_imported_with_geo() -> None:
+def test_geo_does_not_import_google_cloud() -> None:
     program = "import geo.raster.reader, sys; print([name for name in sys.modules if name.startswith('google.cloud.')])"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
 
 
-def test_a_failed_read_is_waited_for_at_an_address_alone_and_not_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_remote_reads_are_delayed_and_only_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GDAL_HTTP_RETRY_DELAY", "1.5")
-    assert list(itertools.islice(pauses_s("https://example.com/a.tif"), 4)) == [1.5, 3.0, 0.0, 0.0]
-    assert list(itertools.islice(pauses_s("a.tif"), 4)) == [0.0] * 4
+    assert list(itertools.islice(retry_delays_s("https://example.com/a.tif"), 4)) == [1.5, 3.0, 0.0, 0.0]
+    assert list(itertools.islice(retry_delays_s("a.tif"), 4)) == [0.0] * 4
+
+
+@pytest.mark.parametrize("uri", ["s3://bucket/a.tif", "https://host", "http://host/a b.tif"])
+def test_addresses_that_gdal_is_not_given_are_rejected(uri: str) -> None:
+    assert is_remote(uri)
+    with pytest.raises(RasterError, match=f"{uri}: expected an address such as"):
+        read_header(uri)
+
+
+@pytest.mark.parametrize(
+    ("href", "base", "expected"),
+    [
+        ("https://host/a.tif", "folder/i.json", "https://host/a.tif"),
+        ("../a b.tif", "folder/x/i.json", "folder/x/../a b.tif"),
+        ("/data/a.tif", "folder/i.json", "/data/a.tif"),
+        ("file:///data/a%20b.tif", "https://host/i.json", "/data/a b.tif"),
+        ("../a.tif?key=1", "https://host/x/y/i.json?key=2", "https://host/x/a.tif?key=1"),
+        ("./a.tif", "gs://bucket/x/i.json", "gs://bucket/x/a.tif"),
+        ("x\\a.tif", "s3://bucket/i.json", "s3://bucket/x/a.tif"),
+        ("/a.tif", "https://host/x/i.json", "https://host/a.tif"),
+    ],
+)
+def test_links_are_resolved_against_their_file(href: str, base: str, expected: str) -> None:
+    assert resolve_href(href, base) == expected
+
+
+def test_suffixes_are_lower_case_and_without_the_query() -> None:
+    assert suffix("https://host/A.TIF?key=x.json") == suffix("folder.x/A.Tif") == ".tif"
+
+
+def test_spellings_of_one_file_have_one_canonical_uri(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path)
+    assert canonical_uri(f"{tmp_path}/link/../x/../a.tif") == canonical_uri(f"{tmp_path}/link/../a.tif")
+    assert canonical_uri("https://host/a.json#x") == canonical_uri("https://host/a.json")

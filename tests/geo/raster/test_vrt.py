@@ -33,8 +33,8 @@ def shown(folder: Path, headers: list[SceneHeader], level: Level | None = None) 
     header = read_header(str(path))
     level = level or Level(1.0, header.width, header.height, 1.0, 1.0)
     window = Window(0, 0, level.width, level.height)
-    with RasterReader(header.uri, header.rendition) as reader:
-        valid = reader.read_valid(Tile(level, window, window))
+    with RasterReader(header.uri, header.radiometry) as reader:
+        valid = reader.read_valid_mask(Tile(level, window, window))
         assert valid is not None
         return reader.read_window(window, level), valid.astype(np.uint8)
 

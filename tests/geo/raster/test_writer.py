@@ -84,7 +84,7 @@ def test_a_scene_that_fails_half_way_leaves_the_old_file_and_nothing_else(tmp_pa
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     path = tmp_path / "missing" / "scene.tif"
-    with pytest.raises(RasterError, match=r"missing/scene\.tif: expected a place to write a GeoTIFF, got .*: choose"):
+    with pytest.raises(RasterError, match=r"missing/scene\.tif: expected a writable path .*, got .*: choose"):
         write_scene(path, 70, 60, GEOREF, blocks(noise(70, 60)))
 
 
@@ -94,9 +94,9 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path, room: int) -> None:
     program = f"""
 import resource, signal
 from pathlib import Path
-from geo.raster.writer import write_scenee
+from geo.raster.writer import write_scene
 from tests.geo.scenes import noise
-from tests.geo.raster.test_writer import GEOREF, HEIGHT, WIDTH, blockss
+from tests.geo.raster.test_writer import GEOREF, HEIGHT, WIDTH, blocks
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, ({room}, {room}))
 try:
@@ -105,5 +105,5 @@ except OSError as error:
     print(type(error).__name__, error)
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert done.stdout.startswith(f"RasterError {tmp_path}/scene.tif: expected a place to write a GeoTIFF, got ")
+    assert done.stdout.startswith(f"RasterError {tmp_path}/scene.tif: expected a writable path for a GeoTIFF, got ")
     assert list(tmp_path.iterdir()) == []

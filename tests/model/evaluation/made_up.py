@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geo.raster.header import SceneHeader
-from geo.raster.radiometry import Rendition
+from geo.raster.radiometry import Radiometry
 from geo.types import Detections
 from model.data.labels import AnnotatedImage
 from model.evaluation.images import Picture, Subject, compare
@@ -16,8 +16,8 @@ SIZE = 1000
 
 def subject(path: str, boxes: NDArray[np.float64], resolution_m: float = 0.5, known: bool = True) -> Subject:
     photo = AnnotatedImage(Path(path), "some", boxes.reshape(-1, 4), resolution_m, known)
-    metres, rendition = (resolution_m, resolution_m), Rendition((1, 2, 3), None, None)
-    header = SceneHeader(path, SIZE, SIZE, 3, "uint8", None, metres, f"id of {path}", rendition)
+    metres, radiometry = (resolution_m, resolution_m), Radiometry((1, 2, 3), None, None)
+    header = SceneHeader(path, SIZE, SIZE, 3, "uint8", None, metres, f"id of {path}", radiometry)
     return Subject(photo, header)
 
 

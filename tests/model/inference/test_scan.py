@@ -14,7 +14,7 @@ from geo.raster.header import read_header
 from geo.raster.reader import RasterReader
 from geo.types import Detections, ImageArray
 from model.inference.predictor import FakePredictor
-from model.inference.scan import ScanConfig, detect, scan, scan_all
+from model.inference.scan import MARGIN_PX, ScanConfig, detect, scan, scan_all
 from tests.geo.scenes import write_tiff
 
 WIDTH, HEIGHT = 330, 410
@@ -55,7 +55,7 @@ def assert_each_once(found: Detections, boxes: Array, least: float) -> None:
 
 @settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 2**32 - 1))
-def test_every_airplane_is_found_once_across_seams_and_levels(seed: int, tmp_path: Path) -> None:
+def test_every_airplane_is_detected_once_across_seams_and_levels(seed: int, tmp_path: Path) -> None:
     boxes, levels = drawn(np.random.default_rng(seed), field=48, largest=28)
     found = scan(read_header(scene(tmp_path, boxes, levels)), config(0.5, 1.0), FakePredictor(), 3)
     assert_each_once(found, boxes, 0.6)
@@ -66,14 +66,14 @@ def test_every_airplane_is_found_once_across_seams_and_levels(seed: int, tmp_pat
 
 @settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 2**32 - 1))
-def test_an_airplane_larger_than_the_overlap_is_found_whole_on_a_coarser_level(seed: int, tmp_path: Path) -> None:
+def test_an_airplane_larger_than_the_overlap_is_detected_on_a_coarser_level(seed: int, tmp_path: Path) -> None:
     # At 2 m the scene is one tile: nothing is cut there, and an airplane of 100 scene pixels has 25.
     boxes, levels = drawn(np.random.default_rng(seed), field=130, largest=100, smallest=30)
     found = scan(read_header(scene(tmp_path, boxes, levels)), config(0.5, 1.0, 2.0), FakePredictor(), 4)
     assert_each_once(found, boxes, 0.5)
 
 
-def test_a_seam_cuts_nothing(tmp_path: Path) -> None:
+def test_an_airplane_on_a_seam_is_not_cut(tmp_path: Path) -> None:
     # The rectangle lies on a seam of the finest level, and is the only one.
     tiles = list(plan_tiles(plan_levels(WIDTH, HEIGHT, (0.5, 0.5), config(0.5).tiling)[0], config(0.5).tiling))
     seam = tiles[0].core.right
@@ -84,7 +84,7 @@ def test_a_seam_cuts_nothing(tmp_path: Path) -> None:
     assert found.resolution_m == pytest.approx([0.5], rel=1e-3)
 
 
-def test_the_size_of_a_batch_changes_nothing(tmp_path: Path) -> None:
+def test_the_batch_size_changes_nothing(tmp_path: Path) -> None:
     boxes, levels = drawn(np.random.default_rng(4), field=48, largest=28)
     header = read_header(scene(tmp_path, boxes, levels))
     first, *others = (scan(header, config(0.5, 1.0), FakePredictor(), batch) for batch in (1, 2, 7, 1000))
@@ -94,14 +94,15 @@ def test_the_size_of_a_batch_changes_nothing(tmp_path: Path) -> None:
         np.testing.assert_array_equal(other.scores, first.scores)
 
 
-def test_the_tile_whose_core_holds_an_airplane_answers_for_it(tmp_path: Path) -> None:
+def test_an_airplane_is_owned_by_the_tile_whose_core_holds_its_centre(tmp_path: Path) -> None:
     boxes, levels = drawn(np.random.default_rng(9), field=40, largest=14)
     header = read_header(scene(tmp_path, boxes, levels))
     tiling = config(0.5).tiling
     (level,) = plan_levels(header.width, header.height, header.resolution_m, tiling)
     tiles = list(plan_tiles(level, tiling))
     with RasterReader(header.uri) as reader:
-        each = detect(FakePredictor(), tiles, [reader.read_tile(tile) for tile in tiles])
+        results = detect(FakePredictor(), tiles, [reader.read_tile(tile) for tile in tiles])
+    each = [result.owned for result in results]
     for tile, found in zip(tiles, each, strict=True):
         owned = boxes[tile.core.contains_points((boxes[:, :2] + boxes[:, 2:]) / 2)]
         assert {tuple(box) for box in owned} <= {tuple(box) for box in found.boxes} <= {tuple(box) for box in boxes}
@@ -121,7 +122,7 @@ class Recorder(FakePredictor):
         return super().__call__(images)
 
 
-def test_the_predictor_sees_tiles_of_one_size_in_batches(tmp_path: Path) -> None:
+def test_the_predictor_gets_batches_of_tiles_of_one_size(tmp_path: Path) -> None:
     header = read_header(scene(tmp_path, np.zeros((0, 4)), np.zeros(0, np.uint8)))
     predictor = Recorder()
     assert len(scan(header, config(0.5, 1.0), predictor, 5)) == 0
@@ -133,7 +134,7 @@ def test_the_predictor_sees_tiles_of_one_size_in_batches(tmp_path: Path) -> None
     assert set(counts[:-1]) <= {5}
 
 
-def test_a_scene_too_coarse_or_gone_is_refused(tmp_path: Path) -> None:
+def test_a_too_coarse_or_missing_scene_is_an_error(tmp_path: Path) -> None:
     uri = scene(tmp_path, np.zeros((0, 4)), np.zeros(0, np.uint8))
     with pytest.raises(ResolutionError):
         scan(read_header(uri, 9.0), config(0.5, 1.0), FakePredictor(), 1)
@@ -143,7 +144,7 @@ def test_a_scene_too_coarse_or_gone_is_refused(tmp_path: Path) -> None:
         scan(header, config(0.5), FakePredictor(), 1)
 
 
-def test_a_scene_without_a_valid_pixel_is_not_looked_at(tmp_path: Path) -> None:
+def test_tiles_without_a_valid_pixel_are_skipped(tmp_path: Path) -> None:
     pixels = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
     empty = write_tiff(tmp_path / "empty.tif", pixels, nodata=0)
     looked = 0
@@ -167,7 +168,7 @@ def test_a_scene_without_a_valid_pixel_is_not_looked_at(tmp_path: Path) -> None:
     assert 0 < looked < len(tiles)
 
 
-def test_scenes_together_are_as_each_alone_and_share_batches(tmp_path: Path) -> None:
+def test_scenes_in_one_call_share_batches_and_give_the_same_results(tmp_path: Path) -> None:
     headers, wanted = [], []
     for number, size in enumerate([(100, 90), (330, 410), (100, 90), (60, 300), (100, 90)]):
         boxes, levels = drawn(np.random.default_rng(number), field=48, largest=28)
@@ -188,10 +189,10 @@ def test_scenes_together_are_as_each_alone_and_share_batches(tmp_path: Path) -> 
     assert len([count for count in counts if count < 4]) <= len({shape[1:] for shape in predictor.shapes})
 
 
-def test_of_the_black_beyond_a_small_picture_most_is_not_looked_at(tmp_path: Path) -> None:
+def test_margin_px_cuts_off_the_black_beyond_a_small_image(tmp_path: Path) -> None:
     header = read_header(scene(tmp_path, np.array([[300.0, 390, 320, 405]]), np.array([250], np.uint8)))
     predictor = Recorder()
     large = ScanConfig(Tiling((0.5, 1.0), tile_px=1376, halo_px=64), Suppression(0.5, 0.8))
-    assert len(scan(header, large, predictor, 1)) == 1
+    assert len(scan(header, large, predictor, 1, MARGIN_PX)) == 1
     # 330 x 410 and 165 x 205 pixels, each with 256 more, rounded up to 32.
     assert [shape[1:] for shape in predictor.shapes] == [(672, 608, 3), (480, 448, 3)]

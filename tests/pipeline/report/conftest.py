@@ -17,4 +17,4 @@ def overview(uri: str, max_px: int) -> NDArray[np.uint8]:
 @pytest.fixture(autouse=True)
 def _pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Made-up scenes have no files to read a picture from; small ones are quick to compress."""
-    monkeypatch.setattr("geo.raster.reader.read_overview", lambda uri, max_px, bands: overview(uri, min(max_px, 40)))
+    monkeypatch.setattr("geo.raster.reader.read_thumbnail", lambda uri, max_px, bands: overview(uri, min(max_px, 40)))

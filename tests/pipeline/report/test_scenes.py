@@ -50,7 +50,7 @@ def test_scenes_of_one_name_are_told_apart() -> None:
 
 
 def test_the_picture_is_the_scene(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("geo.raster.reader.read_overview", lambda uri, max_px, bands: overview(uri, max_px))
+    monkeypatch.setattr("geo.raster.reader.read_thumbnail", lambda uri, max_px, bands: overview(uri, max_px))
     (view,) = scene_views([], ledger(entry("/in/a.tif")))
     kind, text = view["picture"].split(",")
     assert kind == "data:image/webp;base64"
@@ -65,7 +65,7 @@ def test_a_scene_that_is_gone_keeps_its_airplanes(monkeypatch: pytest.MonkeyPatc
     def gone(uri: str, max_px: int, bands: None) -> None:
         raise RasterError(f"expected a raster, got nothing at {uri}")
 
-    monkeypatch.setattr("geo.raster.reader.read_overview", gone)
+    monkeypatch.setattr("geo.raster.reader.read_thumbnail", gone)
     (view,) = scene_views([airplane("/in/a.tif", 1)], ledger(entry("/in/a.tif")))
     assert view["picture"] is None
     assert view["note"] == "No picture: expected a raster, got nothing at /in/a.tif"

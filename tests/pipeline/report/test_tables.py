@@ -69,6 +69,6 @@ def test_an_empty_scene_is_no_failure_and_says_why() -> None:
     rows = ledger_table(ledger(beside, black)).rows
     assert [row.good for row in rows] == [True, True]
     assert [row.note for row in rows] == [
-        "Empty: nothing of it lies in the area of interest, so nothing was looked at.",
-        "Empty: no pixel of it is valid in any of 6 parts, so nothing was looked at.",
+        "Empty: nothing of it lies in the area of interest, so nothing was processed.",
+        "Empty: no pixel of it is valid in any of 6 parts, so nothing was processed.",
     ]

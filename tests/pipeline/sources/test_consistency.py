@@ -8,7 +8,7 @@ import rasterio
 from affine import Affine
 from pyproj import CRS
 
-from pipeline import local, steps
+from pipeline import local, planning
 from pipeline.values import Scene, SceneFailure, SceneSource
 from tests.pipeline.scenes import CONFIG, IDENTITY, SIZE, write_scene
 from tests.pipeline.test_steps import Untouched
@@ -24,9 +24,9 @@ def told(tmp_path: Path) -> SceneSource:
 
 
 def failure(source: SceneSource) -> str:
-    described = steps.describe(source, CONFIG)
+    described = planning.describe_scene(source, CONFIG)
     assert isinstance(described, SceneFailure)
-    entry = local.find_in(described, CONFIG, Untouched(), IDENTITY).entry
+    entry = local.detect_scene(described, CONFIG, Untouched(), IDENTITY).entry
     assert (entry.status, entry.scene_id) == ("failed", source.scene_id)
     assert described.error.startswith(source.uri)
     assert "\n" not in described.error
@@ -34,9 +34,9 @@ def failure(source: SceneSource) -> str:
 
 
 def test_what_is_told_rightly_changes_nothing(told: SceneSource) -> None:
-    described = steps.describe(told, CONFIG)
+    described = planning.describe_scene(told, CONFIG)
     assert isinstance(described, Scene)
-    plain = steps.describe(SceneSource(told.uri), CONFIG)
+    plain = planning.describe_scene(SceneSource(told.uri), CONFIG)
     assert dataclasses.replace(described, source=SceneSource(told.uri)) == plain
 
 
@@ -65,7 +65,7 @@ def test_another_place_is_named(told: SceneSource) -> None:
 
 def test_an_affine_may_be_rounded(told: SceneSource) -> None:
     affine = (0.5, 0.0, 560_000.2, 0.0, -0.5, 5_940_000.2)
-    assert isinstance(steps.describe(dataclasses.replace(told, affine=affine), CONFIG), Scene)
+    assert isinstance(planning.describe_scene(dataclasses.replace(told, affine=affine), CONFIG), Scene)
 
 
 @pytest.mark.parametrize(
@@ -80,14 +80,14 @@ def test_an_affine_may_be_rounded(told: SceneSource) -> None:
 def test_the_same_crs_may_be_spelled_otherwise(tmp_path: Path, spelled: str) -> None:
     path = write_scene(tmp_path / "a.tif", crs=rasterio.CRS.from_user_input(spelled))
     source = SceneSource(str(path), crs="EPSG:32632", affine=AFFINE)
-    assert isinstance(steps.describe(source, CONFIG), Scene)
+    assert isinstance(planning.describe_scene(source, CONFIG), Scene)
 
 
 def test_degrees_are_longitude_first_whatever_the_code_says(tmp_path: Path) -> None:
     degrees = Affine(5e-6, 0, 9.98, 0, -4e-6, 53.6)
     path = write_scene(tmp_path / "a.tif", crs="OGC:CRS84", transform=degrees)
     source = SceneSource(str(path), crs="EPSG:4326", size=SIZE, affine=tuple(degrees)[:6])
-    assert isinstance(steps.describe(source, CONFIG), Scene)
+    assert isinstance(planning.describe_scene(source, CONFIG), Scene)
 
 
 @pytest.mark.parametrize("crs", ["EPSG:999999", "EPSG:yes", "", "IAU_2015:30100"])
