@@ -29,5 +29,9 @@ class ConfigError(FinderError, ValueError):
     """A setting that is unknown, of the wrong type, or out of range."""
 
 
+class OutputError(FinderError, OSError):
+    """An output that cannot be written, or whose format is not known."""
+
+
 class CommandError(FinderError, ValueError):
     """A command-line option that is missing, unknown, or has an invalid value."""

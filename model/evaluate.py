@@ -3,44 +3,41 @@
 Every picture is looked at whole, through the same levels, tiles and suppression as a scene in the pipeline.
 """
 
-import argparse
 import json
-import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-from geo.errors import ConfigError, FinderError
-from model.common import config as config_file
-from model.common import logs as quiet
-from model.common.atomic import write_whole
+from geo.errors import ConfigError
+from model.common import logs
+from model.common.atomic import check_writable, write_atomically
+from model.common.command import Parser, command
+from model.common.config import load_yaml
 from model.evaluation import figures, page, tables
 from model.evaluation.measure import EvaluateConfig, measure, measure_and_record, results
 from model.evaluation.predictions import Measured
 from model.inference.predictor import is_saved_model
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """The command; returns its exit status."""
+@command("model.evaluate")
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command, and return its exit status: 2 if the command is wrong."""
     options = vars(_parser().parse_args(arguments))
     path, record, trusted = (options.pop(name) for name in ("config", "record", "trust_model"))
-    quiet.silence()
-    try:
-        config = config_file.load(EvaluateConfig, path, options)
-        _check(config, record)
-        if config.detections is None:
-            quiet.load("model.inference.frozen_graph")
-        measured = measure_and_record(config) if record else measure(config, trusted)
-        _write(config, measured)
-    except FinderError as error:
-        print(f"model.evaluate: {error}", file=sys.stderr)
-        return 2
+    logs.silence()
+    config = load_yaml(EvaluateConfig, path, options)
+    _check(config, record)
+    if config.detections is None:
+        logs.import_quietly("model.inference.frozen_graph")
+    measured = measure_and_record(config) if record else measure(config, trusted)
+    _write(config, measured)
     print(f"{measured.model}, {config.split}, threshold {measured.min_score:.3f}")
     print(tables.tables({name: figures.figures(some, measured.min_score) for name, some in measured.sets.items()}))
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("model.evaluate", description="Measures a detector on annotated pictures.")
+def _parser() -> Parser:
+    parser = Parser("model.evaluate", description="Measures a detector on annotated pictures.")
     parser.add_argument("--config", type=Path, default=Path("configs/evaluate/default.yaml"))
     parser.add_argument("--data", help="folder of the data sets")
     parser.add_argument("--sets", nargs="+", help="names of sets in that folder, or paths")
@@ -62,7 +59,8 @@ def _check(config: EvaluateConfig, record: bool) -> None:
     """Refuses before the work what could not be done after it.
 
     Raises:
-        ConfigError: the results cannot be written, or nothing can or should be recorded.
+        OutputError: the results cannot be written.
+        ConfigError: nothing can or should be recorded.
     """
     if record and config.split == "test":
         raise ConfigError(
@@ -72,24 +70,14 @@ def _check(config: EvaluateConfig, record: bool) -> None:
         raise ConfigError(
             "expected a model folder with --record, got detections or a SavedModel: they stay as they are"
         )
-    for name, file in (("output", config.output), ("page", config.page)):
-        if file is not None:
-            _check_writable(name, file)
-
-
-def _check_writable(name: str, file: Path) -> None:
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"{name} {file}: expected a file in a folder that can be made: {error}") from error
-    if file.is_dir() or not os.access(file.parent, os.W_OK):
-        raise ConfigError(f"{name} {file}: expected a file that can be written, got a folder or no permission")
+    for file in filter(None, (config.output, config.page)):
+        check_writable(file)
 
 
 def _write(config: EvaluateConfig, of: Measured) -> None:
-    write_whole(config.output, json.dumps(results(config, of), indent=2, allow_nan=False) + "\n")
+    write_atomically(config.output, json.dumps(results(config, of), indent=2, allow_nan=False) + "\n")
     if config.page is not None:
-        write_whole(config.page, page.render(of, config.split))
+        write_atomically(config.page, page.render(of, config.split))
 
 
 if __name__ == "__main__":

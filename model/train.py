@@ -3,14 +3,14 @@
 The same command resumes an interrupted training.
 """
 
-import argparse
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from geo.errors import ConfigError, FinderError
-from model.common import config as config_file
-from model.common import logs as quiet
+from geo.errors import ConfigError
+from model.common import logs
+from model.common.command import Parser, command
+from model.common.config import load_yaml, parse_overrides, read_yaml
 from model.training import backend
 
 # By the `task` of a config: the module with `train`, and the class of its settings. The detector is the default.
@@ -20,13 +20,13 @@ _TASKS = {
 }
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command and return its exit status."""
-    parser = argparse.ArgumentParser(
+@command("model.train")
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command, and return its exit status: 2 if the command is wrong."""
+    parser = Parser(
         "model.train",
         description="Train a model, or resume its training.",
         epilog="All other keys of the config are options, too: --learning_rate=0.001, --distribution.devices=2.",
-        allow_abbrev=False,
     )
     parser.add_argument("--config", type=Path, required=True, help="a file of configs/train/")
     parser.add_argument("--data", help="folder of the data sets")
@@ -39,18 +39,14 @@ def main(arguments: list[str] | None = None) -> int:
     known, others = parser.parse_known_args(arguments)
     options = vars(known)
     path, check = options.pop("config"), options.pop("check")
-    quiet.silence()
-    try:
-        options |= config_file.overrides(others)
-        content = config_file.read(path)
-        backend.choose(options["backend"] or content.get("backend", "tensorflow"))
-        module, settings = task(content)
-        training = quiet.load(module)
-        config = config_file.load(getattr(training, settings), path, options)
-        folder = None if check else training.train(config)
-    except FinderError as error:
-        print(f"model.train: {error}", file=sys.stderr)
-        return 2
+    logs.silence()
+    options |= parse_overrides(others)
+    content = read_yaml(path)
+    backend.choose(options["backend"] or content.get("backend", "tensorflow"))
+    module, settings = task(content)
+    training = logs.import_quietly(module)
+    config = load_yaml(getattr(training, settings), path, options)
+    folder = None if check else training.train(config)
     print(f"model: {folder}" if folder else f"{path}: the settings are right")
     return 0
 

@@ -3,23 +3,24 @@
 The same command goes on where a study was broken off.
 """
 
-import argparse
 import importlib.util
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-from geo.errors import ConfigError, FinderError
-from model.common import config as config_file
+from geo.errors import ConfigError
+from model.common.command import Parser, command
+from model.common.config import load_yaml, parse_overrides
 from model.tuning.config import TuneConfig
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """The command; returns its exit status: 1 if no trial is complete, 2 if the command is wrong, 130 after Ctrl-C."""
-    parser = argparse.ArgumentParser(
+@command("model.tune")
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command, and return its exit status: 1 if no trial is complete."""
+    parser = Parser(
         "model.tune",
         description="Searches the settings of a training, or goes on searching them.",
         epilog="Any other key of the config is an option too: --early_stopping.percentile=25, --fixed.epochs=2.",
-        allow_abbrev=False,
     )
     parser.add_argument("--config", type=Path, required=True, help="a file of configs/tune/")
     parser.add_argument("--study", help="folder of the study")
@@ -30,17 +31,10 @@ def main(arguments: list[str] | None = None) -> int:
     options = vars(known)
     path = options.pop("config")
     options["fixed.data"] = options.pop("data")
-    try:
-        config = config_file.load(TuneConfig, path, options | config_file.overrides(others))
-        if importlib.util.find_spec("optuna") is None:
-            raise ConfigError("tuning needs the package optuna, which is not installed: install airplane-finder[tune]")
-        return _tune(config)
-    except FinderError as error:
-        print(f"model.tune: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("model.tune: interrupted; the same command goes on", file=sys.stderr)
-        return 130
+    config = load_yaml(TuneConfig, path, options | parse_overrides(others))
+    if importlib.util.find_spec("optuna") is None:
+        raise ConfigError("tuning needs the package optuna, which is not installed: install airplane-finder[tune]")
+    return _tune(config)
 
 
 def _tune(config: TuneConfig) -> int:

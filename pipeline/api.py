@@ -1,4 +1,4 @@
-"""What `from pipeline import detect` runs."""
+"""`from pipeline import detect`: the airplanes of one scene as a GeoDataFrame."""
 
 from __future__ import annotations
 
@@ -6,17 +6,15 @@ import functools
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from geo.errors import RasterError
+from geo.errors import InputError, RasterError
 from model.inference.predictor import Predictor
-from pipeline import config as settings
 from pipeline import local, planning
-from pipeline.config import PipelineConfig
-from pipeline.errors import InputError
+from pipeline.config import DEFAULT_CONFIG, PipelineConfig, load_config
 from pipeline.ledger import why_empty
 from pipeline.model_loading import ModelSpec, describe_model, load_model
-from pipeline.sinks.frame import to_frame
-from pipeline.sources import stac
-from pipeline.sources.resolve import dated, scene_sources
+from pipeline.records import to_frame
+from pipeline.sources.resolve import resolve_inputs, with_acquisition_time
+from pipeline.sources.stac import has_stac_suffix
 from pipeline.values import SceneSource
 
 if TYPE_CHECKING:
@@ -24,31 +22,47 @@ if TYPE_CHECKING:
 
 
 def detect(
-    scene: str | Path, *, config: str | Path | None, model: str | None, min_score: float | None
+    scene: str | Path, *, config: str | Path | None = None, model: str | None = None, min_score: float | None = None
 ) -> geopandas.GeoDataFrame:
-    """See `pipeline.detect`."""
-    chosen = settings.load_config(Path(config or settings.DEFAULT_CONFIG), {"model": model, "min_score": min_score})
-    spec = describe_model(chosen)
-    opened = planning.open_scene(_one(str(scene), chosen), chosen)
-    result = local.detect_scene(opened, spec.config, _loaded(spec), spec.identity)
+    """Detect the airplanes of one scene.
+
+    Args:
+        scene: a georeferenced raster, or a STAC file (`.json`, `.geojson`) with one Item.
+        config: settings file as for `--config`; None: the default settings.
+        model: name of a packaged model or path of a model folder; None: the model of the settings.
+        min_score: minimum score of a detection, 0..1; None: the model's default.
+
+    Returns:
+        One row per airplane, highest score first, with the fields of every output; geometry in lon/lat (OGC:CRS84).
+
+    Raises:
+        FinderError: the scene, or a part of it, cannot be read, has no georeference, no valid pixel, or is too coarse;
+            or the settings or the model are invalid.
+    """
+    settings = load_config(Path(config or DEFAULT_CONFIG), {"model": model, "min_score": min_score})
+    spec = describe_model(settings)
+    opened = planning.open_scene(_source(str(scene), settings), settings)
+    result = local.detect_scene(opened, spec.config, _loaded_model(spec), spec.identity)
     if result.entry.error is not None:
-        # A table has no ledger beside it: what is not whole must not look whole.
+        # A table has no ledger beside it, so an incomplete one must not look complete.
         raise RasterError(result.entry.error)
     if result.entry.status == "empty":
-        raise RasterError(f"{scene}: expected something to look at, got none: {why_empty(result.entry)}: name another")
+        raise RasterError(f"{scene}: expected valid pixels, got none: {why_empty(result.entry)}: choose another scene")
     return to_frame(result.airplanes)
 
 
-def _one(scene: str, config: PipelineConfig) -> SceneSource:
-    if not stac.has_suffix(scene):
-        return dated(SceneSource(scene), config.acquired_in_name)
-    found = scene_sources([scene], config.asset, config.acquired_in_name)
-    if len(found) != 1:
-        raise InputError(f"{scene}: expected one scene, got {len(found)}: name an item, or use python -m pipeline.run")
-    return found[0]
+def _source(scene: str, config: PipelineConfig) -> SceneSource:
+    if not has_stac_suffix(scene):
+        return with_acquisition_time(SceneSource(scene), config.acquired_in_name)
+    sources = resolve_inputs([scene], config.asset, config.acquired_in_name)
+    if len(sources) != 1:
+        raise InputError(
+            f"{scene}: expected one scene, got {len(sources)}: name an item, or use python -m pipeline.run"
+        )
+    return sources[0]
 
 
 @functools.lru_cache(maxsize=1)
-def _loaded(spec: ModelSpec) -> Predictor:
-    """Kept, since whoever looks at one scene from Python soon looks at the next."""
+def _loaded_model(spec: ModelSpec) -> Predictor:
+    """Return the model of a run; cached for the next scene."""
     return load_model(spec)

@@ -1,4 +1,4 @@
-"""The command line of the main job, from words to checked values. Opens nothing but lists of scenes and STAC files."""
+"""The command line of the main job: arguments to checked values. Opens only lists, STAC files, config and AOI."""
 
 from __future__ import annotations
 
@@ -8,45 +8,45 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
+import geopandas
+import pyogrio
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.runner import PipelineRunner
+from pyogrio.errors import DataSourceError
 
-from geo.aoi import AreaOfInterest
+from geo.aoi import AreaOfInterest, build_aoi
+from geo.errors import ConfigError, InputError, OutputError
 from geo.raster.uri import is_remote
+from model.common.atomic import check_writable
+from model.common.command import Parser
 from model.datagen import beam_options
-from pipeline import config as settings
-from pipeline.aoi import read_area
-from pipeline.config import PipelineConfig
-from pipeline.errors import OutputError
-from pipeline.report.page import FILE_NAME as REPORT_FILE
-from pipeline.sinks import geojson
-from pipeline.sinks.whole import check_writable
-from pipeline.sources import resolve as sources
+from pipeline.config import DEFAULT_CONFIG, PipelineConfig, load_config
+from pipeline.report import page
+from pipeline.sinks.files import GEOJSON_SUFFIX
+from pipeline.sources.resolve import check_utf8, resolve_inputs
 from pipeline.values import SceneSource
 
 LEDGER_FILE = "ledger.json"
 MOSAIC_SUFFIX = ".mosaic.vrt"
-# Any name: what is asked is whether the folder can be written.
-KEPT_FILE = "tile.json"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Command:
-    """A command that makes sense.
+    """A valid command.
 
     Attributes:
         sources: the scenes, each once.
-        outputs: the files for the airplanes, each once.
-        ledger: the file for the ledger.
-        report: the folder for the report, or None.
-        plan: only say what would be done.
-        work_dir: the folder that keeps what is done, to go on with; None: nothing is kept.
-        area: the area of interest; None: everything.
-        mosaic: the file for the VRT of all scenes, which are parts of one; None: each is one.
-        config: the settings, with what the command line overrides.
-        trusted: the model may be a SavedModel, which can run code.
-        runner: Beam's runner; DirectRunner, and none, mean Beam's in-process Python runner.
-        beam: Beam's options.
+        outputs: files for the airplanes, each once.
+        ledger: file for the ledger.
+        report: folder for the report, or None.
+        plan: print the plan and stop.
+        work_dir: folder of the tile cache, to resume from; None: nothing is cached.
+        area: area of interest; None: everything.
+        mosaic: file for the VRT over all inputs, as one scene; None: each input is a scene.
+        config: settings, with the overrides of the command line.
+        trusted: a SavedModel may be loaded, although it can run code.
+        runner: Beam runner; DirectRunner, the default, is Beam's in-process Python runner.
+        beam: Beam options.
     """
 
     sources: tuple[SceneSource, ...]
@@ -64,22 +64,22 @@ class Command:
 
 
 def parse(argv: Sequence[str]) -> Command:
-    """Returns the command that the words make.
+    """Return the command of the arguments; creates missing folders of the outputs.
 
     Raises:
-        FinderError: an option, an input, an output or the config is wrong.
+        FinderError: an option, an input, an output or the config is invalid.
     """
-    for word in argv:
-        sources.check_text(word)
+    for argument in argv:
+        check_utf8(argument)
     options, rest = _parser().parse_known_args(argv)
     beam = beam_options.parse(rest)
     outputs = tuple(dict.fromkeys(options.output))
     report = options.report
     ledger = report / LEDGER_FILE if report else outputs[0].with_name(f"{outputs[0].name}.{LEDGER_FILE}")
     overrides = {"model": options.model, "min_score": options.min_score, "force": options.force or None}
-    config = settings.load_config(options.config, overrides)
+    config = load_config(options.config, overrides)
     command = Command(
-        sources=sources.scene_sources(options.input, config.asset, config.acquired_in_name),
+        sources=resolve_inputs(options.input, config.asset, config.acquired_in_name),
         outputs=outputs,
         ledger=ledger,
         report=report,
@@ -92,19 +92,43 @@ def parse(argv: Sequence[str]) -> Command:
         runner=beam_options.runner(beam),
         beam=beam,
     )
-    kept = command.work_dir / KEPT_FILE if command.work_dir else None
-    others = (report / REPORT_FILE if report else None, command.mosaic, kept)
-    for path in (*outputs, ledger, *filter(None, others)):
+    optional = (
+        report / page.FILE_NAME if report else None,
+        command.mosaic,
+        command.work_dir / "tile.json" if command.work_dir else None,  # any name: the folder must be writable
+    )
+    for path in (*outputs, ledger, *filter(None, optional)):
         check_writable(path)
     return command
 
 
-def _parser() -> beam_options.Parser:
-    parser = beam_options.Parser(
+def read_area(path: Path) -> AreaOfInterest:
+    """Read all polygons of a vector file in any format of GDAL: GeoJSON, GeoPackage, FlatGeobuf, Shapefile, KML, ...
+
+    Raises:
+        InputError: no such file, not a vector file, more than one layer, no CRS, or no polygons.
+    """
+    try:
+        layers = [str(name) for name, _ in pyogrio.list_layers(path)]
+        frame = geopandas.read_file(path, layer=layers[0]) if layers else geopandas.GeoDataFrame(geometry=[], crs=4326)
+    except (DataSourceError, OSError) as error:
+        cause = str(error).splitlines()[0]
+        raise InputError(f"--aoi {path}: expected a vector file such as GeoJSON, got {cause}: fix the path") from error
+    if len(layers) > 1:
+        raise InputError(f"--aoi {path}: expected one layer, got {', '.join(layers)}: write one to a file of its own")
+    if frame.crs is None:
+        raise InputError(f"--aoi {path}: expected an area with a CRS, got none: write it, e.g. with ogr2ogr -a_srs")
+    try:
+        return build_aoi(list(frame.geometry), frame.crs)
+    except ConfigError as error:
+        raise InputError(f"--aoi {path}: {error}") from error
+
+
+def _parser() -> Parser:
+    parser = Parser(
         prog="python -m pipeline.run",
-        description="Finds airplanes in georeferenced imagery and writes them as polygons on the map.",
-        epilog="Every other option goes to Beam: --runner, --project, --region, --temp_location, ...",
-        allow_abbrev=False,
+        description="Detects airplanes in georeferenced imagery and writes them as polygons in lon/lat.",
+        epilog="All other options are passed to Beam: --runner, --project, --region, --temp_location, ...",
     )
     add = parser.add_argument
     add(
@@ -112,7 +136,7 @@ def _parser() -> beam_options.Parser:
         action="append",
         required=True,
         metavar="PATTERN",
-        help="raster, STAC file, address of one, folder, glob or .txt list; repeatable",
+        help="raster, STAC file, URL of either, folder, glob or .txt list; repeatable",
     )
     add(
         "--output",
@@ -120,55 +144,41 @@ def _parser() -> beam_options.Parser:
         action="append",
         required=True,
         metavar="PATH",
-        help=f"file to write, {geojson.SUFFIX}; repeatable",
+        help=f"file for the airplanes, {GEOJSON_SUFFIX}; repeatable",
     )
-    add("--config", type=_path, default=settings.DEFAULT_CONFIG, metavar="FILE", help="settings (default: %(default)s)")
-    add(
-        "--model",
-        metavar="NAME|PATH",
-        help="packaged model, model folder or SavedModel (default: the settings')",
-    )
+    add("--config", type=_path, default=DEFAULT_CONFIG, metavar="FILE", help="settings (default: %(default)s)")
+    add("--model", metavar="NAME|PATH", help="packaged model, model folder or SavedModel (default: from the settings)")
     add("--trust-model", action="store_true", help="load a SavedModel, although it can run code")
-    add(
-        "--min-score",
-        type=_score,
-        metavar="S",
-        help="leave out airplanes below this score, 0..1 (default: the model's)",
-    )
-    add("--aoi", type=_path, metavar="FILE", help="vector file with the polygons of interest (default: everything)")
-    add("--mosaic", action="store_true", help="take the inputs for parts of one scene, which lie side by side")
-    add("--force", action="store_true", help="look at scenes that are too coarse to see an airplane, too")
-    add("--report", type=_path, metavar="DIR", help=f"folder for {REPORT_FILE} and {LEDGER_FILE}")
-    add(
-        "--work-dir",
-        type=_folder,
-        metavar="DIR",
-        help="folder that keeps what is done: a run that was broken off goes on there",
-    )
-    add("--plan", action="store_true", help="only say what would be done: tiles, pixels, ground, hours; and stop")
+    add("--min-score", type=_score, metavar="S", help="minimum score, 0..1 (default: the model's)")
+    add("--aoi", type=_path, metavar="FILE", help="area of interest: vector file with polygons (default: everything)")
+    add("--mosaic", action="store_true", help="treat the inputs as adjacent parts of one scene")
+    add("--force", action="store_true", help="process scenes that are too coarse for airplanes, too")
+    add("--report", type=_path, metavar="DIR", help=f"folder for {page.FILE_NAME} and {LEDGER_FILE}")
+    add("--work-dir", type=_folder, metavar="DIR", help="folder that caches results, to resume an interrupted run")
+    add("--plan", action="store_true", help="print tiles, pixels, ground area and hours of the run, and stop")
     return parser
 
 
 def _output(text: str) -> Path:
     path = Path(text)
-    if path.suffix.lower() != geojson.SUFFIX:
+    if path.suffix.lower() != GEOJSON_SUFFIX:
         got = f"'{path.suffix}'" if path.suffix else "no suffix"
         raise OutputError(
-            f"--output {text}: expected the suffix {geojson.SUFFIX}, got {got}: name a file such as x{geojson.SUFFIX}"
+            f"--output {text}: expected the suffix {GEOJSON_SUFFIX}, got {got}: name a file such as x{GEOJSON_SUFFIX}"
         )
     return path
 
 
 def _path(text: str) -> Path:
-    # An empty word, as a shell makes of a variable that is not set, would mean the working directory.
+    # Path("") is the working directory, but an empty argument is more likely an unset shell variable.
     if not text:
-        raise argparse.ArgumentTypeError("expected a path, got an empty word")
+        raise argparse.ArgumentTypeError("expected a path, got an empty argument")
     return Path(text)
 
 
 def _folder(text: str) -> Path:
     if is_remote(text):
-        raise OutputError(f"--work-dir {text}: expected a folder, got an address: name a folder of this machine")
+        raise OutputError(f"--work-dir {text}: expected a local folder, got a URL: name a folder of this machine")
     return _path(text)
 
 

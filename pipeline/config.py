@@ -10,7 +10,7 @@ from pathlib import Path
 
 from geo.errors import ConfigError
 from geo.raster.acquisition_time import check_rule
-from model.common import config as strict_config
+from model.common.config import load_yaml
 from model.inference.precision import Precision
 from model.inference.scan import ScanConfig
 
@@ -102,7 +102,7 @@ def load_config(path: Path = DEFAULT_CONFIG, overrides: Mapping[str, object] | N
     Raises:
         ConfigError: no such file, an unknown key, a value of the wrong type or out of range.
     """
-    return strict_config.load(PipelineConfig, path, overrides)
+    return load_yaml(PipelineConfig, path, overrides)
 
 
 def settings_id(config: PipelineConfig) -> str:

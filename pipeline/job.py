@@ -13,8 +13,8 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.runner import PipelineRunner
 
 from geo.aoi import AreaOfInterest
+from geo.errors import FinderError
 from model.inference.predictor import Predictor
-from pipeline.errors import WorkerError
 from pipeline.ledger import Ledger, RunInfo, SceneEntry, SceneResult, read_ledger
 from pipeline.model_loading import ModelSpec, load_model
 from pipeline.records import Airplane
@@ -25,6 +25,10 @@ from pipeline.values import SceneSource
 
 # Part of Beam's message when the connection to a worker process breaks off.
 _CONNECTION_LOST = "Channel closed prematurely"
+
+
+class WorkerError(FinderError, RuntimeError):
+    """A worker process that was killed or crashed."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

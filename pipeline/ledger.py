@@ -16,7 +16,7 @@ from pyproj import CRS
 
 from geo.grid import Level
 from geo.raster.header import SceneHeader
-from model.common import config as strict_config
+from model.common.config import from_mapping
 from pipeline.planning import core_km2
 from pipeline.records import Airplane
 from pipeline.values import Duplicate, Scene, SceneFailure, SceneSource, TileOutcome
@@ -320,4 +320,4 @@ def read_ledger(path: Path) -> Ledger:
     Raises:
         ConfigError: the ledger is damaged.
     """
-    return strict_config.parse(Ledger, json.loads(path.read_text(encoding="utf-8")), str(path))
+    return from_mapping(Ledger, json.loads(path.read_text(encoding="utf-8")), str(path))

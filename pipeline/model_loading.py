@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from model.inference.precision import resolved
+from model.inference.precision import resolve_precision
 from model.inference.predictor import Predictor, check_trusted, is_saved_model, load_predictor
 from pipeline.config import PipelineConfig, settings_id
 from pipeline.values import Identity
@@ -40,7 +40,7 @@ def describe_model(config: PipelineConfig, trusted: bool = False) -> ModelSpec:
     version, default_min_score = _version_and_min_score(config.model, trusted)
     min_score = default_min_score if config.min_score is None else config.min_score
     # `auto` is resolved once, where the run starts, so that all workers compute alike.
-    config = dataclasses.replace(config, min_score=min_score, precision=resolved(config.precision))
+    config = dataclasses.replace(config, min_score=min_score, precision=resolve_precision(config.precision))
     return ModelSpec(config, Identity(version, settings_id(config)), trusted)
 
 

@@ -24,7 +24,7 @@ from geo.types import Detections, FloatArray
 from model.inference import scan
 from model.inference.predictor import Predictor
 from pipeline.config import PipelineConfig, Screen
-from pipeline.sources.consistency import check_agrees
+from pipeline.sources.stac import check_item_matches_raster
 from pipeline.values import Duplicate, LevelPlan, Scene, SceneFailure, SceneSource, TileBlock, TileOutcome
 
 #: How long the model's rate is measured, seconds.
@@ -100,7 +100,7 @@ def _read_header(source: SceneSource, config: PipelineConfig) -> SceneHeader:
 def _planned(source: SceneSource, header: SceneHeader, config: PipelineConfig, area: AreaOfInterest | None) -> Scene:
     if header.georef is None:
         raise GeoreferenceError(f"{header.uri}: expected a georeference, got none: write one, e.g. with gdal_edit")
-    check_agrees(source, header, header.georef)
+    check_item_matches_raster(source, header, header.georef)
     levels = scan.plan_scan(header, config.tiling, force=config.force)
     polygons = None if area is None else area.in_pixels(header.georef, header.width, header.height)
     plan = tuple(LevelPlan(level, sum(1 for _ in scan.level_tiles(level, config.tiling, polygons))) for level in levels)

@@ -1,7 +1,7 @@
 """One airplane: the fields that every sink writes, defined once.
 
-The order of the fields is the order in every output. Types are those of the fields: `str`, `float`, or
-either with `None`; `geometry` is a shapely Polygon or MultiPolygon in lon/lat degrees (OGC:CRS84).
+The order of the fields is their order in every output. Types are `str`, `float`, or either with `None`; `geometry` is
+a shapely Polygon or MultiPolygon in lon/lat degrees (OGC:CRS84).
 """
 
 from __future__ import annotations
@@ -10,12 +10,16 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from shapely.geometry import MultiPolygon, Polygon, shape
 
 from geo.polygons import geojson_mapping
 
+if TYPE_CHECKING:
+    import geopandas
+
+CRS = "OGC:CRS84"
 ID_LENGTH = 16
 
 
@@ -26,20 +30,20 @@ class Airplane:
     Attributes:
         geometry: outline box on the ground, lon/lat degrees (OGC:CRS84), counter-clockwise, closed, 7 decimals;
             a MultiPolygon where it crosses the antimeridian.
-        detection_id: the same for the same box in the same scene with the same model and settings.
-        scene_id: the STAC item's id, or else a fingerprint of the scene.
-        scene_uri: where the scene was read from, as it was given.
-        acquired_at: RFC 3339 UTC, or None where nothing tells.
-        score: 0..1.
-        xmin_px: left side of the upright box, source pixels, corner origin.
+        detection_id: stable for the same box, scene, model and settings.
+        scene_id: the STAC Item's id, or else a fingerprint of the scene.
+        scene_uri: URI of the scene, as given.
+        acquired_at: acquisition time, RFC 3339 UTC, or None if unknown.
+        score: 0..1, calibrated.
+        xmin_px: left side of the axis-aligned box, scene pixels, corner origin.
         ymin_px: upper side.
         xmax_px: right side.
         ymax_px: lower side.
-        size_m: the longer side of that box on the ground, metres.
-        length_m: nose to tail, metres, or None where it was not measured.
-        wingspan_m: tip to tip, metres, or None where it was not measured.
-        heading_deg: of the nose, clockwise from true north, or None where it was not measured.
-        resolution_m: ground resolution at which it was seen, metres per pixel.
+        size_m: longer side of that box on the ground, metres.
+        length_m: nose to tail, metres, or None if not measured.
+        wingspan_m: tip to tip, metres, or None if not measured.
+        heading_deg: of the nose, clockwise from true north, or None if not measured.
+        resolution_m: ground resolution of the level of its detection, metres per pixel.
         model: name@first 12 of the weights' sha256.
     """
 
@@ -61,20 +65,20 @@ class Airplane:
     model: str
 
 
-#: Names of the fields beside the geometry, in order.
+#: Names of the fields other than the geometry, in order.
 PROPERTIES: tuple[str, ...] = tuple(field.name for field in dataclasses.fields(Airplane) if field.name != "geometry")
 
-#: Type of each property as it is written in the class: "str", "float", "str | None" or "float | None".
+#: Type of each property as annotated in the class: "str", "float", "str | None" or "float | None".
 SCHEMA: Mapping[str, str] = {name: str(Airplane.__annotations__[name]) for name in PROPERTIES}
 
 
 def properties(airplane: Airplane) -> dict[str, str | float | None]:
-    """Returns everything but the geometry, by name, in order."""
+    """Return the fields other than the geometry, by name, in order."""
     return {name: getattr(airplane, name) for name in PROPERTIES}
 
 
 def to_feature(airplane: Airplane) -> dict[str, Any]:
-    """Returns the airplane as a GeoJSON Feature (RFC 7946), ready for `json.dumps`."""
+    """Return the airplane as a GeoJSON Feature (RFC 7946), ready for `json.dumps`."""
     return {
         "type": "Feature",
         "id": airplane.detection_id,
@@ -84,12 +88,25 @@ def to_feature(airplane: Airplane) -> dict[str, Any]:
 
 
 def from_feature(feature: Mapping[str, Any]) -> Airplane:
-    """Returns the airplane that `to_feature` wrote; the two are each other's inverse."""
+    """Return the airplane of a Feature; the inverse of `to_feature`."""
     return Airplane(geometry=shape(feature["geometry"]), **feature["properties"])
 
 
-def order(airplane: Airplane) -> tuple[str, float, float, float, float, float]:
-    """Sort key of every output: by scene, the surest first, ties by position."""
+def to_frame(airplanes: Sequence[Airplane]) -> geopandas.GeoDataFrame:
+    """Return a GeoDataFrame with one row per airplane and one column per field, in order; CRS OGC:CRS84.
+
+    Text columns have the pandas type `str`, number columns float64; unknown values are missing. An empty sequence
+    gives the same columns and types without rows.
+    """
+    import geopandas
+
+    columns = {name: [getattr(airplane, name) for airplane in airplanes] for name in ("geometry", *PROPERTIES)}
+    types = {name: "float64" if kind.startswith("float") else "str" for name, kind in SCHEMA.items()}
+    return geopandas.GeoDataFrame(columns, geometry="geometry", crs=CRS).astype(types)
+
+
+def sort_key(airplane: Airplane) -> tuple[str, float, float, float, float, float]:
+    """Return the sort key of every output: by scene, then highest score first, ties by position."""
     return (
         airplane.scene_uri,
         -airplane.score,
@@ -101,14 +118,14 @@ def order(airplane: Airplane) -> tuple[str, float, float, float, float, float]:
 
 
 def detection_id(scene_id: str, model: str, settings_id: str, box: Sequence[float]) -> str:
-    """Returns the id of a box: a hash of the scene, the model, the settings and the box.
+    """Return the id of a detection: a hash of scene, model, settings and box.
 
     Args:
         scene_id: fingerprint of the scene.
-        model: name of the model with its weights' hash.
-        settings_id: fingerprint of the settings that shape the result.
+        model: name of the model with the hash of its weights.
+        settings_id: fingerprint of the settings that affect the result.
         box: xmin, ymin, xmax, ymax in scene pixels, already rounded to 0.01.
     """
-    # Two decimals as text: the id does not hang on how a float is printed.
+    # Two decimals as text: the id does not depend on how a float is printed.
     text = json.dumps([scene_id, model, settings_id, [f"{side:.2f}" for side in box]])
     return hashlib.sha256(text.encode()).hexdigest()[:ID_LENGTH]

@@ -21,11 +21,11 @@ import numpy as np
 
 from geo.grid import Tile
 from geo.types import Detections
+from model.common.atomic import make_folder, write_atomically
 from model.inference.predictor import Predictor
 from pipeline import steps
 from pipeline.config import PipelineConfig
 from pipeline.model_loading import ModelSpec
-from pipeline.sinks.whole import make_folder, write_whole
 from pipeline.values import TileBlock, TileImage, TileOutcome
 
 # To be raised when the text of a file changes, so that files of earlier versions are not found.
@@ -120,7 +120,7 @@ def store(folder: Path, outcome: TileOutcome) -> None:
     """
     if outcome.status != "failed":
         make_folder(folder)
-        write_whole(tile_file(folder, outcome.tile), [encode(outcome)])
+        write_atomically(tile_file(folder, outcome.tile), [encode(outcome)])
 
 
 def load(folder: Path, scene_uri: str, tile: Tile) -> TileOutcome | None:

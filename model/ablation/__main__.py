@@ -4,49 +4,44 @@ The same command goes on where it was broken off. Exit status: 0 everything is t
 evaluation failed; 2 the command or a config is wrong; 130 after Ctrl-C.
 """
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from geo.errors import FinderError
-from model.common import config as config_file
-from model.common import logs as quiet
+from model.common import logs
+from model.common.command import Parser, command, print_error
+from model.common.config import load_yaml, parse_overrides
 from model.training import backend
 
 
+@command("model.ablation")
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; returns its exit status."""
+    """Run the command, and return its exit status."""
     known, others = _parser().parse_known_args(arguments)
     options = vars(known)
     path, only, check = (options.pop(name) for name in ("config", "only", "check"))
-    quiet.silence()
+    logs.silence()
     backend.choose("tensorflow")
-    climb = quiet.load("model.ablation.runs")
+    climb = logs.import_quietly("model.ablation.runs")
     from model.ablation.config import LadderConfig, chosen, trainings
 
+    config = load_yaml(LadderConfig, path, options | parse_overrides(others))
+    rungs = chosen(config, only)
+    trainings(config)
     try:
-        config = config_file.load(LadderConfig, path, options | config_file.overrides(others))
-        rungs = chosen(config, only)
-        trainings(config)
         if not check:
             climb.climb(config, rungs)
-    except FinderError as error:
-        print(f"model.ablation: {error}", file=sys.stderr)
-        return 1 if isinstance(error, climb.StepError) else 2
-    except KeyboardInterrupt:
-        print("model.ablation: interrupted; the same command goes on", file=sys.stderr)
-        return 130
+    except climb.StepError as error:
+        return print_error("model.ablation", error, 1)
     print(f"{path}: the settings are right" if check else f"tables: {config.run / climb.summary.MARKDOWN}")
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> Parser:
+    parser = Parser(
         "model.ablation",
         description="Trains and measures every rung of a ladder, or goes on with it.",
         epilog="Any other key of the config is an option too.",
-        allow_abbrev=False,
     )
     parser.add_argument("--config", type=Path, default=Path("configs/ladder/default.yaml"))
     parser.add_argument("--data", help="folder of the data sets")

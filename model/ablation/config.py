@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from geo.errors import ConfigError
-from model.common import config as config_file
+from model.common.config import load_yaml
 from model.training.config import TrainConfig
 
 # In the ladder's folder, beside those of the rungs: scenes that `model.evaluate` draws, once for all.
@@ -74,7 +74,7 @@ def trainings(config: LadderConfig) -> dict[str, TrainConfig]:
     Raises:
         ConfigError: a file that is not there, or that no training of a detector takes.
     """
-    return {rung.name: config_file.load(TrainConfig, rung.config) for rung in config.rungs}
+    return {rung.name: load_yaml(TrainConfig, rung.config) for rung in config.rungs}
 
 
 def chosen(config: LadderConfig, names: list[str]) -> tuple[RungConfig, ...]:

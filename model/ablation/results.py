@@ -12,9 +12,9 @@ import numpy as np
 
 from model.ablation.config import LadderConfig, RungConfig
 from model.ablation.steps import figures_on_test, folder
-from model.detectors import flops as cost
-from model.detectors import registry as architecture
+from model.detectors import registry
 from model.detectors.anchor_free.network import DetectorConfig
+from model.detectors.flops import count_flops
 from model.detectors.grid.network import GridConfig
 from model.evaluation.predictions import TOGETHER
 from model.inference.scan import read_scan_config
@@ -119,8 +119,8 @@ def _standing(config: LadderConfig, rung: RungConfig, training: TrainConfig) -> 
 @functools.cache
 def detector_cost(detector: DetectorConfig | GridConfig, side_px: int) -> Cost:
     """What a detector costs on tiles of this side."""
-    model = architecture.of(detector).build_folded()
-    return Cost(model.count_params(), cost.flop(model, side_px, side_px) / side_px**2 / 1e3)
+    model = registry.get(detector).build_folded()
+    return Cost(model.count_params(), count_flops(model, side_px, side_px) / side_px**2 / 1e3)
 
 
 def _measured(own: Path, seed: int) -> Measured | None:

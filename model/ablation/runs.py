@@ -9,9 +9,9 @@ from geo.errors import ConfigError, FinderError
 from model.ablation import summary
 from model.ablation.config import RENDERED, LadderConfig, RungConfig, trainings
 from model.ablation.steps import Command, Step, folder, module, steps
-from model.common import config as config_file
 from model.common import process
-from model.common.atomic import write_whole
+from model.common.atomic import write_atomically
+from model.common.config import read_yaml
 
 # In the folder of a rung's training: the settings with which it began.
 _SETTINGS = "settings.yaml"
@@ -37,7 +37,7 @@ def climb(config: LadderConfig, rungs: tuple[RungConfig, ...], command: Command 
         ConfigError: a rung's file is not there or damaged, or another than that with which its training began.
         StepError: a step failed.
     """
-    with process.alone(config.run) as lock:
+    with process.lock_folder(config.run) as lock:
         summary.write(config, trainings(config))
         for rung in rungs:
             for seed in rung.seeds:
@@ -71,7 +71,7 @@ def _do(step: Step, title: str, lock: int) -> None:
     began = time.monotonic()
     status = _run(step, lock)
     if status or not step.is_done():
-        why = process.reason(status, step.log) if status else "it ended without what it was to make"
+        why = process.failure_reason(status, step.log) if status else "it ended without what it was to make"
         raise StepError(f"{title} failed: {why}; its last words in {step.log}:\n{_last_words(step.log)}")
     print(f"{title}: done, {time.monotonic() - began:.0f} s", flush=True)
 
@@ -81,7 +81,7 @@ def _run(step: Step, lock: int) -> int:
     try:
         return started.wait()
     finally:
-        process.end(started)
+        process.stop(started)
 
 
 def _last_words(log: Path) -> str:
@@ -95,10 +95,10 @@ def _keep_settings(own: Path, rung: RungConfig) -> None:
         ConfigError: the rung's file has changed since the training began.
     """
     file = own / _SETTINGS
-    now = {key: value for key, value in config_file.read(rung.config).items() if key not in _FREE}
+    now = {key: value for key, value in read_yaml(rung.config).items() if key not in _FREE}
     if not file.is_file():
-        write_whole(file, yaml.safe_dump(now, sort_keys=False))
-    before = config_file.read(file)
+        write_atomically(file, yaml.safe_dump(now, sort_keys=False))
+    before = read_yaml(file)
     other = sorted(key for key in now.keys() | before.keys() if now.get(key) != before.get(key))
     if other:
         raise ConfigError(

@@ -9,7 +9,7 @@ from typing import Any
 from model.ablation import chart as picture
 from model.ablation.config import LadderConfig
 from model.ablation.results import Gain, Standing, gain, standings
-from model.common.atomic import write_whole
+from model.common.atomic import atomic_file, write_atomically
 from model.evaluation.tables import Rows, number
 from model.training.config import TrainConfig
 
@@ -27,11 +27,10 @@ _HEAD = [
 def write(config: LadderConfig, trainings: dict[str, TrainConfig]) -> list[Standing]:
     """Writes all of it, and returns how the rungs stand."""
     found = standings(config, trainings)
-    write_whole(config.run / JSON, json.dumps(plain(found), indent=2, allow_nan=False) + "\n")
-    write_whole(config.run / MARKDOWN, f"{markdown(rows(found))}\n\n{markdown(gain_rows(found))}\n")
-    part = config.run / f".{PICTURE}"
-    picture.draw(found).save(part, format="png")
-    part.replace(config.run / PICTURE)
+    write_atomically(config.run / JSON, json.dumps(plain(found), indent=2, allow_nan=False) + "\n")
+    write_atomically(config.run / MARKDOWN, f"{markdown(rows(found))}\n\n{markdown(gain_rows(found))}\n")
+    with atomic_file(config.run / PICTURE) as partial:
+        picture.draw(found).save(partial, format="png")
     return found
 
 

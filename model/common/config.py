@@ -1,92 +1,68 @@
-"""Plain values, as YAML and JSON hold them, into frozen dataclasses, strictly."""
+"""YAML configs into frozen dataclasses: types are strict, unknown keys fail, every error is one line."""
 
 import dataclasses
 import functools
-import itertools
 import json
+import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
-from types import UnionType
-from typing import Any, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, cast, get_args, get_type_hints
 
 import yaml
+from pydantic import ConfigDict, GetCoreSchemaHandler, TypeAdapter, ValidationError
+from pydantic_core import CoreSchema, ErrorDetails, core_schema
 
 from geo.errors import ConfigError
 
 T = TypeVar("T")
 
-_WORDS = {
-    str: "text",
-    int: "a whole number",
-    float: "a number",
-    bool: "true or false",
-    Path: "a path",
-    dict: "a mapping",
-}
+
+class ByKind:
+    """Mark a union of dataclasses as told apart by their field `kind`; a config without one means the first.
+
+    Use as `Annotated[Propeller | Jet, ByKind()]`.
+    """
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Build the tagged union."""
+        members = {kind: handler.generate_schema(cls) for kind, cls in _by_kind(get_args(source)).items()}
+        first = next(iter(members))
+
+        def kind_of(value: Any) -> str:
+            return str(value.get("kind", first)) if isinstance(value, dict) else first
+
+        return core_schema.tagged_union_schema(members, kind_of)
 
 
-def load(cls: type[T], path: Path, overrides: Mapping[str, object] | None = None) -> T:
-    """Reads a config file.
+def load_yaml(cls: type[T], path: Path, overrides: Mapping[str, object] | None = None) -> T:
+    """Read a config file.
 
     Args:
-        cls: the dataclass that the file describes; a key that it lacks is an error.
-        path: a YAML file: a mapping of the dataclass' fields, nested where they are dataclasses.
-        overrides: values that go before the file's, by dotted name ("tiling.halo_px"); None values are left out.
+        cls: The dataclass that the file describes.
+        path: A YAML file: a mapping of the dataclass' fields, nested where they are dataclasses.
+        overrides: Values that replace the file's, by dotted key ("tiling.halo_px"); None values are left out.
 
     Raises:
-        ConfigError: no such file, no YAML, an unknown key, a value of the wrong type or out of range.
+        ConfigError: No such file, no YAML, an unknown key, a value of the wrong type or out of range.
     """
-    content = read(path)
+    content = read_yaml(path)
     try:
-        content = current(cls, content)
-        for name, value in (overrides or {}).items():
+        content = _replace_former(cls, content)
+        for key, value in (overrides or {}).items():
             if value is not None:
-                key, dot, rest = name.partition(".")
-                put(content, f"{_current_key(cls, key)}{dot}{rest}", value)
+                first, dot, rest = key.partition(".")
+                set_key(content, f"{_current_key(cls, first)}{dot}{rest}", value)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
-    return parse(cls, content, str(path))
+    return from_mapping(cls, content, str(path))
 
 
-def overrides(words: Sequence[str]) -> dict[str, object]:
-    """The overrides that a command line holds, by dotted name: `--crops.side_px=128`, or `--crops.side_px 128`.
-
-    A value is read as JSON, or else is text.
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML file that holds a mapping; an empty file is an empty mapping.
 
     Raises:
-        ConfigError: something else than keys with a value each.
-    """
-    found: dict[str, object] = {}
-    rest = iter(words)
-    for word in rest:
-        name, equals, text = word.removeprefix("--").partition("=")
-        value = text if equals else next(rest, None)
-        if not word.startswith("--") or not name or value is None:
-            raise ConfigError(f"{word}: expected --key=value, with a key of the config: check the command")
-        found[name] = _json_or_text(value)
-    return found
-
-
-def put(content: dict[str, Any], name: str, value: object) -> None:
-    """Sets a value by its dotted name; mappings that are not there on the way are made.
-
-    Raises:
-        ConfigError: something on the way is no mapping.
-    """
-    *way, last = name.split(".")
-    for place, key in enumerate(way):
-        content = content.setdefault(key, {})
-        if not isinstance(content, dict):
-            raise _unfit(".".join(way[: place + 1]), f"a mapping, for {name} to be set", content)
-    content[last] = value
-
-
-def read(path: Path) -> dict[str, Any]:
-    """Reads a YAML file that holds a mapping; an empty file is an empty one.
-
-    Raises:
-        ConfigError: no such file, no YAML, no mapping.
+        ConfigError: No such file, no YAML, no mapping.
     """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -103,47 +79,97 @@ def read(path: Path) -> dict[str, Any]:
     return content
 
 
-def parse(cls: type[T], content: Mapping[str, Any], name: str) -> T:
-    """Makes a dataclass of plain values as YAML or JSON holds them; `name` is the file they came from.
+def from_mapping(cls: type[T], content: Mapping[str, Any], source: str) -> T:
+    """Build a dataclass from plain values as YAML or JSON holds them.
+
+    Args:
+        cls: The dataclass.
+        content: Its fields; nested dataclasses as mappings.
+        source: The file they came from, for messages.
 
     Raises:
-        ConfigError: an unknown key, a value of the wrong type or out of range.
+        ConfigError: An unknown or missing key, a value of the wrong type or out of range.
     """
     try:
-        return cast(T, _dataclass(cls, content, ""))
-    except ValueError as error:
-        raise ConfigError(f"{name}: {error}") from error
+        # As JSON: there strict means no conversion of types, yet lists become tuples and text becomes paths.
+        text = json.dumps([_replace_former(cls, dict(content))], default=os.fspath)
+    except ConfigError as error:
+        raise ConfigError(f"{source}: {error}") from error
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{source}: expected text, numbers, lists and mappings, got another type: {error}") from error
+    try:
+        return cast(T, _adapter(cast(Hashable, cls)).validate_json(text)[0])
+    except ValidationError as error:
+        errors = sorted(error.errors(), key=lambda each: each["type"] != "unexpected_keyword_argument")
+        raise ConfigError(f"{source}: {_message(cls, errors[0])}") from error
 
 
-def current(cls: Any, content: Mapping[str, Any]) -> dict[str, Any]:
-    """Replace former spellings of keys and values by today's; each is reported once on stderr.
+def parse_overrides(words: Sequence[str]) -> dict[str, object]:
+    """Parse the overrides of a command line by dotted key: `--crops.side_px=128`, or `--crops.side_px 128`.
+
+    A value is read as JSON, or else is text.
+
+    Raises:
+        ConfigError: Something else than keys with a value each.
+    """
+    overrides: dict[str, object] = {}
+    rest = iter(words)
+    for word in rest:
+        key, equals, text = word.removeprefix("--").partition("=")
+        value = text if equals else next(rest, None)
+        if not word.startswith("--") or not key or value is None:
+            raise ConfigError(f"{word}: expected --key=value, with a key of the config: check the command")
+        overrides[key] = _json_or_text(value)
+    return overrides
+
+
+def set_key(content: dict[str, Any], key: str, value: object) -> None:
+    """Set a value by its dotted key, and make the mappings that are missing on the way.
+
+    Raises:
+        ConfigError: Something on the way is no mapping.
+    """
+    *parents, last = key.split(".")
+    for depth, name in enumerate(parents, start=1):
+        content = content.setdefault(name, {})
+        if not isinstance(content, dict):
+            raise ConfigError(f"{'.'.join(parents[:depth])}: expected a mapping, for {key} to be set, got {content!r}")
+    content[last] = value
+
+
+def _replace_former(kind: Any, value: Any) -> Any:
+    """Replace former spellings of keys and values in plain values of this type; each is reported once on stderr.
 
     A dataclass lists them: `FORMER_KEYS` maps a former key to its name today, `FORMER_VALUES` a key to the former
     spellings of its values.
 
     Raises:
-        ConfigError: a key comes in both spellings.
+        ConfigError: A key comes in both spellings.
     """
-    known = getattr(cls, "FORMER_VALUES", {})
-    result: dict[str, Any] = {}
-    for name, value in content.items():
+    classes = _dataclasses(kind)
+    if classes and isinstance(value, list):
+        return [_replace_former(kind, item) for item in value]
+    if not classes or not isinstance(value, dict):
+        return value
+    cls = _by_kind(classes).get(str(value.get("kind")), classes[0]) if len(classes) > 1 else classes[0]
+    hints, result = get_type_hints(cls), {}
+    for name, item in value.items():
         key = _current_key(cls, name)
-        if key != name and key in content:
+        if key != name and key in value:
             raise ConfigError(f"expected {key} once, got it as {name} too: remove {name}")
-        former = known.get(key, {})
-        if isinstance(value, str) and value in former:
-            _report_former(f"{key}: {value}", f"{key}: {former[value]}")
-            value = former[value]
-        result[key] = value
+        today = getattr(cls, "FORMER_VALUES", {}).get(key, {}).get(item) if isinstance(item, str) else None
+        if today is not None:
+            _report_former(f"{key}: {item}", f"{key}: {today}")
+        result[key] = _replace_former(hints.get(key), item) if today is None else today
     return result
 
 
 def _current_key(cls: Any, name: str) -> str:
-    former = getattr(cls, "FORMER_KEYS", {})
-    if name not in former:
+    today = getattr(cls, "FORMER_KEYS", {}).get(name)
+    if today is None:
         return name
-    _report_former(name, former[name])
-    return str(former[name])
+    _report_former(name, today)
+    return str(today)
 
 
 @functools.cache
@@ -156,83 +182,49 @@ def _json_or_text(text: str) -> object:
         value = json.loads(text)
     except ValueError:
         return text
-    return text if value is None else value  # `load` leaves None out
+    return text if value is None else value  # `load_yaml` leaves None out
 
 
-def _dataclass(cls: Any, content: object, key: str) -> object:
-    """A dataclass of a mapping; `key` is the dotted name at which the mapping stands, empty for the whole file."""
-    if not isinstance(content, Mapping):
-        raise _unfit(key, "a mapping of keys to values", content)
-    content = current(cls, content)
-    fields = dataclasses.fields(cls)
-    hints = get_type_hints(cls)
-    kinds = {field.name: hints[field.name] for field in fields}  # without the hints of class variables
-    prefix = f"{key}." if key else ""
-    unknown = sorted(prefix + str(name) for name in content.keys() - kinds.keys())
-    if unknown:
-        known = ", ".join(field.name for field in fields)
-        raise ConfigError(f"unknown key {', '.join(unknown)}; known here: {known}")
-    missing = [prefix + field.name for field in fields if _needed(field) and field.name not in content]
-    if missing:
-        raise ConfigError(f"missing key {', '.join(missing)}")
-    values = {name: _value(kinds[name], value, prefix + name) for name, value in content.items()}
-    return cls(**values)
+@functools.cache
+def _adapter(cls: Any) -> TypeAdapter[Any]:
+    # In a tuple, because a dataclass itself takes no settings from outside.
+    return TypeAdapter(tuple[cls], config=ConfigDict(extra="forbid", strict=True))
 
 
-def _needed(field: dataclasses.Field[Any]) -> bool:
-    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+def _by_kind(classes: Sequence[Any]) -> dict[str, Any]:
+    return {get_args(get_type_hints(cls)["kind"])[0]: cls for cls in classes}
 
 
-def _value(kind: Any, value: object, key: str) -> object:
-    """A value of the type `kind`.
-
-    That is one of `_WORDS`, a dataclass, a choice of words, a tuple of such, each with None besides; one of several
-    dataclasses, each of which has a `kind` that names it; or any plain value, where it is an `object`.
-    """
-    inner = get_args(kind)
-    if kind is object:
-        return value
-    if get_origin(kind) is Literal:
-        if value not in inner:
-            raise _unfit(key, " or ".join(map(repr, inner)), value)
-        return value
-    if type(None) in inner:
-        return None if value is None else _value(inner[0], value, key)
-    if get_origin(kind) is UnionType:
-        return _dataclass(_chosen(inner, value, key), value, key)
-    if get_origin(kind) is tuple:
-        return _tuple(inner, value, key)
-    if dataclasses.is_dataclass(kind):
-        return _dataclass(kind, value, key)
-    if get_origin(kind) is dict:
-        kind = dict  # of whatever values
-    if kind is Path and isinstance(value, str):
-        return Path(value)
-    if kind is float and type(value) is int:
-        return float(value)
-    # Python takes True for the number 1; a config should not.
-    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-        raise _unfit(key, _WORDS[kind], value)
-    return value
+def _message(cls: Any, error: ErrorDetails) -> str:
+    key, parent = _locate(cls, error["loc"][1:])
+    value, context = error["input"], error.get("ctx", {})
+    match error["type"]:
+        case "unexpected_keyword_argument":
+            return f"unknown key {key}; known here: {', '.join(field.name for field in dataclasses.fields(parent))}"
+        case "missing":
+            return f"missing key {key}"
+        case "value_error":
+            return str(context["error"])
+        case "union_tag_invalid":
+            return f"{key}.kind: expected {context['expected_tags'].replace(', ', ' or ')}, got {value['kind']!r}"
+    return f"{key}: {error['msg'].replace('Input should be', 'expected')}, got {value!r}"
 
 
-def _chosen(kinds: tuple[Any, ...], value: object, key: str) -> Any:
-    """The dataclass of several that the mapping names by its `kind`; the first where it names none."""
-    by_word = {get_args(get_type_hints(cls)["kind"])[0]: cls for cls in kinds}
-    if not isinstance(value, Mapping) or "kind" not in value:
-        return kinds[0]
-    if value["kind"] not in list(by_word):  # a word may be anything, even what is no key
-        raise _unfit(f"{key}.kind", " or ".join(map(repr, by_word)), value["kind"])
-    return by_word[value["kind"]]
+def _locate(cls: Any, location: Sequence[int | str]) -> tuple[str, Any]:
+    """Return the dotted key of an error, and the dataclass to which the key belongs."""
+    key, parent, classes = "", cls, [cls]
+    for step in location:
+        if isinstance(step, int):
+            key += f"[{step}]"
+        elif len(classes) > 1:  # the kind of a `ByKind`
+            classes = [_by_kind(classes)[step]]
+        else:
+            key += f".{step}" if key else step
+            parent = classes[0] if classes else parent
+            classes = _dataclasses(get_type_hints(parent).get(step))
+    return key, parent
 
 
-def _tuple(kinds: tuple[Any, ...], value: object, key: str) -> tuple[object, ...]:
-    any_length = kinds[-1] is Ellipsis
-    if not isinstance(value, list | tuple) or not (any_length or len(value) == len(kinds)):
-        raise _unfit(key, "a list" if any_length else f"a list of {len(kinds)}", value)
-    each = itertools.repeat(kinds[0], len(value)) if any_length else kinds
-    return tuple(_value(kind, item, f"{key}[{i}]") for i, (kind, item) in enumerate(zip(each, value, strict=True)))
-
-
-def _unfit(key: str, expected: str, value: object) -> ConfigError:
-    return ConfigError(f"{key}: expected {expected}, got {value!r}")
+def _dataclasses(kind: Any) -> list[Any]:
+    """Return the dataclasses in a field's type: of an optional one, of a tuple, of a union."""
+    return [kind] if dataclasses.is_dataclass(kind) else [cls for each in get_args(kind) for cls in _dataclasses(each)]

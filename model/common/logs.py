@@ -1,4 +1,4 @@
-"""Keeps the noise of TensorFlow, GDAL and Beam out of the commands' output. Call before anything imports them."""
+"""Keep the noise of TensorFlow, GDAL and Beam out of the commands' output."""
 
 import contextlib
 import importlib
@@ -13,46 +13,45 @@ from geo.errors import FinderError
 
 
 def silence() -> None:
-    """Sets what TensorFlow and GDAL read when they are loaded; what is set already stays."""
+    """Silence TensorFlow, GDAL and Beam; to be called before any of them is imported.
+
+    Variables of the environment that are set already keep their values.
+    """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("CPL_LOG_ERRORS", "OFF")
+    logging.getLogger().addFilter(_is_no_memory_warning)
+    logging.getLogger("apache_beam.runners.common").addFilter(_is_no_finder_error)
 
 
-def silence_beam() -> None:
-    """Leaves out what Beam need not say."""
-    # Beam cannot measure the model's memory where another of its parts is not installed, and says so on every run.
-    logging.getLogger().addFilter(_worth_saying)
-    logging.getLogger("apache_beam.runners.common").addFilter(_not_told_elsewhere)
-
-
-def load(module: str) -> ModuleType:
-    """Imports a module that brings TensorFlow; some of what that says on the way heeds no setting."""
-    with stderr_aside():
+def import_quietly(module: str) -> ModuleType:
+    """Import a module that imports TensorFlow, which writes to stderr whatever its settings are."""
+    with hold_stderr():
         return importlib.import_module(module)
 
 
 @contextlib.contextmanager
-def stderr_aside() -> Iterator[None]:
-    """Keeps back what native code writes to stderr in the block; an error brings it out."""
+def hold_stderr() -> Iterator[None]:
+    """Hold back what native code writes to stderr in the block; it is written after all if the block raises."""
     sys.stderr.flush()
-    before = os.dup(2)
-    with tempfile.TemporaryFile() as kept:
-        os.dup2(kept.fileno(), 2)
+    stderr = os.dup(2)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
         try:
             yield
         except BaseException:
-            kept.seek(0)
-            os.write(before, kept.read())
+            held.seek(0)
+            os.write(stderr, held.read())
             raise
         finally:
-            os.dup2(before, 2)
-            os.close(before)
+            os.dup2(stderr, 2)
+            os.close(stderr)
 
 
-def _worth_saying(record: logging.LogRecord) -> bool:
+def _is_no_memory_warning(record: logging.LogRecord) -> bool:
+    # Beam cannot measure the model's memory where an optional package of its own is missing, and warns on every run.
     return not record.getMessage().startswith("Resource module is not available")
 
 
-def _not_told_elsewhere(record: logging.LogRecord) -> bool:
-    # Beam logs an error with its traceback and passes it on; a user's error is then told by the command, in one line.
+def _is_no_finder_error(record: logging.LogRecord) -> bool:
+    # Beam logs an error with its traceback before it raises it; the command then prints a user's error in one line.
     return not (record.exc_info and isinstance(record.exc_info[1], FinderError))

@@ -23,7 +23,7 @@ from geo.georef import BaseGeoReference
 from geo.raster.header import read_header, read_size
 from geo.raster.reader import read_image
 from geo.types import FloatArray, ImageArray
-from model.common import config as config_file
+from model.common.config import load_yaml
 
 SETTINGS_FILE = "labels.yaml"
 # An airplane of which a smaller share is visible is ignored: there is too little of it to learn from.
@@ -108,7 +108,7 @@ def read_settings(folder: Path) -> LabelsConfig:
         ConfigError: The file is damaged.
     """
     file = folder / SETTINGS_FILE
-    return config_file.load(LabelsConfig, file) if file.is_file() else LabelsConfig()
+    return load_yaml(LabelsConfig, file) if file.is_file() else LabelsConfig()
 
 
 def read_json(file: Path) -> Any:

@@ -9,42 +9,39 @@ from pathlib import Path
 from typing import Any
 
 from geo.errors import FinderError
-from model.common import config as config_file
-from model.common import logs as quiet
+from model.common import logs
+from model.common.command import Parser, command, print_error
+from model.common.config import load_yaml
 
 
+@command("model.datagen")
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit status."""
-    quiet.silence()
-    quiet.silence_beam()
-    # These import Beam and TensorFlow, which must be silenced before.
+    """Run the command, and return its exit status."""
+    logs.silence()
+    # These import Beam and TensorFlow: only once they are silenced.
     from model.datagen import beam_options
 
-    job = quiet.load("model.datagen.job")
-    try:
-        options, beam_words = _parser(beam_options.Parser).parse_known_args(arguments)
-        overrides = vars(options)
-        config = config_file.load(job.DatagenConfig, overrides.pop("config"), overrides)
-        beam = beam_options.parse(beam_words)
-        runner = beam_options.runner(beam)
-        job.check_output(config)
-        plans = job.plan_sets(config)
-    except FinderError as error:
-        return _report(error, 2)
+    job = logs.import_quietly("model.datagen.job")
+    options, beam_words = _parser().parse_known_args(arguments)
+    overrides = vars(options)
+    config = load_yaml(job.DatagenConfig, overrides.pop("config"), overrides)
+    beam = beam_options.parse(beam_words)
+    runner = beam_options.runner(beam)
+    job.check_output(config)
+    plans = job.plan_sets(config)
     try:
         manifest = job.run(config, plans, runner, beam)
     except FinderError as error:
-        return _report(error, 1)
+        return print_error("model.datagen", error, 1)
     _summarize(manifest)
     return 0
 
 
-def _parser(kind: Any) -> Any:
-    parser = kind(
+def _parser() -> Parser:
+    parser = Parser(
         prog="python -m model.datagen",
         description="Cut tiles around the airplanes of annotated images, and as many without, into TFRecord files.",
         epilog="All other options go to Beam: --runner, --project, --region, --temp_location, ...",
-        allow_abbrev=False,
     )
     parser.add_argument("--config", type=Path, required=True, help="a file of configs/datagen/")
     parser.add_argument("--data", help="folder of the data sets, local or gs://")
@@ -64,11 +61,6 @@ def _summarize(manifest: dict[str, Any]) -> None:
 def _format_count(counts: dict[str, int], kind: str) -> str:
     written, asked = counts[f"tiles_{kind}_airplanes"], counts[f"asked_{kind}_airplanes"]
     return str(written) if written == asked else f"{written} (asked: {asked})"
-
-
-def _report(error: FinderError, status: int) -> int:
-    print(f"model.datagen: {' '.join(str(error).splitlines())}", file=sys.stderr)
-    return status
 
 
 if __name__ == "__main__":

@@ -1,8 +1,7 @@
-"""A convolution and the batch normalisation after it: two layers to train, one to use.
+"""A convolution and its batch normalisation: two layers in training, one in inference.
 
-Training is faster and steadier with batch normalisation (arXiv:1502.03167). Once it is trained, what is left of it is a
-scale and a shift of each channel. These move into the kernel and the bias of the convolution, which saves a sixth of
-the time.
+Batch normalisation (arXiv:1502.03167) makes training faster and steadier. After training it is a scale and a shift of
+each channel, which are folded into the kernel and the bias of the convolution: a sixth of the time is saved.
 """
 
 from collections.abc import Mapping
@@ -16,38 +15,38 @@ SUFFIX = "_norm"
 _EPSILON = 1e-3
 
 
-def convolved(x: Any, kind: type[Any], name: str, *, folded: bool, **settings: Any) -> Any:
-    """Convolves and normalises.
+def conv_norm(x: Any, layer: type[Any], name: str, *, folded: bool, **settings: Any) -> Any:
+    """Apply a convolution and its normalisation.
 
     Args:
         x: Keras tensor.
-        kind: a layer class of Keras that convolves.
-        name: of the layer; the normalisation's is the same with `_norm`.
-        folded: whether the normalisation is in kernel and bias, see `fold`.
-        settings: what the layer takes besides.
+        layer: A convolutional layer class of Keras.
+        name: Of the layer; the normalisation's is the same with `_norm`.
+        folded: Whether the normalisation is folded into kernel and bias, see `fold`.
+        settings: Further arguments of the layer.
     """
-    x = kind(use_bias=folded, name=name, **settings)(x)
+    x = layer(use_bias=folded, name=name, **settings)(x)
     return x if folded else layers.BatchNormalization(epsilon=_EPSILON, name=f"{name}{SUFFIX}")(x)
 
 
-def fold(arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    """Turns the weights of a network as it is trained into those of the same network, folded.
+def fold(weights: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """Convert the weights of a trained network into those of the same network, folded.
 
     gamma * (k * x - mean) / sqrt(variance + epsilon) + beta, with the scale moved into k and the rest into the bias.
 
     Args:
-        arrays: by path, `layer/weight`.
+        weights: By path, `layer/weight`.
     """
-    wide = {path: array.astype(np.float64) for path, array in arrays.items()}
-    folded = {path: array for path, array in wide.items() if not path.split("/")[0].endswith(SUFFIX)}
-    for layer in [path.split("/")[0] for path in wide if path.endswith(f"{SUFFIX}/gamma")]:
+    precise = {path: array.astype(np.float64) for path, array in weights.items()}
+    folded = {path: array for path, array in precise.items() if not path.split("/")[0].endswith(SUFFIX)}
+    for layer in [path.split("/")[0] for path in precise if path.endswith(f"{SUFFIX}/gamma")]:
         conv = layer.removesuffix(SUFFIX)
         gamma, beta, mean, variance = (
-            wide[f"{layer}/{part}"] for part in ("gamma", "beta", "moving_mean", "moving_variance")
+            precise[f"{layer}/{part}"] for part in ("gamma", "beta", "moving_mean", "moving_variance")
         )
         scale = gamma / np.sqrt(variance + _EPSILON)
-        # (y, x, in, out), or (y, x, channel, 1) where each channel is filtered by itself.
-        kernel = wide[f"{conv}/kernel"]
+        # (y, x, in, out), or (y, x, channel, 1) of a depthwise convolution.
+        kernel = precise[f"{conv}/kernel"]
         folded[f"{conv}/kernel"] = kernel * (scale if kernel.shape[3] == len(scale) else scale[:, None])
         folded[f"{conv}/bias"] = beta - mean * scale
     return {path: array.astype(np.float32) for path, array in folded.items()}

@@ -1,7 +1,7 @@
 """Pictures of data sets, looked at by a predictor, or with detections that were made elsewhere."""
 
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
@@ -10,6 +10,7 @@ import numpy as np
 from geo.errors import ConfigError
 from geo.raster.header import SceneHeader
 from geo.types import Detections
+from model.common.progress import progress
 from model.data.labels import AnnotatedImage
 from model.evaluation import metrics
 from model.evaluation.detections import DetectionFile, assign
@@ -63,7 +64,7 @@ def look(photos: Sequence[AnnotatedImage], name: str, predictor: Predictor, conf
     subjects: list[Subject] = []
 
     def headers() -> Iterator[SceneHeader]:
-        for photo in _shown(photos, name):
+        for photo in progress(photos, name):
             subjects.append(read_subject(photo))
             yield subjects[-1].header
 
@@ -109,12 +110,3 @@ def best_min_score(pictures: Sequence[Picture]) -> float:
     best = metrics.best_f1(loose).min_score
     below = loose.scores[loose.scores < best].max(initial=0)
     return round(float(best + below) / 2, 6)
-
-
-def _shown(photos: Sequence[AnnotatedImage], name: str) -> Iterator[AnnotatedImage]:
-    """The photos, with the progress on a terminal."""
-    say: Callable[[str], object] = sys.stderr.write if sys.stderr.isatty() else lambda _: None
-    for number, photo in enumerate(photos):
-        say(f"\r{name} {number + 1}/{len(photos)} ")
-        yield photo
-    say("\r\033[K")

@@ -1,25 +1,13 @@
-"""Pages out of a template: one HTML file each, which opens anywhere, without a network."""
+"""The look that the pages of evaluation and tuning share."""
 
 from pathlib import Path
 
-import jinja2
+from model.common.templates import render_template
 
 _FOLDER = Path(__file__).parent
 
 
 def fill(template: Path, **values: object) -> str:
-    """Returns a page's HTML, with every word escaped.
-
-    Args:
-        template: a Jinja file. It finds its neighbours, `table.html` of this folder, and the pages' style as `css`.
-        values: what the template names.
-    """
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader([template.parent, _FOLDER]),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    """Return a page's HTML; it can include `table.html` of this folder, and has its style as `css`."""
     css = (_FOLDER / "page.css").read_text(encoding="utf-8")
-    return environment.get_template(template.name).render(css=css, **values)
+    return render_template(template, _FOLDER, css=css, **values)

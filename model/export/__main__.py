@@ -3,17 +3,18 @@
 What comes out, and how to call it, is in docs/models.md.
 """
 
-import argparse
 import importlib.util
 import logging
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from geo.errors import ConfigError, FinderError
-from model.common import config as config_file
-from model.common import logs as quiet
+from geo.errors import ConfigError
+from model.common import logs
+from model.common.command import Parser, command, print_error
+from model.common.config import load_yaml
 from model.detectors import INPUT_MULTIPLE
 from model.export.chip_tiling import ChipTiling
 
@@ -54,9 +55,10 @@ class ExportConfig:
             raise ValueError(f"tile_px: expected a multiple of {INPUT_MULTIPLE}, got {self.tile_px}")
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """The command; returns its exit status: 1 if the export differs from the model, 2 if the command is wrong."""
-    parser = argparse.ArgumentParser("model.export", description="Writes a detector for other programs.")
+@command("model.export")
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command, and return its exit status: 1 if the export differs from the model."""
+    parser = Parser("model.export", description="Writes a detector for other programs.")
     parser.add_argument("--config", type=Path, default=Path("configs/export/default.yaml"))
     parser.add_argument("--model", help="name of a packaged model, or a model folder")
     parser.add_argument("--output", help="folder to write")
@@ -64,13 +66,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--data", help="folder of the data sets, for the check")
     options = vars(parser.parse_args(arguments))
     path = options.pop("config")
-    try:
-        config = config_file.load(ExportConfig, path, options)
-        _check_packages(config)
-        return _export(config)
-    except FinderError as error:
-        print(f"model.export: {error}", file=sys.stderr)
-        return 2
+    config = load_yaml(ExportConfig, path, options)
+    _check_packages(config)
+    return _export(config)
 
 
 def _check_packages(config: ExportConfig) -> None:
@@ -83,8 +81,8 @@ def _check_packages(config: ExportConfig) -> None:
 
 
 def _export(config: ExportConfig) -> int:
-    quiet.silence()
-    whole = quiet.load("model.export.exporter")
+    logs.silence()
+    whole = logs.import_quietly("model.export.exporter")
     # tf2onnx calls what TensorFlow warns of.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     from model.export.check import ExportError
@@ -96,8 +94,7 @@ def _export(config: ExportConfig) -> int:
     try:
         found = whole.export(folder, config.output, config.formats, tiles, config.chips)
     except ExportError as error:
-        print(f"model.export: {error}", file=sys.stderr)
-        return 1
+        return print_error("model.export", error, 1)
     print(f"the Keras model and the export on {len(tiles)} tiles of {config.tile_px} px differ by at most")
     for name, of in found.items():
         print(f"{name:<24}  {of.boxes_px:.1e} px  {of.scores:.1e} of score")

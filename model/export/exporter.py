@@ -1,25 +1,23 @@
 """An export as a whole: every format written, checked, and only then moved into place."""
 
-import contextlib
 import functools
 import shutil
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from geo.errors import ConfigError
 from geo.types import ImageArray
-from model.detectors import registry as architecture
+from model.common.atomic import atomic_folder
+from model.detectors import registry
 from model.export import frozen_graph, saved_model
 from model.export.check import Difference, check, difference, keras_outputs
 from model.export.chip_tiling import ChipTiling
 from model.export.classifier_graph import classifier_graph, tile_by_tile
 from model.export.graph import detector_graph
 from model.export.signatures import Outputs, Way
-from model.inference import classifier_io, weights_io
-from model.inference.classifier_io import ClassifierModelConfig
-from model.inference.weights_io import ModelConfig
+from model.inference import weights_io
+from model.inference.weights_io import ClassifierModelConfig, ModelConfig
 
 Format = Literal["saved_model", "frozen_graph", "onnx"]
 
@@ -60,11 +58,14 @@ def export(
         How far each way to call the export is from the Keras model, at most.
 
     Raises:
-        ConfigError: the output cannot be written, the config of the model is damaged, or a format cannot hold it.
+        OutputError: the output cannot be written.
+        ConfigError: the output holds something else than an export, the config of the model is damaged, or a format
+            cannot hold it.
         WeightsError: the weights are missing or damaged.
         ExportError: a format says something else than the Keras model. Then no output is left.
     """
-    with whole_folder(output) as folder:
+    check_replaceable(output.resolve())
+    with atomic_folder(output) as folder:
         model = _loaded(model_folder, chips or ChipTiling())
         _copy_documents(model_folder, folder)
         ways = [way for name in formats for way in _write(name, model, folder)]
@@ -75,38 +76,17 @@ def export(
 
 
 def _loaded(folder: Path, chips: ChipTiling) -> _Model:
-    if classifier_io.is_classifier(folder):
-        classifier, of_classifier = classifier_io.load(folder)
+    if weights_io.is_classifier(folder):
+        classifier, of_classifier = weights_io.load_classifier(folder)
         says = functools.partial(tile_by_tile, classifier, chips)
         return _Model(of_classifier, classifier_graph(classifier, chips), says)
     detector, config = weights_io.load(folder)
-    decode = architecture.of(config.detector).decode
+    decode = registry.get(config.detector).decode
     says = functools.partial(keras_outputs, detector, decode, config.calibration)
     return _Model(config, detector_graph(detector, decode, config.calibration), says)
 
 
-@contextlib.contextmanager
-def whole_folder(output: Path) -> Iterator[Path]:
-    """A new folder to write in; it becomes `output` when the block ends, unless that is by an error.
-
-    Raises:
-        ConfigError: nothing can be written there, or there is something that no export has written.
-    """
-    output = output.resolve()
-    _check_replaceable(output)
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        part = tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}.", suffix=".part")
-    except OSError as error:
-        raise ConfigError(f"output: expected a folder that can be made, got {output}: {error}") from error
-    with part:
-        folder = Path(part.name) / "new"
-        folder.mkdir()
-        yield folder
-        _replace(output, folder, Path(part.name) / "old")
-
-
-def _check_replaceable(output: Path) -> None:
+def check_replaceable(output: Path) -> None:
     """Refuses to replace what is no export: a model folder, say, or a home."""
     if output.exists() and not output.is_dir():
         raise ConfigError(f"output: expected a folder, got the file {output}: name another")
@@ -116,15 +96,6 @@ def _check_replaceable(output: Path) -> None:
         raise ConfigError(
             f"output: expected a new folder or an earlier export, but {output} holds {foreign[0]}: name another"
         )
-
-
-def _replace(output: Path, new: Path, old: Path) -> None:
-    try:
-        if output.exists():
-            output.rename(old)
-        new.rename(output)
-    except OSError as error:  # a mounted folder, say
-        raise ConfigError(f"output: expected a folder that can be replaced, got {output}: {error}") from error
 
 
 def _write(name: Format, model: _Model, folder: Path) -> list[Way]:

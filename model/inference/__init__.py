@@ -1,1 +1,1 @@
-"""Trained models as predictors: loading, calibration, and a whole scene through a predictor."""
+"""Models on disk, models that run, calibrated scores, and the scan of a scene."""

@@ -1,4 +1,4 @@
-"""The detector as it stands in the middle of a training, on any Keras backend."""
+"""A Keras model as a predictor, on any backend: for the detector in training."""
 
 import keras
 import numpy as np
@@ -8,14 +8,14 @@ from model.detectors.anchor_free.decode import tile_detections
 from model.detectors.registry import Decode
 
 
-class LivePredictor:
-    """A `Predictor` over a Keras model; its scores are the detector's own, not calibrated.
+class KerasPredictor:
+    """A `Predictor` over a Keras model, with raw scores.
 
     Args:
-        model: the detector.
-        decode: makes boxes and scores of its cells, see `model.detectors.registry`.
-        name: what it is called.
-        min_score: detections below it are left out.
+        model: The detector.
+        decode: Decodes its cells, see `model.detectors.registry`.
+        name: Of the model.
+        min_score: Detections below it are left out.
     """
 
     def __init__(self, model: keras.Model, decode: Decode, name: str, min_score: float) -> None:
@@ -26,9 +26,9 @@ class LivePredictor:
 
     def __call__(self, images: ImageArray) -> list[Detections]:
         """See `Predictor`."""
-        # Of several TensorFlow devices each answers for all images, and the answers come one after the other.
+        # On several TensorFlow devices each computes all images, and their outputs are concatenated.
         cells = self.model.predict_on_batch(images)[: len(images)]
-        boxes, scores = (np.asarray(keras.ops.convert_to_numpy(found)) for found in self.decode(cells))
-        # Nearly all cells have some score before it is calibrated.
-        least = self.default_min_score
-        return [tile_detections(*found, least, least) for found in zip(boxes, scores, strict=True)]
+        boxes, scores = (np.asarray(keras.ops.convert_to_numpy(output)) for output in self.decode(cells))
+        # Before calibration nearly all cells have some score: only those above the threshold vote.
+        min_score = self.default_min_score
+        return [tile_detections(*cells, min_score, min_score) for cells in zip(boxes, scores, strict=True)]

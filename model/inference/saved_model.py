@@ -1,8 +1,8 @@
-"""A detector that comes as a SavedModel: one that `model.export` wrote, or somebody's own.
+"""A SavedModel as a predictor: one that `model.export` wrote, or a model of the user.
 
 It has a signature `detect`: `pixels` uint8 (B, H, W, 3), H and W multiples of 32, to `boxes` float32 (B, N, 4), xmin,
-ymin, xmax, ymax in pixels of the picture, and `scores` float32 (B, N), 0..1, the chance that each is an airplane. Where
-there is nothing to say, the score is 0. A `config.yaml` in `assets.extra` may give its `name` and `min_score`.
+ymin, xmax, ymax in pixels of the picture, and `scores` float32 (B, N), 0..1, the probability that each is an airplane.
+Rows of padding have the score 0. A `config.yaml` in `assets.extra` may give its `name` and `min_score`.
 """
 
 import hashlib
@@ -13,36 +13,36 @@ import numpy as np
 import tensorflow as tf
 
 from geo.errors import ConfigError
-from model.common import config as config_file
-from model.inference.frozen_graph import GraphPredictor, grow_memory
+from model.common.config import read_yaml
+from model.inference.frozen_graph import GraphPredictor, allow_memory_growth
 from model.inference.weights_io import CONFIG_FILE, WeightsError
 
 SIGNATURE = "detect"
 EXTRA = "assets.extra"
-# The score from which a detection counts, where the SavedModel does not say.
+# The default threshold of a SavedModel without a config.
 _MIN_SCORE = 0.5
-# Above the score of what is there only to fill up.
-_ABOVE_0 = float(np.finfo(np.float32).tiny)
+# Above the score of padding.
+_SMALLEST_SCORE = float(np.finfo(np.float32).tiny)
 
 
 class SavedModelPredictor(GraphPredictor):
-    """A SavedModel; see `model.inference.predictor.load_predictor`. Loading it can run code that it brings."""
+    """A SavedModel; see `model.inference.predictor.load_predictor`. Loading it can run code of its author."""
 
     def __init__(self, folder: Path, batch_size: int, min_score: float) -> None:
-        grow_memory()
+        allow_memory_growth()
         version, default_min_score = describe(folder)
-        # Kept, because its signatures do not keep its variables.
-        self.loaded = _loaded(folder)
+        # Kept, because its signatures hold no reference to its variables.
+        self.loaded = _load(folder)
         detect = self.loaded.signatures[SIGNATURE]
 
         def graph(pixels: Any) -> tuple[Any, Any]:
-            found = detect(pixels=pixels)
-            return found["boxes"], found["scores"]
+            outputs = detect(pixels=pixels)
+            return outputs["boxes"], outputs["scores"]
 
-        super().__init__(version, default_min_score, graph, batch_size, max(min_score, _ABOVE_0))
+        super().__init__(version, default_min_score, graph, batch_size, max(min_score, _SMALLEST_SCORE))
 
 
-def _loaded(folder: Path) -> Any:
+def _load(folder: Path) -> Any:
     try:
         loaded = tf.saved_model.load(str(folder))
     except (OSError, ValueError, tf.errors.OpError) as error:
@@ -61,15 +61,15 @@ def _loaded(folder: Path) -> Any:
 
 
 def describe(folder: Path) -> tuple[str, float]:
-    """Its name with its digest, and its default threshold, read without loading it.
+    """Return the name with its digest and the default threshold of a SavedModel, without loading it.
 
-    Its config gives name and threshold; otherwise they are the folder's name and 0.5.
+    They come from its config, else they are the folder's name and 0.5.
 
     Raises:
-        ConfigError: its config is damaged.
+        ConfigError: Its config is damaged.
     """
     file = folder / EXTRA / CONFIG_FILE
-    content = config_file.read(file) if file.is_file() else {}
+    content = read_yaml(file) if file.is_file() else {}
     name, min_score = content.get("name", folder.resolve().name), content.get("min_score", _MIN_SCORE)
     if not (isinstance(name, str) and isinstance(min_score, int | float) and 0 <= min_score <= 1):
         raise ConfigError(f"{file}: expected a name and a min_score from 0 to 1, got {name!r} and {min_score!r}")
@@ -77,7 +77,7 @@ def describe(folder: Path) -> tuple[str, float]:
 
 
 def _digest(folder: Path) -> str:
-    """The sha256 of its graph and its variables."""
+    """Return the sha256 of the graph and the variables."""
     digest = hashlib.sha256()
     for file in [folder / "saved_model.pb", *sorted((folder / "variables").glob("*"))]:
         digest.update(hashlib.sha256(file.read_bytes()).digest())

@@ -20,7 +20,7 @@ from geo.nms import merge_levels
 from geo.raster.header import SceneHeader
 from geo.raster.reader import RasterReader
 from geo.types import Detections, FloatArray, ImageArray
-from model.common import config as strict_config
+from model.common.config import from_mapping, read_yaml
 from model.detectors import INPUT_MULTIPLE
 from model.inference.predictor import Predictor
 
@@ -75,9 +75,9 @@ def read_scan_config(path: Path) -> ScanConfig:
     Raises:
         ConfigError: no such file, a missing or unknown key, or a value of the wrong type or out of range.
     """
-    content = strict_config.read(path)
+    content = read_yaml(path)
     shared = {name: value for name, value in content.items() if name not in PIPELINE_KEYS}
-    return strict_config.parse(ScanConfig, shared, str(path))
+    return from_mapping(ScanConfig, shared, str(path))
 
 
 class TilePixels(NamedTuple):

@@ -4,35 +4,24 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
-from geo.errors import FinderError
+from model.common.command import Parser, command
 from model.synthetic.scene import SCENES, render, write
 
 
-class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message}: see --help\n")
-
-
+@command("python -m model.synthetic")
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status: 0, or 2 when the command is wrong or the scene cannot be written."""
     options = _parser().parse_args(argv)
-    try:
-        scene = render(options.size, options.seed, options.resolution, options.scene)
-        beside = write(scene, options.output)
-    except FinderError as error:
-        print(f"python -m model.synthetic: {error}", file=sys.stderr)
-        return 2
+    scene = render(options.size, options.seed, options.resolution, options.scene)
+    beside = write(scene, options.output)
     size = f"{scene.size_px} x {scene.size_px} px of {scene.resolution_m} m"
     print(f"{options.output}: {size}; {beside}: {len(scene.airplanes)} airplanes")
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="python -m model.synthetic",
         description="Render a sample scene: an airport or land without one, from above, with its truth beside it.",
     )

@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +11,12 @@ import numpy as np
 from affine import Affine
 from pyproj import CRS, Geod, Transformer
 
-from geo.errors import ConfigError, RasterError
+from geo.errors import ConfigError
 from geo.georef import GeoReference
 from geo.polygons import geojson_mapping, ground_polygon
 from geo.raster.writer import write_scene
 from geo.types import ImageArray, Window
+from model.common.atomic import make_folder, write_atomically
 from model.synthetic.layout import lay_out
 from model.synthetic.outland import lay_out_countryside
 from model.synthetic.paint import CELL_PX, OVERSAMPLING, Painting, draw_grain, paint_cell
@@ -200,26 +200,10 @@ def write(scene: SampleScene, path: Path) -> Path:
     """Write a scene as a GeoTIFF, and its truth beside it; return the truth's path.
 
     Raises:
-        RasterError: One of them cannot be written.
+        OutputError, RasterError: One of them cannot be written.
     """
     beside = path.with_suffix(".truth.geojson")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _write_truth(scene, beside)
-    except OSError as error:
-        raise RasterError(
-            f"{error.filename or path}: expected a place to write, got {error.strerror}: choose another path"
-        ) from error
+    make_folder(path.parent)
+    write_atomically(beside, json.dumps(truth(scene)) + "\n")
     write_scene(path, scene.size_px, scene.size_px, scene.georef, paint_blocks(scene))
     return beside
-
-
-def _write_truth(scene: SampleScene, path: Path) -> None:
-    """Write beside the place and move there, so that the file appears whole."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_text(json.dumps(truth(scene)) + "\n", encoding="utf-8")
-        partial.replace(path)
-    except OSError:
-        partial.unlink(missing_ok=True)
-        raise

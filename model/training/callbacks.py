@@ -25,7 +25,7 @@ from model.evaluation.figures import figures
 from model.evaluation.images import Picture, read_subject
 from model.evaluation.predictions import TOGETHER, Looked
 from model.inference.predictor import Predictor
-from model.inference.scan import ScanConfig, scan_all
+from model.inference.scan import MARGIN_PX, ScanConfig, scan_all
 from model.training.config import CallbacksConfig
 
 LOG = "log.csv"
@@ -219,7 +219,7 @@ def write_validation(
 
 def _predict(images: Sequence[AnnotatedImage], predictor: Predictor, config: ScanConfig, batch: int) -> Looked:
     subjects = [read_subject(image) for image in images]
-    return Looked(subjects, scan_all((subject.header for subject in subjects), config, predictor, batch))
+    return Looked(subjects, scan_all((subject.header for subject in subjects), config, predictor, batch, MARGIN_PX))
 
 
 def _make_row(name: str, pictures: Sequence[Picture], min_score: float) -> dict[str, object]:

@@ -13,10 +13,11 @@ import keras
 import numpy as np
 from tensorboardX import SummaryWriter
 
+from model.common.atomic import make_folder
 from model.data import chips
 from model.data.chips import ChipBatches, Chips, ChipSplit
 from model.detectors.classifier.network import build
-from model.inference import classifier_io
+from model.inference import weights_io
 from model.training import backend, callbacks, checkpointing
 from model.training.config import ClassifierTrainConfig
 from model.training.schedules import ExponentialDecay
@@ -37,7 +38,7 @@ def train(config: ClassifierTrainConfig) -> Path:
     keras.utils.set_random_seed(config.seed)
     splits = chips.split_chips(chips.read_chips(config.data / chips.FILE), config.split)
     if checkpointing.resume_epoch(config.run) < config.epochs:
-        checkpointing.make_folder(config.run)
+        make_folder(config.run)
         _fit(splits, config)
     _test(splits["test"], config)
     return config.run / "model"
@@ -102,7 +103,7 @@ class _Save(keras.callbacks.Callback):  # type: ignore[misc]  # Keras publishes 
 
     def on_epoch_end(self, epoch: int, logs: object = None) -> None:  # noqa: ARG002  # Keras passes them by name
         c = self.config
-        classifier_io.save(c.run / "model", self.model, c.name, c.classifier, c.min_score)
+        weights_io.save_classifier(c.run / "model", self.model, c.name, c.classifier, c.min_score)
         measured = measure_classifier(self.model, self.val)
         callbacks.append_row(c.run / callbacks.VAL, {"epoch": epoch} | measured)
         self.board.add_scalar("val/accuracy", measured["accuracy"], (epoch + 1) * c.steps_per_epoch)
@@ -111,7 +112,7 @@ class _Save(keras.callbacks.Callback):  # type: ignore[misc]  # Keras publishes 
 
 def _test(test: Chips, config: ClassifierTrainConfig) -> None:
     """Measure the saved model on the test chips, and write the result."""
-    model, saved = classifier_io.load(config.run / "model")
+    model, saved = weights_io.load_classifier(config.run / "model")
     measured = measure_classifier(model, test)
     result = {"model": saved.version, "split": config.split} | measured
     (config.run / RESULT).write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")

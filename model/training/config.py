@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
+from model.common.config import ByKind
 from model.data.chips import AugmentConfig, SplitMethod
 from model.data.crops import CropConfig
 from model.data.sources import RenderedSet
@@ -141,7 +142,7 @@ class TrainConfig:
     sources: tuple[SourceConfig, ...] = ()
     records: RecordsConfig | None = None
     rendered: tuple[RenderedConfig, ...] = ()
-    detector: DetectorConfig | GridConfig = field(default_factory=DetectorConfig)
+    detector: Annotated[DetectorConfig | GridConfig, ByKind()] = field(default_factory=DetectorConfig)
     crops: CropConfig = field(default_factory=CropConfig)
     start: str = "imagenet"
     hard_examples: HardExamplesConfig | None = None
@@ -211,7 +212,7 @@ class ClassifierTrainConfig:
         learning_rate, last_learning_rate, decay_steps: Adam's; the rate falls exponentially from the first to the last,
             to 1/e of the difference in `decay_steps`.
         seed: of weights, dropout and batches; the splits do not depend on it.
-        min_score: recorded with the weights, see `model.inference.classifier_io`.
+        min_score: recorded with the weights, see `model.inference.weights_io`.
         backend: what Keras runs on: `tensorflow`, `jax` or `torch`.
     """
 
@@ -219,7 +220,7 @@ class ClassifierTrainConfig:
     name: str
     data: Path
     run: Path
-    classifier: DenseConfig | ConvConfig
+    classifier: Annotated[DenseConfig | ConvConfig, ByKind()]
     split: SplitMethod = "random"
     change: AugmentConfig = field(default_factory=AugmentConfig)
     batch: int = 100

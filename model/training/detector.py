@@ -17,13 +17,14 @@ import numpy as np
 from tensorboardX import SummaryWriter
 
 from geo.errors import ConfigError
+from model.common.atomic import make_folder
 from model.data import sources
 from model.data.crops import CropBatches, TrainingSet
 from model.data.labels import AnnotatedImage
 from model.detectors import INPUT_MULTIPLE, registry
 from model.detectors.backbones import efficientnet_lite
 from model.inference import weights_io
-from model.inference.keras_predictor import LivePredictor
+from model.inference.keras_predictor import KerasPredictor
 from model.inference.scan import read_scan_config
 from model.training import backend, callbacks, checkpointing, distribution, hard_examples, schedules
 from model.training.config import CallbacksConfig, RecordsConfig, TrainConfig
@@ -48,7 +49,7 @@ def train(config: TrainConfig) -> Path:
         return config.run / "model"
     devices = distribution.scope(config.distribution, config.batch)
     sets = _load_sets(config)
-    checkpointing.make_folder(config.run)
+    make_folder(config.run)
     with devices:
         _fit(sets, config)
     return config.run / "model"
@@ -57,7 +58,7 @@ def train(config: TrainConfig) -> Path:
 def _fit(sets: dict[str, TrainingSet], config: TrainConfig) -> None:
     """Build the model and fit it."""
     distribution.check_same_epoch(config.distribution, checkpointing.resume_epoch(config.run))
-    kind = registry.of(config.detector)
+    kind = registry.get(config.detector)
     model = _start_model(config)
     schedule = schedules.make_schedule(
         config.schedule, config.learning_rate, config.warmup_steps, config.steps_per_epoch * config.epochs
@@ -65,7 +66,7 @@ def _fit(sets: dict[str, TrainingSet], config: TrainConfig) -> None:
     model.compile(
         _make_optimizer(config, schedule),
         kind.loss(),
-        metrics=[keras.metrics.MeanMetricWrapper(part, name=name) for name, part in kind.parts.items()],
+        metrics=[keras.metrics.MeanMetricWrapper(part, name=name) for name, part in kind.loss_parts.items()],
         # XLA makes TensorFlow slower on a CPU; JAX depends on it.
         jit_compile=keras.backend.backend() == "jax",
     )
@@ -100,7 +101,7 @@ def _crop_batches(sets: dict[str, TrainingSet], config: TrainConfig) -> CropBatc
         config.batch // machines,
         config.steps_per_epoch * machines,
         config.seed,
-        registry.of(config.detector).targets,
+        registry.get(config.detector).targets,
         epoch=checkpointing.resume_epoch(config.run),
         hard_share=config.hard_examples.share if config.hard_examples else 0.0,
     )
@@ -118,7 +119,7 @@ def _tile_batches(records: RecordsConfig, config: TrainConfig) -> Any:
         config.batch // machines,
         config.steps_per_epoch * machines,
         config.seed,
-        registry.of(config.detector).targets,
+        registry.get(config.detector).targets,
         epoch=checkpointing.resume_epoch(config.run),
     )
 
@@ -140,7 +141,7 @@ class _Save(keras.callbacks.Callback):  # type: ignore[misc]  # Keras publishes 
 
     def _validate(self, epoch: int, config: CallbacksConfig) -> None:
         c = self.config
-        predictor = LivePredictor(self.model, registry.of(c.detector).decode, c.name, callbacks.MIN_SCORE)
+        predictor = KerasPredictor(self.model, registry.get(c.detector).decode, c.name, callbacks.MIN_SCORE)
         rows, pictures = callbacks.validate(self.sets, predictor, config, read_scan_config(c.scan), c.min_score)
         for row in rows:
             callbacks.append_row(c.run / callbacks.VAL, {"epoch": epoch} | row)
@@ -160,7 +161,7 @@ def _read_val_sets(config: TrainConfig, validation: CallbacksConfig) -> dict[str
 
 
 def _start_model(config: TrainConfig) -> keras.Model:
-    model = registry.of(config.detector).build()
+    model = registry.get(config.detector).build()
     if config.start == "imagenet":
         efficientnet_lite.load_imagenet(model)
     elif config.start != "random":
@@ -207,8 +208,8 @@ def _add_hard_examples(sets: dict[str, TrainingSet], model: keras.Model, config:
         return sets
     file = config.run / _HARD_EXAMPLES
     if not file.is_file():
-        predictor = LivePredictor(
-            model, registry.of(config.detector).decode, config.name, config.hard_examples.min_score
+        predictor = KerasPredictor(
+            model, registry.get(config.detector).decode, config.name, config.hard_examples.min_score
         )
         scan = read_scan_config(config.scan)
         mined = {

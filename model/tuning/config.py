@@ -4,7 +4,9 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
+
+from model.common.config import ByKind
 
 Scale = Literal["linear", "log"]
 
@@ -71,7 +73,7 @@ class CategoricalParameter:
             raise ValueError(f"choices of {self.name}: expected every one once, got {list(self.choices)}")
 
 
-Parameter = FloatParameter | IntParameter | CategoricalParameter
+Parameter = Annotated[FloatParameter | IntParameter | CategoricalParameter, ByKind()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +169,7 @@ def _check_names(config: TuneConfig) -> None:
         raise ValueError(f"parameters, fixed: expected every name once, got {several[0]} twice")
     if "run" in {*names, *config.fixed}:
         raise ValueError("parameters, fixed: expected no run, since every trial has a run of its own: leave it out")
-    if not all(isinstance(name, str) for name in config.fixed):
+    if not all(part.isidentifier() for name in config.fixed for part in name.split(".")):
         raise ValueError("fixed: expected the names of settings, such as epochs or watch.every")
 
 

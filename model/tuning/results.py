@@ -8,7 +8,7 @@ from dataclasses import asdict
 
 import optuna
 
-from model.common.atomic import write_whole
+from model.common.atomic import write_atomically
 from model.evaluation.tables import Rows, aligned
 from model.tuning import page
 from model.tuning.config import TuneConfig
@@ -21,9 +21,9 @@ CSV, JSON, PAGE = "trials.csv", "trials.json", "study.html"
 def write(study: optuna.Study, config: TuneConfig) -> None:
     """Writes the tables and the page into the study's folder."""
     found, shares = rows(study, config), importance(study)
-    write_whole(config.study / CSV, _csv(found, config))
-    write_whole(config.study / JSON, _json(found, shares, config))
-    write_whole(config.study / PAGE, page.render(cells(found, config), found, shares, config))
+    write_atomically(config.study / CSV, _csv(found, config))
+    write_atomically(config.study / JSON, _json(found, shares, config))
+    write_atomically(config.study / PAGE, page.render(cells(found, config), found, shares, config))
 
 
 def text(found: Sequence[Row], config: TuneConfig) -> str:

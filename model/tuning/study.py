@@ -20,8 +20,8 @@ import optuna
 from optuna.trial import TrialState
 
 from geo.errors import ConfigError
-from model.common import config as config_file
 from model.common import process
+from model.common.config import read_yaml, set_key
 from model.tuning import metric, results, search
 from model.tuning.config import MetricConfig, TuneConfig
 from model.tuning.rows import REASON, SECONDS, brief, row, words
@@ -58,7 +58,7 @@ def run(config: TuneConfig, command: Command = training, wait: Callable[[], None
         ConfigError: settings that no training takes, or others than those with which the study began.
     """
     content = _content(config)
-    with process.alone(config.study) as lock:
+    with process.lock_folder(config.study) as lock:
         if not (config.study / search.JOURNAL).exists():
             _check(config, content, command)
         study = search.open_study(config, content)
@@ -71,9 +71,9 @@ def run(config: TuneConfig, command: Command = training, wait: Callable[[], None
 
 def _content(config: TuneConfig) -> dict[str, Any]:
     """What all trials have in common, as a training's config holds it."""
-    content = config_file.read(config.base)
+    content = read_yaml(config.base)
     for name, value in config.fixed.items():
-        config_file.put(content, name, value)
+        set_key(content, name, value)
     return content
 
 
@@ -81,7 +81,7 @@ def _with(content: dict[str, Any], values: search.Values) -> dict[str, Any]:
     """The same with the values of a trial."""
     content = copy.deepcopy(content)
     for name, value in values.items():
-        config_file.put(content, name, value)
+        set_key(content, name, value)
     return content
 
 
@@ -144,7 +144,7 @@ def _try_all(
             if ended:
                 results.write(study, config)
     finally:
-        process.end(*(each.process for each in running))
+        process.stop(*(each.process for each in running))
         for each in running:
             each.note_seconds()
 
@@ -158,7 +158,7 @@ def _goes_on(each: _Running, study: optuna.Study, config: TuneConfig) -> bool:
     state, value, reason = _verdict(each, config.metric)
     if state == TrialState.RUNNING:
         return True
-    process.end(each.process)
+    process.stop(each.process)
     each.note_seconds()
     each.trial.set_user_attr(REASON, reason)
     study.tell(each.trial, value, state)
@@ -171,7 +171,7 @@ def _verdict(each: _Running, config: MetricConfig) -> tuple[TrialState, float | 
     """How a trial stands: its state, its value if it is complete, and why it failed if it has."""
     status = each.process.poll()  # before the table is read: who has ended has written all of it
     if status:
-        return TrialState.FAIL, None, process.reason(status, each.folder / process.OUTPUT)
+        return TrialState.FAIL, None, process.failure_reason(status, each.folder / process.OUTPUT)
     try:
         values = metric.read(each.folder / process.RUN, config)
     except ConfigError as error:

@@ -1,1 +1,1 @@
-"""The report of a run: one HTML file that opens anywhere."""
+"""The report of a run: one self-contained HTML page (`page`) with the data of its scenes (`scenes`)."""

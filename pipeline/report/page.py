@@ -1,87 +1,79 @@
-"""The report: one HTML file with everything in it, so that it opens anywhere, without a network."""
+"""The report: one self-contained HTML file, which opens without a network."""
 
 from __future__ import annotations
 
 import base64
+import dataclasses
 import functools
 import hashlib
+import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import jinja2
 from xstatic.pkg import leaflet
 
-from pipeline.ledger import Ledger
+from model.common.atomic import check_writable, write_atomically
+from model.common.templates import render_template
+from pipeline.ledger import Ledger, PartFailure, SceneEntry, why_empty
 from pipeline.records import Airplane
 from pipeline.report.scenes import FIELDS, scene_views
-from pipeline.report.tables import ledger_table
-from pipeline.sinks.whole import check_writable, write_whole
 
 FILE_NAME = "report.html"
+#: Failed parts per scene that the page lists; the ledger file has all of them.
+MAX_LISTED_PARTS = 5
+
+_FOLDER = Path(__file__).parent
+#: Scenes that need attention come first.
+_STATUS_ORDER = {"failed": 0, "incomplete": 1, "empty": 2, "complete": 3, "duplicate": 4}
 
 
 def write_report(directory: Path, airplanes: Sequence[Airplane], ledger: Ledger) -> Path:
-    """Writes the report of one run.
+    """Write the report of one run, atomically.
 
-    The pictures are read again from the scenes, through their overviews. A scene whose picture cannot be read any more
-    is shown without one, and says so.
+    Thumbnails are read from the scenes, through their overviews. A scene that can no longer be read is shown without
+    one, with the reason.
 
     Args:
-        directory: where to; made if absent.
+        directory: folder of the report; created if missing.
         airplanes: all airplanes of the run, in any order.
-        ledger: the run's ledger, with an entry for the scene of every airplane.
+        ledger: ledger of the run, with an entry for the scene of every airplane.
 
     Returns:
-        The file: `directory`/report.html. It appears whole or not at all.
+        The path of the page: `directory`/report.html.
 
     Raises:
         OutputError: the file cannot be written.
     """
     path = directory / FILE_NAME
     check_writable(path)
-    write_whole(path, [render(airplanes, ledger)])
+    write_atomically(path, render(airplanes, ledger))
     return path
 
 
 def render(airplanes: Sequence[Airplane], ledger: Ledger) -> str:
-    """Returns the page's HTML; the arguments are those of `write_report`."""
+    """Return the HTML of the page; arguments as for `write_report`."""
     views = scene_views(airplanes, ledger)
-    scripts = {"leaflet_js": _leaflet_js(), "script": _own("report.js")}
-    return (
-        _environment()
-        .get_template("report.html")
-        .render(
-            summary=_summary(ledger),
-            has_scenes=bool(views),
-            ledger=ledger_table(ledger),
-            data={"fields": FIELDS, "scenes": views},
-            css=_own("report.css"),
-            leaflet_css=_leaflet_css(),
-            leaflet_version=leaflet.VERSION,
-            script_hashes=[_content_hash(script) for script in scripts.values()],
-            **scripts,
-        )
+    scripts = {"leaflet_js": _leaflet_js(), "script": _own_file("report.js")}
+    return render_template(
+        _FOLDER / "report.html",
+        summary=_summary(ledger),
+        has_scenes=bool(views),
+        ledger=ledger_table(ledger),
+        data={"fields": FIELDS, "scenes": views},
+        css=_own_file("report.css"),
+        leaflet_css=_leaflet_css(),
+        leaflet_version=leaflet.VERSION,
+        script_hashes=[_csp_hash(script) for script in scripts.values()],
+        **scripts,
     )
-
-
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
-    return environment
 
 
 def _summary(ledger: Ledger) -> dict[str, Any]:
     totals = ledger.totals
-    troubles = [
-        f"{_counted(count, 'scene', 'scenes')} {status}"
+    problems = [
+        f"{_scenes(count)} {status}"
         for count, status in ((totals.failed, "failed"), (totals.incomplete, "incomplete"))
         if count
     ]
@@ -90,34 +82,129 @@ def _summary(ledger: Ledger) -> dict[str, Any]:
         "scenes": totals.scenes,
         "km2": totals.km2,
         "model": ledger.run.model,
-        "troubles": ", ".join(troubles),
-        "empty": _counted(totals.empty, "scene", "scenes") if totals.empty else "",
+        "problems": ", ".join(problems),
+        "empty": _scenes(totals.empty) if totals.empty else "",
     }
 
 
-def _counted(count: int, one: str, many: str) -> str:
-    return f"{count:,} {one if count == 1 else many}"
+def _scenes(count: int) -> str:
+    return f"{count:,} {'scene' if count == 1 else 'scenes'}"
 
 
 @functools.cache
-def _own(name: str) -> str:
-    return (Path(__file__).parent / name).read_text(encoding="utf-8")
+def _own_file(name: str) -> str:
+    return (_FOLDER / name).read_text(encoding="utf-8")
 
 
 @functools.cache
 def _leaflet_js() -> str:
     text = (Path(leaflet.BASE_DIR) / "leaflet.js").read_text(encoding="utf-8")
-    # A reference to a file that is not there.
+    # The source map is not part of the package.
     return re.sub(r"\n//# sourceMappingURL=.*", "", text)
 
 
 @functools.cache
 def _leaflet_css() -> str:
     text = (Path(leaflet.BASE_DIR) / "leaflet.css").read_text(encoding="utf-8")
-    # Pictures of markers and of the layer switch, which the page has not; the other one is for a browser long gone.
+    # Images of markers and of the layer control, which the page does not use, and a behaviour of old Internet Explorer.
     return re.sub(r"[\w-]+:\s*url\([^)]*\);", "", text)
 
 
-def _content_hash(script: str) -> str:
-    """Returns the name by which the page's content security policy lets an inline script run."""
+def _csp_hash(script: str) -> str:
+    """Return the hash that allows an inline script in the page's content security policy."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
+
+
+# The ledger as a table.
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Column:
+    """A column: its title, and whether it holds numbers, which are right-aligned."""
+
+    title: str
+    number: bool
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Row:
+    """A scene: its cells as text, in the order of the columns, whether it needs no attention, and a note or ""."""
+
+    cells: tuple[str, ...]
+    ok: bool
+    note: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Table:
+    """The ledger as text: columns, rows (failures first), and the run's command, versions and settings as JSON."""
+
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    run: str
+
+
+COLUMNS = (
+    Column("Status", number=False),
+    Column("Scene", number=False),
+    Column("Size, px", number=True),
+    Column("CRS", number=False),
+    Column("m/px", number=True),
+    Column("Tiles", number=True),
+    Column("Processed", number=True),
+    Column("Empty", number=True),
+    Column("Failed", number=True),
+    Column("Screened out", number=True),
+    Column("km²", number=True),
+    Column("km², coarse", number=True),
+    Column("Airplanes", number=True),
+    Column("Seconds", number=True),
+)
+
+
+def ledger_table(ledger: Ledger) -> Table:
+    """Return the ledger as a table: failed scenes, then incomplete, empty, complete ones and duplicates; by URI."""
+    entries = sorted(ledger.scenes, key=lambda entry: (_STATUS_ORDER[entry.status], entry.scene_uri))
+    run = json.dumps(dataclasses.asdict(ledger.run), indent=2, ensure_ascii=False)
+    return Table(columns=COLUMNS, rows=tuple(_row(entry) for entry in entries), run=run)
+
+
+def _row(entry: SceneEntry) -> Row:
+    cells = (
+        entry.status,
+        entry.scene_uri,
+        f"{entry.width_px} x {entry.height_px}" if entry.width_px and entry.height_px else "-",
+        entry.crs or "-",
+        _resolution(entry.resolution_m),
+        f"{entry.parts_planned:,}",
+        f"{entry.parts_done:,}",
+        f"{entry.parts_empty:,}",
+        f"{entry.parts_failed:,}",
+        f"{entry.parts_screened:,}",
+        f"{entry.km2:,.3f}",
+        f"{entry.km2_coarse:,.3f}",
+        f"{entry.airplanes:,}",
+        f"{entry.seconds:,.1f}",
+    )
+    return Row(cells=cells, ok=entry.status not in ("failed", "incomplete"), note=_note(entry))
+
+
+def _resolution(resolution_m: tuple[float, float] | None) -> str:
+    if resolution_m is None:
+        return "-"
+    across, down = (f"{metres:.3g}" for metres in resolution_m)
+    return across if across == down else f"{across} x {down}"
+
+
+def _note(entry: SceneEntry) -> str:
+    lines = [entry.error] if entry.error else []
+    lines += [f"Empty: {why_empty(entry)}."] if entry.status == "empty" else []
+    lines += [f"Same content as {entry.duplicate_of}, processed once."] if entry.duplicate_of else []
+    lines += [f"{_position(part)}: {part.error}" for part in entry.failures[:MAX_LISTED_PARTS]]
+    if len(entry.failures) > MAX_LISTED_PARTS:
+        lines.append(f"and {len(entry.failures) - MAX_LISTED_PARTS} more parts; ledger.json lists all of them")
+    return "\n".join(lines)
+
+
+def _position(part: PartFailure) -> str:
+    return f"{part.width} x {part.height} px at column {part.col}, row {part.row} of the {part.resolution_m:g} m level"

@@ -1,4 +1,4 @@
-/* The report's page: one scene at a time on a Leaflet map in the scene's own pixels, its charts and its list. */
+/* The report: one scene at a time on a Leaflet map in scene pixels, with its charts and its list. */
 "use strict";
 (function () {
   const report = JSON.parse(document.getElementById("report-data").textContent);
@@ -8,18 +8,18 @@
   const field = (row, name) => row[column[name]];
   const byId = (id) => document.getElementById(id);
 
-  /* ---- colour by score: dark to light, told apart without red and green ---- */
+  /* ---- colour by score: dark to light, safe for colour-blind readers ---- */
 
   const RAMP = [[94, 60, 200], [205, 60, 170], [244, 110, 90], [252, 180, 60], [250, 240, 90]];
 
   function colour(score) {
-    const place = Math.min(Math.max(score, 0), 1) * (RAMP.length - 1);
-    const low = Math.min(Math.floor(place), RAMP.length - 2);
-    const mix = RAMP[low].map((part, index) => Math.round(part + (RAMP[low + 1][index] - part) * (place - low)));
+    const position = Math.min(Math.max(score, 0), 1) * (RAMP.length - 1);
+    const low = Math.min(Math.floor(position), RAMP.length - 2);
+    const mix = RAMP[low].map((value, index) => Math.round(value + (RAMP[low + 1][index] - value) * (position - low)));
     return `rgb(${mix.join(", ")})`;
   }
 
-  /* ---- small helpers for the page ---- */
+  /* ---- elements and numbers ---- */
 
   function element(name, attributes, ...children) {
     const made = document.createElement(name);
@@ -28,7 +28,7 @@
     return made;
   }
 
-  function drawn(name, attributes, text) {
+  function svgElement(name, attributes, text) {
     const made = document.createElementNS("http://www.w3.org/2000/svg", name);
     for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
     if (text !== undefined) made.textContent = text;
@@ -42,43 +42,43 @@
   }
 
   const number = (value, digits) => value.toFixed(digits).replace("-", "−");
-  // Rounded down, so that what is shown agrees with the threshold, and 1.00 is never said of less.
+  // Rounded down, so that scores agree with the threshold, and only 1 is shown as 1.00.
   const scoreText = (row) => number(Math.floor(field(row, "score") * 100 + 1e-9) / 100, 2);
   const measured = (value, digits, unit) => (value === null ? "not measured" : `${number(value, digits)} ${unit}`);
-  const count = (amount, one, many) => `${amount.toLocaleString("en")} ${amount === 1 ? one : many}`;
+  const plural = (count, noun) => `${count.toLocaleString("en")} ${noun}${count === 1 ? "" : "s"}`;
 
-  /* ---- the state, and what follows from it ---- */
+  /* ---- state ---- */
 
   const LIST_START = 25;
   const LIST_STEP = 100;
   let scene = report.scenes.find((candidate) => candidate.rows.length > 0) || report.scenes[0];
-  let least = 0;
+  let minScore = 0;
   let selected = -1;
   let listed = LIST_START;
 
-  // Rows come sorted by score, so that what is shown is always the first so many.
+  // Rows are sorted by score: those above the threshold are the first.
   function shownCount() {
-    const end = scene.rows.findIndex((row) => field(row, "score") < least);
+    const end = scene.rows.findIndex((row) => field(row, "score") < minScore);
     return end < 0 ? scene.rows.length : end;
   }
 
   /* ---- the map: x to the right, y down, in pixels of the scene ---- */
 
   const TINY_PX = 9; // a box smaller than this on the screen is drawn as a dot
-  const calm = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
+  const reducedMotion = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
   const map = L.map("map", {
     crs: L.CRS.Simple,
     renderer: L.canvas({ padding: 0.3, tolerance: 4 }),
     attributionControl: false,
     zoomSnap: 0.25,
     zoomDelta: 0.5,
-    zoomAnimation: !calm,
+    zoomAnimation: !reducedMotion,
     fadeAnimation: false,
     maxBoundsViscosity: 0.8,
   });
-  const ground = L.layerGroup().addTo(map);
+  const background = L.layerGroup().addTo(map);
   const boxes = L.featureGroup().addTo(map);
-  const mark = L.layerGroup().addTo(map);
+  const selection = L.layerGroup().addTo(map);
   const corner = (x, y) => L.latLng(-y, x);
   const bounds = (xmin, ymin, xmax, ymax) => L.latLngBounds(corner(xmin, ymin), corner(xmax, ymax));
   const boundsOf = (row) => bounds(...["xmin_px", "ymin_px", "xmax_px", "ymax_px"].map((name) => field(row, name)));
@@ -91,62 +91,62 @@
     return widest * map.getZoomScale(map.getZoom(), 0);
   }
 
-  function drawGround() {
-    ground.clearLayers();
+  function drawBackground() {
+    background.clearLayers();
     const frame = bounds(0, 0, scene.width, scene.height);
     map.setMaxBounds(null);
     map.setMinZoom(-Infinity);
     map.invalidateSize();
-    const whole = map.getBoundsZoom(frame);
-    map.options.minZoom = whole - 0.5;
-    map.setMaxZoom(Math.max(1.5, whole + 1));
+    const fitZoom = map.getBoundsZoom(frame);
+    map.options.minZoom = fitZoom - 0.5;
+    map.setMaxZoom(Math.max(1.5, fitZoom + 1));
     map.fitBounds(frame, { animate: false });
     map.setMaxBounds(frame.pad(0.25));
-    if (scene.picture) L.imageOverlay(scene.picture, frame, { alt: `Overview of ${scene.name}` }).addTo(ground);
-    L.rectangle(frame, { color: "#888", weight: 1, fill: false, interactive: false }).addTo(ground);
-    for (const part of scene.missed) {
+    if (scene.thumbnail) L.imageOverlay(scene.thumbnail, frame, { alt: `Overview of ${scene.name}` }).addTo(background);
+    L.rectangle(frame, { color: "#888", weight: 1, fill: false, interactive: false }).addTo(background);
+    for (const part of scene.failures) {
       const style = { color: "#ff5f1f", weight: 1.5, dashArray: "6 4", fillOpacity: 0.2 };
-      L.rectangle(bounds(...part.box), style).bindTooltip(`Not looked at: ${part.error}`, { sticky: true }).addTo(ground);
+      L.rectangle(bounds(...part.box), style).bindTooltip(`Not processed: ${part.error}`, { sticky: true }).addTo(background);
     }
   }
 
   function boxLayers(row) {
-    const paint = colour(field(row, "score"));
+    const fillColor = colour(field(row, "score"));
     if (screenSize(row) < TINY_PX) {
-      const style = { radius: 4, color: "#111", weight: 1.5, fillColor: paint, fillOpacity: 1 };
+      const style = { radius: 4, color: "#111", weight: 1.5, fillColor, fillOpacity: 1 };
       return [L.circleMarker(boundsOf(row).getCenter(), style)];
     }
     const edge = { weight: 4, color: "#111", opacity: 0.65, fill: false, interactive: false };
-    return [L.rectangle(boundsOf(row), edge), L.rectangle(boundsOf(row), { weight: 2, color: paint, fillOpacity: 0.08 })];
+    return [L.rectangle(boundsOf(row), edge), L.rectangle(boundsOf(row), { weight: 2, color: fillColor, fillOpacity: 0.08 })];
   }
 
   function drawBoxes() {
     boxes.clearLayers();
-    // The surest last, so that it lies on top.
+    // The highest score last, so that it lies on top.
     for (let index = shownCount() - 1; index >= 0; index -= 1) {
       for (const layer of boxLayers(scene.rows[index])) {
         layer.airplane = index;
         boxes.addLayer(layer);
       }
     }
-    drawMark();
+    drawSelection();
   }
 
-  function drawMark() {
-    mark.clearLayers();
+  function drawSelection() {
+    selection.clearLayers();
     if (selected < 0) return;
     const row = scene.rows[selected];
     const gap = 5 / map.getZoomScale(map.getZoom(), 0);
     const [xmin, ymin, xmax, ymax] = ["xmin_px", "ymin_px", "xmax_px", "ymax_px"].map((name) => field(row, name));
     const around = bounds(xmin - gap, ymin - gap, xmax + gap, ymax + gap);
     for (const style of [{ weight: 6, color: "#111" }, { weight: 3, color: "#fff" }]) {
-      L.rectangle(around, { ...style, fill: false, interactive: false }).addTo(mark);
+      L.rectangle(around, { ...style, fill: false, interactive: false }).addTo(selection);
     }
   }
 
-  function bringIntoView(row) {
-    const close = Math.min(map.getBoundsZoom(boundsOf(row).pad(4)), map.getMaxZoom());
-    map.setView(boundsOf(row).getCenter(), Math.max(map.getZoom(), close), { animate: false });
+  function zoomTo(row) {
+    const closeZoom = Math.min(map.getBoundsZoom(boundsOf(row).pad(4)), map.getMaxZoom());
+    map.setView(boundsOf(row).getCenter(), Math.max(map.getZoom(), closeZoom), { animate: false });
   }
 
   /* ---- one airplane's fields ---- */
@@ -162,9 +162,9 @@
       ["Heading", measured(value("heading_deg"), 0, "°")],
       ["Longitude", number(value("longitude"), 6)],
       ["Latitude", number(value("latitude"), 6)],
-      ["Seen at", `${number(value("resolution_m"), 2)} m per pixel`],
+      ["Detected at", `${number(value("resolution_m"), 2)} m per pixel`],
       ["Box, pixels", `x ${sides[0]} to ${sides[2]}, y ${sides[1]} to ${sides[3]}`],
-      ["Acquired", scene.shared.acquired_at || "not known"],
+      ["Acquired", scene.shared.acquired_at || "unknown"],
       ["Id", value("detection_id")],
       ["Scene id", scene.shared.scene_id],
       ["Model", scene.shared.model],
@@ -172,12 +172,12 @@
   }
 
   function drawDetails() {
-    byId("previous").setAttribute("aria-disabled", stepped(-1) === selected);
-    byId("next").setAttribute("aria-disabled", stepped(1) === selected);
+    byId("previous").setAttribute("aria-disabled", neighbour(-1) === selected);
+    byId("next").setAttribute("aria-disabled", neighbour(1) === selected);
     if (selected < 0) {
       const text = shownCount()
-        ? "Choose a box on the picture, or step through from the highest score down."
-        : "No airplane to show here.";
+        ? "Select a box on the image, or step through by descending score."
+        : "No airplanes to show.";
       byId("details").replaceChildren(element("p", { class: "quiet" }, text));
       return;
     }
@@ -188,13 +188,13 @@
     byId("details").replaceChildren(element("dl", {}, ...terms));
   }
 
-  // The airplane before (-1) or after (1) the selected one, by score; the selected one itself at either end.
-  function stepped(by) {
+  // Index of the previous (-1) or next (1) airplane by score; stops at either end.
+  function neighbour(by) {
     return Math.min(Math.max(selected + by, 0), shownCount() - 1);
   }
 
   function step(by) {
-    if (stepped(by) !== selected) select(stepped(by), true);
+    if (neighbour(by) !== selected) select(neighbour(by), true);
   }
 
   function select(index, move) {
@@ -203,49 +203,49 @@
       listed = index + 1;
       drawList();
     }
-    if (move) bringIntoView(scene.rows[index]);
-    drawMark();
+    if (move) zoomTo(scene.rows[index]);
+    drawSelection();
     drawDetails();
-    markList();
+    highlightRow();
   }
 
   /* ---- charts ---- */
 
   const CHART = { width: 320, height: 130, left: 4, right: 4, top: 14, bottom: 18 };
 
-  function chart(place, bins, ticks, title) {
-    const most = Math.max(1, ...bins.map((bin) => bin.count));
-    const wide = (CHART.width - CHART.left - CHART.right) / bins.length;
-    const tall = CHART.height - CHART.top - CHART.bottom;
-    const base = CHART.top + tall;
-    const told = bins.filter((bin) => bin.count).map((bin) => `${bin.label}: ${bin.count}`).join("; ") || "none";
-    const svg = drawn("svg", {
+  function chart(parent, bins, ticks, title) {
+    const maxCount = Math.max(1, ...bins.map((bin) => bin.count));
+    const binWidth = (CHART.width - CHART.left - CHART.right) / bins.length;
+    const plotHeight = CHART.height - CHART.top - CHART.bottom;
+    const base = CHART.top + plotHeight;
+    const summary = bins.filter((bin) => bin.count).map((bin) => `${bin.label}: ${bin.count}`).join("; ") || "none";
+    const svg = svgElement("svg", {
       class: "chart",
       viewBox: `0 0 ${CHART.width} ${CHART.height}`,
       role: "img",
-      "aria-label": `${title}. ${told}`,
+      "aria-label": `${title}. ${summary}`,
     });
     bins.forEach((bin, index) => {
-      const x = CHART.left + index * wide;
-      const high = (bin.count / most) * tall;
-      const size = { x: x + 0.75, y: base - high, width: wide - 1.5, height: high, fill: bin.fill, rx: 1.5 };
-      const bar = drawn("rect", { ...size, class: bin.off ? "off" : "on" });
-      bar.append(drawn("title", {}, `${bin.label}: ${bin.count}`));
+      const x = CHART.left + index * binWidth;
+      const height = (bin.count / maxCount) * plotHeight;
+      const size = { x: x + 0.75, y: base - height, width: binWidth - 1.5, height, fill: bin.fill, rx: 1.5 };
+      const bar = svgElement("rect", { ...size, class: bin.hidden ? "off" : "on" });
+      bar.append(svgElement("title", {}, `${bin.label}: ${bin.count}`));
       svg.append(bar);
-      if (bin.count && most < 1000) {
-        svg.append(drawn("text", { x: x + wide / 2, y: base - high - 3, "text-anchor": "middle" }, bin.count));
+      if (bin.count && maxCount < 1000) {
+        svg.append(svgElement("text", { x: x + binWidth / 2, y: base - height - 3, "text-anchor": "middle" }, bin.count));
       }
     });
-    svg.append(drawn("line", { x1: CHART.left, x2: CHART.width - CHART.right, y1: base, y2: base }));
+    svg.append(svgElement("line", { x1: CHART.left, x2: CHART.width - CHART.right, y1: base, y2: base }));
     ticks.forEach((tick) => {
       const x = CHART.left + tick.at * (CHART.width - CHART.left - CHART.right);
       const anchor = tick.at === 0 ? "start" : tick.at === 1 ? "end" : "middle";
-      svg.append(drawn("text", { x, y: CHART.height - 4, "text-anchor": anchor }, tick.text));
+      svg.append(svgElement("text", { x, y: CHART.height - 4, "text-anchor": anchor }, tick.text));
     });
-    place.replaceChildren(svg);
+    parent.replaceChildren(svg);
   }
 
-  // Bins are half-open; the last one also takes its upper end.
+  // Bins are half-open; the last one includes its upper end.
   function histogram(values, width, bins) {
     const counts = new Array(bins).fill(0);
     for (const value of values) counts[Math.min(Math.floor(value / width + 1e-9), bins - 1)] += 1;
@@ -255,32 +255,32 @@
   function drawScores() {
     const bins = 20;
     const counts = histogram(scene.rows.map((row) => field(row, "score")), 1 / bins, bins);
-    const bars = counts.map((amount, index) => ({
-      count: amount,
+    const bars = counts.map((count, index) => ({
+      count,
       label: `${(index / bins).toFixed(2)} to ${((index + 1) / bins).toFixed(2)}`,
       fill: colour((index + 0.5) / bins),
-      off: (index + 1) / bins <= least,
+      hidden: (index + 1) / bins <= minScore,
     }));
     const ticks = [0, 0.2, 0.4, 0.6, 0.8, 1].map((at) => ({ at, text: at.toFixed(1) }));
     chart(byId("scores"), bars, ticks, "Airplanes by score");
   }
 
   function drawSizes() {
-    const all = scene.rows.map((row) => field(row, "size_m"));
-    const largest = Math.max(20, ...all);
+    const sizes = scene.rows.map((row) => field(row, "size_m"));
+    const largest = Math.max(20, ...sizes);
     const width = [2, 5, 10, 20, 50, 100, 200, 500, 1000].find((step) => largest / step <= 20) || largest / 20;
     const bins = Math.max(1, Math.ceil(largest / width));
-    const shown = histogram(all.slice(0, shownCount()), width, bins);
-    const bars = shown.map((amount, index) => ({
-      count: amount,
+    const shown = histogram(sizes.slice(0, shownCount()), width, bins);
+    const bars = shown.map((count, index) => ({
+      count,
       label: `${index * width} to ${(index + 1) * width} m`,
       fill: "var(--accent)",
-      off: false,
+      hidden: false,
     }));
     const every = Math.max(1, Math.ceil(bins / 6));
     const ticks = [];
     for (let index = 0; index <= bins; index += every) ticks.push({ at: index / bins, text: String(index * width) });
-    chart(byId("sizes"), bars, ticks, "Shown airplanes by size");
+    chart(byId("sizes"), bars, ticks, "Airplanes shown, by size");
   }
 
   /* ---- the list ---- */
@@ -289,7 +289,7 @@
     const button = element("button", { type: "button", "aria-label": `Show airplane ${index + 1}` }, String(index + 1));
     button.addEventListener("click", () => {
       select(index, true);
-      byId("map").scrollIntoView({ block: "nearest", behavior: calm ? "auto" : "smooth" });
+      byId("map").scrollIntoView({ block: "nearest", behavior: reducedMotion ? "auto" : "smooth" });
     });
     const texts = [
       number(field(row, "size_m"), 1),
@@ -308,13 +308,13 @@
 
   function drawList() {
     const end = Math.min(shownCount(), listed);
-    const none = element("tr", {}, element("td", { class: "quiet", colspan: 6 }, "None to show."));
+    const none = element("tr", {}, element("td", { class: "quiet", colspan: 6 }, "No airplanes to show."));
     byId("list").tBodies[0].replaceChildren(...(end ? scene.rows.slice(0, end).map(listRow) : [none]));
     byId("more").hidden = end === shownCount();
-    markList();
+    highlightRow();
   }
 
-  function markList() {
+  function highlightRow() {
     [...byId("list").tBodies[0].rows].forEach((row, index) => {
       if (index === selected) row.setAttribute("aria-current", "true");
       else row.removeAttribute("aria-current");
@@ -325,12 +325,12 @@
 
   function drawShown() {
     const total = scene.rows.length;
-    byId("shown").textContent = `${shownCount().toLocaleString("en")} of ${count(total, "airplane", "airplanes")} shown`;
-    byId("score-value").textContent = number(least, 2);
+    byId("shown").textContent = `${shownCount().toLocaleString("en")} of ${plural(total, "airplane")} shown`;
+    byId("score-value").textContent = number(minScore, 2);
   }
 
   function changeScore() {
-    least = Number(byId("score").value);
+    minScore = Number(byId("score").value);
     if (selected >= shownCount()) selected = -1;
     drawShown();
     drawBoxes();
@@ -346,14 +346,14 @@
     listed = LIST_START;
     byId("note").textContent = scene.note;
     byId("note").hidden = scene.note === "";
-    drawGround();
+    drawBackground();
     changeScore();
   }
 
   function start() {
-    report.scenes.forEach((each, index) => {
-      const text = `${each.name} (${each.status === "complete" ? each.rows.length : `${each.rows.length}, ${each.status}`})`;
-      byId("scene").append(element("option", { value: index, title: each.uri }, text));
+    report.scenes.forEach((candidate, index) => {
+      const text = `${candidate.name} (${candidate.status === "complete" ? candidate.rows.length : `${candidate.rows.length}, ${candidate.status}`})`;
+      byId("scene").append(element("option", { value: index, title: candidate.uri }, text));
     });
     byId("scene").value = report.scenes.indexOf(scene);
     byId("score").style.setProperty("--ramp", `linear-gradient(to right, ${[0, 0.25, 0.5, 0.75, 1].map(colour).join(", ")})`);

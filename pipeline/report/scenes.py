@@ -1,4 +1,4 @@
-"""What the page shows of each scene: a small picture, and its airplanes as rows of numbers."""
+"""The data of the page for each scene: a thumbnail, and its airplanes as rows of numbers."""
 
 from __future__ import annotations
 
@@ -16,34 +16,35 @@ from PIL import Image
 
 from geo.errors import FinderError
 from geo.grid import Level, Tiling, plan_levels
-from geo.raster import reader as raster
+from geo.raster import reader
 from pipeline.ledger import Ledger, PartFailure, SceneEntry, why_empty
 from pipeline.records import PROPERTIES, Airplane
 
-#: Fields that all airplanes of a scene share; the page holds them once.
+#: Fields that all airplanes of a scene share; the page stores them once.
 SHARED_FIELDS = ("scene_id", "scene_uri", "acquired_at", "model")
 
-#: Fields of one row of the page's data, in order: those of `Airplane`, and where it is.
+#: Fields of a row, in order: those of `Airplane`, and its position.
 FIELDS = (*(name for name in PROPERTIES if name not in SHARED_FIELDS), "longitude", "latitude")
 
-PICTURE_PX = 1600
-#: With many scenes each picture gets smaller, so that the page still opens: about 8 MB of pictures at most.
-PICTURES_MPX = 20.0
-SMALLEST_PICTURE_PX = 128
-PICTURE_QUALITY = 80
+#: Longer side of a thumbnail, pixels. With many scenes it shrinks, so that the page stays small: at most about 8 MB.
+MAX_THUMBNAIL_PX = 1600
+MIN_THUMBNAIL_PX = 128
+#: Budget of all thumbnails of a page, megapixels.
+THUMBNAILS_MPX = 20.0
+WEBP_QUALITY = 80
 
 
 def scene_views(airplanes: Sequence[Airplane], ledger: Ledger) -> list[dict[str, Any]]:
-    """Returns one view for each scene that was opened and is no duplicate of another, in the ledger's order.
+    """Return one view per scene that was opened and is not a duplicate, in the order of the ledger.
 
     Args:
         airplanes: all airplanes, in any order.
-        ledger: with an entry, size included, for the scene of each of them.
+        ledger: has an entry with a size for the scene of every airplane.
 
     Returns:
-        Values that go into JSON as they are: name, uri, status, width and height (scene pixels), picture (a data URI,
-        or None), note (what the reader must know, or ""), shared (the `SHARED_FIELDS`), rows (each a list in the order
-        of `FIELDS`, highest score first) and missed (parts not looked at: box in scene pixels, and the cause).
+        JSON values: name, uri, status, width and height (scene pixels), thumbnail (a data URI, or None), note (errors
+        and remarks, or ""), shared (the `SHARED_FIELDS`), rows (lists in the order of `FIELDS`, highest score first)
+        and failures (parts that were not processed: box in scene pixels, and the cause).
 
     Raises:
         ValueError: an airplane's scene is not in the ledger.
@@ -55,31 +56,31 @@ def scene_views(airplanes: Sequence[Airplane], ledger: Ledger) -> list[dict[str,
     if unknown := by_scene.keys() - {entry.scene_uri for entry in entries}:
         raise ValueError(f"expected a ledger entry with a size for every airplane's scene, none for {min(unknown)}")
     names = _names([entry.scene_uri for entry in entries])
-    longest = picture_px(len(entries))
-    return [_view(entry, names[entry.scene_uri], by_scene[entry.scene_uri], longest, ledger) for entry in entries]
+    max_px = thumbnail_px(len(entries))
+    return [_view(entry, names[entry.scene_uri], by_scene[entry.scene_uri], max_px, ledger) for entry in entries]
 
 
-def picture_px(scenes: int) -> int:
-    """Returns the longer side of each picture on a page of so many scenes, pixels."""
-    fair_share = math.isqrt(int(PICTURES_MPX * 1e6 / max(scenes, 1)))
-    return max(SMALLEST_PICTURE_PX, min(PICTURE_PX, fair_share))
+def thumbnail_px(scenes: int) -> int:
+    """Return the longer side of each thumbnail on a page of that many scenes, pixels."""
+    side = math.isqrt(int(THUMBNAILS_MPX * 1e6 / max(scenes, 1)))
+    return max(MIN_THUMBNAIL_PX, min(MAX_THUMBNAIL_PX, side))
 
 
-def _view(entry: SceneEntry, name: str, airplanes: Sequence[Airplane], longest: int, ledger: Ledger) -> dict[str, Any]:
-    picture, trouble = _picture(entry, longest)
+def _view(entry: SceneEntry, name: str, airplanes: Sequence[Airplane], max_px: int, ledger: Ledger) -> dict[str, Any]:
+    thumbnail, problem = _thumbnail(entry, max_px)
     empty = f"Empty: {why_empty(entry)}." if entry.status == "empty" else ""
-    notes = [entry.error, empty, trouble]
+    notes = [entry.error, empty, problem]
     return {
         "name": name,
         "uri": entry.scene_uri,
         "status": entry.status,
         "width": entry.width_px,
         "height": entry.height_px,
-        "picture": picture,
+        "thumbnail": thumbnail,
         "note": " ".join(note for note in notes if note),
         "shared": _shared(entry, airplanes, ledger),
-        "rows": [_row(airplane) for airplane in sorted(airplanes, key=lambda each: (-each.score, each.detection_id))],
-        "missed": _missed(entry, ledger),
+        "rows": [_row(airplane) for airplane in sorted(airplanes, key=_by_score)],
+        "failures": _failures(entry, ledger),
     }
 
 
@@ -91,24 +92,28 @@ def _shared(entry: SceneEntry, airplanes: Sequence[Airplane], ledger: Ledger) ->
 
 
 def _row(airplane: Airplane) -> list[str | float | None]:
-    # Of an airplane in two parts (at the antimeridian) the middle of the larger part: it lies on the airplane.
-    middle = max(shapely.get_parts(airplane.geometry), key=shapely.area).centroid
-    place = {"longitude": round(middle.x, 7), "latitude": round(middle.y, 7)}
-    return [place[name] if name in place else getattr(airplane, name) for name in FIELDS]
+    # The centre of the larger part, where the antimeridian splits an airplane: it lies on the airplane.
+    centre = max(shapely.get_parts(airplane.geometry), key=shapely.area).centroid
+    position = {"longitude": round(centre.x, 7), "latitude": round(centre.y, 7)}
+    return [position[name] if name in position else getattr(airplane, name) for name in FIELDS]
+
+
+def _by_score(airplane: Airplane) -> tuple[float, str]:
+    return -airplane.score, airplane.detection_id
 
 
 def _names(uris: Sequence[str]) -> dict[str, str]:
-    """Returns a short name for each: the last part of the path, or the whole where that is not unique."""
-    last = {uri: uri.rstrip("/").rsplit("/", 1)[-1] for uri in uris}
-    used = collections.Counter(last.values())
-    return {uri: name if used[name] == 1 else uri for uri, name in last.items()}
+    """Return a short name for each URI: the last part of its path, or the URI where that is ambiguous."""
+    names = {uri: uri.rstrip("/").rsplit("/", 1)[-1] for uri in uris}
+    counts = collections.Counter(names.values())
+    return {uri: name if counts[name] == 1 else uri for uri, name in names.items()}
 
 
-def _missed(entry: SceneEntry, ledger: Ledger) -> list[dict[str, Any]]:
-    """Returns the parts that were not looked at, to draw them: box in scene pixels, and the cause."""
+def _failures(entry: SceneEntry, ledger: Ledger) -> list[dict[str, Any]]:
+    """Return the parts that could not be processed: box in scene pixels, and the cause."""
     if not (entry.failures and entry.width_px and entry.height_px and entry.resolution_m):
         return []
-    # The ledger names parts in pixels of their level; the same settings give the same levels again.
+    # The ledger has the windows of parts in pixels of their level; the same settings give the same levels.
     settings = ledger.run.settings
     size, tiling = (entry.width_px, entry.height_px), Tiling(**settings["tiling"])
     levels = plan_levels(*size, entry.resolution_m, tiling, force=settings["force"])
@@ -117,21 +122,21 @@ def _missed(entry: SceneEntry, ledger: Ledger) -> list[dict[str, Any]]:
 
 
 def _scene_box(part: PartFailure, level: Level) -> list[float]:
-    """Returns a part's window, without what lies beyond the scene: xmin, ymin, xmax, ymax in scene pixels."""
+    """Return the window of a part, clipped to the scene: xmin, ymin, xmax, ymax in scene pixels."""
     right, bottom = min(part.col + part.width, level.width), min(part.row + part.height, level.height)
     return [part.col * level.scale_x, part.row * level.scale_y, right * level.scale_x, bottom * level.scale_y]
 
 
-def _picture(entry: SceneEntry, longest: int) -> tuple[str | None, str]:
-    """Returns the scene in small as a data URI and "", or None and the reason."""
+def _thumbnail(entry: SceneEntry, max_px: int) -> tuple[str | None, str]:
+    """Return the thumbnail as a data URI and "", or None and the reason."""
     try:
-        return _data_uri(raster.read_thumbnail(entry.scene_uri, longest, entry.bands)), ""
+        return _data_uri(reader.read_thumbnail(entry.scene_uri, max_px, entry.bands)), ""
     except FinderError as error:
-        return None, f"No picture: {error}"
+        return None, f"No thumbnail: {error}"
 
 
 def _data_uri(pixels: NDArray[np.uint8]) -> str:
-    """Returns an image (H, W, 3) as the text that stands in a page in place of an address."""
+    """Return an image, uint8 (H, W, 3), as a data URI of WebP."""
     buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, format="WEBP", quality=PICTURE_QUALITY)
+    Image.fromarray(pixels).save(buffer, format="WEBP", quality=WEBP_QUALITY)
     return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -1,1 +1,1 @@
-"""Where airplanes go: files that appear whole or not at all, and tables in memory."""
+"""Where airplanes go: files (`files`), and a Beam transform per output format (`transforms`)."""

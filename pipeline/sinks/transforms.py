@@ -9,20 +9,20 @@ from pathlib import Path
 
 import apache_beam as beam
 
+from model.common.atomic import write_atomically
 from pipeline.ledger import RunInfo, SceneEntry, make_ledger, to_json
 from pipeline.records import Airplane
-from pipeline.sinks.geojson import write_geojson
-from pipeline.sinks.whole import write_whole
+from pipeline.sinks.files import write_geojson
 
 
 @dataclasses.dataclass(eq=False)
 class WriteGeoJson(beam.PTransform):  # type: ignore[misc]
-    """Airplanes to one GeoJSON file, whole or not at all; gives the path once it is there, for what must come after."""
+    """Write airplanes to one GeoJSON file, atomically; yields its path once it is written."""
 
     path: Path
 
     def expand(self, airplanes: beam.PCollection[Airplane]) -> beam.PCollection[str]:
-        """Builds the graph."""
+        """Build the graph."""
         return airplanes | beam.combiners.ToList() | beam.Map(self._write)
 
     def _write(self, airplanes: Sequence[Airplane]) -> str:
@@ -32,19 +32,22 @@ class WriteGeoJson(beam.PTransform):  # type: ignore[misc]
 
 @dataclasses.dataclass(eq=False)
 class WriteLedger(beam.PTransform):  # type: ignore[misc]
-    """(ledger lines, paths of what was written) to the ledger; it is written last, since it vouches for the rest."""
+    """Write the ledger from (scene entries, paths of the outputs); yields its path.
+
+    It waits for the outputs: a ledger that exists vouches for complete outputs.
+    """
 
     path: Path
     run: RunInfo
 
     def expand(self, inputs: tuple[beam.PCollection[SceneEntry], beam.PCollection[str]]) -> beam.PCollection[str]:
-        """Builds the graph."""
-        lines, written = inputs
-        return lines | beam.combiners.ToList() | beam.Map(self._write, beam.pvalue.AsList(written))
+        """Build the graph."""
+        entries, outputs = inputs
+        return entries | beam.combiners.ToList() | beam.Map(self._write, beam.pvalue.AsList(outputs))
 
-    def _write(self, lines: Sequence[SceneEntry], written: Sequence[str]) -> str:
-        del written
+    def _write(self, entries: Sequence[SceneEntry], outputs: Sequence[str]) -> str:
+        del outputs
         now = datetime.datetime.now(datetime.UTC)
         seconds = (now - datetime.datetime.fromisoformat(self.run.started_at)).total_seconds()
-        write_whole(self.path, [to_json(make_ledger(self.run, seconds, lines))])
+        write_atomically(self.path, to_json(make_ledger(self.run, seconds, entries)))
         return str(self.path)

@@ -1,1 +1,1 @@
-"""From what was typed after --input to scenes."""
+"""Inputs to scenes: patterns, lists and folders (`resolve`), and STAC (`stac`)."""

@@ -1,83 +1,104 @@
-"""From what was typed after `--input` to scenes. Opens STAC files and lists, but no raster."""
+"""Patterns given as `--input` to scenes. Opens STAC files and lists; rasters only for `--mosaic`, and only headers."""
 
 from __future__ import annotations
 
 import dataclasses
 import glob
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from geo.errors import InputError
 from geo.raster.acquisition_time import time_in_name
+from geo.raster.header import read_header
 from geo.raster.uri import canonical_uri, check_no_credentials, is_remote
-from pipeline.errors import InputError
-from pipeline.sources import stac
+from geo.raster.vrt import mosaic_vrt
+from model.common.atomic import write_atomically
+from pipeline.config import PipelineConfig
+from pipeline.sources.stac import STAC_SUFFIXES, check_item_matches_raster, has_stac_suffix, stac_scenes
 from pipeline.values import SceneSource
 
-#: What counts as a scene in a folder, where nobody names the files one by one.
+#: Files of a folder that are scenes.
 RASTER_SUFFIXES = (".tif", ".tiff", ".jp2", ".vrt", ".img", ".ntf", ".nitf")
-
 LIST_SUFFIX = ".txt"
-
-#: Addresses of rasters.
+#: Schemes of URLs of rasters.
 SCHEMES = ("https://", "http://", "gs://")
 
-_KNOWN = "a raster file, a folder, a glob, a .txt list, a STAC file or an address"
+_ALLOWED = "a raster file, a folder, a glob, a .txt list, a STAC file or a URL"
 
 
-def scene_sources(
+def resolve_inputs(
     patterns: Iterable[str], asset: str | None = None, acquired_in_name: str | None = None
 ) -> tuple[SceneSource, ...]:
-    """Returns the scenes that the patterns name, in the order of the patterns, each file once.
+    """Return the scenes that the patterns name, in the order of the patterns, each file once.
 
     Args:
-        patterns: raster files, STAC files (`.json` or `.geojson`), addresses of either, folders (their rasters and
-            STAC files, not those of sub-folders), globs (`**` for any depth) or local `.txt` lists (one of these a
-            line, relative to the working directory; `#` starts a comment line).
-        asset: which asset of a STAC item to look at, by its key; None: as `stac_item.choose_asset` does.
-        acquired_in_name: as for `dated`.
+        patterns: raster files, STAC files (`.json` or `.geojson`), URLs of either, folders (their rasters and STAC
+            files, not those of sub-folders), globs (`**` for any depth) or local `.txt` lists (one of these per line,
+            relative to the working directory; `#` starts a comment line).
+        asset: key of the asset to use of every STAC Item; None: see `stac.choose_asset`.
+        acquired_in_name: see `with_acquisition_time`.
 
     Returns:
-        Scenes with paths as they were given, or under the folder, glob or STAC file that was given. A file that is
-        named twice, even by two spellings, comes once, by its first name, with what the first STAC item tells of it.
+        Scenes with paths as given, or relative to the folder, glob or STAC file that was given. A file that is named
+        more than once, by whatever spelling, comes once, by its first name, with the metadata of its first STAC Item.
 
     Raises:
-        InputError: a pattern names nothing, a STAC file cannot be read or leads to nothing, or a name is no UTF-8.
+        InputError: a pattern matches nothing, a STAC file cannot be read or has no Items, or a name is not UTF-8.
     """
-    by_place: dict[str, SceneSource] = {}
+    by_identity: dict[str, SceneSource] = {}
     for pattern in patterns:
         for source in _expand(pattern, asset):
-            check_text(source.uri)
-            check_text(source.scene_id or "")
+            check_utf8(source.uri)
+            check_utf8(source.scene_id or "")
             check_no_credentials(source.uri)
-            place = canonical_uri(source.uri)
-            by_place[place] = _told(by_place.get(place), source)
-    if not by_place:
-        raise InputError(f"expected at least one scene, got none: name {_KNOWN}")
-    return tuple(dated(source, acquired_in_name) for source in by_place.values())
+            key = canonical_uri(source.uri)
+            by_identity[key] = _merged(by_identity.get(key), source)
+    if not by_identity:
+        raise InputError(f"expected at least one scene, got none: name {_ALLOWED}")
+    return tuple(with_acquisition_time(source, acquired_in_name) for source in by_identity.values())
 
 
-def dated(source: SceneSource, acquired_in_name: str | None) -> SceneSource:
-    """Returns a scene with the time that the name of its file tells, by the rule in the settings, if nothing else does.
+def with_acquisition_time(source: SceneSource, acquired_in_name: str | None) -> SceneSource:
+    """Return a scene with the acquisition time in its file name, if it has none yet.
 
-    The names of Items are not looked at: they are not those of what is looked at.
+    Args:
+        source: the scene.
+        acquired_in_name: regular expression of the settings; None: leave the scene as it is.
     """
     if source.acquired_at is not None or acquired_in_name is None:
         return source
     return dataclasses.replace(source, acquired_at=time_in_name(source.uri, acquired_in_name))
 
 
-def _told(first: SceneSource | None, again: SceneSource) -> SceneSource:
-    """A scene that is named again: by its first name, with what the first that tells anything tells."""
-    if first is None:
-        return again
-    return dataclasses.replace(again, uri=first.uri) if first == SceneSource(first.uri) else first
+def write_mosaic(sources: Sequence[SceneSource], config: PipelineConfig, path: Path) -> SceneSource:
+    """Write a VRT over all files, and return it as the one scene of the run (`--mosaic`).
 
-
-def check_text(name: str) -> None:
-    """Refuses a name that neither GeoJSON nor the ledger could hold: bytes that are no UTF-8, which Linux allows.
+    Its acquisition time is that of the files, if they all have the same.
 
     Raises:
-        InputError: it is one.
+        RasterError: a file cannot be read, or the files do not fit together.
+        GeoreferenceError: a file has no georeference, or one that its STAC Item contradicts.
+        OutputError: the VRT cannot be written.
+    """
+    headers = [read_header(source.uri, bands=config.bands or source.bands) for source in sources]
+    for source, header in zip(sources, headers, strict=True):
+        if header.georef is not None:
+            check_item_matches_raster(source, header, header.georef)
+    text = mosaic_vrt(headers)
+    # The modification time is part of a scene's version: an unchanged mosaic must stay the same scene.
+    if not path.is_file() or path.read_bytes() != text.encode():
+        write_atomically(path, text)
+    times = {source.acquired_at or header.acquired_at for source, header in zip(sources, headers, strict=True)}
+    return SceneSource(
+        str(path), acquired_at=times.pop() if len(times) == 1 else None, bands=headers[0].radiometry.bands
+    )
+
+
+def check_utf8(name: str) -> None:
+    """Refuse a name with bytes that are not UTF-8, which Linux allows, but neither GeoJSON nor the ledger can hold.
+
+    Raises:
+        InputError: it has.
     """
     try:
         name.encode()
@@ -85,104 +106,103 @@ def check_text(name: str) -> None:
         raise InputError(f"{name!r}: expected a name in UTF-8, got other bytes: rename it") from error
 
 
+def _merged(first: SceneSource | None, again: SceneSource) -> SceneSource:
+    """Return a scene that is named again: with its first name, and the metadata of the first that has any."""
+    if first is None:
+        return again
+    return dataclasses.replace(again, uri=first.uri) if first == SceneSource(first.uri) else first
+
+
 def _expand(pattern: str, asset: str | None) -> Iterator[SceneSource]:
     path = Path(pattern)
-    if path.suffix.lower() == LIST_SUFFIX and path.is_file():
-        yield from _listed(path, asset)
-    else:
-        yield from _scenes(pattern, asset)
-
-
-def _scenes(pattern: str, asset: str | None) -> list[SceneSource]:
-    if not pattern:
-        # Path("") is the working directory; what a shell makes of a variable that is not set should not be.
-        raise InputError(f"--input: expected {_KNOWN}, got an empty word: name one")
-    if is_remote(pattern):
-        return _behind(pattern, asset)
-    path = Path(pattern)
-    if path.is_dir():
-        return _in_folder(path, asset)
-    if path.exists():
-        return _named(pattern, asset)
-    if glob.has_magic(pattern):
-        return _matching(pattern, asset)
-    raise InputError(f"{pattern}: expected {_KNOWN}, got no such file: mend the path")
-
-
-def _behind(address: str, asset: str | None) -> list[SceneSource]:
-    check_no_credentials(address)
-    if not address.startswith(SCHEMES):
+    if path.suffix.lower() != LIST_SUFFIX or not path.is_file():
+        yield from _expand_entry(pattern, asset)
+        return
+    try:
+        # Editors on Windows write a byte order mark.
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
         raise InputError(
-            f"{address}: expected an address of {', '.join(SCHEMES)}, got another: copy the scene to this machine first"
-        )
-    if "*" in address:
-        raise InputError(f"{address}: expected the address of one file, got a pattern: name each, e.g. in a .txt list")
-    return _named(address, asset)
-
-
-def _named(place: str, asset: str | None) -> list[SceneSource]:
-    """What was named by itself: there is something to look at in it, or it is refused."""
-    if not stac.has_suffix(place):
-        return [SceneSource(place)]
-    scenes = stac.stac_scenes(place, asset)
-    if scenes is None:
-        raise InputError(
-            f"{place}: expected a STAC file, got JSON without a stac_version: name the raster, or another file"
-        )
-    if not scenes:
-        raise InputError(f"{place}: expected STAC with items, got none: name another file")
-    return scenes
-
-
-def _among(names: Iterable[str], asset: str | None) -> list[SceneSource]:
-    """What lies among other files: JSON that is no STAC is none of our business, such as GeoJSON beside a scene."""
-    return [
-        scene
-        for name in names
-        for scene in ((stac.stac_scenes(name, asset) or []) if stac.has_suffix(name) else [SceneSource(name)])
-    ]
-
-
-def _in_folder(folder: Path, asset: str | None) -> list[SceneSource]:
-    suffixes = (*RASTER_SUFFIXES, *stac.SUFFIXES)
-    files = sorted(str(path) for path in folder.iterdir() if path.suffix.lower() in suffixes and path.is_file())
-    scenes = _among(files, asset)
-    if not scenes:
-        raise InputError(
-            f"{folder}: expected a folder with rasters ({', '.join(RASTER_SUFFIXES)}) or STAC files with items, "
-            "got none: name the files by a glob"
-        )
-    return scenes
-
-
-def _matching(pattern: str, asset: str | None) -> list[SceneSource]:
-    # Path.glob takes no absolute patterns.
-    names = glob.glob(pattern, recursive=True)  # noqa: PTH207
-    scenes = _among(sorted(name for name in names if Path(name).is_file()), asset)
-    if not scenes:
-        raise InputError(
-            f"{pattern}: expected a glob that matches rasters or STAC files with items, got no match: "
-            "mend the pattern, and quote it"
-        )
-    return scenes
-
-
-def _listed(path: Path, asset: str | None) -> Iterator[SceneSource]:
-    for number, line in enumerate(_lines(path), start=1):
-        entry = line.strip()
-        if not entry or entry.startswith("#"):
+            f"{path}: expected a list of scenes as UTF-8 text, got {error}: write one path or URL per line"
+        ) from error
+    for number, line in enumerate(map(str.strip, lines), start=1):
+        if not line or line.startswith("#"):
             continue
         try:
-            yield from _scenes(entry, asset)
+            yield from _expand_entry(line, asset)
         except InputError as error:
             raise InputError(f"{path}, line {number}: {error}") from error
 
 
-def _lines(path: Path) -> list[str]:
-    try:
-        # Editors on Windows put a byte order mark in front.
-        return path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+def _expand_entry(pattern: str, asset: str | None) -> list[SceneSource]:
+    """Return the scenes of a pattern that is not a list."""
+    if not pattern:
+        # Path("") is the working directory, but an empty argument is more likely an unset shell variable.
+        raise InputError(f"--input: expected {_ALLOWED}, got an empty argument: name one")
+    if is_remote(pattern):
+        return _from_url(pattern, asset)
+    path = Path(pattern)
+    if path.is_dir():
+        return _from_folder(path, asset)
+    if path.exists():
+        return _from_file(pattern, asset)
+    if glob.has_magic(pattern):
+        return _from_glob(pattern, asset)
+    raise InputError(f"{pattern}: expected {_ALLOWED}, got no such file: fix the path")
+
+
+def _from_url(url: str, asset: str | None) -> list[SceneSource]:
+    check_no_credentials(url)
+    if not url.startswith(SCHEMES):
         raise InputError(
-            f"{path}: expected a list of scenes as UTF-8 text, got {error}: write one path or address a line"
-        ) from error
+            f"{url}: expected a URL of {', '.join(SCHEMES)}, got another scheme: copy the scene to this machine first"
+        )
+    if "*" in url:
+        raise InputError(f"{url}: expected the URL of one file, got a pattern: name each file, e.g. in a .txt list")
+    return _from_file(url, asset)
+
+
+def _from_file(uri: str, asset: str | None) -> list[SceneSource]:
+    """Return the scenes of a file or URL that was named itself: JSON that is not STAC is an error."""
+    if not has_stac_suffix(uri):
+        return [SceneSource(uri)]
+    scenes = stac_scenes(uri, asset)
+    if scenes is None:
+        raise InputError(
+            f"{uri}: expected a STAC file, got JSON without a stac_version: name the raster, or another file"
+        )
+    if not scenes:
+        raise InputError(f"{uri}: expected STAC with items, got none: name another file")
+    return scenes
+
+
+def _from_folder(folder: Path, asset: str | None) -> list[SceneSource]:
+    suffixes = (*RASTER_SUFFIXES, *STAC_SUFFIXES)
+    files = [str(path) for path in folder.iterdir() if path.suffix.lower() in suffixes and path.is_file()]
+    scenes = _from_files(files, asset)
+    if not scenes:
+        raise InputError(
+            f"{folder}: expected a folder with rasters ({', '.join(RASTER_SUFFIXES)}) or STAC files with items, "
+            "got none: name the files with a glob"
+        )
+    return scenes
+
+
+def _from_glob(pattern: str, asset: str | None) -> list[SceneSource]:
+    # Path.glob does not accept absolute patterns.
+    names = glob.glob(pattern, recursive=True)  # noqa: PTH207
+    scenes = _from_files([name for name in names if Path(name).is_file()], asset)
+    if not scenes:
+        raise InputError(
+            f"{pattern}: expected a glob that matches rasters or STAC files with items, got no match: "
+            "fix the pattern, and quote it"
+        )
+    return scenes
+
+
+def _from_files(names: Iterable[str], asset: str | None) -> list[SceneSource]:
+    """Return the scenes of the files of a folder or glob: JSON that is not STAC is skipped, e.g. GeoJSON of labels."""
+    scenes = []
+    for name in sorted(names):
+        scenes += (stac_scenes(name, asset) or []) if has_stac_suffix(name) else [SceneSource(name)]
+    return scenes

@@ -1,73 +1,126 @@
-"""STAC to scenes: Items, ItemCollections, and static Collections and Catalogs, whose links are followed.
+"""STAC to scenes: Items, ItemCollections, and static Collections and Catalogs (STAC 1.0 and 1.1).
 
-Local files and addresses of http:// and https://, in STAC 1.0 and 1.1. Opens no raster.
+Reads local files and URLs of http:// and https://; opens no raster.
+
+Scale, offset and nodata of `raster:bands` and `bands` are not read: the display stretch is computed from the pixels,
+so a positive scale or an offset does not change it, and nodata is taken from the raster itself.
 """
 
 from __future__ import annotations
 
 import contextlib
+import datetime
 import json
 import warnings
-from collections import deque
-from collections.abc import Iterator
+from collections import ChainMap, deque
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
 import pystac
+from affine import Affine
+from pyproj import CRS, Geod, Transformer
+from pyproj.exceptions import ProjError
+from pystac.utils import datetime_to_str, str_to_datetime
 
+from geo.errors import FinderError, GeoreferenceError, InputError
+from geo.georef import BaseGeoReference, GeoReference
+from geo.raster.header import SceneHeader
 from geo.raster.uri import canonical_uri, is_remote, read_text, resolve_href, suffix
-from pipeline.errors import InputError
-from pipeline.sources.stac_item import scene_source
+from geo.types import FloatArray
 from pipeline.values import SceneSource
 
-SUFFIXES = (".json", ".geojson")
+STAC_SUFFIXES = (".json", ".geojson")
 
-#: What the file says of itself; the types are those that STAC gives them.
+#: Keys and roles of the asset to use, where the settings name none.
+PREFERRED_ASSETS = ("visual", "data")
+RASTER_SUFFIXES = (".tif", ".tiff", ".jp2", ".ntf", ".nitf")
+RASTER_TYPES = (
+    "image/tiff",
+    "image/geotiff",
+    "image/vnd.stac.geotiff",
+    "image/jp2",
+    "image/nitf",
+    "application/nitf",
+    "application/vnd.nitf",
+)
+
 _CONTAINERS: dict[str, type[pystac.Catalog]] = {"Catalog": pystac.Catalog, "Collection": pystac.Collection}
-_COLLECTION, _ITEM = "FeatureCollection", "Feature"
-#: Links that are followed.
-_DOWN = ("child", "item")
+_TYPES = ("Feature", "FeatureCollection", *_CONTAINERS)
+_RGB = ("red", "green", "blue")
+_GREY = ("pan", "gray", "grey")
+_GEOD = Geod(ellps="WGS84")
+_LONLAT = "OGC:CRS84"
 
-#: What pystac raises where a file is not what STAC says; it does not check types itself.
-_UNFIT = (pystac.STACError, KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError, RecursionError)
+#: What pystac raises on invalid STAC; it does not check types itself.
+_INVALID = (
+    pystac.STACError,
+    KeyError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    IndexError,
+    OverflowError,
+    RecursionError,
+)
 
 
-def has_suffix(place: str) -> bool:
-    """Whether a path or an address is called as STAC files are."""
-    return suffix(place) in SUFFIXES
+def has_stac_suffix(uri: str) -> bool:
+    """Return whether a path or URL has the suffix of STAC files."""
+    return suffix(uri) in STAC_SUFFIXES
 
 
-def stac_scenes(place: str, asset: str | None = None) -> list[SceneSource] | None:
-    """Returns the scenes that a STAC file leads to, each once, in the order of the file and its links.
+def stac_scenes(uri: str, asset: str | None = None) -> list[SceneSource] | None:
+    """Return the scenes that a STAC file leads to, each Item once, in the order of the file and its links.
 
     Args:
-        place: a local path or an address.
-        asset: key of the asset to look at in every item; None: as `stac_item.choose_asset` does.
+        uri: local path or URL.
+        asset: key of the asset to use of every Item; None: see `choose_asset`.
 
     Returns:
-        A scene an item; None where the file is JSON, but no STAC.
+        One scene per Item; None if the file is JSON but not STAC.
 
     Raises:
-        InputError: a file cannot be read, is no JSON or no STAC of version 1, or an item has no asset to look at.
+        InputError: a file cannot be read, is not JSON or not STAC 1, or an Item has no asset that can be used.
     """
-    document, place = _read(place)
-    if not _is_stac(document):
-        return None
-    return [_scene(item, base, asset) for item, base in _items(document, place)]
+    document, uri = _read_json(uri)
+    return [_scene(item, base, asset) for item, base in _walk(document, uri)] if _is_stac(document) else None
 
 
-def _read(place: str) -> tuple[Any, str]:
-    """Returns the JSON, and where it was in the end."""
-    text, place = read_text(place)
+# The walk. pystac's own recurses, does not stop at a cycle, and its errors do not name the file with the broken link.
+
+
+def _walk(document: Any, uri: str) -> Iterator[tuple[dict[str, Any], str]]:
+    """Yield each Item that a document leads to, and the base of its relative hrefs; depth first, each file once."""
+    visited = {canonical_uri(uri)}
+    yield from _items(document, uri)
+    queue = deque(_child_links(document, uri))
+    while queue:
+        parent, href = queue.popleft()
+        if canonical_uri(href) in visited:
+            continue
+        visited.add(canonical_uri(href))
+        try:
+            document, uri = _read_json(href)
+            yield from _items(document, uri)
+            queue.extendleft(reversed(_child_links(document, uri)))
+        except InputError as error:
+            raise InputError(f"{parent}, link to {error}") from error
+
+
+def _read_json(uri: str) -> tuple[Any, str]:
+    """Return the content of a JSON file, and its URI after redirects."""
+    text, uri = read_text(uri)
     try:
-        return json.loads(text), place
+        return json.loads(text), uri
     except (ValueError, RecursionError) as error:
         raise InputError(
-            f"{place}: expected JSON, got {error}: the file is damaged; fetch or write it again"
+            f"{uri}: expected JSON, got {error}: the file is damaged; download or write it again"
         ) from error
 
 
 def _is_stac(document: Any) -> bool:
-    """Whether JSON says that it is STAC; collections of items may leave that to the items."""
+    """Return whether JSON declares a STAC version; in an ItemCollection the Items may declare it."""
     if not isinstance(document, dict):
         return False
     features = (feature for feature in _features(document) if isinstance(feature, dict))
@@ -75,64 +128,36 @@ def _is_stac(document: Any) -> bool:
 
 
 def _features(document: dict[str, Any]) -> list[Any]:
-    features = document.get("features") if document.get("type") == _COLLECTION else None
+    features = document.get("features") if document.get("type") == "FeatureCollection" else None
     return features if isinstance(features, list) else []
 
 
-def _items(document: Any, place: str) -> Iterator[tuple[dict[str, Any], str]]:
-    """Yields the items that a document leads to, and where their relative hrefs start; each file is read once."""
-    seen = {canonical_uri(place)}
-    yield from _own_items(document, place)
-    waiting = deque(_links(document, place))
-    while waiting:
-        parent, href = waiting.popleft()
-        if canonical_uri(href) in seen:
-            continue
-        seen.add(canonical_uri(href))
-        with _linked(parent):
-            document, place = _read(href)
-            yield from _own_items(document, place)
-            waiting.extendleft(reversed(_links(document, place)))
+def _items(document: Any, uri: str) -> Iterator[tuple[dict[str, Any], str]]:
+    """Yield the Items inside of one document, and the base of their relative hrefs."""
+    if _type(document, uri) == "Feature":
+        yield document, uri
+    for feature in _features(document):
+        if _type(feature, uri) != "Feature":
+            raise InputError(f"{uri}: expected STAC Items in the collection, got something else: fix the collection")
+        yield feature, _self_url(feature) or uri
 
 
-@contextlib.contextmanager
-def _linked(parent: str) -> Iterator[None]:
-    """Names the file with the link in what is said of the file behind it."""
-    try:
-        yield
-    except InputError as error:
-        raise InputError(f"{parent}, link to {error}") from error
-
-
-def _own_items(document: Any, place: str) -> Iterator[tuple[dict[str, Any], str]]:
-    kind = _kind(document, place)
-    if kind == _ITEM:
-        yield document, place
-    if kind == _COLLECTION:
-        for feature in _features(document):
-            if _kind(feature, place) != _ITEM:
-                raise InputError(f"{place}: expected STAC Items in the collection, got something else: mend it")
-            yield feature, _self(feature) or place
-
-
-def _kind(document: Any, place: str) -> str:
+def _type(document: Any, uri: str) -> str:
+    """Return the STAC type of a document of STAC 1."""
     if not _is_stac(document):
-        raise InputError(
-            f"{place}: expected STAC, got JSON without a stac_version: name another file, or mend the link"
-        )
+        raise InputError(f"{uri}: expected STAC, got JSON without a stac_version: name another file, or fix the link")
     kind, version = document.get("type"), document.get("stac_version", "1.0.0")
     if not str(version).startswith("1."):
         raise InputError(
-            f"{place}: expected STAC of version 1, got {version}: bring it to 1.0 or 1.1, e.g. with pystac"
+            f"{uri}: expected STAC of version 1, got {version}: convert it to 1.0 or 1.1, e.g. with pystac"
         )
-    if kind not in (_ITEM, _COLLECTION, *_CONTAINERS):
-        known = ", ".join((_ITEM, _COLLECTION, *_CONTAINERS))
-        raise InputError(f"{place}: expected a STAC type ({known}), got {kind}: mend it")
+    if kind not in _TYPES:
+        raise InputError(f"{uri}: expected a STAC type ({', '.join(_TYPES)}), got {kind}: fix the file")
     return str(kind)
 
 
-def _self(item: dict[str, Any]) -> str | None:
-    """Where an item of a collection lies by itself: that is where its relative hrefs start."""
+def _self_url(item: dict[str, Any]) -> str | None:
+    """Return the URL of the self link of an Item: the base of its relative hrefs, if it is in a collection."""
     links = item.get("links")
     for link in links if isinstance(links, list) else []:
         href = link.get("href") if isinstance(link, dict) and link.get("rel") == "self" else None
@@ -141,34 +166,226 @@ def _self(item: dict[str, Any]) -> str | None:
     return None
 
 
-def _links(document: Any, place: str) -> list[tuple[str, str]]:
-    """Returns where the catalog lies, and where a child or an item of it does, for each, in its order."""
-    container = _CONTAINERS.get(_kind(document, place))
+def _child_links(document: Any, uri: str) -> list[tuple[str, str]]:
+    """Return (URI of the catalog, URI of the child or Item) for each such link of a catalog, in its order."""
+    container = _CONTAINERS.get(_type(document, uri))
     if container is None:
         return []
-    with _fitting(place):
+    with _named_errors(uri):
         links = container.from_dict(document).links
-        return [(place, resolve_href(link.get_target_str() or "", place)) for link in links if link.rel in _DOWN]
+        return [
+            (uri, resolve_href(link.get_target_str() or "", uri)) for link in links if link.rel in ("child", "item")
+        ]
 
 
 def _scene(item: dict[str, Any], base: str, asset: str | None) -> SceneSource:
-    name = f"{base}, item {item.get('id')!r}"
-    with _fitting(name):
+    with _named_errors(f"{base}, item {item.get('id')!r}"):
         if not isinstance(item.get("id"), str):
-            raise InputError("expected an id, got none: mend the item")
-        return scene_source(pystac.Item.from_dict(item), base, asset)
+            raise InputError("expected an id, got none: fix the item")
+        return item_source(pystac.Item.from_dict(item), base, asset)
 
 
 @contextlib.contextmanager
-def _fitting(name: str) -> Iterator[None]:
-    """Names the file in what is said of its content."""
+def _named_errors(name: str) -> Iterator[None]:
+    """Turn errors about the content of a file into an InputError that names it."""
     try:
         with warnings.catch_warnings():
-            # That an item is deprecated, or that its versions contradict each other in proj:epsg: not on the terminal.
+            # pystac warns of deprecated Items, and of versions that disagree on proj:epsg.
             warnings.simplefilter("ignore")
             yield
     except InputError as error:
         raise InputError(f"{name}: {error}") from error
-    except _UNFIT as error:
+    except _INVALID as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())
-        raise InputError(f"{name}: expected what STAC says, got something else ({reason}): mend it") from error
+        raise InputError(f"{name}: expected valid STAC, got something else ({reason}): fix it") from error
+
+
+# One Item: its asset, and the fields that describe the raster.
+
+
+def item_source(item: pystac.Item, base: str, asset: str | None) -> SceneSource:
+    """Return the scene that an Item describes.
+
+    Args:
+        item: Item of STAC 1.
+        base: URI that relative hrefs start from.
+        asset: key of the asset to use; None: see `choose_asset`.
+
+    Raises:
+        InputError: no asset can be chosen, or a field is not valid STAC; the message names neither `base` nor the Item.
+    """
+    chosen = item.assets[choose_asset(item.assets, asset)]
+    fields = ChainMap(chosen.extra_fields, item.properties)
+    code, epsg = fields.get("proj:code"), fields.get("proj:epsg")  # projection extension 2, and before
+    if code is None and epsg is not None:
+        code = f"EPSG:{epsg}"
+    shape = _numbers("proj:shape", fields, (2,))
+    affine = _numbers("proj:transform", fields, (6, 9))
+    return SceneSource(
+        uri=resolve_href(chosen.href, base),
+        scene_id=item.id,
+        acquired_at=_acquired_at(item, chosen),
+        bands=display_bands(chosen.extra_fields),
+        crs=None if code is None else str(code),
+        size=None if shape is None else (int(shape[1]), int(shape[0])),
+        affine=None if affine is None else affine[:6],
+    )
+
+
+def choose_asset(assets: Mapping[str, pystac.Asset], key: str | None) -> str:
+    """Return the key of the asset to use.
+
+    `key` if it is given; else the first of: the asset with the key `visual`, the raster with the role `visual`, the
+    asset with the key `data`, the raster with the role `data`, the only raster by media type or suffix.
+
+    Raises:
+        InputError: no asset fits, or more than one.
+    """
+    if key is not None:
+        if key not in assets:
+            raise InputError(f"expected the asset '{key}', as in the settings, got {_asset_list(assets)}")
+        return key
+    rasters = [name for name, asset in assets.items() if _is_raster(asset)]
+    for preferred in PREFERRED_ASSETS:
+        if preferred in assets:
+            return preferred
+        if candidates := [name for name in rasters if preferred in (assets[name].roles or [])]:
+            break
+    else:
+        candidates = rasters
+    if len(candidates) != 1:
+        raise InputError(
+            f"expected one asset called visual or data, of that role, or one GeoTIFF, JPEG 2000 or NITF, "
+            f"got {_asset_list(assets)}"
+        )
+    return candidates[0]
+
+
+def _is_raster(asset: pystac.Asset) -> bool:
+    media_type = (asset.media_type or "").partition(";")[0].strip().lower()
+    return media_type in RASTER_TYPES or suffix(asset.href) in RASTER_SUFFIXES
+
+
+def _asset_list(assets: Mapping[str, pystac.Asset]) -> str:
+    """Return the end of an error message: the assets of an Item, and the remedy."""
+    if not assets:
+        return "no assets: fix the item, or name the raster itself"
+    names = (
+        f"{key} ({', '.join([asset.media_type or 'no type', *(asset.roles or [])])})" for key, asset in assets.items()
+    )
+    return f"the assets {'; '.join(names)}: choose one with `asset:` in the settings, or name the raster itself"
+
+
+def display_bands(asset: Mapping[str, Any]) -> tuple[int, ...] | None:
+    """Return the numbers, from 1, of the red, green and blue bands of an asset, or of its grey band.
+
+    Args:
+        asset: fields of the asset: `bands` of STAC 1.1, or `eo:bands` or `raster:bands` of STAC 1.0. Bands of the Item
+            are not used: they do not say in what order an asset has them.
+
+    Returns:
+        None if the names of the bands are missing or ambiguous.
+    """
+    bands = asset.get("bands") or asset.get("eo:bands") or asset.get("raster:bands") or []
+    if not (isinstance(bands, list) and all(isinstance(band, dict) for band in bands)):
+        raise InputError("expected bands as a list of objects, got something else: fix the item")
+    names = [
+        str(band.get("eo:common_name") or band.get("common_name") or band.get("name") or "").lower()  # 1.1, 1.0, both
+        for band in bands
+    ]
+    if all(names.count(colour) == 1 for colour in _RGB):
+        return tuple(names.index(colour) + 1 for colour in _RGB)
+    grey = [number for number, name in enumerate(names, start=1) if name in _GREY]
+    return (grey[0],) if len(grey) == 1 and not set(_RGB) & set(names) else None
+
+
+def _acquired_at(item: pystac.Item, asset: pystac.Asset) -> str | None:
+    """Return the acquisition time, RFC 3339 UTC; of an interval its start, at which something was taken."""
+    time = item.get_datetime(asset)
+    if time is None and (start := item.properties.get("start_datetime")):
+        time = str_to_datetime(start)
+    if time is None:
+        return None
+    # STAC requires a time zone; UTC is assumed where it is missing.
+    time = time if time.tzinfo else time.replace(tzinfo=datetime.UTC)
+    return datetime_to_str(time.astimezone(datetime.UTC))
+
+
+def _numbers(name: str, fields: Mapping[str, Any], lengths: tuple[int, ...]) -> tuple[float, ...] | None:
+    values = fields.get(name)
+    if values is None:
+        return None
+    if not (
+        isinstance(values, list) and len(values) in lengths and all(type(value) in (int, float) for value in values)
+    ):
+        expected = " or ".join(map(str, lengths))
+        raise InputError(f"expected {expected} numbers in {name}, got {values}: fix the item")
+    return tuple(float(value) for value in values)
+
+
+# An Item against its raster.
+
+
+def check_item_matches_raster(source: SceneSource, header: SceneHeader, georef: BaseGeoReference) -> None:
+    """Check that the size, CRS and affine of a STAC Item are those of its raster; fields that it lacks are not checked.
+
+    CRSs, and affines, match if they put every corner of the raster within one pixel of where the raster puts it: a CRS
+    has many spellings, and the affine in an Item may be rounded.
+
+    Raises:
+        GeoreferenceError: they differ; the message gives both values.
+    """
+    if source.size is not None and source.size != (header.width, header.height):
+        raise _mismatch(header, "{} x {} px".format(*source.size), f"{header.width} x {header.height} px")
+    if source.crs is None and source.affine is None:
+        return
+    corners = np.array([[x, y] for x in (0.0, header.width) for y in (0.0, header.height)])
+    expected = georef.pixel_to_lonlat(corners)
+    crs = georef.crs if source.crs is None else _parse_crs(source.crs, header)
+    same_crs = georef.crs.equals(crs, ignore_axis_order=True)
+    if not (same_crs or _is_close(_reinterpreted(expected, georef.crs, crs), expected, header)):
+        authority = georef.crs.to_authority()
+        raise _mismatch(header, str(source.crs), ":".join(authority) if authority else georef.crs.name)
+    if source.affine is not None and not _is_close(_lonlat(source.affine, georef.crs, corners), expected, header):
+        raise _mismatch(header, f"the affine {source.affine}", "another position or size of the pixels")
+
+
+def _parse_crs(text: str, header: SceneHeader) -> CRS:
+    try:
+        return CRS.from_user_input(text).to_2d()
+    except ProjError as error:
+        raise GeoreferenceError(
+            f"{header.uri}: expected a CRS that PROJ knows in its STAC item, got {text}: "
+            "fix the item, or name the raster itself"
+        ) from error
+
+
+def _reinterpreted(lonlat: FloatArray, crs: CRS, other: CRS) -> FloatArray | None:
+    """Return the lon/lat, (N, 2), of the same map coordinates read in another CRS; None for another celestial body."""
+    try:
+        map_xy = Transformer.from_crs(_LONLAT, crs, always_xy=True).transform(*lonlat.T)
+        return np.column_stack(Transformer.from_crs(other, _LONLAT, always_xy=True).transform(*map_xy))
+    except ProjError:
+        return None
+
+
+def _lonlat(affine: tuple[float, ...], crs: CRS, corners: FloatArray) -> FloatArray | None:
+    try:
+        return GeoReference(Affine(*affine), crs).pixel_to_lonlat(corners)
+    except FinderError:
+        return None
+
+
+def _is_close(lonlat: FloatArray | None, expected: FloatArray, header: SceneHeader) -> bool:
+    """Return whether points, (N, 2) in lon/lat, are within one pixel of the expected ones on the ground."""
+    if lonlat is None or not np.isfinite(lonlat).all():
+        return False
+    distance_m = _GEOD.inv(*lonlat.T, *expected.T)[2]
+    return bool((np.asarray(distance_m) <= max(header.resolution_m)).all())
+
+
+def _mismatch(header: SceneHeader, expected: str, got: str) -> GeoreferenceError:
+    return GeoreferenceError(
+        f"{header.uri}: expected {expected}, as in its STAC item, got {got} in the file: "
+        "fix the item, or name the raster itself"
+    )

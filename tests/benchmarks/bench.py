@@ -1,6 +1,6 @@
-"""Speed and memory of the main job: `make bench`; `python -m tests.benchmarks.bench --size 3000 --times 1` for a look.
+"""Speed and memory of the main job: `make bench`; in short `python -m tests.benchmarks.bench --size 3000 --times 1`.
 
-On one sample scene, as a COG of each codec: the rate at which the model alone looks at pixels that lie in memory,
+On one sample scene, as a COG of each codec: the rate of the model alone on pixels in memory,
 before and after the jobs, and the rate of the whole job (reading, model's loading, suppression and writing included),
 in processes of their own. Then the job on VRTs of growing size, and suppression alone. The table, beside that of the
 run before, goes to the terminal, and with everything else to out/bench.json.
@@ -27,18 +27,18 @@ import psutil
 from geo.boxes import Suppression
 from geo.nms import merge_levels
 from geo.types import Detections
-from pipeline import quiet
+from model.common import logs
 from tests.benchmarks import scenes
 
 BOXES = (10_000, 100_000, 1_000_000)
 BARE_SECONDS = 15.0
 SAMPLE_S = 0.05
 
-# What is aimed at.
-LEAST_SHARE = 0.9
-LEAST_SCENE_MPX_PER_S = 6.0
-MOST_FINEST = 1.3
-MOST_MEMORY_GB = 3.0
+# Goals.
+MIN_SHARE = 0.9
+MIN_SCENE_MPX_PER_S = 6.0
+MAX_FINEST = 1.3
+MAX_MEMORY_GB = 3.0
 
 
 def main() -> int:
@@ -65,7 +65,7 @@ def main() -> int:
 
 
 def measure(size: int, times: Sequence[int], model: str | None, folder: Path) -> dict[str, Any]:
-    """Returns every figure of one scene of `size` by `size` pixels, and of VRTs of so many parts side by side."""
+    """Return every figure of one scene of `size` by `size` pixels, and of VRTs of so many parts side by side."""
     scene = scenes.drawn(size, folder)
     before = run_bare(scene, model)
     jobs = {codec: run_job(scenes.cog(scene, codec), model, folder) for codec in scenes.CODECS}
@@ -87,7 +87,7 @@ def measure(size: int, times: Sequence[int], model: str | None, folder: Path) ->
 
 
 def run_bare(scene: Path, model: str | None) -> float:
-    """Returns the bare model's rate, Mpx/s, measured in a process of its own."""
+    """Return the bare model's rate, Mpx/s, measured in a process of its own."""
     words = [sys.executable, "-m", "tests.benchmarks.bench", "--bare", str(scene), *_model(model)]
     done = subprocess.run(words, check=True, capture_output=True, text=True)
     return float(json.loads(done.stdout))
@@ -95,8 +95,8 @@ def run_bare(scene: Path, model: str | None) -> float:
 
 def bare_rate(uri: str, model: str | None) -> float:
     """Returns the rate, Mpx/s, at which the model looks at tiles of the scene's middle that lie in memory."""
-    quiet.silence()
-    quiet.import_tensorflow()
+    logs.silence()
+    logs.import_quietly("model.inference.frozen_graph")
     from pipeline import planning, steps
     from pipeline.config import load_config
     from pipeline.model_loading import describe_model, load_model
@@ -114,30 +114,30 @@ def bare_rate(uri: str, model: str | None) -> float:
     batches = [batch for batch in batches if len(batch) == config.batch_size] or batches
     predictor = load_model(spec)
     steps.detect_tiles(predictor, batches[0], config)
-    looked = 0
+    tiles = 0
     started = time.perf_counter()
     while (seconds := time.perf_counter() - started) < BARE_SECONDS:
         for batch in batches:
             steps.detect_tiles(predictor, batch, config)
-            looked += len(batch)
-    return looked * config.tiling.tile_px**2 / 1e6 / seconds
+            tiles += len(batch)
+    return tiles * config.tiling.tile_px**2 / 1e6 / seconds
 
 
 def tile_gflop(model: str | None) -> float:
     """Returns the operations, thousand million, of the model's look at one tile."""
-    quiet.silence()
-    quiet.import_tensorflow()
-    from model.detectors import flops as cost
+    logs.silence()
+    logs.import_quietly("model.inference.frozen_graph")
+    from model.detectors.flops import count_flops
     from model.inference import weights_io
     from pipeline.config import load_config
 
     config = load_config(overrides={"model": model})
     network, _ = weights_io.load(weights_io.resolve(config.model))
-    return cost.flop(network, config.tiling.tile_px, config.tiling.tile_px) / 1e9
+    return count_flops(network, config.tiling.tile_px, config.tiling.tile_px) / 1e9
 
 
 def run_job(scene: Path, model: str | None, folder: Path) -> dict[str, Any]:
-    """Runs the job in a process of its own and returns its figures."""
+    """Run the job in a process of its own and returns its figures."""
     from pipeline.ledger import read_ledger
 
     output = folder / "airplanes.geojson"
@@ -165,7 +165,7 @@ def run_job(scene: Path, model: str | None, folder: Path) -> dict[str, Any]:
 
 
 def suppression_seconds(count: int) -> float:
-    """Returns how long one pass over boxes takes, of which four of three levels show each airplane."""
+    """Return how long one pass over boxes takes, of which four of three levels show each airplane."""
     rng = np.random.default_rng(1)
     middles = rng.uniform(0, 40 * np.sqrt(count), (count // 4, 2)).repeat(4, axis=0) + rng.normal(0, 2, (count, 2))
     halves = rng.uniform(5, 20, (count // 4, 2)).repeat(4, axis=0) + rng.normal(0, 0.5, (count, 2))
@@ -177,7 +177,7 @@ def suppression_seconds(count: int) -> float:
 
 
 def peak_memory(process: psutil.Popen) -> int:
-    """Returns the largest resident size, bytes, of a process and its children while it runs."""
+    """Return the largest resident size, bytes, of a process and its children while it runs."""
     peak = 0
     while process.poll() is None:
         try:
@@ -190,7 +190,7 @@ def peak_memory(process: psutil.Popen) -> int:
 
 
 def finest_share(scene: Path) -> float:
-    """Returns how many pixels the finest level's tiles hold for each pixel of the scene."""
+    """Return how many pixels the finest level's tiles hold for each pixel of the scene."""
     from geo.grid import plan_tiles
     from pipeline import planning
     from pipeline.config import load_config
@@ -203,23 +203,23 @@ def finest_share(scene: Path) -> float:
 
 
 def table(figures: dict[str, Any], previous: dict[str, Any]) -> str:
-    """Returns the figures for people, each beside that of the run before, where there is one."""
+    """Return the figures for people, each beside that of the run before, where there is one."""
     before = {name: value for name, value, _ in rows(previous)} if previous else {}
     return "".join(f"{name:40}{value:>14}{before.get(name, '-'):>14}  {note}\n" for name, value, note in rows(figures))
 
 
 def rows(figures: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
-    """Yields name, figure and note."""
+    """Yield name, figure and note."""
     yield "bare model", f"{figures['bare']['mpx_per_s']:.2f} Mpx/s", next(iter(figures["jobs"].values()))["precision"]
     for codec, job in figures["jobs"].items():
         scene, share = job["scene_mpx_per_s"], job["share_of_bare"]
         finest = job["finest_pixels_per_scene_pixel"]
         note = f"{job['seconds']:.0f} s, {job['gflop_per_scene_mpx']:.1f} GFLOP a Mpx, {job['airplanes']} airplanes"
         yield f"{codec}: pixels inferred", f"{job['mpx_per_s']:.2f} Mpx/s", f"{job['tiles']} tiles"
-        yield f"{codec}: pixels of the scene", f"{scene:.2f} Mpx/s", f"{_goal(scene, LEAST_SCENE_MPX_PER_S)}; {note}"
+        yield f"{codec}: pixels of the scene", f"{scene:.2f} Mpx/s", f"{_goal(scene, MIN_SCENE_MPX_PER_S)}; {note}"
         yield f"{codec}: ground at 0.5 m", f"{scene / 4:.2f} km2/s", ""
-        yield f"{codec}: share of the bare rate", f"{share:.2f}", _goal(share, LEAST_SHARE)
-        yield f"{codec}: finest level / scene, pixels", f"{finest:.2f}", _goal(-finest, -MOST_FINEST)
+        yield f"{codec}: share of the bare rate", f"{share:.2f}", _goal(share, MIN_SHARE)
+        yield f"{codec}: finest level / scene, pixels", f"{finest:.2f}", _goal(-finest, -MAX_FINEST)
     for size, job in figures["growth"].items():
         memory = job["peak_memory_gb"]
         yield (
@@ -227,15 +227,15 @@ def rows(figures: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
             f"{job['seconds']:.0f} s",
             f"{job['scene_mpx_per_s']:.2f} Mpx/s of the scene",
         )
-        yield f"{int(size):,} px: peak memory", f"{memory:.2f} GB", _goal(-memory, -MOST_MEMORY_GB)
+        yield f"{int(size):,} px: peak memory", f"{memory:.2f} GB", _goal(-memory, -MAX_MEMORY_GB)
     for count, seconds in figures["suppression_s"].items():
         yield f"suppression, {int(count):,} boxes", f"{seconds:.2f} s", ""
 
 
-def _goal(figure: float, least: float) -> str:
-    """Says whether an aim is reached; of what is to be small, both are negative."""
-    aim = f"at least {least:g}" if least >= 0 else f"at most {-least:g}"
-    return f"{'ok' if figure >= least else 'MISSED'}, {aim}"
+def _goal(figure: float, minimum: float) -> str:
+    """Say whether a goal is reached; where a small figure is the goal, both arguments are negative."""
+    goal = f"at least {minimum:g}" if minimum >= 0 else f"at most {-minimum:g}"
+    return f"{'ok' if figure >= minimum else 'MISSED'}, {goal}"
 
 
 def _model(model: str | None) -> list[str]:

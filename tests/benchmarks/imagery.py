@@ -1,4 +1,4 @@
-"""How one scene's airplanes agree, whatever it is brought as: `python -m tests.benchmarks.imagery`.
+"""The airplanes of one scene over pixel types, formats and georeferences: `python -m tests.benchmarks.imagery`.
 
 Prints two tables of docs/results.md: of georeferences alone, and of airplanes.
 """
@@ -9,12 +9,12 @@ import sys
 import tempfile
 from pathlib import Path
 
-from pipeline import quiet
+from model.common import logs
 
 
 def main() -> int:
-    quiet.silence()
-    quiet.import_tensorflow()
+    logs.silence()
+    logs.import_quietly("model.inference.frozen_graph")
     from pipeline.config import load_config
     from pipeline.model_loading import describe_model, load_model
     from tests.integration.imagery import CASES, agreement, detect, plain

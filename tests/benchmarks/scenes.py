@@ -19,7 +19,7 @@ PART_PX = 5_000
 
 
 def drawn(size: int, folder: Path, kind: str = "airport", seed: int = SEED) -> Path:
-    """Returns a sample scene; draws it where it is absent."""
+    """Return a sample scene; draws it where it is absent."""
     scene = folder / (f"scene-{size}.tif" if (kind, seed) == ("airport", SEED) else f"{kind}-{seed}-{size}.tif")
     if not scene.exists():
         folder.mkdir(parents=True, exist_ok=True)
@@ -29,7 +29,7 @@ def drawn(size: int, folder: Path, kind: str = "airport", seed: int = SEED) -> P
 
 
 def cog(scene: Path, codec: str) -> Path:
-    """Returns the scene as a cloud-optimised GeoTIFF; writes it where it is absent."""
+    """Return the scene as a cloud-optimised GeoTIFF; writes it where it is absent."""
     path = scene.with_name(f"{scene.stem}-{codec}.tif")
     if not path.exists():
         part = path.with_suffix(".part")
@@ -39,12 +39,12 @@ def cog(scene: Path, codec: str) -> Path:
 
 
 def repeated(scene: Path, times: int) -> Path:
-    """Returns a VRT in which the scene stands `times` times side by side, and as often one below the other."""
+    """Return a VRT in which the scene stands `times` times side by side, and as often one below the other."""
     return together([[scene] * times] * times, scene.with_name(f"{scene.stem}-{times}x{times}.vrt"))
 
 
 def together(parts: Sequence[Sequence[Path]], path: Path) -> Path:
-    """Returns a VRT of rows of scenes of one size in one folder; it lies where the first one lies."""
+    """Return a VRT of rows of scenes of one size in one folder; it lies where the first one lies."""
     with rasterio.open(parts[0][0]) as dataset:
         width, height, wkt = dataset.width, dataset.height, dataset.crs.to_wkt()
         transform = ", ".join(repr(number) for number in dataset.transform.to_gdal())

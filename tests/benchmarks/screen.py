@@ -1,6 +1,6 @@
-"""What a cheap look first saves and loses: `python -m tests.benchmarks.screen`.
+"""What screening saves and loses: `python -m tests.benchmarks.screen`.
 
-Looks at scenes with and without `screen` in the settings, and prints a table of docs/results.md: a drawn one that is
+Scans scenes with and without `screen` in the settings, and prints a table of docs/results.md: a drawn one that is
 95 % countryside and town, drawn ones that are all airport, and test pictures. Lost: found without it and not with it.
 """
 
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from geo.matching import match
-from pipeline import quiet
+from model.common import logs
 from tests.benchmarks import scenes
 from tests.benchmarks.accuracy import written
 
@@ -41,8 +41,8 @@ def main() -> int:
     parser.add_argument("--min-score", type=float, default=0.3, metavar="S")
     parser.add_argument("--margin", type=float, default=500.0, metavar="M")
     options = parser.parse_args()
-    quiet.silence()
-    quiet.import_tensorflow()
+    logs.silence()
+    logs.import_quietly("model.inference.frozen_graph")
     from pipeline.config import Screen, load_config
     from pipeline.model_loading import describe_model, load_model
 
@@ -51,7 +51,7 @@ def main() -> int:
         plain, config=dataclasses.replace(plain.config, screen=Screen(options.min_score, options.margin))
     )
     models = load_model(plain), load_model(screened)
-    print("| scenes | airplanes | lost | finest tiles | looked at with it | times fewer |")
+    print("| scenes | airplanes | lost | finest tiles | inferred with it | times fewer |")
     print("|---|---|---|---|---|---|")
     airport = scenes.drawn(scenes.PART_PX, options.work)
     large = scenes.together(grid(airport, options.work), options.work / "mostly-empty.vrt")
@@ -92,21 +92,21 @@ def report(
     screened: ModelSpec,
     models: tuple[Predictor, Predictor],
 ) -> None:
-    """Prints a line; of a pair, the first is looked at everywhere and the second is screened."""
+    """Print a line; of a pair, the first is inferred everywhere and the second is screened."""
     airplanes, lost, tiles, done = 0, 0, 0, 0
     for first, second in pairs:
-        everywhere = look(first, plain, models[0])
-        near = look(second, screened, models[1])
+        everywhere = detect(first, plain, models[0])
+        near = detect(second, screened, models[1])
         taken = match(boxes(near), np.array([one.score for one in near.airplanes]), boxes(everywhere), 0.5)
         airplanes += len(everywhere.airplanes)
         lost += len(everywhere.airplanes) - int((taken >= 0).sum())
-        planned, looked = finest(second, near, screened.config)
-        tiles, done = tiles + planned, done + looked
+        planned, inferred = finest(second, near, screened.config)
+        tiles, done = tiles + planned, done + inferred
     share = f"{lost / max(1, airplanes):.2%}"
     print(f"| {name} | {airplanes} | {lost} ({share}) | {tiles} | {done} | {tiles / max(1, done):.1f} |", flush=True)
 
 
-def look(path: Path, spec: ModelSpec, predictor: Predictor) -> SceneResult:
+def detect(path: Path, spec: ModelSpec, predictor: Predictor) -> SceneResult:
     from pipeline import local, planning
     from pipeline.values import SceneSource
 
@@ -121,7 +121,7 @@ def boxes(result: SceneResult) -> np.ndarray:
 
 
 def finest(path: Path, result: SceneResult, config: PipelineConfig) -> tuple[int, int]:
-    """Tiles of the finest level: all, and those that were looked at by their share of the ground."""
+    """Tiles of the finest level: all, and those that were inferred, by their share of the ground."""
     from geo.grid import plan_tiles
     from pipeline import planning
     from pipeline.values import SceneSource

@@ -1,6 +1,6 @@
 """What moves when a scene's origin moves: `python -m tests.benchmarks.seams`.
 
-Of each picture, windows of one size are looked at as scenes of their own, each with another origin, so that other
+Of each image, windows of one size are scanned as scenes of their own, each with another origin, so that other
 airplanes lie at the seams of tiles. What is sure in the first window, and 64 px or more within all, is looked for in
 the others. Prints a table of docs/results.md.
 """
@@ -24,8 +24,8 @@ from geo.georef import GeoReference
 from geo.matching import match
 from geo.raster.writer import write_scene
 from geo.types import Detections, ImageArray, Window
+from model.common import logs
 from model.synthetic import scene
-from pipeline import quiet
 
 if TYPE_CHECKING:
     from model.inference.predictor import Predictor
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 #: The model's stride at the coarsest level, 2 m, in pixels of a scene of 0.5 m.
 STRIDE_PX = 128
 WITHIN_PX = 64
-SURE = 0.1
+SCORE_MARGIN = 0.1
 #: Origins (x, y), pixels of the picture: those at multiples of the stride, and others.
 STRIDES = [(0, STRIDE_PX), (STRIDE_PX, 0), (STRIDE_PX, STRIDE_PX)]
 OTHERS = [(1, 0), (7, 13), (16, 16), (37, 5), (64, 20), (100, 99)]
@@ -45,8 +45,8 @@ def main() -> int:
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), metavar="DIR")
     parser.add_argument("--pictures", type=int, default=8, metavar="N", help="of airbus test (default: %(default)s)")
     options = parser.parse_args()
-    quiet.silence()
-    quiet.import_tensorflow()
+    logs.silence()
+    logs.import_quietly("model.inference.frozen_graph")
     from pipeline.config import load_config
     from pipeline.model_loading import describe_model, load_model
 
@@ -56,10 +56,10 @@ def main() -> int:
     print(f"| {' | '.join(heads)} | scores by: mean, 99 %, most |\n{'|---' * 7}|")
     sets = {"rendered": list(rendered()), "airbus test": list(photos(options.data, options.pictures))}
     for name, pictures in sets.items():
-        first = [look(picture, (0, 0), spec, predictor) for picture in pictures]
+        first = [detect(picture, (0, 0), spec, predictor) for picture in pictures]
         for kind, origins in (("the stride", STRIDES), ("other", OTHERS)):
             rows = [
-                again(base, look(picture, origin, spec, predictor), picture, spec)
+                again(base, detect(picture, origin, spec, predictor), picture, spec)
                 for (picture, base), origin in itertools.product(zip(pictures, first, strict=True), origins)
             ]
             print(f"| {len(pictures)} {name} | {kind} | {summary(np.concatenate(rows))} |", flush=True)
@@ -80,8 +80,8 @@ def photos(data: Path, count: int) -> Iterator[ImageArray]:
     return (photo.pixels() for photo in itertools.islice(with_airplanes, count))
 
 
-def look(picture: ImageArray, origin: tuple[int, int], spec: ModelSpec, predictor: Predictor) -> Detections:
-    """What is found in the window that begins at `origin`, in pixels of the picture."""
+def detect(picture: ImageArray, origin: tuple[int, int], spec: ModelSpec, predictor: Predictor) -> Detections:
+    """Return the detections in the window that begins at `origin`, in pixels of the image."""
     from pipeline import local, planning, steps
     from pipeline.values import SceneSource
 
@@ -106,7 +106,7 @@ def again(base: Detections, moved: Detections, picture: ImageArray, spec: ModelS
     low = STRIDE_PX + WITHIN_PX
     high = np.array([picture.shape[1], picture.shape[0]] * 2) - low
     within = (base.boxes >= low).all(axis=1) & (base.boxes <= high).all(axis=1)
-    sure = base.take(np.flatnonzero(within & (base.scores >= threshold + SURE)))
+    sure = base.take(np.flatnonzero(within & (base.scores >= threshold + SCORE_MARGIN)))
     taken = match(moved.boxes, moved.scores, sure.boxes, 0.5)
     result = np.full((len(sure), 3), math.nan)
     found = np.flatnonzero(taken >= 0)

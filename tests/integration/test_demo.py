@@ -12,7 +12,7 @@ from shapely.geometry import Polygon, box, shape
 from geo.raster.header import read_header
 from pipeline import demo
 from pipeline.ledger import read_ledger
-from pipeline.sinks.geojson import read_geojson
+from pipeline.sinks.files import read_geojson
 
 # The smallest scenes that have every kind of tile: at an edge, at a seam, on two levels.
 SIZE = 1600
@@ -35,7 +35,7 @@ def scenes(folder: Path) -> list[Path]:
     return sorted((folder / "scenes").glob("*.tif"))
 
 
-def test_the_demo_writes_airplanes_report_and_ledger(folder: Path) -> None:
+def test_it_leaves_airplanes_report_and_ledger(folder: Path) -> None:
     assert {path.name for path in folder.iterdir()} == {"airplanes.geojson", "ledger.json", "report.html", "scenes"}
     ledger = read_ledger(folder / "ledger.json")
     assert ledger.complete
@@ -44,16 +44,18 @@ def test_the_demo_writes_airplanes_report_and_ledger(folder: Path) -> None:
     assert ledger.totals.km2 == pytest.approx(len(demo.SEEDS) * (SIZE * demo.RESOLUTION_M) ** 2 / 1e6, rel=0.01)
 
 
-def test_the_demo_detects_the_airplanes(folder: Path) -> None:
+def test_it_finds_the_airplanes(folder: Path) -> None:
     airplanes = read_geojson(folder / "airplanes.geojson")
-    tallies = [
+    comparisons = [
         demo.compare([one for one in airplanes if one.scene_uri == str(scene)], scene.with_suffix(".truth.geojson"))
         for scene in scenes(folder)
     ]
-    there, found, right = (sum(getattr(tally, name) for tally in tallies) for name in ("there", "found", "right"))
-    assert there > 20
-    assert right >= 0.9 * there
-    assert right >= 0.9 * found
+    expected, detected, correct = (
+        sum(getattr(comparison, name) for comparison in comparisons) for name in ("airplanes", "detections", "correct")
+    )
+    assert expected > 20
+    assert correct >= 0.9 * expected
+    assert correct >= 0.9 * detected
 
 
 def test_airplanes_lie_in_their_scenes_on_the_map(folder: Path) -> None:
@@ -78,7 +80,7 @@ def test_a_second_run_draws_nothing_and_writes_the_same_bytes(folder: Path, caps
     drawn = {scene: scene.stat().st_mtime_ns for scene in scenes(folder)}
     written = (folder / "airplanes.geojson").read_bytes()
     assert demo.main(["--directory", str(folder), "--size", str(SIZE)]) == 0
-    assert "drawing" not in capsys.readouterr().out
+    assert "rendering" not in capsys.readouterr().out
     assert {scene: scene.stat().st_mtime_ns for scene in scenes(folder)} == drawn
     assert (folder / "airplanes.geojson").read_bytes() == written
 

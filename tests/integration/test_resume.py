@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from pipeline.ledger import Ledger, read_ledger
+from tests.pipeline.fake_run import DIE, STOP
 from tests.pipeline.scenes import AIRPLANES, CONFIG, write_scene
-from tests.pipeline.told import DIE, STOP
 
 DEADLINE_S = 120
 PROCESSES = ("--direct_num_workers", "2", "--direct_running_mode", "multi_processing")
@@ -33,7 +33,7 @@ class Place:
     def command(self, output: str, *words: str) -> list[str]:
         fixed = ["--input", str(self.folder / "scenes"), "--config", str(self.folder / "settings.json")]
         return [
-            *(sys.executable, "-m", "tests.pipeline.told"),
+            *(sys.executable, "-m", "tests.pipeline.fake_run"),
             *(*fixed, "--output", str(self.folder / output), *words),
         ]
 

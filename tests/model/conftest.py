@@ -13,9 +13,9 @@ from model.inference import weights_io
 
 @pytest.fixture(scope="session")
 def network() -> Any:
-    """The detector with the ImageNet backbone and a random head, built once: leave it as it is.
+    """The detector with the ImageNet backbone and a random head, built once: do not change it.
 
-    Its kernels are such as half precision can hold, so that it comes back from a model folder to the last bit.
+    Its kernels are exact in half precision, so that it comes back from a model folder bit by bit.
     """
     keras.utils.set_random_seed(1)
     model = detector.build(DetectorConfig())
@@ -28,7 +28,7 @@ def network() -> Any:
 
 @pytest.fixture(scope="session")
 def model_folder(network: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """That detector as a model folder: copy it before you change a file."""
+    """The model folder of that detector: copy it before you change a file."""
     folder = tmp_path_factory.mktemp("model")
     weights_io.save(folder, network, "tiny", DetectorConfig(), 0.25)
     return folder

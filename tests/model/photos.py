@@ -23,7 +23,7 @@ def picture(level: float = 1.0) -> NDArray[np.uint8]:
 
 
 def write_set(folder: Path, pictures: dict[str, NDArray[np.uint8]], split: str = "val") -> Path:
-    """Writes photos that all have the same airplanes, each its own group; returns the folder."""
+    """Write photos that all have the same airplanes, each its own group; return the folder."""
     folder.mkdir(parents=True)
     images = []
     for name, pixels in pictures.items():
@@ -36,7 +36,7 @@ def write_set(folder: Path, pictures: dict[str, NDArray[np.uint8]], split: str =
 
 
 def write_rendered(folder: Path, pictures: dict[str, NDArray[np.uint8]], airplanes: bool = True) -> Path:
-    """Writes scenes of 0.5 m with the truth beside them, in the form of `model.synthetic`; returns the folder."""
+    """Write scenes of 0.5 m with their truth, as `model.synthetic` does; return the folder."""
     folder.mkdir(parents=True)
     sides = ("xmin_px", "ymin_px", "xmax_px", "ymax_px")
     features = [{"properties": dict(zip(sides, box, strict=True))} for box, _ in AIRPLANES if airplanes]

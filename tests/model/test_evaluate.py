@@ -387,7 +387,7 @@ def test_settings_of_the_pipeline_that_lack_a_part_are_refused(tmp_path: Path, t
 def test_the_settings_of_the_project_fit() -> None:
     scan = read_scan_config(Path("configs/pipeline/default.yaml"))
     assert scan.tiling.tile_px % 32 == 0
-    from model.common import config as config_file
+    from model.common.config import load_yaml
 
     for file in sorted(Path("configs/evaluate").glob("*.yaml")):
-        config_file.load(EvaluateConfig, file)
+        load_yaml(EvaluateConfig, file)

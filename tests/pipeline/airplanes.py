@@ -1,4 +1,4 @@
-"""Airplanes for tests, drawn or made by hand."""
+"""Airplanes for tests: a Hypothesis strategy, and one by hand."""
 
 from hypothesis import strategies as st
 from shapely.geometry import MultiPolygon, Polygon

@@ -15,17 +15,17 @@ from tests.pipeline.scenes import CONFIG, write_scene
 
 @pytest.fixture
 def model_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A model that is described as any other, with weights that are whole; what is loaded for it is the fake."""
+    """A model folder with a valid description and weights of the right hash, for which the fake model is loaded."""
     from model.detectors.anchor_free.network import DetectorConfig
     from model.inference.weights_io import CONFIG_FILE, WEIGHTS_FILE, ModelConfig
 
     folder = tmp_path / "model"
     folder.mkdir()
-    weights = b"no numbers, but whole"
-    described = ModelConfig("fake", DetectorConfig(), 0.85, hashlib.sha256(weights).hexdigest())
+    weights = b"not weights, but with the right hash"
+    config = ModelConfig("fake", DetectorConfig(), 0.85, hashlib.sha256(weights).hexdigest())
     (folder / WEIGHTS_FILE).write_bytes(weights)
-    (folder / CONFIG_FILE).write_text(yaml.safe_dump(dataclasses.asdict(described)), encoding="utf-8")
-    monkeypatch.setattr(model_loading, "load_predictor", _Fake)
+    (folder / CONFIG_FILE).write_text(yaml.safe_dump(dataclasses.asdict(config)), encoding="utf-8")
+    monkeypatch.setattr(model_loading, "load_predictor", _LoadedFake)
     return folder
 
 
@@ -40,11 +40,11 @@ def desk(
     return Desk(tmp_path, model_folder, capsys)
 
 
-class _Fake(FakePredictor):
-    """The fake, with what `load_predictor` takes."""
+class _LoadedFake(FakePredictor):
+    """The fake with the arguments of `load_predictor`."""
 
     def __init__(self, name_or_path: str, batch_size: int, min_score: float, precision: str, trusted: bool) -> None:
         self.min_score = min_score
 
     def __call__(self, images: ImageArray) -> list[Detections]:
-        return [found.take(found.scores >= self.min_score) for found in super().__call__(images)]
+        return [detections.take(detections.scores >= self.min_score) for detections in super().__call__(images)]

@@ -1,4 +1,4 @@
-"""Small scenes for tests: bright rectangles on dark ground, which `FakePredictor` takes for airplanes."""
+"""Small scenes for tests: bright rectangles on dark ground, which `FakePredictor` detects as airplanes."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,8 +14,8 @@ from model.inference.predictor import FakePredictor
 from pipeline.config import PipelineConfig
 from pipeline.values import Identity
 
-# Width, height, and airplanes as (xmin, ymin, xmax, ymax, red level); nothing is symmetric. The third airplane lies on
-# a seam between tiles, the fourth is larger than what two tiles of the finest level share, the last is at the corner.
+# Width, height, and airplanes as (xmin, ymin, xmax, ymax, brightness); nothing is symmetric. The third airplane lies on
+# a seam between tiles, the fourth is larger than the overlap of tiles of the finest level, the last is at the corner.
 SIZE = (330, 410)
 AIRPLANES = [
     (20, 30, 40, 44, 250),
@@ -50,7 +50,7 @@ def write_scene(
     nodata_right_of: int | None = None,
     **profile: Any,
 ) -> Path:
-    """Writes a scene near Hamburg in UTM zone 32 and returns its path.
+    """Write a scene near Hamburg in UTM zone 32 and return its path.
 
     Args:
         path: the file.
@@ -60,8 +60,8 @@ def write_scene(
         rotation: degrees, counter-clockwise.
         bands: bands.
         dtype: type of the pixels.
-        nodata_right_of: from this column on there is no data.
-        profile: goes to rasterio; None takes a key away.
+        nodata_right_of: nodata from this column on.
+        profile: passed to rasterio; None removes a key.
     """
     pixels = np.full((bands, size[1], size[0]), 40, dtype)
     for xmin, ymin, xmax, ymax, level in airplanes:
@@ -88,16 +88,16 @@ def write_scene(
 
 
 def write_alike(first: Path, second: Path) -> tuple[Path, Path]:
-    """Writes two scenes of one fingerprint: the airplane at another place in the second lies between its patches."""
+    """Write two scenes with one fingerprint: their different airplanes lie between the sampled blocks."""
     for path, row in ((first, 90), (second, 110)):
         write_scene(path, [(100, row, 120, row + 14, 250)], size=(900, 700), compress=None)
     return first, second
 
 
 def write_damaged_scene(path: Path) -> Path:
-    """Writes a scene of which one block, columns 192 to 256 and rows 64 to 128, cannot be read; its header is sound.
+    """Write a scene with a valid header and one damaged block, columns 192 to 256 and rows 64 to 128.
 
-    It is large enough that the fingerprint's sample misses the block. The second airplane lies on it.
+    The fingerprint does not sample the block. The second airplane lies on it.
     """
     return _damage_block(write_scene(path, size=(900, 700)), 3, 1)
 
@@ -105,7 +105,7 @@ def write_damaged_scene(path: Path) -> Path:
 def _damage_block(path: Path, column: int, row: int) -> Path:
     with rasterio.open(path) as dataset:
         offset, length = (
-            int(dataset.get_tag_item(f"BLOCK_{what}_{column}_{row}", "TIFF", bidx=1)) for what in ("OFFSET", "SIZE")
+            int(dataset.get_tag_item(f"BLOCK_{name}_{column}_{row}", "TIFF", bidx=1)) for name in ("OFFSET", "SIZE")
         )
     content = bytearray(path.read_bytes())
     content[offset : offset + length] = b"\xff" * length

@@ -1,4 +1,4 @@
-"""Made-up STAC of both versions, as plain JSON."""
+"""Synthetic STAC of versions 1.0 and 1.1 as plain JSON, and a web server for it."""
 
 import contextlib
 import http.server
@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Any
 
 COG = "image/tiff; application=geotiff; profile=cloud-optimized"
-TAKEN = "2026-05-01T10:20:30Z"
+ACQUIRED_AT = "2026-05-01T10:20:30Z"
 
 Json = dict[str, Any]
 
 
 def asset(href: str = "./a.tif", /, **fields: Any) -> Json:
-    """An asset; a field that is None is left out."""
-    whole = {"href": href, "type": COG, **fields}
-    return {name: value for name, value in whole.items() if value is not None}
+    """An asset; fields that are None are omitted."""
+    content = {"href": href, "type": COG, **fields}
+    return {name: value for name, value in content.items() if value is not None}
 
 
 def item(name: str = "S-1", version: str = "1.1.0", /, assets: Any = None, **properties: Any) -> Json:
@@ -32,7 +32,7 @@ def item(name: str = "S-1", version: str = "1.1.0", /, assets: Any = None, **pro
         ],
         "id": name,
         "geometry": None,
-        "properties": {"datetime": TAKEN, **properties},
+        "properties": {"datetime": ACQUIRED_AT, **properties},
         "links": [],
         "assets": {"visual": asset()} if assets is None else assets,
     }
@@ -43,12 +43,12 @@ def items(*features: Json, **fields: Any) -> Json:
 
 
 def catalog(*links: tuple[str, str], version: str = "1.1.0") -> Json:
-    """A catalog with links as (rel, href)."""
+    """A catalog with links given as (rel, href)."""
     return {
         "type": "Catalog",
         "stac_version": version,
-        "id": "made up",
-        "description": "made up",
+        "id": "synthetic",
+        "description": "synthetic",
         "links": [{"rel": rel, "href": href} for rel, href in links],
     }
 
@@ -58,7 +58,7 @@ def collection(*links: tuple[str, str], version: str = "1.1.0") -> Json:
         **catalog(*links, version=version),
         "type": "Collection",
         "license": "proprietary",
-        "extent": {"spatial": {"bbox": [[-180, -90, 180, 90]]}, "temporal": {"interval": [[TAKEN, None]]}},
+        "extent": {"spatial": {"bbox": [[-180, -90, 180, 90]]}, "temporal": {"interval": [[ACQUIRED_AT, None]]}},
     }
 
 
@@ -69,7 +69,7 @@ def write(path: Path, content: Any) -> Path:
 
 
 class _Handler(http.server.SimpleHTTPRequestHandler):
-    """Files of a folder; what lies under /moved/ has gone to the root."""
+    """Files of a folder; redirects /moved/ to the root."""
 
     def do_GET(self) -> None:
         if self.path.startswith("/moved/"):
@@ -85,7 +85,7 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
 
 @contextlib.contextmanager
 def served(folder: Path) -> Iterator[str]:
-    """Serves a folder on a free port of this machine, and gives its address; stopped on the way out."""
+    """Serve a folder on a free local port in the block; yields the base URL."""
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(_Handler, directory=str(folder))) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()

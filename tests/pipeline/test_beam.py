@@ -16,16 +16,16 @@ from apache_beam.testing.util import BeamAssertException, assert_that, equal_to
 from pyproj import CRS
 
 from geo.aoi import build_aoi
+from geo.errors import OutputError
 from geo.grid import Tile
 from geo.raster import reader as raster
 from geo.types import Detections, ImageArray
 from model.inference.predictor import FakePredictor, Predictor
 from pipeline import local, planning, progress, records, steps, transforms
-from pipeline.errors import OutputError
 from pipeline.job import Job, run_job
 from pipeline.ledger import RunInfo, SceneResult, read_ledger
 from pipeline.model_loading import ModelSpec
-from pipeline.sinks.geojson import read_geojson
+from pipeline.sinks.files import read_geojson
 from pipeline.values import SceneSource
 from tests.pipeline.scenes import AIRPLANES, CONFIG, IDENTITY, write_alike, write_damaged_scene, write_scene
 
@@ -208,7 +208,7 @@ def test_the_job_writes_airplanes_and_ledger(sources: tuple[SceneSource, ...], t
     ledger = run_job(job(sources, tmp_path), FnApiRunner(), PipelineOptions([]), FakePredictor)
     expected = local.detect_scenes(sources, CONFIG, FakePredictor(), IDENTITY)
     airplanes = [one for result in expected for one in result.airplanes]
-    assert read_geojson(tmp_path / "x.geojson") == sorted(airplanes, key=records.order)
+    assert read_geojson(tmp_path / "x.geojson") == sorted(airplanes, key=records.sort_key)
     assert [entry.scene_uri for entry in ledger.scenes] == sorted(source.uri for source in sources)
     totals = ledger.totals
     assert (totals.complete, totals.incomplete, totals.failed, totals.duplicate) == (4, 1, 2, 1)

@@ -14,7 +14,7 @@ from geo.types import Detections, ImageArray
 from model.inference.predictor import FakePredictor
 from pipeline import model_loading
 from pipeline.ledger import SceneEntry
-from pipeline.sinks.geojson import read_geojson
+from pipeline.sinks.files import read_geojson
 from tests.pipeline.desk import Desk
 from tests.pipeline.scenes import AIRPLANES, write_scene
 
@@ -41,7 +41,7 @@ def test_a_full_disk_leaves_no_partial_output(desk: Desk, old: str | None) -> No
         status, lines = desk.run()
     assert status == 1
     (line,) = lines
-    assert line.startswith("error: x.geojson: expected a place that can be written, got 'File too large': name another")
+    assert line.startswith("error: x.geojson: expected a writable path, got 'File too large': choose another")
     assert sorted(desk.folder.rglob("*")) == before
     assert (Path("x.geojson").read_text() if old else None) == old
 
@@ -52,7 +52,7 @@ def test_a_disk_full_at_the_ledger_keeps_the_airplanes(desk: Desk) -> None:
         status, lines = desk.run(inputs=("b.tif",))
     assert status == 1
     (line,) = lines
-    assert line.startswith("error: x.geojson.ledger.json: expected a place that can be written")
+    assert line.startswith("error: x.geojson.ledger.json: expected a writable path")
     assert read_geojson(Path("x.geojson")) == []
     assert not list(desk.folder.glob("*.ledger.json"))
     assert not list(desk.folder.glob(".*"))
@@ -63,14 +63,14 @@ def test_a_disk_full_at_the_report_keeps_the_other_outputs(desk: Desk) -> None:
         status, lines = desk.run("--report", "report")
     assert status == 1
     (line,) = lines
-    assert line.startswith("error: report/report.html: expected a place that can be written")
+    assert line.startswith("error: report/report.html: expected a writable path")
     assert [path.name for path in Path("report").iterdir()] == ["ledger.json"]
     assert len(read_geojson(Path("x.geojson"))) == desk.ledger("report/ledger.json").totals.airplanes == 4
 
 
 def test_a_disk_full_at_the_mosaic_is_an_error_before_any_work(desk: Desk) -> None:
     with full_beyond(500):
-        assert "x.geojson.mosaic.vrt: expected a place that can be written" in desk.refused("--mosaic")
+        assert "x.geojson.mosaic.vrt: expected a writable path" in desk.refused("--mosaic")
 
 
 # A scene that is overwritten by another one while the model works.

@@ -25,56 +25,56 @@ def test_fields_are_those_of_the_contract() -> None:
     assert list(records.to_feature(airplane())["properties"]) == CONTRACT[1:]
 
 
-def test_nothing_but_what_is_not_measured_may_be_missing() -> None:
+def test_only_unmeasured_fields_are_optional() -> None:
     optional = {name for name, kind in records.SCHEMA.items() if kind.endswith("| None")}
     assert optional == {"acquired_at", "length_m", "wingspan_m", "heading_deg"}
 
 
 @given(airplanes)
-def test_a_feature_comes_back_from_json_as_it_was(drawn: Airplane) -> None:
+def test_features_round_trip_through_json(drawn: Airplane) -> None:
     text = json.dumps(records.to_feature(drawn), allow_nan=False)
     assert records.from_feature(json.loads(text)) == drawn
 
 
 @given(airplanes)
-def test_airplanes_travel_between_workers(drawn: Airplane) -> None:
+def test_airplanes_can_be_pickled(drawn: Airplane) -> None:
     assert pickle.loads(pickle.dumps(drawn)) == drawn  # noqa: S301
 
 
-def test_a_feature_has_no_crs_and_its_id() -> None:
+def test_a_feature_has_an_id_and_no_crs() -> None:
     feature = records.to_feature(airplane("ab"))
     assert set(feature) == {"type", "id", "geometry", "properties"}
     assert feature["id"] == feature["properties"]["detection_id"] == "ab"
 
 
-def test_an_id_stays_what_it_is() -> None:
+def test_ids_are_stable_across_versions() -> None:
     # A changed id breaks every table that someone has joined on it.
     assert records.detection_id("scene", "model@1", "settings", SIDES) == "fb4d4f85849d1a9d"
 
 
 @given(st.integers(0, 3), st.sampled_from([-0.01, 0.01, 5.0]))
-def test_an_id_tells_boxes_apart(side: int, step: float) -> None:
+def test_ids_of_different_boxes_differ(side: int, step: float) -> None:
     moved = list(SIDES)
     moved[side] += step
     assert records.detection_id("s", "m", "t", moved) != records.detection_id("s", "m", "t", SIDES)
 
 
-def test_an_id_tells_scenes_models_and_settings_apart() -> None:
+def test_ids_of_different_scenes_models_and_settings_differ() -> None:
     names = [("s", "m", "t"), ("x", "m", "t"), ("s", "x", "t"), ("s", "m", "x"), ("sm", "", "t")]
     assert len({records.detection_id(*three, SIDES) for three in names}) == len(names)
 
 
 @given(st.lists(airplanes, max_size=6), st.randoms())
-def test_order_does_not_depend_on_the_order_of_arrival(drawn: list[Airplane], random: st.DataObject) -> None:
+def test_the_sort_order_is_unique(drawn: list[Airplane], random: st.DataObject) -> None:
     shuffled = list(drawn)
     random.shuffle(shuffled)  # type: ignore[attr-defined]
-    keys = [records.order(one) for one in sorted(drawn, key=records.order)]
-    assert [records.order(one) for one in sorted(shuffled, key=records.order)] == keys
+    keys = [records.sort_key(plane) for plane in sorted(drawn, key=records.sort_key)]
+    assert [records.sort_key(plane) for plane in sorted(shuffled, key=records.sort_key)] == keys
 
 
-def test_the_surest_comes_first() -> None:
-    found = [airplane(score=0.2), airplane(score=0.8), airplane(scene_uri="A.tif", score=0.1)]
-    assert [(one.scene_uri, one.score) for one in sorted(found, key=records.order)] == [
+def test_the_highest_score_comes_first() -> None:
+    planes = [airplane(score=0.2), airplane(score=0.8), airplane(scene_uri="A.tif", score=0.1)]
+    assert [(plane.scene_uri, plane.score) for plane in sorted(planes, key=records.sort_key)] == [
         ("A.tif", 0.1),
         ("a.tif", 0.8),
         ("a.tif", 0.2),

@@ -1,4 +1,4 @@
-"""The command: what it writes, what it says, and its exit status; each kind of bad input."""
+"""The command: its outputs, messages and exit status; each kind of bad input."""
 
 import dataclasses
 import json
@@ -20,55 +20,55 @@ from geo.types import Detections, ImageArray
 from model.inference.predictor import FakePredictor
 from pipeline import command, local, model_loading
 from pipeline.model_loading import describe_model, load_model
-from pipeline.sinks.geojson import read_geojson
+from pipeline.sinks.files import read_geojson
 from pipeline.values import SceneSource
 from tests.geo.range_server import serving
 from tests.pipeline.desk import Desk
 from tests.pipeline.scenes import AIRPLANES, CONFIG, SIZE, write_damaged_scene, write_scene
-from tests.pipeline.stac_files import TAKEN, asset, catalog, item, items, write
+from tests.pipeline.stac_files import ACQUIRED_AT, asset, catalog, item, items, write
 
 
 def test_a_good_scene(desk: Desk) -> None:
     status, lines = desk.run()
     assert status == 0
-    found = read_geojson(Path("x.geojson"))
-    # The model's own threshold is 0.85, and the last two airplanes are below it (the fourth at 0.863 is not).
-    assert len(found) == sum(level / 255 >= 0.85 for *_, level in AIRPLANES) == 4
-    assert {one.scene_uri for one in found} == {"a.tif"}
+    airplanes = read_geojson(Path("x.geojson"))
+    # The model's default threshold is 0.85: one of the five airplanes is below it.
+    assert len(airplanes) == sum(level / 255 >= 0.85 for *_, level in AIRPLANES) == 4
+    assert {plane.scene_uri for plane in airplanes} == {"a.tif"}
     assert lines[-1].startswith("4 airplanes in 1 scenes (1 complete, 0 incomplete, 0 failed)")
     assert lines[-1].endswith("x.geojson, x.geojson.ledger.json")
     assert len(lines) == 1
 
 
-def test_the_ledger_tells_how_to_do_it_again(desk: Desk) -> None:
+def test_the_ledger_describes_the_run(desk: Desk) -> None:
     desk.run("--min-score", "0.9")
-    told = desk.ledger().run
-    assert told.command.startswith("python -m pipeline.run --input a.tif --output x.geojson")
-    assert told.command.endswith("--min-score 0.9")
-    assert (told.settings["min_score"], told.settings["batch_size"]) == (0.9, CONFIG.batch_size)
-    assert told.settings["tiling"]["tile_px"] == CONFIG.tiling.tile_px
-    assert told.model.startswith("fake@")
-    assert {"python", "apache-beam", "rasterio"} < set(told.versions)
+    info = desk.ledger().run
+    assert info.command.startswith("python -m pipeline.run --input a.tif --output x.geojson")
+    assert info.command.endswith("--min-score 0.9")
+    assert (info.settings["min_score"], info.settings["batch_size"]) == (0.9, CONFIG.batch_size)
+    assert info.settings["tiling"]["tile_px"] == CONFIG.tiling.tile_px
+    assert info.model.startswith("fake@")
+    assert {"python", "apache-beam", "rasterio"} < set(info.versions)
 
 
-def test_min_score_leaves_airplanes_out(desk: Desk) -> None:
+def test_min_score_filters_airplanes(desk: Desk) -> None:
     desk.run("--min-score", "0.9")
-    assert [one.score >= 0.9 for one in read_geojson(Path("x.geojson"))] == [True] * 3
+    assert [plane.score >= 0.9 for plane in read_geojson(Path("x.geojson"))] == [True] * 3
 
 
-def test_the_command_finds_what_one_process_finds(desk: Desk) -> None:
+def test_the_command_equals_the_local_run(desk: Desk) -> None:
     desk.run()
     spec = describe_model(dataclasses.replace(CONFIG, min_score=None, model=str(desk.model)))
-    (again,) = local.detect_scenes([SceneSource("a.tif")], spec.config, load_model(spec), spec.identity)
-    assert read_geojson(Path("x.geojson")) == list(again.airplanes)
+    (result,) = local.detect_scenes([SceneSource("a.tif")], spec.config, load_model(spec), spec.identity)
+    assert read_geojson(Path("x.geojson")) == list(result.airplanes)
 
 
-def test_the_same_file_twice_is_one_scene(desk: Desk) -> None:
+def test_a_file_named_twice_is_one_scene(desk: Desk) -> None:
     desk.run(inputs=("a.tif", f"{desk.folder}/a.tif", "*.tif"))
     assert [entry.scene_uri for entry in desk.ledger().scenes] == ["a.tif"]
 
 
-def test_every_output_is_written_and_the_ledger_goes_by_the_first(desk: Desk) -> None:
+def test_every_output_is_written_and_the_ledger_is_named_after_the_first(desk: Desk) -> None:
     status, lines = desk.run("--output", "y.geojson", "--output", "./x.geojson")
     assert status == 0
     assert len(read_geojson(Path("x.geojson"))) == 4
@@ -77,16 +77,16 @@ def test_every_output_is_written_and_the_ledger_goes_by_the_first(desk: Desk) ->
     assert lines[-1].endswith(": x.geojson, y.geojson, x.geojson.ledger.json")
 
 
-def test_names_with_spaces_and_of_every_script(desk: Desk) -> None:
+def test_names_may_have_spaces_and_any_script(desk: Desk) -> None:
     folder = desk.folder / "zwei  Räume"
     folder.mkdir()
     write_scene(folder / "飛行機 1.tif")
     assert desk.run(inputs=("zwei  Räume",), output="zwei  Räume/ö.geojson")[0] == 0
-    assert {one.scene_uri for one in read_geojson(folder / "ö.geojson")} == {"zwei  Räume/飛行機 1.tif"}
+    assert {plane.scene_uri for plane in read_geojson(folder / "ö.geojson")} == {"zwei  Räume/飛行機 1.tif"}
     assert "zwei  Räume/gone.tif: expected" in desk.refused(inputs=("zwei  Räume/gone.tif",))
 
 
-def test_a_report_holds_page_and_ledger(desk: Desk) -> None:
+def test_the_report_folder_holds_page_and_ledger(desk: Desk) -> None:
     status, _ = desk.run("--report", "report")
     assert status == 0
     assert sorted(path.name for path in Path("report").iterdir()) == ["ledger.json", "report.html"]
@@ -94,44 +94,44 @@ def test_a_report_holds_page_and_ledger(desk: Desk) -> None:
     assert "a.tif" in Path("report/report.html").read_text(encoding="utf-8")
 
 
-def test_an_area_of_interest_is_kept_to(desk: Desk) -> None:
+def test_only_airplanes_in_the_area_of_interest_are_kept(desk: Desk) -> None:
     box = shapely.transform(shapely.box(5, 5, 60, 60), lambda xy: [560_000, 5_940_000] + xy * [0.5, -0.5])
     geopandas.GeoDataFrame(geometry=[box], crs="EPSG:32632").to_file("area.gpkg")
     assert desk.run("--aoi", "area.gpkg")[0] == 0
-    (one,) = read_geojson(Path("x.geojson"))
-    assert one.score == round(AIRPLANES[0][4] / 255, 6)
+    (airplane,) = read_geojson(Path("x.geojson"))
+    assert airplane.score == round(AIRPLANES[0][4] / 255, 6)
     assert desk.entry("a.tif").km2 == pytest.approx(55 * 55 * 0.25e-6, rel=5e-3)
     Path("area.gpkg").unlink()
     assert "--aoi area.gpkg: expected a vector file" in desk.refused("--aoi", "area.gpkg")
 
 
-def test_a_scene_that_is_too_coarse_is_tried_by_force(desk: Desk) -> None:
+def test_force_processes_a_too_coarse_scene(desk: Desk) -> None:
     write_scene(desk.folder / "coarse.tif", resolution=30.0, size=(20, 10))
     assert desk.run(inputs=("coarse.tif",))[0] == 1
     assert desk.run("--force", inputs=("coarse.tif",))[0] == 0
     assert desk.ledger().run.settings["force"] is True
 
 
-def test_files_side_by_side_are_one_scene(desk: Desk) -> None:
-    """Every airplane is found as in the whole scene, although the second and the fourth lie across two files."""
-    assert desk.run(output="whole.geojson")[0] == 0
-    with rasterio.open("a.tif") as whole:
+def test_a_mosaic_is_one_scene(desk: Desk) -> None:
+    """Every airplane is detected as in the undivided scene; the second and the fourth lie across two files."""
+    assert desk.run(output="undivided.geojson")[0] == 0
+    with rasterio.open("a.tif") as scene:
         for name, left, right in (("left.tif", 0, 207), ("right.tif", 207, SIZE[0])):
             window = rasterio.windows.Window(left, 0, right - left, SIZE[1])
-            profile = {**whole.profile, "width": right - left, "transform": whole.window_transform(window)}
+            profile = {**scene.profile, "width": right - left, "transform": scene.window_transform(window)}
             with rasterio.open(name, "w", **profile) as part:
-                part.write(whole.read(window=window))
+                part.write(scene.read(window=window))
     assert desk.run("--mosaic", "--report", "report", inputs=("left.tif", "right.tif"))[0] == 0
-    expected, found = read_geojson(Path("whole.geojson")), read_geojson(Path("x.geojson"))
-    assert [one.geometry for one in found] == [one.geometry for one in expected]
-    assert {one.scene_uri for one in found} == {"x.geojson.mosaic.vrt"}
-    # Without it, each file is a scene of its own.
+    expected, detected = read_geojson(Path("undivided.geojson")), read_geojson(Path("x.geojson"))
+    assert [plane.geometry for plane in detected] == [plane.geometry for plane in expected]
+    assert {plane.scene_uri for plane in detected} == {"x.geojson.mosaic.vrt"}
+    # Without --mosaic, each file is a scene.
     assert desk.run(inputs=("left.tif", "right.tif"))[0] == 0
     assert desk.ledger().totals.scenes == 2
     assert desk.ledger().totals.airplanes > len(AIRPLANES)
 
 
-def test_the_same_mosaic_is_the_same_scene_in_the_next_run(desk: Desk) -> None:
+def test_an_unchanged_mosaic_is_not_rewritten(desk: Desk) -> None:
     vrt = Path("x.geojson.mosaic.vrt")
     versions = []
     for bands in (3, 3, 4):
@@ -142,18 +142,18 @@ def test_the_same_mosaic_is_the_same_scene_in_the_next_run(desk: Desk) -> None:
     assert versions[1][0] != versions[2][0]
 
 
-def test_files_that_do_not_fit_together_are_refused(desk: Desk) -> None:
+def test_a_mosaic_of_different_grids_is_an_error(desk: Desk) -> None:
     write_scene(desk.folder / "b.tif", resolution=0.6)
     assert "b.tif: expected one grid of pixels as in a.tif" in desk.refused("--mosaic", inputs=("a.tif", "b.tif"))
 
 
-def test_a_missing_folder_is_made(desk: Desk) -> None:
+def test_a_missing_output_folder_is_created(desk: Desk) -> None:
     status, _ = desk.run(output="new/deep/x.geojson")
     assert status == 0
     assert Path("new/deep/x.geojson").exists()
 
 
-# Scenes that fail: status 1, the others are written, the ledger and stderr name file and remedy.
+# Failed scenes: status 1, the others are written, the ledger and stderr name the file and the remedy.
 
 
 def no_raster(path: Path) -> None:
@@ -207,17 +207,17 @@ BAD = {
     unknown_crs: "CRS.*somewhere.*write the right one",
     two_bands: "expected 1 band.*got 2: choose",
     complex_numbers: "expected real numbers.*got complex64: convert",
-    too_coarse: "expected a scene of 2 m per pixel or finer, got 30 m: take a finer",
+    too_coarse: "expected a scene of 2 m per pixel or finer, got 30 m: use a finer",
 }
 
 
 @pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
-def test_bad_scenes_are_named_and_the_others_go_on(desk: Desk) -> None:
+def test_failed_scenes_are_named_and_the_others_processed(desk: Desk) -> None:
     for make in BAD:
         make(desk.folder / f"{make.__name__}.tif")
     status, lines = desk.run(inputs=(".",))
     assert status == 1
-    assert {one.scene_uri for one in read_geojson(Path("x.geojson"))} == {"a.tif"}
+    assert {plane.scene_uri for plane in read_geojson(Path("x.geojson"))} == {"a.tif"}
     assert desk.entry("a.tif").status == "complete"
     totals = desk.ledger().totals
     assert (totals.scenes, totals.complete, totals.failed) == (len(BAD) + 1, 1, len(BAD))
@@ -232,25 +232,25 @@ def test_bad_scenes_are_named_and_the_others_go_on(desk: Desk) -> None:
         assert f"failed: {entry.error}" in lines
 
 
-def test_a_damaged_part_makes_the_scene_incomplete(desk: Desk) -> None:
+def test_a_damaged_part_makes_a_scene_incomplete(desk: Desk) -> None:
     write_damaged_scene(desk.folder / "b.tif")
     status, lines = desk.run(inputs=("a.tif", "b.tif"))
     assert status == 1
     entry = desk.entry("b.tif")
     assert entry.status == "incomplete"
     assert f"incomplete: {entry.error}" in lines
-    assert {one.scene_uri for one in read_geojson(Path("x.geojson"))} == {"a.tif", "b.tif"}
+    assert {plane.scene_uri for plane in read_geojson(Path("x.geojson"))} == {"a.tif", "b.tif"}
 
 
-def test_no_good_scene_at_all_writes_an_empty_collection(desk: Desk) -> None:
+def test_failed_scenes_alone_give_an_empty_collection(desk: Desk) -> None:
     no_raster(desk.folder / "b.tif")
     status, _ = desk.run(inputs=("b.tif",))
     assert status == 1
     assert json.loads(Path("x.geojson").read_text())["features"] == []
 
 
-class Stopped(FakePredictor):
-    """The user presses Ctrl-C while the model works."""
+class Interrupting(FakePredictor):
+    """The user presses Ctrl-C during inference."""
 
     def __init__(self, *_: object, **__: object) -> None:
         pass
@@ -260,10 +260,10 @@ class Stopped(FakePredictor):
         return super().__call__(images)
 
 
-def test_ctrl_c_ends_it_in_one_line_and_leaves_nothing(
+def test_ctrl_c_prints_one_line_and_leaves_no_files(
     desk: Desk, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(model_loading, "load_predictor", Stopped)
+    monkeypatch.setattr(model_loading, "load_predictor", Interrupting)
     before, handler = sorted(desk.folder.rglob("*")), signal.getsignal(signal.SIGINT)
     status, lines = desk.run()
     assert status == 130
@@ -273,56 +273,56 @@ def test_ctrl_c_ends_it_in_one_line_and_leaves_nothing(
     assert signal.getsignal(signal.SIGINT) == handler
 
 
-class Sweeping(Stopped):
-    """Someone takes the output's folder away while the model works."""
+class RemovingFolder(Interrupting):
+    """Someone removes the output folder during inference."""
 
     def __call__(self, images: ImageArray) -> list[Detections]:
         shutil.rmtree("new", ignore_errors=True)
         return [Detections.empty() for _ in images]
 
 
-def test_an_output_that_can_no_longer_be_written_is_told_in_one_line(
+def test_an_output_that_becomes_unwritable_is_an_error_in_one_line(
     desk: Desk, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(model_loading, "load_predictor", Sweeping)
+    monkeypatch.setattr(model_loading, "load_predictor", RemovingFolder)
     status, lines = desk.run(output="new/x.geojson")
     assert status == 1
     (line,) = lines
-    assert line.startswith("error: new/x.geojson: expected a place that can be written")
+    assert line.startswith("error: new/x.geojson: expected a writable path")
     assert caplog.records == []
 
 
-def test_a_copy_is_told_and_no_failure(desk: Desk) -> None:
+def test_a_duplicate_is_reported_and_not_a_failure(desk: Desk) -> None:
     shutil.copy("a.tif", "b.tif")
     status, lines = desk.run("--report", "report", inputs=("b.tif", "a.tif"))
     assert status == 0
-    assert lines[0] == "duplicate: b.tif: the same as a.tif, looked at once"
+    assert lines[0] == "duplicate: b.tif: same content as a.tif, processed once"
     assert lines[1].startswith("4 airplanes in 2 scenes (1 complete, 0 incomplete, 0 failed, 1 duplicate), ")
-    assert {one.scene_uri for one in read_geojson(Path("x.geojson"))} == {"a.tif"}
+    assert {plane.scene_uri for plane in read_geojson(Path("x.geojson"))} == {"a.tif"}
     entries = {entry.scene_uri: entry.status for entry in desk.ledger("report/ledger.json").scenes}
     assert entries == {"a.tif": "complete", "b.tif": "duplicate"}
 
 
-def test_the_copy_of_a_scene_that_failed_in_part_does_not_make_it_whole(desk: Desk) -> None:
+def test_the_duplicate_of_an_incomplete_scene_keeps_the_status_1(desk: Desk) -> None:
     write_damaged_scene(desk.folder / "b.tif")
     shutil.copy("b.tif", "c.tif")
     assert desk.run(inputs=("b.tif", "c.tif"))[0] == 1
     assert (desk.entry("b.tif").status, desk.entry("c.tif").status) == ("incomplete", "duplicate")
 
 
-def test_a_stac_item_is_found_by_what_it_tells(desk: Desk) -> None:
+def test_a_stac_item_gives_asset_id_and_acquisition_time(desk: Desk) -> None:
     assets = {"preview": asset("a.png", type="image/png"), "scene": asset("../a.tif")}
     properties = {"proj:code": "EPSG:32632", "proj:shape": SIZE[::-1]}
     write(desk.folder / "items" / "good.json", item("S-1", assets=assets, **properties))
     assert desk.run(inputs=("items/good.json",))[0] == 0
-    plain = {one.detection_id for one in read_geojson(Path("x.geojson"))}
-    assert {(one.scene_id, one.acquired_at) for one in read_geojson(Path("x.geojson"))} == {("S-1", TAKEN)}
-    assert desk.entry("items/../a.tif").acquired_at == TAKEN
+    ids = {plane.detection_id for plane in read_geojson(Path("x.geojson"))}
+    assert {(plane.scene_id, plane.acquired_at) for plane in read_geojson(Path("x.geojson"))} == {("S-1", ACQUIRED_AT)}
+    assert desk.entry("items/../a.tif").acquired_at == ACQUIRED_AT
     desk.run(inputs=("a.tif",))
-    assert {one.detection_id for one in read_geojson(Path("x.geojson"))} == plain
+    assert {plane.detection_id for plane in read_geojson(Path("x.geojson"))} == ids
 
 
-def test_when_a_scene_was_taken_is_told_by_its_item_or_else_its_name_or_else_its_tags(desk: Desk) -> None:
+def test_the_acquisition_time_is_from_item_then_name_then_tags(desk: Desk) -> None:
     settings = json.loads((desk.folder / "settings.yaml").read_text())
     rule = r"(?P<year>\d{4})(?P<month>\d\d)(?P<day>\d\d)"
     (desk.folder / "settings.yaml").write_text(json.dumps({**settings, "acquired_in_name": rule}))
@@ -335,14 +335,14 @@ def test_when_a_scene_was_taken_is_told_by_its_item_or_else_its_name_or_else_its
     expected = {
         "tagged.tif": "2024-05-06T07:08:09Z",
         "20250203.tif": "2025-02-03T00:00:00Z",
-        "20250204.tif": TAKEN,
+        "20250204.tif": ACQUIRED_AT,
         "a.tif": None,
     }
     assert {entry.scene_uri: entry.acquired_at for entry in desk.ledger().scenes} == expected
-    assert {one.scene_uri: one.acquired_at for one in read_geojson(Path("x.geojson"))} == expected
+    assert {plane.scene_uri: plane.acquired_at for plane in read_geojson(Path("x.geojson"))} == expected
 
 
-def test_a_mosaic_was_taken_when_all_its_files_were(desk: Desk) -> None:
+def test_a_mosaic_has_the_common_acquisition_time_of_its_files(desk: Desk) -> None:
     settings = json.loads((desk.folder / "settings.yaml").read_text())
     rule = r"(?P<year>\d{4})(?P<month>\d\d)(?P<day>\d\d)"
     (desk.folder / "settings.yaml").write_text(json.dumps({**settings, "acquired_in_name": rule}))
@@ -354,13 +354,13 @@ def test_a_mosaic_was_taken_when_all_its_files_were(desk: Desk) -> None:
         (("20250203.tif", "same.tif"), "2025-02-03T00:00:00Z"),
         (("20250203.tif", "same.tif", "a.tif"), None),
     ):
-        # The name of the output is that of no picture.
+        # The time in the name of the output is ignored.
         assert desk.run("--mosaic", inputs=inputs, output="20200101.geojson")[0] == 0
-        assert {one.acquired_at for one in read_geojson(Path("20200101.geojson"))} == {expected}
-        assert [one.acquired_at for one in desk.ledger("20200101.geojson.ledger.json").scenes] == [expected]
+        assert {plane.acquired_at for plane in read_geojson(Path("20200101.geojson"))} == {expected}
+        assert [entry.acquired_at for entry in desk.ledger("20200101.geojson.ledger.json").scenes] == [expected]
 
 
-def test_a_catalog_on_the_web_is_looked_at_where_it_is_and_its_copies_once(desk: Desk) -> None:
+def test_a_remote_catalog_is_processed_and_its_duplicates_once(desk: Desk) -> None:
     files = {
         "/c/catalog.json": write(desk.folder / "catalog.json", catalog(("item", "./a.json"), ("item", "./b.json"))),
         "/c/a.json": write(desk.folder / "a.json", item("A", assets={"data": asset("../a.tif")})),
@@ -372,22 +372,22 @@ def test_a_catalog_on_the_web_is_looked_at_where_it_is_and_its_copies_once(desk:
         status, lines = desk.run(inputs=(f"{server.address}/c/catalog.json",))
         first, second = (f"{server.address}/{name}.tif" for name in "ab")
     assert status == 0
-    assert {(one.scene_uri, one.scene_id) for one in read_geojson(Path("x.geojson"))} == {(first, "A")}
+    assert {(plane.scene_uri, plane.scene_id) for plane in read_geojson(Path("x.geojson"))} == {(first, "A")}
     assert (desk.entry(second).status, desk.entry(second).duplicate_of) == ("duplicate", first)
-    assert lines[0] == f"duplicate: {second}: the same as {first}, looked at once"
+    assert lines[0] == f"duplicate: {second}: same content as {first}, processed once"
 
 
-def test_a_stac_item_that_contradicts_its_raster_is_named_and_the_others_go_on(desk: Desk) -> None:
+def test_a_stac_item_that_contradicts_its_raster_fails_alone(desk: Desk) -> None:
     write_scene(desk.folder / "b.tif", AIRPLANES[:2])
     features = item("S-1"), item("S-2", assets={"visual": asset("b.tif")}, **{"proj:epsg": 32633})
     write(desk.folder / "items.json", items(*features))
     status, lines = desk.run(inputs=("items.json",))
     assert status == 1
     assert (desk.entry("a.tif").status, desk.entry("b.tif").status) == ("complete", "failed")
-    assert "failed: b.tif: expected EPSG:32633, as its STAC item says, got EPSG:32632 in the file" in lines[0]
+    assert "failed: b.tif: expected EPSG:32633, as in its STAC item, got EPSG:32632 in the file" in lines[0]
 
 
-def test_the_settings_say_which_asset(desk: Desk) -> None:
+def test_the_settings_choose_the_asset(desk: Desk) -> None:
     settings = json.loads((desk.folder / "settings.yaml").read_text())
     assets = {"visual": asset("gone.tif"), "pan": asset("a.tif")}
     write(desk.folder / "i.json", item(assets=assets))
@@ -395,13 +395,13 @@ def test_the_settings_say_which_asset(desk: Desk) -> None:
     (desk.folder / "settings.yaml").write_text(json.dumps({**settings, "asset": "pan"}))
     assert desk.run(inputs=("i.json",))[0] == 0
     (desk.folder / "settings.yaml").write_text(json.dumps({**settings, "asset": "swir"}))
-    assert "i.json, item 'S-1': expected the asset 'swir', as the settings say" in desk.refused(inputs=("i.json",))
+    assert "i.json, item 'S-1': expected the asset 'swir', as in the settings" in desk.refused(inputs=("i.json",))
 
 
-# Commands that are wrong: status 2, one line, nothing written.
+# Invalid commands: status 2, one line, nothing written.
 
 
-def test_inputs_that_name_nothing_are_refused(desk: Desk) -> None:
+def test_inputs_that_match_nothing_are_refused(desk: Desk) -> None:
     (desk.folder / "hollow").mkdir()
     assert "missing.tif: expected a raster file" in desk.refused(inputs=("missing.tif",))
     assert "*.jp2: expected a glob that matches rasters or STAC files" in desk.refused(inputs=("*.jp2",))
@@ -411,35 +411,35 @@ def test_inputs_that_name_nothing_are_refused(desk: Desk) -> None:
     assert "--input: expected a raster file, a folder, a glob" in desk.refused(inputs=("",))
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only there may a name be any bytes")
-def test_a_name_that_no_output_could_hold_is_refused(desk: Desk) -> None:
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux allows any bytes in names")
+def test_a_name_that_is_not_utf8_is_refused(desk: Desk) -> None:
     (desk.folder / os.fsdecode(b"b\xff.tif")).touch()
     assert "'b\\udcff.tif': expected a name in UTF-8" in desk.refused(inputs=(".",))
     assert "expected a name in UTF-8" in desk.refused(output=os.fsdecode(b"\xff.geojson"))
 
 
-def test_an_output_that_cannot_be_written_is_refused(desk: Desk) -> None:
+def test_an_unwritable_output_is_refused(desk: Desk) -> None:
     (desk.folder / "folder.geojson").mkdir()
     line = desk.refused(output="a.tif/x.geojson")
-    assert "a.tif/x.geojson: expected a place that can be written" in line
-    assert "name another folder" in line
+    assert "a.tif/x.geojson: expected a writable path" in line
+    assert "choose another folder" in line
     assert "folder.geojson: expected the name of a file" in desk.refused(output="folder.geojson")
-    assert "a.tif/ledger.json: expected a place that can be written" in desk.refused("--report", "a.tif")
-    assert "--report: expected a path, got an empty word" in desk.refused("--report", "")
-    assert "a.tif/y.geojson: expected a place" in desk.refused("--output", "a.tif/y.geojson")
+    assert "a.tif/ledger.json: expected a writable path" in desk.refused("--report", "a.tif")
+    assert "--report: expected a path, got an empty argument" in desk.refused("--report", "")
+    assert "a.tif/y.geojson: expected a writable path" in desk.refused("--output", "a.tif/y.geojson")
 
 
-def test_a_format_that_is_not_there_is_refused_with_those_that_are(desk: Desk) -> None:
+def test_an_unknown_output_format_is_refused(desk: Desk) -> None:
     for output in ("x.parquet", "x", "x.json", ""):
         line = desk.refused(output=output)
         assert f"--output {output}: expected the suffix .geojson, got" in line
         assert line.endswith(": name a file such as x.geojson")
 
 
-def test_a_config_that_does_not_fit_is_refused(desk: Desk) -> None:
+def test_an_invalid_config_is_refused(desk: Desk) -> None:
     good = json.loads((desk.folder / "settings.yaml").read_text())
     for change, expected in (
-        ({"halo_px": 3}, "settings.yaml: unknown key halo_px; known here: model, min_score"),
+        ({"halo_px": 3}, "settings.yaml: unknown key halo_px; known here: tiling, suppression, model, min_score"),
         ({"batch_size": 0}, "settings.yaml: batch_size: expected a whole number from 1 on, got 0"),
         ({"min_score": 1.5}, "settings.yaml: min_score: expected a number from 0 to 1, got 1.5"),
         ({"batch_size": "two"}, "settings.yaml"),
@@ -463,7 +463,7 @@ def test_damaged_weights_are_refused(desk: Desk) -> None:
     assert "restore" in line
 
 
-def test_a_model_that_is_not_there_is_refused(desk: Desk) -> None:
+def test_a_missing_model_is_refused(desk: Desk) -> None:
     assert "model nowhere: expected a packaged model" in desk.refused("--model", "nowhere")
 
 
@@ -473,7 +473,7 @@ def test_an_unknown_option_is_refused(desk: Desk) -> None:
     assert "got --runer=DirectRunner" in desk.refused("--runer=DirectRunner")
 
 
-def test_a_beam_option_with_a_wrong_value_is_refused(desk: Desk) -> None:
+def test_an_invalid_beam_option_is_refused(desk: Desk) -> None:
     assert "--direct_num_workers" in desk.refused("--direct_num_workers", "many")
 
 
@@ -483,17 +483,17 @@ def test_an_unknown_runner_is_refused(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("words", [[], ["--runner", "DirectRunner"], ["--runner=direct"], ["--runner", "FnApiRunner"]])
-def test_direct_runner_means_the_one_in_this_process(desk: Desk, words: list[str]) -> None:
+def test_direct_runner_is_the_in_process_runner(desk: Desk, words: list[str]) -> None:
     parsed = command.parse(["--input", "a.tif", "--output", "x.geojson", *words])
     assert type(parsed.runner) is FnApiRunner
 
 
-def test_beam_options_are_passed_on(desk: Desk) -> None:
+def test_beam_options_are_passed_to_beam(desk: Desk) -> None:
     parsed = command.parse(["--input", "a.tif", "--output", "x.geojson", "--temp_location", "somewhere"])
     assert parsed.beam.get_all_options()["temp_location"] == "somewhere"
 
 
-def test_as_it_is_typed(desk: Desk) -> None:
+def test_the_command_in_a_process_of_its_own(desk: Desk) -> None:
     words = ["--input", "missing.tif", "--output", "x.geojson"]
     done = subprocess.run(
         [sys.executable, "-m", "pipeline.run", *words],

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from pipeline import run
-from pipeline.sinks.geojson import read_geojson
+from pipeline.sinks.files import read_geojson
 from tests.pipeline.scenes import write_scene
 
 AIRPLANE = (200, 60, 214, 84, 240)

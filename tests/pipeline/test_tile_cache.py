@@ -18,16 +18,16 @@ from hypothesis import strategies as st
 from pyproj import CRS
 
 from geo.aoi import AreaOfInterest, build_aoi
+from geo.errors import OutputError
 from geo.grid import Tile
 from geo.types import Detections, ImageArray
 from model.inference.predictor import FakePredictor
 from pipeline import local, planning, steps, tile_cache
 from pipeline.config import PipelineConfig, settings_id
-from pipeline.errors import OutputError
 from pipeline.job import Job, run_job
 from pipeline.ledger import Ledger, RunInfo
 from pipeline.model_loading import ModelSpec
-from pipeline.sinks.geojson import write_geojson
+from pipeline.sinks.files import write_geojson
 from pipeline.tile_cache import TileCache
 from pipeline.values import Identity, SceneSource, TileOutcome
 from tests.pipeline.desk import Desk
@@ -276,7 +276,7 @@ def test_the_command_resumes_and_reports_it(desk: Desk) -> None:
     status, lines = desk.run("--work-dir", "deep/work")
     assert status == 0
     planned = first.totals.parts_planned
-    assert lines[0] == f"taken over: {planned} of {planned} parts from deep/work, where an earlier run has kept them"
+    assert lines[0] == f"resumed: {planned} of {planned} parts were cached in deep/work"
     assert desk.ledger().totals == dataclasses.replace(first.totals, parts_taken_over=planned)
     assert Path("x.geojson").read_bytes() == whole
     desk.run("--work-dir", "deep/work", "--min-score", "0.9")
@@ -297,8 +297,8 @@ def test_tiles_of_a_mosaic_are_cached_too(desk: Desk) -> None:
 
 def test_an_unusable_work_folder_is_refused(desk: Desk) -> None:
     line = desk.refused("--work-dir", "gs://bucket/work")
-    assert "--work-dir gs://bucket/work: expected a folder, got an address: name a folder of this machine" in line
-    assert "a.tif/tile.json: expected a place that can be written" in desk.refused("--work-dir", "a.tif")
+    assert "--work-dir gs://bucket/work: expected a local folder, got a URL: name a folder of this machine" in line
+    assert "a.tif/tile.json: expected a writable path" in desk.refused("--work-dir", "a.tif")
     assert "--work-dir: expected a path, got an empty word" in desk.refused("--work-dir", "")
 
 
@@ -308,12 +308,12 @@ def test_a_full_disk_is_an_error_of_one_line_and_leaves_a_sound_cache(desk: Desk
     assert status == 1
     (line,) = lines
     assert line.startswith("error: work/")
-    assert "expected a place that can be written, got 'File too large'" in line
+    assert "expected a writable path, got 'File too large'" in line
     assert not Path("x.geojson").exists()
     assert desk.run("--work-dir", "work")[0] == 0
 
 
 def test_a_folder_that_cannot_be_created_is_an_output_error(tile: Tile, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(OutputError, match="file/deep: expected a place that can be written"):
+    with pytest.raises(OutputError, match="file/deep: expected a writable path"):
         tile_cache.store(tmp_path / "file" / "deep", outcome(tile, Detections.empty()))

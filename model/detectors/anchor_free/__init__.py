@@ -1,1 +1,5 @@
 """The anchor-free detector: the one that is packaged."""
+
+from model.detectors.anchor_free import assignment, decode, losses, network
+
+__all__ = ["assignment", "decode", "losses", "network"]

@@ -1,4 +1,4 @@
-"""Which cells answer for which airplane: truth boxes to training targets, in NumPy."""
+"""Truth boxes to training targets of the anchor-free detector, in NumPy."""
 
 from typing import Final
 
@@ -13,24 +13,24 @@ POSITIVE: Final = 4
 COUNTED: Final = 5
 CHANNELS: Final = 6
 
-# How far from an airplane's centre its cells may lie, cells: a share of its shorter side, within bounds.
-_REACH_SHARE = 0.18
-_LEAST_REACH = 0.75
-_MOST_REACH = 4.0
+# How far from an airplane's centre its cells may lie, in cells: a share of its shorter side, within bounds.
+_RADIUS_SHARE = 0.18
+_MIN_RADIUS = 0.75
+_MAX_RADIUS = 4.0
 
 
 def targets(boxes: NDArray[np.float64], ignored: NDArray[np.float64], height: int, width: int) -> NDArray[np.float32]:
-    """Targets of one picture.
+    """Return the targets of one image.
 
     A cell is positive where its centre lies near an airplane's centre: within 0.18 of the box's shorter side,
-    at least 0.75 and at most 4 cells. Where two airplanes claim a cell, the one whose centre is nearer gets it. Every
-    airplane has the same say, however many cells it has: a positive cell counts 1 / (the cells of its airplane).
+    at least 0.75 and at most 4 cells. A cell near two airplanes is assigned to the one whose centre is nearer. Every
+    airplane has the same total weight: each of its n positive cells has the weight 1 / n.
 
     Args:
-        boxes: airplanes (N, 4), pixels of the picture, corner origin.
-        ignored: boxes (M, 4) in which a cell counts neither for nor against (an airplane that is cut, say).
-        height: of the picture in pixels, a multiple of the stride.
-        width: likewise.
+        boxes: Airplanes (N, 4), pixels of the image, corner origin.
+        ignored: Boxes (M, 4) in which a negative cell is not counted (an airplane cut by the edge, for instance).
+        height: Of the image in pixels, a multiple of the stride.
+        width: Likewise.
 
     Returns:
         (height / 4, width / 4, 6): the box in pixels (0 where there is none), the weight of a positive cell (0
@@ -44,15 +44,15 @@ def targets(boxes: NDArray[np.float64], ignored: NDArray[np.float64], height: in
         target[(x > xmin) & (x < xmax) & (y > ymin) & (y < ymax), COUNTED] = 0
     nearest = np.full((rows, cols), np.inf)
     owner = np.full((rows, cols), -1)
-    for number, (xmin, ymin, xmax, ymax) in enumerate(boxes):
+    for index, (xmin, ymin, xmax, ymax) in enumerate(boxes):
         distance = np.maximum(np.abs(x - (xmin + xmax) / 2), np.abs(y - (ymin + ymax) / 2)) / OUTPUT_STRIDE
-        reach = np.clip(_REACH_SHARE * min(xmax - xmin, ymax - ymin) / OUTPUT_STRIDE, _LEAST_REACH, _MOST_REACH)
-        claimed = (distance <= reach) & (distance < nearest)
-        nearest[claimed] = distance[claimed]
-        owner[claimed] = number
+        radius = np.clip(_RADIUS_SHARE * min(xmax - xmin, ymax - ymin) / OUTPUT_STRIDE, _MIN_RADIUS, _MAX_RADIUS)
+        assigned = (distance <= radius) & (distance < nearest)
+        nearest[assigned] = distance[assigned]
+        owner[assigned] = index
     positive = owner >= 0
-    cells = np.bincount(owner[positive], minlength=len(boxes))
+    cell_counts = np.bincount(owner[positive], minlength=len(boxes))
     target[positive, BOX] = boxes[owner[positive]]
-    target[positive, POSITIVE] = 1 / cells[owner[positive]]
+    target[positive, POSITIVE] = 1 / cell_counts[owner[positive]]
     target[positive, COUNTED] = 1
     return target

@@ -1,6 +1,6 @@
-"""Raw cells of the detector to boxes in tile pixels, and these to one detection for each airplane.
+"""Raw cells to boxes in tile pixels, and these to one detection per airplane.
 
-What works on cells does so in operations that every Keras backend has.
+Functions of cells use operations that every Keras backend has.
 """
 
 from typing import Any
@@ -13,21 +13,21 @@ from geo.boxes import average, suppress
 from geo.types import Detections
 from model.detectors.anchor_free.network import OUTPUT_STRIDE
 
-# Two cells that answer for one airplane overlap by more than this; two airplanes of one tile by less.
+# Boxes of one airplane overlap by more than this; boxes of two airplanes in one tile by less.
 _TILE_IOU = 0.5
-# Cells agree on a box if theirs overlap the surest one's by this much.
-_AGREED_IOU = 0.6
-# Cells of which an airplane is less likely than this have no say in that.
-LEAST_VOTE = 0.01
+# A cell's box takes part in the average if it overlaps the highest-scoring one by this much.
+_VOTE_IOU = 0.6
+# Cells below this score do not take part in it.
+MIN_VOTE = 0.01
 # exp(6) cells are 3,000 pixels: no airplane is larger, and no float overflows.
 _MAX_LOG_DISTANCE = 6.0
 
 
 def boxes(cells: Any) -> Any:
-    """Boxes that cells describe.
+    """Decode the boxes of cells.
 
     Args:
-        cells: raw cells (B, h, w, 5), see `model.detectors.anchor_free.network.build`.
+        cells: Raw cells (B, h, w, 5), see `model.detectors.anchor_free.network.build`.
 
     Returns:
         (B, h, w, 4): xmin, ymin, xmax, ymax in pixels of the tile, corner origin, not clipped to the tile.
@@ -40,24 +40,25 @@ def boxes(cells: Any) -> Any:
 
 
 def scores(cells: Any) -> Any:
-    """Objectness (B, h, w), 0..1, of raw cells (B, h, w, 5)."""
+    """Return the objectness (B, h, w), 0..1, of raw cells (B, h, w, 5)."""
     return ops.sigmoid(cells[..., 0])
 
 
-def tile_detections(boxes: NDArray[Any], scores: NDArray[Any], min_score: float, least_vote: float) -> Detections:
-    """One detection for each airplane out of all cells of one picture.
+def tile_detections(boxes: NDArray[Any], scores: NDArray[Any], min_score: float, min_vote: float) -> Detections:
+    """Reduce the boxes of all cells of one image to one detection per airplane.
 
-    The surest cell gives the score; the box is the mean of what cells agree on, which is nearer to the truth than any.
+    The highest-scoring cell gives the score; the box is the mean of the boxes that overlap its own, which is nearer to
+    the truth than any single one (box voting).
 
     Args:
-        boxes: (..., 4) in its pixels.
+        boxes: (..., 4) in pixels of the image.
         scores: (...), 0..1.
-        min_score: detections below it are left out.
-        least_vote: cells from this score on have their say on a box: lower than the threshold, so that boxes do not
-            hang on it.
+        min_score: Detections below it are left out.
+        min_vote: Cells from this score on take part in the mean: lower than `min_score`, so that boxes do not depend
+            on the threshold.
     """
-    chosen = scores >= min(min_score, least_vote)
-    boxes, scores = boxes[chosen].astype(np.float64), scores[chosen].astype(np.float64)
+    candidates = scores >= min(min_score, min_vote)
+    boxes, scores = boxes[candidates].astype(np.float64), scores[candidates].astype(np.float64)
     kept = suppress(boxes, scores, _TILE_IOU)
     kept = kept[scores[kept] >= min_score]
-    return Detections(average(boxes, kept, _AGREED_IOU), scores[kept], np.full(len(kept), np.nan))
+    return Detections(average(boxes, kept, _VOTE_IOU), scores[kept], np.full(len(kept), np.nan))

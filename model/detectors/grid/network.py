@@ -9,25 +9,25 @@ from keras import layers, ops
 from model.detectors.backbones import darknet, squeezenet
 from model.detectors.backbones.stacked import FEATURE_STRIDE, MOMENTUM
 
-# The side of the tiles that it is made for; sizes are told as shares of it, whatever the input.
+# Side of the tiles that it is made for; predicted sizes are shares of it, whatever the input.
 TILE_PX = 256
 _BACKBONES = {"squeezenet": squeezenet, "darknet": darknet}
 
 
 @dataclass(frozen=True, slots=True)
 class GridConfig:
-    """What fixes the detector, and how it is taught.
+    """The layers of the detector, and its training targets and loss.
 
     Attributes:
-        kind: tells it from other detectors.
-        backbone: the network below.
-        layers: convolutions from the first to the last; the talk has 12 and 17 of `squeezenet`, 10 and 17 of `darknet`.
-        grid: cells on the side of a tile of 256 px; so a cell is 256 / grid px wide.
-        boxes: that a cell can tell of, its slots.
-        cell_grow: how far a box's centre may be from that of its cell, in half cells, on each axis.
-        assignment: which cells are taught an airplane, see `model.detectors.grid.assignment`.
-        spatial_dropout: share of channels dropped after each module of the backbone in training.
-        loss_weights: of plane or not, position and size; their sum does not matter.
+        kind: Tells it apart from other detectors.
+        backbone: The feature extractor.
+        layers: Convolutions from the first to the last; the talk has 12 and 17 of `squeezenet`, 10 and 17 of `darknet`.
+        grid: Cells on the side of a tile of 256 px; so a cell is 256 / grid px wide.
+        boxes: Boxes of a cell, its slots.
+        cell_grow: How far a box's centre may be from that of its cell, in half cells, on each axis.
+        assignment: Which cells an airplane is assigned to, see `model.detectors.grid.assignment`.
+        spatial_dropout: Share of channels dropped after each module of the backbone in training.
+        loss_weights: Of plane or not, position and size; their sum does not matter.
     """
 
     kind: Literal["grid"] = "grid"
@@ -41,9 +41,9 @@ class GridConfig:
     loss_weights: tuple[float, float, float] = (1.0, 3.0, 30.0)
 
     def __post_init__(self) -> None:
-        least = _BACKBONES[self.backbone].LEAST_LAYERS
-        if self.layers < least:
-            raise ValueError(f"layers: expected {least} or more for {self.backbone}, got {self.layers}")
+        min_layers = _BACKBONES[self.backbone].MIN_LAYERS
+        if self.layers < min_layers:
+            raise ValueError(f"layers: expected {min_layers} or more for {self.backbone}, got {self.layers}")
         if not 1 <= self.cell_grow < float("inf"):
             raise ValueError(f"cell_grow: expected a number from 1 on, lest cells leave gaps, got {self.cell_grow}")
         if not 0 <= self.spatial_dropout < 1:
@@ -53,18 +53,18 @@ class GridConfig:
 
     @property
     def cell_px(self) -> int:
-        """The side of a cell in pixels."""
+        """Side of a cell in pixels."""
         return TILE_PX // self.grid
 
 
 def build(config: GridConfig) -> keras.Model:
-    """Builds the detector with random weights.
+    """Build the detector with random weights.
 
     Returns:
-        A model from pixels (B, H, W, 3), 0..255, of any height and width, to raw cells (B, h, w, boxes, 5): x, y (what
-        tanh is taken of), size (what the logistic function is taken of) and the logits of no plane and plane, see
+        A model from pixels (B, H, W, 3), 0..255, of any height and width, to raw cells (B, h, w, boxes, 5): x and y
+        before tanh, size before the logistic function, and the logits of no plane and plane, see
         `model.detectors.grid.decode`. There is one cell for each `cell_px` pixels; where H or W is no multiple of it,
-        one more, which sees black beyond the lower or the right edge.
+        one more, padded with black beyond the bottom or right edge.
     """
     pixels = keras.Input((None, None, 3), name="pixels")
     x = _Padded(config.cell_px, name="padded")(pixels)
@@ -74,23 +74,22 @@ def build(config: GridConfig) -> keras.Model:
 
 
 class _Padded(layers.Layer):  # type: ignore[misc]  # Keras publishes no types
-    """Black below and to the right, up to multiples of a number of pixels."""
+    """Pad with black at the bottom and on the right, up to multiples of a number of pixels."""
 
     def __init__(self, multiple: int, name: str) -> None:
         super().__init__(name=name)
         self.multiple = multiple
 
     def call(self, pixels: Any) -> Any:
-        """Takes and gives (B, H, W, 3)."""
+        """Pad (B, H, W, 3)."""
         height, width = ops.shape(pixels)[1:3]
         return ops.pad(pixels, [[0, 0], [0, -height % self.multiple], [0, -width % self.multiple], [0, 0]])
 
 
 def _head(x: Any, config: GridConfig) -> Any:
-    """Features to raw cells: the last convolution has 5 channels for each box, which are averaged over a cell.
+    """Turn features into raw cells: the last convolution has 5 channels per box, which are averaged over a cell.
 
-    Of these, position and size are normalised, with a scale, so that tanh and the logistic function begin where they
-    are steep.
+    Position and size are normalised, with a scale, so that tanh and the logistic function start where they are steep.
     """
     boxes = range(config.boxes)
     x = layers.Conv2D(5 * config.boxes, 1, dtype="float32", name="last_conv")(x)

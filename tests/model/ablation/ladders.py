@@ -10,7 +10,7 @@ import yaml
 from model.ablation import runs as climb
 from model.ablation.config import LadderConfig, RungConfig
 from model.ablation.results import Cost, Measured, Standing
-from model.common import config as config_file
+from model.common.config import load_yaml
 from tests.model.ablation.stand_in import EPOCHS
 
 STAND_IN = Path(__file__).with_name("stand_in.py")
@@ -47,7 +47,7 @@ def settings(folder: Path, **changes: Any) -> Path:
 
 
 def read(folder: Path, **changes: Any) -> LadderConfig:
-    return config_file.load(LadderConfig, settings(folder, **changes))
+    return load_yaml(LadderConfig, settings(folder, **changes))
 
 
 def go_up(config: LadderConfig, *rungs: RungConfig) -> list[str]:

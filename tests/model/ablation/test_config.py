@@ -5,7 +5,7 @@ import pytest
 
 from geo.errors import ConfigError
 from model.ablation.config import LadderConfig, chosen, trainings
-from model.common import config as config_file
+from model.common.config import load_yaml
 from tests.model.ablation.ladders import read
 
 ONE: dict[str, Any] = {"name": "a", "config": "a.yaml", "idea": "some", "seeds": [1]}
@@ -55,7 +55,7 @@ def test_rungs_are_chosen_by_name_and_keep_their_order(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("file", sorted(Path("configs/ladder").glob("*.yaml")), ids=str)
 def test_the_ladders_that_come_with_it_are_sound(file: Path) -> None:
-    config = config_file.load(LadderConfig, file)
+    config = load_yaml(LadderConfig, file)
     known = trainings(config)
     # Same data, same steps: what differs is the idea.
     assert len({(each.records.pattern if each.records else "", each.data) for each in known.values()}) == 1
@@ -63,6 +63,6 @@ def test_the_ladders_that_come_with_it_are_sound(file: Path) -> None:
 
 
 def test_every_rung_of_the_project_is_on_its_ladder() -> None:
-    config = config_file.load(LadderConfig, Path("configs/ladder/default.yaml"))
+    config = load_yaml(LadderConfig, Path("configs/ladder/default.yaml"))
     assert [rung.config for rung in config.rungs] == sorted(Path("configs/train/ladder").glob("*.yaml"))
     assert all(rung.config.stem == rung.name for rung in config.rungs)

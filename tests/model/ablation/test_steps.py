@@ -7,7 +7,7 @@ import pytest
 from model import evaluate, train
 from model.ablation.config import trainings
 from model.ablation.steps import module, steps
-from model.common import config as config_file
+from model.common.config import load_yaml
 from model.evaluation.measure import EvaluateConfig
 from model.evaluation.predictions import TOGETHER, Measured
 from model.inference.calibration import Calibration
@@ -42,7 +42,7 @@ def test_evaluation_takes_what_it_is_given(tmp_path: Path, monkeypatch: pytest.M
     for words in options(tmp_path)[1:]:
         assert evaluate.main(words) == 0
     (val, recorded), (test, not_recorded) = asked
-    default = config_file.load(EvaluateConfig, Path("configs/evaluate/default.yaml"))
+    default = load_yaml(EvaluateConfig, Path("configs/evaluate/default.yaml"))
     assert (recorded, not_recorded) == (True, False)
     assert (val.split, val.sets) == ("val", ("one", "two"))
     assert (test.split, test.sets, test.rendered) == ("test", default.sets, default.rendered)

@@ -1,12 +1,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import pytest
 
 from geo.errors import ConfigError
-from model.common import config
+from model.common.config import ByKind, _report_former, from_mapping, load_yaml, parse_overrides, read_yaml
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class Jet:
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    made_as: Propeller | Jet = field(default_factory=Propeller)
+    made_as: Annotated[Propeller | Jet, ByKind()] = field(default_factory=Propeller)
 
 
 GOOD = """
@@ -69,25 +69,25 @@ notes: {years: [1, 2], owner: null}
 """
 
 
-def written(folder: Path, text: str) -> Path:
+def write(folder: Path, text: str) -> Path:
     path = folder / "plane.yaml"
     path.write_text(text, encoding="utf-8")
     return path
 
 
-def refusal(folder: Path, text: str, overrides: dict[str, object] | None = None) -> str:
-    """What is said of a bad file, which is one line and names the file."""
-    path = written(folder, text)
+def error_of(folder: Path, text: str, overrides: dict[str, object] | None = None) -> str:
+    """Return the error of a bad file without the file's name; it is one line."""
+    path = write(folder, text)
     with pytest.raises(ConfigError) as caught:
-        config.load(Plane, path, overrides)
+        load_yaml(Plane, path, overrides)
     message = str(caught.value)
     assert message.startswith(f"{path}: ")
     assert "\n" not in message
     return message.removeprefix(f"{path}: ")
 
 
-def test_a_file_becomes_a_value(tmp_path: Path) -> None:
-    plane = config.load(Plane, written(tmp_path, GOOD))
+def test_a_file_becomes_a_dataclass(tmp_path: Path) -> None:
+    plane = load_yaml(Plane, write(tmp_path, GOOD))
     assert plane == Plane(
         "glider",
         Path("some/where"),
@@ -104,15 +104,15 @@ def test_a_file_becomes_a_value(tmp_path: Path) -> None:
     assert isinstance(plane.seats, float)
 
 
-def test_overrides_go_before_the_file_and_none_leaves_it(tmp_path: Path) -> None:
+def test_overrides_replace_values_of_the_file_unless_they_are_none(tmp_path: Path) -> None:
     overrides = {"name": "tug", "wing.engines": 1, "tail.height_m": 4, "seats": None, "colours": ["blue"]}
-    plane = config.load(Plane, written(tmp_path, GOOD), overrides)
+    plane = load_yaml(Plane, write(tmp_path, GOOD), overrides)
     assert (plane.name, plane.wing, plane.tail.height_m) == ("tug", Wing(15.0, 1), 4.0)
     assert (plane.seats, plane.colours) == (1.0, ("blue",))
 
 
-def test_an_override_fills_what_the_file_leaves_out(tmp_path: Path) -> None:
-    plane = config.load(Plane, written(tmp_path, "name: kite\nfile: x"), {"wing.span_m": 2.0})
+def test_an_override_can_add_a_key(tmp_path: Path) -> None:
+    plane = load_yaml(Plane, write(tmp_path, "name: kite\nfile: x"), {"wing.span_m": 2.0})
     assert plane.wing == Wing(2.0)
 
 
@@ -127,18 +127,18 @@ def test_an_override_fills_what_the_file_leaves_out(tmp_path: Path) -> None:
         ("spares: [{span_m: 1}, {span_m: 1, spam: 3}]", "spares[1].spam", "span_m, engines"),
     ],
 )
-def test_an_unknown_key_is_named_with_the_known_ones(tmp_path: Path, line: str, key: str, known: str) -> None:
+def test_an_unknown_key_is_named_with_the_known_keys(tmp_path: Path, line: str, key: str, known: str) -> None:
     name = line.split(":")[0]
     kept = [old for old in GOOD.splitlines() if not old.startswith(f"{name}:")]
-    assert refusal(tmp_path, "\n".join([*kept, line])) == f"unknown key {key}; known here: {known}"
+    assert error_of(tmp_path, "\n".join([*kept, line])) == f"unknown key {key}; known here: {known}"
 
 
 def test_an_unknown_override_is_named(tmp_path: Path) -> None:
-    assert refusal(tmp_path, GOOD, {"wing.flaps": 2}) == "unknown key wing.flaps; known here: span_m, engines"
+    assert error_of(tmp_path, GOOD, {"wing.flaps": 2}) == "unknown key wing.flaps; known here: span_m, engines"
 
 
 @pytest.mark.parametrize(
-    ("line", "named"),
+    ("line", "expected"),
     [
         ("name: 3", "name"),
         ("name:", "name"),
@@ -163,24 +163,24 @@ def test_an_unknown_override_is_named(tmp_path: Path) -> None:
         ("notes: 3", "notes"),
     ],
 )
-def test_a_wrong_value_is_named(tmp_path: Path, line: str, named: str) -> None:
+def test_a_wrong_value_is_named(tmp_path: Path, line: str, expected: str) -> None:
     name = line.split(":")[0]
     kept = [old for old in GOOD.splitlines() if not old.startswith(f"{name}:")]
-    assert named in refusal(tmp_path, "\n".join([*kept, line]))
+    assert expected in error_of(tmp_path, "\n".join([*kept, line]))
 
 
 def test_a_missing_key_is_named(tmp_path: Path) -> None:
-    assert "wing" in refusal(tmp_path, "name: kite\nfile: x")
+    assert "wing" in error_of(tmp_path, "name: kite\nfile: x")
 
 
 @pytest.mark.parametrize("text", ["[1, 2]", "just words", "3", "{", "a: b: c", "name: \x00"])
-def test_what_is_no_mapping_is_refused(tmp_path: Path, text: str) -> None:
-    assert "expected" in refusal(tmp_path, text)
+def test_a_file_without_a_mapping_is_refused(tmp_path: Path, text: str) -> None:
+    assert "expected" in error_of(tmp_path, text)
 
 
 @pytest.mark.parametrize("text", [GOOD.replace("{span_m: 15}", "3"), GOOD.replace("{span_m: 15}", "")])
-def test_an_override_inside_what_is_no_mapping_is_refused(tmp_path: Path, text: str) -> None:
-    assert "wing" in refusal(tmp_path, text, {"wing.span_m": 2.0})
+def test_an_override_below_a_value_that_is_no_mapping_is_refused(tmp_path: Path, text: str) -> None:
+    assert "wing" in error_of(tmp_path, text, {"wing.span_m": 2.0})
 
 
 @pytest.mark.parametrize(
@@ -191,39 +191,39 @@ def test_an_override_inside_what_is_no_mapping_is_refused(tmp_path: Path, text: 
         ("wing: {span_m: 15}", "wing.span_m.inner", "wing.span_m"),
     ],
 )
-def test_nothing_is_set_inside_of_what_is_no_mapping(tmp_path: Path, line: str, name: str, key: str) -> None:
+def test_no_key_is_set_below_a_value_that_is_no_mapping(tmp_path: Path, line: str, name: str, key: str) -> None:
     kept = [old for old in GOOD.splitlines() if not old.startswith(line.split(":")[0])]
-    said = refusal(tmp_path, "\n".join([*kept, line]), {name: 2.0})
-    assert said.startswith(f"{key}: expected a mapping, for {name} to be set, got ")
+    error = error_of(tmp_path, "\n".join([*kept, line]), {name: 2.0})
+    assert error.startswith(f"{key}: expected a mapping, for {name} to be set, got ")
 
 
-def test_what_may_be_anything_stays_as_it_is(tmp_path: Path) -> None:
+def test_plain_values_of_any_type_stay_as_they_are(tmp_path: Path) -> None:
     prizes = (3, 0.5, True, None, "cup", [1, 2], {"place": 1})
-    plane = config.load(Plane, written(tmp_path, f"{GOOD}prizes: [3, 0.5, true, null, cup, [1, 2], {{place: 1}}]"))
+    plane = load_yaml(Plane, write(tmp_path, f"{GOOD}prizes: [3, 0.5, true, null, cup, [1, 2], {{place: 1}}]"))
     assert plane.prizes == prizes
     assert [type(each) for each in plane.prizes] == [type(each) for each in prizes]
 
 
-def test_no_text_no_file_and_a_folder_are_refused(tmp_path: Path) -> None:
+def test_binary_files_missing_files_and_folders_are_refused(tmp_path: Path) -> None:
     binary = tmp_path / "binary.yaml"
     binary.write_bytes(b"\xff\xfe\x00\x80")
     for path in (binary, tmp_path / "none.yaml", tmp_path):
         with pytest.raises(ConfigError, match=str(path)):
-            config.load(Plane, path)
+            load_yaml(Plane, path)
 
 
 def test_an_empty_file_is_an_empty_mapping(tmp_path: Path) -> None:
-    assert config.read(written(tmp_path, "# nothing yet")) == {}
-    assert config.load(Tail, written(tmp_path, "")) == Tail()
+    assert read_yaml(write(tmp_path, "# nothing yet")) == {}
+    assert load_yaml(Tail, write(tmp_path, "")) == Tail()
 
 
-def test_what_was_written_comes_back() -> None:
+def test_a_mapping_becomes_a_dataclass() -> None:
     content: dict[str, Any] = {"span_m": 3.5, "engines": 4}
-    assert config.parse(Wing, content, "here") == Wing(3.5, 4)
+    assert from_mapping(Wing, content, "here") == Wing(3.5, 4)
 
 
 @pytest.mark.parametrize(
-    ("text", "wanted"),
+    ("text", "expected"),
     [
         ("{}", Propeller()),
         ("made_as: {blades: 5}", Propeller(blades=5)),
@@ -231,19 +231,19 @@ def test_what_was_written_comes_back() -> None:
         ("made_as: {kind: jet, thrust_kn: 120}", Jet(120.0)),
     ],
 )
-def test_one_of_several_is_named_by_its_kind(tmp_path: Path, text: str, wanted: Propeller | Jet) -> None:
-    assert config.load(Engine, written(tmp_path, text)).made_as == wanted
+def test_a_union_is_told_apart_by_kind(tmp_path: Path, text: str, expected: Propeller | Jet) -> None:
+    assert load_yaml(Engine, write(tmp_path, text)).made_as == expected
 
 
 @pytest.mark.parametrize("kind", ["rocket", "[jet]", "null"])
-def test_a_kind_that_is_none_of_them_is_refused(tmp_path: Path, kind: str) -> None:
+def test_an_unknown_kind_is_refused(tmp_path: Path, kind: str) -> None:
     with pytest.raises(ConfigError, match=r"made_as\.kind: expected 'propeller' or 'jet'"):
-        config.load(Engine, written(tmp_path, f"made_as: {{kind: {kind}}}"))
+        load_yaml(Engine, write(tmp_path, f"made_as: {{kind: {kind}}}"))
 
 
-def test_what_the_other_kind_has_is_unknown_to_this_one(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"made_as\.thrust_kn"):
-        config.load(Engine, written(tmp_path, "made_as: {kind: propeller, thrust_kn: 120}"))
+def test_a_key_of_another_kind_is_unknown(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"unknown key made_as\.thrust_kn; known here: kind, blades"):
+        load_yaml(Engine, write(tmp_path, "made_as: {kind: propeller, thrust_kn: 120}"))
 
 
 @pytest.mark.parametrize(
@@ -258,14 +258,23 @@ def test_what_the_other_kind_has_is_unknown_to_this_one(tmp_path: Path) -> None:
         (["--a=true", "--b=-3", "--c=null"], {"a": True, "b": -3, "c": "null"}),
     ],
 )
-def test_a_command_line_holds_overrides(words: list[str], values: dict[str, object]) -> None:
-    assert config.overrides(words) == values
+def test_overrides_of_a_command_line(words: list[str], values: dict[str, object]) -> None:
+    assert parse_overrides(words) == values
 
 
 @pytest.mark.parametrize("words", [["name"], ["-n=1"], ["--=1"], ["--name"], ["--a=1", "more"]])
-def test_what_is_no_override_is_refused(words: list[str]) -> None:
+def test_other_words_than_overrides_are_refused(words: list[str]) -> None:
     with pytest.raises(ConfigError, match=f"{words[-1]}: expected --key=value"):
-        config.overrides(words)
+        parse_overrides(words)
+
+
+@pytest.mark.parametrize("value", ["2024-01-01", "!!binary aGk=", "!!set {a, b}", "&a [*a]"])
+def test_values_that_json_lacks_are_refused(tmp_path: Path, value: str) -> None:
+    assert "expected text, numbers, lists and mappings" in error_of(tmp_path, f"{GOOD}prizes: [{value}]")
+
+
+def test_numbers_without_a_limit_are_read(tmp_path: Path) -> None:
+    assert load_yaml(Wing, write(tmp_path, "span_m: .inf")) == Wing(float("inf"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,20 +286,34 @@ class Airliner:
     FORMER_VALUES: ClassVar[Mapping[str, Mapping[str, str]]] = {"fuel": {"oil": "kerosene"}}
 
 
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    airliners: tuple[Airliner, ...]
+
+
+FORMER = [
+    "config: 'fuel: oil' is now called 'fuel: kerosene'; the former name still works",
+    "config: 'plane' is now called 'wing'; the former name still works",
+]
+
+
 def test_former_keys_and_values_work_and_are_reported_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    config._report_former.cache_clear()
-    (tmp_path / "jet.yaml").write_text("fuel: oil\nplane: {span_m: 3}")
+    _report_former.cache_clear()
+    file = write(tmp_path, "fuel: oil\nplane: {span_m: 3}")
     for _ in range(2):
-        jet = config.load(Airliner, tmp_path / "jet.yaml", {"plane.engines": 4})
-        assert jet == Airliner("kerosene", Wing(3.0, 4))
-    assert capsys.readouterr().err.splitlines() == [
-        "config: 'fuel: oil' is now called 'fuel: kerosene'; the former name still works",
-        "config: 'plane' is now called 'wing'; the former name still works",
-    ]
+        assert load_yaml(Airliner, file, {"plane.engines": 4}) == Airliner("kerosene", Wing(3.0, 4))
+    assert capsys.readouterr().err.splitlines() == FORMER
+
+
+def test_former_names_work_in_nested_dataclasses(capsys: pytest.CaptureFixture[str]) -> None:
+    _report_former.cache_clear()
+    content = {"airliners": [{"fuel": "hydrogen"}, {"fuel": "oil", "plane": {"span_m": 3}}]}
+    fleet = from_mapping(Fleet, content, "here")
+    assert fleet == Fleet((Airliner("hydrogen"), Airliner("kerosene", Wing(3.0))))
+    assert capsys.readouterr().err.splitlines() == FORMER
 
 
 def test_a_key_in_both_spellings_is_refused(tmp_path: Path) -> None:
     for text in ("{fuel: oil, wing: null, plane: null}", "{fuel: oil, plane: null, wing: null}"):
-        (tmp_path / "jet.yaml").write_text(text)
-        with pytest.raises(ConfigError, match=r"jet.yaml: expected wing once, got it as plane too: remove plane"):
-            config.load(Airliner, tmp_path / "jet.yaml")
+        with pytest.raises(ConfigError, match=r"plane.yaml: expected wing once, got it as plane too: remove plane"):
+            load_yaml(Airliner, write(tmp_path, text))

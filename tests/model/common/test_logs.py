@@ -1,20 +1,21 @@
+import logging
 import os
 
 import pytest
 
-from model.common import logs as quiet
+from model.common import logs
 
 
-def test_what_native_code_says_is_kept_back(capfd: pytest.CaptureFixture[str]) -> None:
-    with quiet.stderr_aside():
+def test_native_output_is_held_back(capfd: pytest.CaptureFixture[str]) -> None:
+    with logs.hold_stderr():
         os.write(2, b"noise")
     os.write(2, b"news")
     assert capfd.readouterr().err == "news"
 
 
-def test_an_error_brings_it_out(capfd: pytest.CaptureFixture[str]) -> None:
+def test_an_error_releases_the_native_output(capfd: pytest.CaptureFixture[str]) -> None:
     def fail() -> None:
-        with quiet.stderr_aside():
+        with logs.hold_stderr():
             os.write(2, b"the reason")
             raise ValueError("fault")
 
@@ -24,9 +25,16 @@ def test_an_error_brings_it_out(capfd: pytest.CaptureFixture[str]) -> None:
     assert capfd.readouterr().err == "the reason, and more"
 
 
-def test_what_is_set_already_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_variables_that_are_set_keep_their_values(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "0")
     monkeypatch.delenv("CPL_LOG_ERRORS", raising=False)
-    quiet.silence()
+    logs.silence()
     assert os.environ["TF_CPP_MIN_LOG_LEVEL"] == "0"
     assert os.environ["CPL_LOG_ERRORS"] == "OFF"
+
+
+def test_only_the_warning_of_beam_is_dropped(caplog: pytest.LogCaptureFixture) -> None:
+    logs.silence()
+    logging.warning("Resource module is not available for current platform")
+    logging.warning("a real one")
+    assert [record.message for record in caplog.records] == ["a real one"]

@@ -20,7 +20,7 @@ from model import synthetic as render
 from model.data import sources
 from model.data.labels import AnnotatedImage
 from pipeline import records
-from pipeline.sinks.geojson import write_geojson
+from pipeline.sinks.files import write_geojson
 from tests.geo.scenes import AFFINE, coordinates, write_tiff
 from tests.pipeline.airplanes import airplane
 

@@ -16,7 +16,7 @@ import yaml
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
-from model.common import config as config_file
+from model.common.config import from_mapping, load_yaml
 from model.data import sources, tfrecord
 from model.data.labels import AnnotatedImage
 from model.datagen import job, tiles
@@ -56,7 +56,7 @@ def settings(data: Path | str, output: Path | str, **changes: object) -> Datagen
         "tiles": {"side_px": SIDE, "displacement_px": 15},
         "shards": 3,
     }
-    return config_file.parse(DatagenConfig, content | changes, "test")
+    return from_mapping(DatagenConfig, content | changes, "test")
 
 
 def run(config: DatagenConfig) -> None:
@@ -173,7 +173,7 @@ def test_the_manifest_counts_everything(data: Path, output: Path) -> None:
         }
     for key, total in manifest["total"].items():
         assert total == sum(counts[key] for counts in manifest["sets"].values())
-    assert config_file.parse(DatagenConfig, manifest["settings"], "manifest") == settings(data, output)
+    assert from_mapping(DatagenConfig, manifest["settings"], "manifest") == settings(data, output)
 
 
 def test_the_same_seed_gives_the_same_bytes_in_any_order(
@@ -301,5 +301,5 @@ def test_the_configs_of_the_project_fit() -> None:
     files = sorted(Path("configs/datagen").glob("*.yaml"))
     assert files
     for file in files:
-        config = config_file.load(DatagenConfig, file)
+        config = load_yaml(DatagenConfig, file)
         assert config.split == "train"

@@ -18,7 +18,7 @@ from model.export import exporter as whole
 from model.export.chip_tiling import ChipTiling, boxes
 from model.export.classifier_graph import tile_by_tile, tiled
 from model.export.signatures import Outputs
-from model.inference import classifier_io
+from model.inference import weights_io
 from model.inference.predictor import load_predictor
 from tests.model.export.conftest import pictures
 
@@ -85,8 +85,8 @@ def classifier(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, keras.Mo
     folder = tmp_path_factory.mktemp("classifier") / "model"
     model = build(CONFIG)
     model.get_layer("conv_0").kernel.assign(model.get_layer("conv_0").kernel * 3)  # so that it is sure of something
-    classifier_io.save(folder, model, "tiny", CONFIG, 0.75)
-    return folder, classifier_io.load(folder)[0]
+    weights_io.save_classifier(folder, model, "tiny", CONFIG, 0.75)
+    return folder, weights_io.load_classifier(folder)[0]
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from model.common import config as config_file
+from model.common.config import load_yaml
 from model.export import __main__ as export
 from model.inference.weights_io import WEIGHTS_FILE
 from tests.model.photos import picture, write_set
@@ -115,4 +115,4 @@ def test_onnx_without_its_packages_is_refused_before_any_work(
 
 def test_the_settings_of_the_project_fit() -> None:
     for file in sorted(Path("configs/export").glob("*.yaml")):
-        config_file.load(export.ExportConfig, file)
+        load_yaml(export.ExportConfig, file)

@@ -19,7 +19,7 @@ SHIFTS = st.floats(-6, 6)
 SCORES = np.linspace(0, 1, 1001)
 
 
-def numbers_of(values: Array) -> Calibration:
+def calibration_of(values: Array) -> Calibration:
     return Calibration(*(float(value) for value in values))
 
 
@@ -28,28 +28,30 @@ def squares(sides: Array | float, count: int = len(SCORES)) -> Array:
     return np.stack([np.full(count, 7.0), np.full(count, 3.0), 7 + sides, 3 + sides], axis=1)
 
 
-def drawn(numbers: Calibration, count: int, seed: int) -> tuple[Array, Array, NDArray[np.bool_]]:
-    """Raw scores, boxes, and truths as likely as the calibration says, by a formula of its own."""
+def random_detections(numbers: Calibration, count: int, seed: int) -> tuple[Array, Array, NDArray[np.bool_]]:
+    """Return raw scores, boxes, and truths with the probability of the calibration, computed independently."""
     generator = np.random.default_rng(seed)
     scores, sides = generator.uniform(0.02, 0.98, count), np.exp2(generator.uniform(3, 7, count))
     odds = scores**numbers.a / (1 - scores) ** numbers.b * math.exp(numbers.c) * (sides / 32) ** numbers.d
     return scores, squares(sides, count), generator.random(count) < odds / (1 + odds)
 
 
-def test_the_map_is_that_of_the_paper_with_the_side_besides() -> None:
+def test_the_map_is_that_of_the_paper_with_a_term_for_the_side() -> None:
     scores, boxes = np.array([0.1, 0.5, 0.9]), np.array([[0.0, 0, 16, 16], [3, 4, 67, 20], [5, 5, 69, 69]])
     odds = math.exp(-1) * scores**2 / (1 - scores) ** 0.5 * np.array([0.5, 1, 2]) ** 0.7
     np.testing.assert_allclose(Calibration(2, 0.5, -1, 0.7).apply(scores, boxes), odds / (1 + odds), rtol=1e-12)
 
 
-def test_boxes_beyond_what_the_fit_knows_count_as_the_last_that_it_knows() -> None:
-    of, half = Calibration(1, 1, 0, 2), np.full(2, 0.5)
+def test_box_sizes_are_clipped() -> None:
+    calibration_, half = Calibration(1, 1, 0, 2), np.full(2, 0.5)
     for inside, outside in ((8, [0.0, 7.9]), (128, [128.1, 1e6])):
-        wanted = of.apply(np.array([0.5]), squares(inside, 1))
-        np.testing.assert_array_equal(of.apply(half, squares(np.array(outside), 2)), np.broadcast_to(wanted, 2))
+        expected = calibration_.apply(np.array([0.5]), squares(inside, 1))
+        np.testing.assert_array_equal(
+            calibration_.apply(half, squares(np.array(outside), 2)), np.broadcast_to(expected, 2)
+        )
 
 
-def test_ones_and_zeros_change_nothing() -> None:
+def test_ones_and_zeros_are_the_identity() -> None:
     np.testing.assert_allclose(Calibration(1, 1, 0).apply(SCORES, squares(20)), SCORES, atol=2e-6)
 
 
@@ -62,19 +64,19 @@ def test_the_order_of_scores_of_one_size_stays(a: float, b: float, c: float, d: 
 
 
 @given(WEIGHTS, WEIGHTS, SHIFTS, st.floats(-3, 3))
-def test_in_a_graph_it_is_the_same(a: float, b: float, c: float, d: float) -> None:
+def test_keras_ops_give_the_same(a: float, b: float, c: float, d: float) -> None:
     numbers = Calibration(a, b, c, d)
     scores = SCORES[1:-1].astype(np.float32)
     boxes = squares(np.linspace(0, 150, len(scores)), len(scores)).astype(np.float32)
     found = numbers.apply(keras.ops.convert_to_tensor(scores), keras.ops.convert_to_tensor(boxes), keras.ops)
     assert keras.ops.convert_to_numpy(found).dtype == np.float32
-    wanted = numbers.apply(scores.astype(np.float64), boxes.astype(np.float64))
-    np.testing.assert_allclose(keras.ops.convert_to_numpy(found), wanted, atol=1e-4)
+    expected = numbers.apply(scores.astype(np.float64), boxes.astype(np.float64))
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(found), expected, atol=1e-4)
 
 
 @pytest.mark.parametrize("numbers", [Calibration(1, 1, 0), Calibration(3, 0.6, -1.5, 2), Calibration(0.4, 2, 1, -0.5)])
-def test_the_fit_finds_what_scores_were_made_with(numbers: Calibration) -> None:
-    found = fit(*drawn(numbers, 200_000, seed=4))
+def test_the_fit_recovers_the_parameters(numbers: Calibration) -> None:
+    found = fit(*random_detections(numbers, 200_000, seed=4))
     np.testing.assert_allclose(astuple(found), astuple(numbers), atol=0.15)
     for side in (10, 100):
         boxes = squares(side)
@@ -82,9 +84,11 @@ def test_the_fit_finds_what_scores_were_made_with(numbers: Calibration) -> None:
 
 
 @given(st.integers(0, 2**32 - 1))
-def test_no_other_numbers_make_the_truth_likelier(seed: int) -> None:
+def test_no_other_parameters_are_likelier(seed: int) -> None:
     generator = np.random.default_rng(seed)
-    scores, boxes, correct = drawn(numbers_of(generator.uniform([0.2, 0.2, -2, -2], [3, 3, 2, 2])), 500, seed)
+    scores, boxes, correct = random_detections(
+        calibration_of(generator.uniform([0.2, 0.2, -2, -2], [3, 3, 2, 2])), 500, seed
+    )
 
     def loss(numbers: Calibration) -> float:
         chances = numbers.apply(scores, boxes)
@@ -92,23 +96,23 @@ def test_no_other_numbers_make_the_truth_likelier(seed: int) -> None:
 
     best = fit(scores, boxes, correct)
     for step in generator.normal(0, 0.3, (20, 4)):
-        other = numbers_of(np.maximum(np.array(astuple(best)) + step, [1e-3, 1e-3, -9, -9]))
+        other = calibration_of(np.maximum(np.array(astuple(best)) + step, [1e-3, 1e-3, -9, -9]))
         assert loss(best) >= loss(other) - 0.02
 
 
-def test_where_scores_say_the_contrary_the_order_still_stays() -> None:
+def test_the_order_stays_even_where_higher_scores_are_wrong() -> None:
     found = fit(np.linspace(0.1, 0.9, 100), squares(30, 100), np.arange(100) < 50)
     assert (np.diff(found.apply(SCORES, squares(30))[1:-1]) > 0).all()
 
 
-def test_size_alone_never_tells_everything() -> None:
+def test_the_weight_of_the_size_is_bounded() -> None:
     sides = np.linspace(10, 100, 100)
     found = fit(np.full(100, 0.5), squares(sides, 100), sides > 50)
     assert found.d <= 4
 
 
 @pytest.mark.parametrize("correct", [np.ones(5, bool), np.zeros(5, bool), np.zeros(0, bool)])
-def test_right_alone_or_wrong_alone_teaches_nothing(correct: NDArray[np.bool_]) -> None:
+def test_only_right_or_only_wrong_detections_are_refused(correct: NDArray[np.bool_]) -> None:
     with pytest.raises(ConfigError, match="right and wrong"):
         fit(np.full(len(correct), 0.5), squares(30, len(correct)), correct)
 
@@ -116,7 +120,7 @@ def test_right_alone_or_wrong_alone_teaches_nothing(correct: NDArray[np.bool_]) 
 @pytest.mark.parametrize(
     "numbers", [(-1, 1, 0), (1, -0.1, 0), (0, 0, 1), (1, 1, math.inf), (math.nan, 1, 0), (1, 1, 0, math.nan)]
 )
-def test_numbers_that_break_the_order_are_refused(numbers: tuple[float, ...]) -> None:
+def test_parameters_that_break_the_order_are_refused(numbers: tuple[float, ...]) -> None:
     with pytest.raises(ValueError, match="calibration"):
         Calibration(*numbers)
 
@@ -132,17 +136,17 @@ def test_reliability_of_an_example_by_hand() -> None:
     assert found.error == pytest.approx(2 / 7 * 0.365 + 4 / 7 * 0.2 + 1 / 7 * 0)
 
 
-def test_scores_that_are_right_have_no_error_and_wrong_ones_have() -> None:
-    scores, boxes, correct = drawn(Calibration(2, 0.7, -1, 1), 100_000, seed=2)
+def test_calibrated_scores_have_no_calibration_error() -> None:
+    scores, boxes, correct = random_detections(Calibration(2, 0.7, -1, 1), 100_000, seed=2)
     before = reliability(scores, correct, 15, 0.05)
     after = reliability(fit(scores, boxes, correct).apply(scores, boxes), correct, 15, 0.05)
     assert before.error > 0.05
     assert after.error < 0.01
 
 
-def test_nothing_to_compare_has_no_error() -> None:
+def test_the_error_is_nan_without_detections() -> None:
     assert math.isnan(reliability(np.array([0.01]), np.array([False]), 10, 0.05).error)
 
 
-def test_a_bin_begins_with_its_lower_edge() -> None:
+def test_a_bin_includes_its_lower_edge() -> None:
     assert calibration.reliability(np.array([0.0, 0.5, 0.75]), np.ones(3, bool), 4, 0).counts.tolist() == [1, 0, 1, 1]

@@ -3,12 +3,12 @@ from typing import Any
 
 import numpy as np
 
-from model.detectors import registry as architecture
+from model.detectors import registry
 from model.detectors.anchor_free.network import DetectorConfig
-from model.inference.keras_predictor import LivePredictor
+from model.inference.keras_predictor import KerasPredictor
 from model.inference.predictor import Predictor, load_predictor
 
-DECODE = architecture.of(DetectorConfig()).decode
+DECODE = registry.get(DetectorConfig()).decode
 IMAGES = np.random.default_rng(1).integers(0, 256, (3, 64, 96, 3), dtype=np.uint8)
 
 
@@ -17,7 +17,7 @@ def test_it_finds_what_the_frozen_graph_finds(network: Any, model_folder: Path) 
     threshold = float(np.median(everything[0].scores))
     frozen = load_predictor(str(model_folder), 3, threshold, calibrated=False)(IMAGES)
     for count in (1, 3):
-        predictor: Predictor = LivePredictor(network, DECODE, "young", threshold)
+        predictor: Predictor = KerasPredictor(network, DECODE, "young", threshold)
         found = predictor(IMAGES[:count])
         assert len(found) == count
         for some, wanted, of in zip(found, frozen, everything, strict=False):
@@ -27,12 +27,12 @@ def test_it_finds_what_the_frozen_graph_finds(network: Any, model_folder: Path) 
 
 
 def test_it_is_called_what_it_is_told_and_takes_its_threshold(network: Any) -> None:
-    predictor = LivePredictor(network, DECODE, "young", 0.25)
+    predictor = KerasPredictor(network, DECODE, "young", 0.25)
     assert (predictor.name, predictor.default_min_score) == ("young", 0.25)
 
 
 def test_it_follows_the_model(network: Any) -> None:
-    predictor, bias = LivePredictor(network, DECODE, "young", 0.999), network.get_layer("cells").bias
+    predictor, bias = KerasPredictor(network, DECODE, "young", 0.999), network.get_layer("cells").bias
     before = bias.numpy()
     (first,) = predictor(IMAGES[:1])
     try:

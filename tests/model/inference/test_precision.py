@@ -7,7 +7,7 @@ import pytest
 
 from model.detectors import normalization
 from model.inference import weights_io
-from model.inference.precision import Precision, resolved
+from model.inference.precision import Precision, resolve_precision
 from model.inference.predictor import load_predictor
 
 
@@ -20,21 +20,21 @@ from model.inference.predictor import load_predictor
         ("flags\t\t: fpu avx512f avx512_vnni", "float32"),
     ],
 )
-def test_auto_goes_by_the_processor(tmp_path: Path, flags: str, expected: str) -> None:
+def test_auto_depends_on_the_cpu(tmp_path: Path, flags: str, expected: str) -> None:
     file = tmp_path / "cpuinfo"
     file.write_text(f"processor\t: 0\nvendor_id\t: Somebody\n{flags}\n")
-    assert resolved("auto", file) == expected
+    assert resolve_precision("auto", file) == expected
 
 
-def test_a_machine_that_does_not_tell_computes_in_float32(tmp_path: Path) -> None:
-    assert resolved("auto", tmp_path / "none") == "float32"
+def test_auto_is_float32_without_cpu_info(tmp_path: Path) -> None:
+    assert resolve_precision("auto", tmp_path / "none") == "float32"
 
 
-def test_what_is_named_is_taken(tmp_path: Path) -> None:
+def test_a_named_precision_is_kept(tmp_path: Path) -> None:
     file = tmp_path / "cpuinfo"
     file.write_text("flags: avx512_bf16")
     chosen: tuple[Precision, ...] = ("float32", "bfloat16")
-    assert [resolved(precision, file) for precision in chosen] == list(chosen)
+    assert [resolve_precision(precision, file) for precision in chosen] == list(chosen)
 
 
 def test_bfloat16_keeps_the_weights_and_the_last_layer_in_32_bits(network: Any, model_folder: Path) -> None:
@@ -48,7 +48,7 @@ def test_bfloat16_keeps_the_weights_and_the_last_layer_in_32_bits(network: Any, 
     assert keras.config.dtype_policy().name == "float32"
 
 
-def test_bfloat16_says_nearly_the_same(model_folder: Path) -> None:
+def test_bfloat16_gives_nearly_the_same(model_folder: Path) -> None:
     pixels = np.random.default_rng(1).integers(0, 256, (1, 64, 96, 3)).astype(np.uint8)
     scores = {
         name: np.sort(load_predictor(str(model_folder), 1, 0.0, precision=name)(pixels)[0].scores)

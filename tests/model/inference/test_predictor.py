@@ -5,7 +5,7 @@ from model.inference.predictor import FakePredictor, Predictor, load_predictor
 from model.inference.weights_io import WeightsError
 
 
-def test_the_fake_finds_bright_rectangles() -> None:
+def test_the_fake_detects_bright_rectangles() -> None:
     images = np.full((2, 64, 96, 3), 40, np.uint8)
     images[0, 10:20, 30:50] = 204
     images[0, 40:64, 0:5] = 255
@@ -18,6 +18,6 @@ def test_the_fake_finds_bright_rectangles() -> None:
 
 
 @pytest.mark.parametrize("name", ["no-such-model", "/no/such/folder"])
-def test_a_model_that_is_not_there_is_refused(name: str) -> None:
+def test_a_missing_model_is_refused(name: str) -> None:
     with pytest.raises(WeightsError, match=name):
         load_predictor(name, 1, 0.5)

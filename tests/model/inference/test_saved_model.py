@@ -18,7 +18,7 @@ BATCH = 2
 
 
 class Bright(tf.Module):  # type: ignore[misc]  # TensorFlow publishes no types
-    """Somebody's own detector: one box around each picture, its score the mean of its red; and a row to fill up."""
+    """A detector of a user: one box around each image, its score the mean of red; and a row of padding."""
 
     @tf.function(input_signature=[tf.TensorSpec((None, None, None, 3), tf.uint8, "pixels")])  # type: ignore[untyped-decorator]
     def detect(self, pixels: Any) -> dict[str, Any]:
@@ -37,11 +37,11 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def pictures(count: int, level: int = 200) -> ImageArray:
+def uniform_images(count: int, level: int = 200) -> ImageArray:
     return np.full((count, 64, 96, 3), level, np.uint8)
 
 
-def test_what_we_export_finds_what_the_model_finds(model_folder: Path, tmp_path: Path) -> None:
+def test_an_export_detects_what_the_model_detects(model_folder: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(model_folder, tmp_path / "model"))
     write_config(folder, read_config_with(folder, Calibration(1.5, 0.7, -0.2)))
     images = np.random.default_rng(3).integers(0, 256, (3, 64, 96, 3), dtype=np.uint8)
@@ -51,10 +51,10 @@ def test_what_we_export_finds_what_the_model_finds(model_folder: Path, tmp_path:
     exported = load_predictor(str(tmp_path / "export" / "saved_model"), BATCH, 0.0, trusted=True)
     assert exported.default_min_score == ours.default_min_score == 0.25
     assert exported.name.startswith("tiny@")
-    for found, wanted in zip(exported(images), ours(images), strict=True):
-        assert len(found) == len(wanted) > 0
-        np.testing.assert_allclose(found.scores, wanted.scores, atol=1e-5)
-        np.testing.assert_allclose(found.boxes, wanted.boxes, atol=1e-2)
+    for found, expected in zip(exported(images), ours(images), strict=True):
+        assert len(found) == len(expected) > 0
+        np.testing.assert_allclose(found.scores, expected.scores, atol=1e-5)
+        np.testing.assert_allclose(found.boxes, expected.boxes, atol=1e-2)
 
 
 def read_config_with(folder: Path, calibration: Calibration) -> Any:
@@ -63,19 +63,21 @@ def read_config_with(folder: Path, calibration: Calibration) -> Any:
     return replace(read_config(folder), calibration=calibration)
 
 
-def test_a_detector_of_somebody_else_is_a_predictor(own: Path) -> None:
+def test_a_detector_of_a_user_is_a_predictor(own: Path) -> None:
     predictor = load_predictor(str(own), BATCH, 0.0, trusted=True)
     assert isinstance(predictor, SavedModelPredictor)
     assert predictor.default_min_score == 0.5
-    found = predictor(np.concatenate([pictures(2), pictures(1, level=51)]))
+    found = predictor(np.concatenate([uniform_images(2), uniform_images(1, level=51)]))
     assert [isinstance(each, Detections) for each in found] == [True] * 3
-    # What is there to fill up is left out.
+    # Padding is left out.
     assert [each.boxes.tolist() for each in found] == [[[0, 0, 96, 64]]] * 3
     assert [each.scores.tolist() for each in found] == [pytest.approx([level / 255]) for level in (200, 200, 51)]
-    assert [len(each) for each in load_predictor(str(own), BATCH, 0.3, trusted=True)(pictures(1, level=51))] == [0]
+    assert [len(each) for each in load_predictor(str(own), BATCH, 0.3, trusted=True)(uniform_images(1, level=51))] == [
+        0
+    ]
 
 
-def test_its_name_is_its_folders_with_a_digest_of_its_files(own: Path, tmp_path: Path) -> None:
+def test_its_name_is_that_of_its_folder_with_a_digest_of_its_files(own: Path, tmp_path: Path) -> None:
     name, digest = load_predictor(str(own), BATCH, 0.5, trusted=True).name.split("@")
     assert name == "bright"
     assert len(digest) == 12
@@ -96,7 +98,7 @@ def test_a_config_beside_it_gives_name_and_threshold(own: Path, tmp_path: Path) 
         load_predictor(str(folder), BATCH, 0.5, trusted=True)
 
 
-def test_none_is_loaded_that_is_not_trusted(own: Path) -> None:
+def test_an_untrusted_one_is_not_loaded(own: Path) -> None:
     with pytest.raises(ConfigError, match="--trust-model"):
         load_predictor(str(own), BATCH, 0.5)
 

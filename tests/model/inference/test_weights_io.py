@@ -8,10 +8,13 @@ import keras
 import numpy as np
 import pytest
 import safetensors.numpy
+import yaml
 from numpy.typing import NDArray
 
 from geo.errors import ConfigError, FinderError
 from model.detectors.anchor_free.network import DetectorConfig, build
+from model.detectors.classifier.network import ClassifierConfig, ConvConfig, DenseConfig
+from model.detectors.classifier.network import build as build_classifier
 from model.inference import weights_io
 from model.inference.calibration import Calibration
 from model.inference.weights_io import CONFIG_FILE, WEIGHTS_FILE, ModelConfig, WeightsError
@@ -23,12 +26,12 @@ def folder(model_folder: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(model_folder, tmp_path / "copy"))
 
 
-def numbers(model: Any) -> dict[str, NDArray[np.float32]]:
+def weights_by_path(model: Any) -> dict[str, NDArray[np.float32]]:
     return {variable.path: variable.value.numpy() for variable in model.variables}
 
 
-def refusal(error: pytest.ExceptionInfo[WeightsError], file: Path) -> str:
-    """What is said of a bad model: one line that names the file."""
+def one_line(error: pytest.ExceptionInfo[WeightsError], file: Path) -> str:
+    """Return the message of an error, which is one line that names the file."""
     message = str(error.value)
     assert str(file) in message
     assert "\n" not in message
@@ -40,33 +43,33 @@ def loaded(model_folder: Path) -> tuple[Any, ModelConfig]:
     return weights_io.load(model_folder)
 
 
-def test_what_was_saved_comes_back(network: Any, loaded: tuple[Any, ModelConfig]) -> None:
+def test_a_saved_model_comes_back(network: Any, loaded: tuple[Any, ModelConfig]) -> None:
     model, config = loaded
     assert (config.name, config.detector, config.min_score) == ("tiny", DetectorConfig(), 0.25)
     pixels = np.random.default_rng(1).uniform(0, 255, (1, 64, 96, 3)).astype(np.float32)
     np.testing.assert_allclose(model(pixels), network(pixels, training=False), rtol=1e-3, atol=1e-3)
 
 
-def test_what_was_saved_is_what_training_goes_on_from(network: Any, model_folder: Path) -> None:
+def test_saved_weights_can_be_trained_further(network: Any, model_folder: Path) -> None:
     model = build(DetectorConfig())
     weights_io.load_into(model, model_folder / WEIGHTS_FILE)
-    found, wanted = numbers(model), numbers(network)
-    assert found.keys() == wanted.keys()
-    for path, array in wanted.items():
-        np.testing.assert_array_equal(found[path], array)
+    actual, expected = weights_by_path(model), weights_by_path(network)
+    assert actual.keys() == expected.keys()
+    for path, array in expected.items():
+        np.testing.assert_array_equal(actual[path], array)
 
 
-def test_kernels_are_kept_within_half_precision_and_the_rest_as_it_is(tmp_path: Path) -> None:
+def test_kernels_are_stored_in_half_precision_and_the_rest_exactly(tmp_path: Path) -> None:
     layers = [keras.layers.Dense(30, name="a"), keras.layers.BatchNormalization(name="b")]
     model = keras.Sequential([keras.Input((20,)), *layers])
     for variable in model.variables:
         variable.assign(np.random.default_rng(1).lognormal(0, 2, variable.shape))
-    before = numbers(model)
+    before = weights_by_path(model)
     weights_io.save(tmp_path, model, "tiny", DetectorConfig(), 0.5)
     for variable in model.variables:
         variable.assign(variable.value * 0)
     weights_io.load_into(model, tmp_path / WEIGHTS_FILE)
-    for path, array in numbers(model).items():
+    for path, array in weights_by_path(model).items():
         if array.ndim == 1:
             np.testing.assert_array_equal(array, before[path])
         else:
@@ -76,7 +79,7 @@ def test_kernels_are_kept_within_half_precision_and_the_rest_as_it_is(tmp_path: 
     assert {array.dtype for array in stored.values() if array.ndim > 1} == {np.dtype(np.float16)}
 
 
-def test_the_same_numbers_make_the_same_bytes(
+def test_the_same_weights_give_the_same_bytes(
     loaded: tuple[Any, ModelConfig], network: Any, model_folder: Path, tmp_path: Path
 ) -> None:
     _, config = loaded
@@ -100,68 +103,68 @@ def test_a_new_threshold_leaves_the_weights_as_they_are(folder: Path) -> None:
     assert weights_io.read_config(folder) == replace(config, calibration=Calibration(2.5, 0.5, -1.0))
 
 
-@pytest.mark.parametrize("place", [0, 8, 1000, -1])
-def test_one_flipped_bit_is_seen(folder: Path, place: int) -> None:
+@pytest.mark.parametrize("index", [0, 8, 1000, -1])
+def test_a_flipped_bit_is_detected(folder: Path, index: int) -> None:
     content = bytearray((folder / WEIGHTS_FILE).read_bytes())
-    content[place] ^= 1
+    content[index] ^= 1
     (folder / WEIGHTS_FILE).write_bytes(content)
     for use in (weights_io.read_config, weights_io.load):
         with pytest.raises(WeightsError) as error:
             use(folder)
-        assert "sha256" in refusal(error, folder / WEIGHTS_FILE)
+        assert "sha256" in one_line(error, folder / WEIGHTS_FILE)
 
 
 @pytest.mark.parametrize("length", [0, 7, 5000, -1])
-def test_a_truncated_file_is_seen(folder: Path, network: Any, length: int) -> None:
+def test_a_truncated_file_is_detected(folder: Path, network: Any, length: int) -> None:
     file = folder / WEIGHTS_FILE
     file.write_bytes(file.read_bytes()[:length])
     with pytest.raises(WeightsError) as error:
         weights_io.load(folder)
-    refusal(error, file)
+    one_line(error, file)
     with pytest.raises(WeightsError) as error:
         weights_io.load_into(network, file)
-    refusal(error, file)
+    one_line(error, file)
 
 
 def test_missing_weights_are_named(folder: Path, network: Any) -> None:
     (folder / WEIGHTS_FILE).unlink()
     with pytest.raises(WeightsError) as error:
         weights_io.load(folder)
-    refusal(error, folder / WEIGHTS_FILE)
+    one_line(error, folder / WEIGHTS_FILE)
     with pytest.raises(WeightsError) as error:
         weights_io.load_into(network, folder / WEIGHTS_FILE)
-    refusal(error, folder / WEIGHTS_FILE)
+    one_line(error, folder / WEIGHTS_FILE)
 
 
 def test_weights_of_another_network_are_refused_and_change_nothing(model_folder: Path) -> None:
     model = build(DetectorConfig(channels=8))
-    before = numbers(model)
+    before = weights_by_path(model)
     with pytest.raises(WeightsError) as error:
         weights_io.load_into(model, model_folder / WEIGHTS_FILE)
-    message = refusal(error, model_folder / WEIGHTS_FILE)
+    message = one_line(error, model_folder / WEIGHTS_FILE)
     assert "cells/kernel" in message
     assert "(2, 2, 5, 8)" in message
     assert "(2, 2, 5, 64)" in message
-    for path, array in numbers(model).items():
+    for path, array in weights_by_path(model).items():
         np.testing.assert_array_equal(array, before[path])
 
 
-def test_weights_that_are_no_detectors_are_refused(folder: Path) -> None:
+def test_weights_of_something_else_are_refused(folder: Path) -> None:
     config = weights_io.read_config(folder)
     raw = safetensors.numpy.save({"head_norm/gamma": np.ones(3, np.float32)})
     (folder / WEIGHTS_FILE).write_bytes(raw)
     weights_io.write_config(folder, replace(config, sha256=hashlib.sha256(raw).hexdigest()))
     with pytest.raises(WeightsError) as error:
         weights_io.load(folder)
-    assert "head_norm" in refusal(error, folder / WEIGHTS_FILE)
+    assert "head_norm" in one_line(error, folder / WEIGHTS_FILE)
 
 
-def test_a_config_that_says_another_network_is_refused(folder: Path) -> None:
+def test_a_config_of_another_network_is_refused(folder: Path) -> None:
     config = weights_io.read_config(folder)
     weights_io.write_config(folder, replace(config, detector=DetectorConfig(channels=8)))
     with pytest.raises(WeightsError) as error:
         weights_io.load(folder)
-    assert "detector" in refusal(error, folder / WEIGHTS_FILE)
+    assert "detector" in one_line(error, folder / WEIGHTS_FILE)
 
 
 @pytest.mark.parametrize(
@@ -198,7 +201,7 @@ def test_a_packaged_model_is_found_by_its_name(
         weights_io.resolve("huge")
 
 
-def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
+def test_a_path_without_a_model_is_refused(tmp_path: Path) -> None:
     for name in ("no-such-model", str(tmp_path), str(tmp_path / "nowhere"), ""):
         with pytest.raises(WeightsError, match="expected a packaged model"):
             weights_io.resolve(name)
@@ -207,3 +210,55 @@ def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
 def test_the_error_is_one_a_user_can_cause() -> None:
     assert issubclass(WeightsError, FinderError)
     assert issubclass(WeightsError, ValueError)
+
+
+def chips(count: int) -> np.ndarray:
+    return np.random.default_rng(1).integers(0, 256, (count, 20, 20, 3), dtype=np.uint8)
+
+
+def trained_classifier(config: ClassifierConfig) -> keras.Model:
+    """A model whose weights have all moved, the means of normalisation too."""
+    model = build_classifier(config)
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    model.train_on_batch(chips(20), np.arange(20) % 2)
+    return model
+
+
+@pytest.mark.parametrize("config", [DenseConfig(dropout=0.2), ConvConfig(filters="S", depth=4, l2=1e-4)])
+def test_a_saved_classifier_comes_back(config: ClassifierConfig, tmp_path: Path) -> None:
+    model = trained_classifier(config)
+    saved = weights_io.save_classifier(tmp_path / "model", model, "tiny", config, 0.6)
+    assert saved.version == f"tiny@{saved.sha256[:12]}"
+    assert weights_io.is_classifier(tmp_path / "model")
+    loaded, config_read = weights_io.load_classifier(tmp_path / "model")
+    assert config_read == saved
+    # Kernels are stored in half precision.
+    np.testing.assert_allclose(loaded.predict_on_batch(chips(5)), model.predict_on_batch(chips(5)), atol=5e-3)
+
+
+def test_a_classifier_is_refused_as_a_detector_with_the_remedy(tmp_path: Path) -> None:
+    weights_io.save_classifier(tmp_path, build_classifier(DenseConfig()), "tiny", DenseConfig(), 0.5)
+    with pytest.raises(WeightsError, match=r"got a classifier.*model\.export"):
+        weights_io.read_config(tmp_path)
+
+
+def test_a_detector_is_no_classifier(model_folder: Path) -> None:
+    assert not weights_io.is_classifier(model_folder)
+
+
+def test_a_damaged_classifier_is_refused(tmp_path: Path) -> None:
+    config = ConvConfig(filters="S", depth=4)
+    weights_io.save_classifier(tmp_path, build_classifier(config), "tiny", config, 0.5)
+    content = yaml.safe_load((tmp_path / CONFIG_FILE).read_text())
+    for change, error, message in (
+        ({"min_score": 2}, ConfigError, "min_score"),
+        ({"classifier": content["classifier"] | {"kind": "deep"}}, ConfigError, "kind"),
+        ({"classifier": content["classifier"] | {"depth": 5}}, WeightsError, "shape"),
+    ):
+        (tmp_path / CONFIG_FILE).write_text(yaml.safe_dump(content | change))
+        with pytest.raises(error, match=message):
+            weights_io.load_classifier(tmp_path)
+    (tmp_path / CONFIG_FILE).write_text(yaml.safe_dump(content))
+    (tmp_path / WEIGHTS_FILE).write_bytes((tmp_path / WEIGHTS_FILE).read_bytes() + b"0")
+    with pytest.raises(WeightsError, match="sha256"):
+        weights_io.load_classifier(tmp_path)

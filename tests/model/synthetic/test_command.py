@@ -34,11 +34,7 @@ def test_a_wrong_command_ends_with_2_and_one_line(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    try:
-        status: object = main(arguments)
-    except SystemExit as end:
-        status = end.code
-    assert status == 2
+    assert main(arguments) == 2
     said = capsys.readouterr().err
     assert said.count("\n") == 1
     assert named in said

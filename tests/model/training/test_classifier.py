@@ -18,7 +18,7 @@ from model import train
 from model.data import chips
 from model.data.chips import Chips
 from model.detectors.classifier.network import DenseConfig
-from model.inference import classifier_io
+from model.inference import weights_io
 from model.inference.weights_io import WEIGHTS_FILE
 from model.training import callbacks, classifier
 from model.training.classifier import measure_classifier
@@ -131,7 +131,7 @@ def test_a_run_leaves_its_tables_its_model_and_its_result(unbroken: Path) -> Non
     assert [(row["epoch"], row["chips"]) for row in table(unbroken / "val.csv")] == [(f"{k}", "40") for k in range(3)]
     result = json.loads((unbroken / "result.json").read_text())
     assert (result["split"], result["chips"]) == ("random", 100)
-    assert result["model"] == classifier_io.load(unbroken / "model")[1].version
+    assert result["model"] == weights_io.load_classifier(unbroken / "model")[1].version
 
 
 def test_a_finished_training_stays_finished(unbroken: Path, data: Path) -> None:

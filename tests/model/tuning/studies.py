@@ -9,7 +9,7 @@ from typing import Any
 import optuna
 import yaml
 
-from model.common import config as config_file
+from model.common.config import load_yaml
 from model.tuning import study
 from model.tuning.config import TuneConfig
 
@@ -44,7 +44,7 @@ def settings(folder: Path, **changes: Any) -> Path:
 
 
 def read(folder: Path, **changes: Any) -> TuneConfig:
-    return config_file.load(TuneConfig, settings(folder, **changes))
+    return load_yaml(TuneConfig, settings(folder, **changes))
 
 
 def run(config: TuneConfig, wait: Callable[[], None] = pause) -> optuna.Study:
@@ -52,4 +52,4 @@ def run(config: TuneConfig, wait: Callable[[], None] = pause) -> optuna.Study:
 
 
 if __name__ == "__main__":
-    run(config_file.load(TuneConfig, Path(sys.argv[1])))
+    run(load_yaml(TuneConfig, Path(sys.argv[1])))

@@ -5,7 +5,7 @@ import pytest
 import yaml
 
 from geo.errors import ConfigError
-from model.common import config as config_file
+from model.common.config import load_yaml
 from model.tuning.config import CategoricalParameter, FloatParameter, IntParameter, TuneConfig
 from tests.model.tuning.studies import X, read, settings
 
@@ -41,7 +41,7 @@ def test_every_kind_of_parameter_is_read(tmp_path: Path) -> None:
         ({"parameters": [X | {"step": -0.5}]}, "expected a step"),
         ({"parameters": [RATE | {"step": 0.01}]}, "rate: expected no step on a log scale"),
         ({"parameters": [LAYERS | {"step": 4}]}, "net.layers: expected a step of which some fill 2 to 8, got 4"),
-        ({"parameters": [LAYERS | {"low": 2.5}]}, "expected a whole number"),
+        ({"parameters": [LAYERS | {"low": 2.5}]}, "expected a valid integer"),
         ({"parameters": [LAYERS | {"points": 2}]}, "expected step or points, got both"),
         ({"parameters": [X | {"points": 3}]}, "x: expected points in a grid alone, got them for random"),
         ({"parameters": [X | {"points": 1}], "method": "grid"}, "expected two points or more"),
@@ -52,7 +52,7 @@ def test_every_kind_of_parameter_is_read(tmp_path: Path) -> None:
         ({"trials": 0}, "trials: expected a whole number from 1 on"),
         ({"parallel": 0}, "parallel: expected a whole number from 1 on"),
         ({"seed": -1}, "seed: expected a whole number from 0 on"),
-        ({"method": "guess"}, "method: expected 'grid' or 'random' or 'bayesian'"),
+        ({"method": "guess"}, "method: expected 'grid', 'random' or 'bayesian'"),
         ({"early_stopping": {"percentile": 100}}, "percentile: expected a number between 0 and 100"),
         ({"early_stopping": {"after_epochs": 0}}, "after_epochs: expected a whole number from 1 on"),
         ({"metric": {"table": "log", "column": "loss"}}, "metric.direction"),
@@ -61,7 +61,7 @@ def test_every_kind_of_parameter_is_read(tmp_path: Path) -> None:
 def test_what_cannot_be_meant_is_refused(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
     file = settings(tmp_path, **changes)
     with pytest.raises(ConfigError, match=said) as caught:
-        config_file.load(TuneConfig, file)
+        load_yaml(TuneConfig, file)
     assert str(caught.value).startswith(str(file))
     assert "\n" not in str(caught.value)
 
@@ -75,7 +75,7 @@ def test_a_step_that_fills_the_range_but_for_rounding_is_taken(tmp_path: Path, s
 
 @pytest.mark.parametrize("file", sorted(Path("configs/tune").glob("*.yaml")), ids=lambda file: file.stem)
 def test_the_studies_that_come_with_it_are_sound(file: Path) -> None:
-    config = config_file.load(TuneConfig, file)
+    config = load_yaml(TuneConfig, file)
     assert config.base.is_file()
     head = [line for line in file.read_text(encoding="utf-8").splitlines() if line.startswith("#")]
     for word in (f"Command:  python -m model.tune --config {file}", "Cost:", "Expected:"):

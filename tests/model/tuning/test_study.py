@@ -11,8 +11,8 @@ import optuna
 import pytest
 
 from geo.errors import ConfigError
-from model.common import config as config_file
 from model.common import process
+from model.common.config import load_yaml, read_yaml
 from model.tuning import results, search, study
 from model.tuning.config import TuneConfig
 from model.tuning.rows import Row, rows
@@ -59,7 +59,7 @@ def test_every_trial_is_a_training_of_its_own_by_the_base_and_its_values(tmp_pat
     for of in some:
         assert (of.state, of.epochs, of.reason) == ("complete", EPOCHS, "")
         assert of.value == loss(of.parameters["x"], EPOCHS - 1)
-        written = config_file.read(search.folder(config, of.trial) / process.CONFIG)
+        written = read_yaml(search.folder(config, of.trial) / process.CONFIG)
         run_folder = str(search.folder(config, of.trial) / process.RUN)
         inner = {"kept": 1, "added": [1, 2]}
         assert written == {"name": "base", "inner": inner, "epochs": EPOCHS, "x": of.parameters["x"], "run": run_folder}
@@ -87,7 +87,7 @@ def test_a_trial_that_fails_says_why_and_the_others_go_on(tmp_path: Path) -> Non
     reasons = {of.parameters["does"]: of.reason for of in found(config)}
     assert reasons == {
         "crash": "exit status 1: RuntimeError: the data is gone",
-        "die": "signal SIGKILL: it said nothing",
+        "die": "signal SIGKILL: no output",
         "nothing": "expected a number of loss in the end, got nan",
         "nan": "expected a number of loss in the end, got nan",
         "well": "",
@@ -199,7 +199,7 @@ def test_a_study_that_was_broken_off_goes_on_and_ends_as_if_it_had_not(
     gate = tmp_path / "gate"
     fixed = {"epochs": EPOCHS, "pause": place, "gate": str(gate) if how == "killed" else None}
     file = settings(tmp_path, method=method, fixed=fixed)
-    config = config_file.load(TuneConfig, file)
+    config = load_yaml(TuneConfig, file)
     if how == "killed":
         kill_at(gate, file)
     else:
@@ -242,7 +242,7 @@ def test_several_trials_that_were_broken_off_go_on(tmp_path: Path, whole: Callab
     fixed = {"epochs": EPOCHS, "pause": [1, 1], "gate": str(gate)}
     file = settings(tmp_path, parallel=3, fixed=fixed)
     kill_at(gate, file)
-    config = config_file.load(TuneConfig, file)
+    config = load_yaml(TuneConfig, file)
     run(config)
     # How far the other trials are at the kill is a matter of time, and so is what a trial that had no values yet tries.
     assert [row[:2] for row in timeless(found(config))] == [row[:2] for row in timeless(whole("random"))]

@@ -12,8 +12,8 @@ from model.detectors.anchor_free import assignment, decode
 from model.detectors.anchor_free.network import OUTPUT_STRIDE
 
 
-def encoded(box: NDArray[np.floating], row: int, col: int) -> NDArray[np.float64]:
-    """The four numbers by which a cell says a box, by the docstring of `anchor_free.network.build`."""
+def encode(box: NDArray[np.floating], row: int, col: int) -> NDArray[np.float64]:
+    """Encode a box as four channels of a cell, by the docstring of `anchor_free.network.build`."""
     x, y = (col + 0.5) * OUTPUT_STRIDE, (row + 0.5) * OUTPUT_STRIDE
     xmin, ymin, xmax, ymax = box
     return np.log(np.array([x - xmin, y - ymin, xmax - x, ymax - y]) / OUTPUT_STRIDE)
@@ -24,18 +24,18 @@ def test_decoding_is_the_inverse_of_encoding(seed: int) -> None:
     generator = np.random.default_rng(seed)
     rows, cols = 3, 5
     cells = generator.normal(size=(2, rows, cols, 5))
-    wanted = np.empty((2, rows, cols, 4))
-    for picture, row, col in np.ndindex(2, rows, cols):
+    expected = np.empty((2, rows, cols, 4))
+    for image, row, col in np.ndindex(2, rows, cols):
         centre = (np.array([col, row] * 2) + 0.5) * OUTPUT_STRIDE
         box = centre + generator.uniform(0.5, 200, 4) * [-1, -1, 1, 1]
-        wanted[picture, row, col] = box
-        cells[picture, row, col, 1:] = encoded(box, row, col)
+        expected[image, row, col] = box
+        cells[image, row, col, 1:] = encode(box, row, col)
     found = ops.convert_to_numpy(decode.boxes(ops.convert_to_tensor(cells, "float32")))
-    np.testing.assert_allclose(found, wanted, atol=1e-3)
+    np.testing.assert_allclose(found, expected, atol=1e-3)
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(0, 5))
-def test_cells_that_say_their_targets_decode_to_the_airplanes(seed: int, count: int) -> None:
+def test_perfect_cells_decode_to_the_airplanes(seed: int, count: int) -> None:
     generator = np.random.default_rng(seed)
     low = generator.uniform(0, 50, (count, 2))
     airplanes = np.concatenate([low, low + generator.uniform(8, 60, (count, 2))], axis=1)
@@ -43,7 +43,7 @@ def test_cells_that_say_their_targets_decode_to_the_airplanes(seed: int, count: 
     cells = np.full((*target.shape[:2], 5), -9.0)
     positive = target[..., assignment.POSITIVE] > 0
     for row, col in np.argwhere(positive):
-        cells[row, col] = [9.0, *encoded(target[row, col, assignment.BOX], row, col)]
+        cells[row, col] = [9.0, *encode(target[row, col, assignment.BOX], row, col)]
     found = ops.convert_to_numpy(decode.boxes(ops.convert_to_tensor(cells[None], "float32")))[0]
     np.testing.assert_allclose(found[positive], target[positive][:, assignment.BOX], atol=1e-3)
     chosen = ops.convert_to_numpy(decode.scores(cells[None]))[0] > 0.5
@@ -58,7 +58,7 @@ def test_scores_are_the_logistic_function_of_the_first_channel() -> None:
 
 
 @pytest.mark.parametrize("value", [1e3, 1e30, -1e30])
-def test_wild_numbers_make_finite_boxes(value: float) -> None:
+def test_extreme_cells_give_finite_boxes(value: float) -> None:
     cells = np.full((1, 2, 2, 5), value, np.float32)
     boxes = ops.convert_to_numpy(decode.boxes(cells))
     assert np.isfinite(boxes).all()
@@ -66,7 +66,7 @@ def test_wild_numbers_make_finite_boxes(value: float) -> None:
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(0, 40))
-def test_an_airplane_is_told_once_by_its_surest_cell(seed: int, count: int) -> None:
+def test_an_airplane_is_detected_once_by_its_highest_scoring_cell(seed: int, count: int) -> None:
     generator = np.random.default_rng(seed)
     low = generator.uniform(0, 60, (count, 2))
     boxes, scores = np.concatenate([low, low + generator.uniform(5, 40, (count, 2))], axis=1), generator.random(count)
@@ -75,15 +75,15 @@ def test_an_airplane_is_told_once_by_its_surest_cell(seed: int, count: int) -> N
     kept = [int(np.flatnonzero(scores == score)[0]) for score in found.scores]
     overlaps = iou_matrix(boxes[kept], boxes)
     assert all(overlaps[i, kept[j]] <= 0.5 for i, j in itertools.combinations(range(len(kept)), 2))
-    # Whatever is left out lies over something surer that is kept.
+    # Every suppressed box overlaps a kept one with a higher score.
     for number, score in enumerate(scores):
         assert number in kept or (found.scores[overlaps[:, number] > 0.5] >= score).any()
 
 
-def test_cells_that_agree_make_a_better_box_together() -> None:
+def test_the_mean_of_overlapping_boxes_is_better_than_each() -> None:
     truth = np.array([20.0, 30, 60, 55])
     cells = truth + np.random.default_rng(1).normal(0, 1.5, (12, 4))
-    stray = truth + np.array([11, 0, 11, 0])  # found, but not what the others say
+    stray = truth + np.array([11, 0, 11, 0])  # overlaps the others too little to vote
     found = decode.tile_detections(np.vstack([cells, stray]), np.linspace(0.9, 0.6, 13), 0.7, 0.1)
     assert found.scores.tolist() == [0.9]
     assert np.abs(found.boxes[0] - truth).max() < 0.8 < np.abs(cells[0] - truth).max()

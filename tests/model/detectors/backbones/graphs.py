@@ -1,4 +1,4 @@
-"""What a network looks like, read off its graph."""
+"""Properties of a network, read off its graph."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from keras import layers
 
 
 def longest_chain(tensor: Any) -> int:
-    """How many convolutions lie one after the other, at most, on the way to a Keras tensor."""
+    """Return the largest number of convolutions in a row on the way to a Keras tensor."""
     known: dict[Any, int] = {}
 
     def chain(operation: Any) -> int:
@@ -21,7 +21,7 @@ def longest_chain(tensor: Any) -> int:
 
 
 def convolutions(model: keras.Model) -> list[tuple[int, int, int, int]]:
-    """Of each convolution: channels it takes, side of its kernel, channels it gives, side of what it gives."""
+    """Return input channels, side of the kernel, output channels and side of the output of each convolution."""
     return [
         (layer.kernel.shape[2], layer.kernel_size[0], layer.filters, layer.output.shape[1])
         for layer in model.layers

@@ -42,7 +42,7 @@ def test_the_networks_of_the_talk_layer_by_layer(layer_count: int, expected: lis
     assert convolutions(network(layer_count)) == expected
 
 
-@pytest.mark.parametrize("layer_count", [darknet.LEAST_LAYERS, 11, 17])
+@pytest.mark.parametrize("layer_count", [darknet.MIN_LAYERS, 11, 17])
 def test_depth_is_what_is_asked_for(layer_count: int) -> None:
     features = network(layer_count).output
     assert longest_chain(features) == layer_count - 1  # the last is the head's

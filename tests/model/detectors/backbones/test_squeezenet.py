@@ -43,7 +43,7 @@ def test_the_networks_of_the_talk_layer_by_layer(layer_count: int, expected: lis
     assert convolutions(network(layer_count)) == expected
 
 
-@pytest.mark.parametrize("layer_count", [squeezenet.LEAST_LAYERS, 11, 12, 16, 17, 20])
+@pytest.mark.parametrize("layer_count", [squeezenet.MIN_LAYERS, 11, 12, 16, 17, 20])
 def test_depth_is_what_is_asked_for(layer_count: int) -> None:
     features = network(layer_count).output
     assert longest_chain(features) == layer_count - 1  # the last is the head's

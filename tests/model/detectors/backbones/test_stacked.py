@@ -19,7 +19,7 @@ def stages_of(layer_count: int, stages: int) -> list[list[int]]:
         found[stage].append(number)
         return 1
 
-    stacked.body(keras.Input(FEATURES), layer_count, stages, depth, lambda x, *_: x, 0.0)
+    stacked.stack_modules(keras.Input(FEATURES), layer_count, stages, depth, lambda x, *_: x, 0.0)
     return list(found.values())
 
 
@@ -36,13 +36,15 @@ def test_stages_share_the_modules_evenly_the_first_having_more(
     layer_count: int, stages: int, modules: list[list[int]]
 ) -> None:
     assert stages_of(layer_count, stages) == modules
-    assert stacked.least_layers(stages) <= layer_count
+    assert stacked.min_layers(stages) <= layer_count
 
 
 @pytest.mark.parametrize("layer_count", [10, 11])
 def test_an_odd_layer_comes_after_the_first_pooling(layer_count: int) -> None:
     pixels = keras.Input(FEATURES)
-    x = stacked.body(pixels, layer_count, 4, lambda stage, number: 10 * stage + number + 5, lambda x, *_: x, 0.0)
+    x = stacked.stack_modules(
+        pixels, layer_count, 4, lambda stage, number: 10 * stage + number + 5, lambda x, *_: x, 0.0
+    )
     convolutions = [layer for layer in keras.Model(pixels, x).layers if isinstance(layer, layers.Conv2D)]
     assert [(layer.filters, layer.kernel_size, layer.input.shape[1:]) for layer in convolutions] == (
         [(5, (3, 3), (32, 32, 8))] if layer_count == 11 else []
@@ -52,14 +54,16 @@ def test_an_odd_layer_comes_after_the_first_pooling(layer_count: int) -> None:
 
 def small(dropout: float = 0.0) -> Any:
     pixels = keras.Input(FEATURES)
-    x = stacked.body(pixels, 8, 3, lambda *_: 6, lambda x, name, depth: stacked.convolved(x, name, depth, 3), dropout)
+    x = stacked.stack_modules(
+        pixels, 8, 3, lambda *_: 6, lambda x, name, depth: stacked.conv_norm_relu(x, name, depth, 3), dropout
+    )
     return keras.Model(pixels, x)
 
 
 def test_a_convolution_is_normalised_without_a_scale_and_rectified() -> None:
     picture = np.random.default_rng(1).normal(size=(2, *FEATURES)).astype(np.float32)
     pixels = keras.Input(FEATURES)
-    model = keras.Model(pixels, stacked.convolved(pixels, "one", 4, 3, strides=2))
+    model = keras.Model(pixels, stacked.conv_norm_relu(pixels, "one", 4, 3, strides=2))
     convolved = ops.convert_to_numpy(model.get_layer("one_conv")(picture))
     mean, variance = convolved.mean(axis=(0, 1, 2)), convolved.var(axis=(0, 1, 2))
     found = ops.convert_to_numpy(model(picture, training=True))

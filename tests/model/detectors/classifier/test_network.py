@@ -6,25 +6,23 @@ from model.detectors.classifier.network import ClassifierConfig, ConvConfig, Den
 
 
 @pytest.mark.parametrize(
-    ("config", "learned", "kept"),
+    ("config", "trainable", "fixed"),
     [
         # 1200 x 200 + 200, 200 x 20 + 20, 20 x 2 + 2
         (DenseConfig(), 244_262, 0),
         (DenseConfig(dropout=0.4, l2=1e-4), 244_262, 0),
         # 4 x 4 x 3 x 16, 3 x 3 x 16 x 32, 2 x 2 x 32 x 64, 1600 x 80, 80 x 2 + 2, and shifts of 16, 32, 64 and 80
-        # channels; of which means and variances are kept.
+        # channels; whose means and variances are not trained.
         (ConvConfig(filters="S"), 141_922, 384),
         (ConvConfig(filters="M"), 156_178, 384),
         (ConvConfig(filters="L"), 175_650, 384),
         (ConvConfig(depth=8), 71_554, 272),
     ],
 )
-def test_the_networks_have_the_weights_that_the_talk_gives_them(
-    config: ClassifierConfig, learned: int, kept: int
-) -> None:
+def test_the_networks_have_as_many_weights_as_in_the_talk(config: ClassifierConfig, trainable: int, fixed: int) -> None:
     model = build(config)
-    assert model.count_params() == learned + kept
-    assert sum(int(np.prod(weight.shape)) for weight in model.trainable_weights) == learned
+    assert model.count_params() == trainable + fixed
+    assert sum(int(np.prod(weight.shape)) for weight in model.trainable_weights) == trainable
 
 
 def shapes(model: keras.Model) -> dict[str, tuple[int, ...]]:
@@ -45,13 +43,19 @@ def test_the_dense_network_layer_by_layer() -> None:
 
 def test_the_convolutional_network_layer_by_layer() -> None:
     found = shapes(build(ConvConfig(filters="S")))
-    wanted = {"conv_0": (20, 20, 16), "conv_1": (10, 10, 32), "conv_2": (5, 5, 64), "flat": (1600,), "dense_80": (80,)}
-    assert found.items() >= wanted.items()
+    expected = {
+        "conv_0": (20, 20, 16),
+        "conv_1": (10, 10, 32),
+        "conv_2": (5, 5, 64),
+        "flat": (1600,),
+        "dense_80": (80,),
+    }
+    assert found.items() >= expected.items()
     assert list(found)[-2:] == ["dropout", "probabilities"]
 
 
 @pytest.mark.parametrize("config", [DenseConfig(), ConvConfig()])
-def test_what_comes_out_are_probabilities(config: ClassifierConfig) -> None:
+def test_outputs_are_probabilities(config: ClassifierConfig) -> None:
     images = np.random.default_rng(1).integers(0, 256, (3, 20, 20, 3), dtype=np.uint8)
     found = build(config).predict_on_batch(images)
     assert found.shape == (3, 2)
@@ -59,7 +63,7 @@ def test_what_comes_out_are_probabilities(config: ClassifierConfig) -> None:
     assert np.ptp(found[:, 0]) > 0
 
 
-def test_l2_weighs_every_kernel_and_nothing_else() -> None:
+def test_l2_penalises_every_kernel_and_nothing_else() -> None:
     for config in (DenseConfig(l2=0.01), ConvConfig(l2=0.01)):
         model = build(config)
         squares = sum(float((weight.numpy() ** 2).sum()) for weight in model.weights if len(weight.shape) > 1)
@@ -67,7 +71,7 @@ def test_l2_weighs_every_kernel_and_nothing_else() -> None:
     assert build(DenseConfig()).losses == []
 
 
-def test_the_momentum_and_the_dropout_are_those_asked_for() -> None:
+def test_the_config_sets_momentum_and_dropout() -> None:
     model = build(ConvConfig(batch_norm_momentum=0.9, dropout=0.45))
     assert {layer.momentum for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)} == {0.9}
     assert model.get_layer("dropout").rate == 0.45
@@ -83,6 +87,6 @@ def test_the_momentum_and_the_dropout_are_those_asked_for() -> None:
         (ConvConfig, {"batch_norm_momentum": 1.0}),
     ],
 )
-def test_layers_that_cannot_be_are_refused(kind: type, changes: dict[str, float]) -> None:
+def test_impossible_layers_are_refused(kind: type, changes: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=next(iter(changes))):
         kind(**changes)

@@ -24,8 +24,10 @@ def at(*centres: tuple[float, float], side: float = 10.0) -> Boxes:
     return np.concatenate([np.array(centres) - sides / 2, np.array(centres) + sides / 2], axis=1)
 
 
-def taught(boxes: Boxes, rule: Rule = "swarm", slots: Literal[1, 2, 4] = 2) -> dict[tuple[int, int], list[int | None]]:
-    """By row and column, the number of the airplane in each slot of the cells that have any; told by its size."""
+def assigned(
+    boxes: Boxes, rule: Rule = "swarm", slots: Literal[1, 2, 4] = 2
+) -> dict[tuple[int, int], list[int | None]]:
+    """Return the airplane in each slot of the cells that have any, by row and column; recognised by its size."""
     target = assignment.targets(boxes, NONE, HEIGHT, WIDTH, GridConfig(boxes=slots, assignment=rule))
     sizes = ((boxes[:, 2] - boxes[:, 0]) / 256).astype(np.float32).tolist()
     return {
@@ -35,54 +37,54 @@ def taught(boxes: Boxes, rule: Rule = "swarm", slots: Literal[1, 2, 4] = 2) -> d
     }
 
 
-def test_a_lone_airplane_is_taught_to_both_slots_of_its_cell() -> None:
-    assert taught(at((25, 22))) == {(1, 1): [0, 0]}
-    assert taught(at((25, 22)), "plain") == {(1, 1): [0, None]}
+def test_a_lone_airplane_fills_both_slots_of_its_cell() -> None:
+    assert assigned(at((25, 22))) == {(1, 1): [0, 0]}
+    assert assigned(at((25, 22)), "plain") == {(1, 1): [0, None]}
 
 
-def test_of_several_in_a_cell_the_closest_come_first_and_the_last_are_left_out() -> None:
+def test_the_closest_airplanes_of_a_cell_come_first_and_the_rest_are_left_out() -> None:
     boxes = at((29, 24), (24, 25), (26, 22))
-    assert taught(boxes) == taught(boxes, "plain") == {(1, 1): [1, 2]}
-    assert taught(boxes, slots=1) == taught(boxes, "plain", slots=1) == {(1, 1): [1]}
+    assert assigned(boxes) == assigned(boxes, "plain") == {(1, 1): [1, 2]}
+    assert assigned(boxes, slots=1) == assigned(boxes, "plain", slots=1) == {(1, 1): [1]}
 
 
 def test_an_empty_cell_takes_an_airplane_from_its_periphery() -> None:
     # 7 px right of the centre of its cell, 9 px left of that of the next: within 1.3 half cells (10.4 px) of both.
-    assert taught(at((31, 24))) == {(1, 1): [0, 0], (1, 2): [0, 0]}
-    assert taught(at((31, 24)), "plain") == {(1, 1): [0, None]}
+    assert assigned(at((31, 24))) == {(1, 1): [0, 0], (1, 2): [0, 0]}
+    assert assigned(at((31, 24)), "plain") == {(1, 1): [0, None]}
     # In a corner, four cells.
-    assert taught(at((31, 31))) == {(1, 1): [0, 0], (1, 2): [0, 0], (2, 1): [0, 0], (2, 2): [0, 0]}
+    assert assigned(at((31, 31))) == {(1, 1): [0, 0], (1, 2): [0, 0], (2, 1): [0, 0], (2, 2): [0, 0]}
     # 10.5 px are too far.
-    assert taught(at((29.5, 24))) == {(1, 1): [0, 0]}
+    assert assigned(at((29.5, 24))) == {(1, 1): [0, 0]}
 
 
 def test_a_free_slot_takes_the_closest_of_the_periphery_after_the_cells_own() -> None:
     # The second cell has an airplane of its own, at its far side: that comes first all the same.
     boxes = at((30, 24), (47, 24), (31, 24))
-    assert taught(boxes)[1, 2] == [1, 2]
-    assert taught(boxes)[1, 1] == [0, 2]
-    assert taught(boxes, "plain") == {(1, 1): [0, 2], (1, 2): [1, None]}
+    assert assigned(boxes)[1, 2] == [1, 2]
+    assert assigned(boxes)[1, 1] == [0, 2]
+    assert assigned(boxes, "plain") == {(1, 1): [0, 2], (1, 2): [1, None]}
 
 
 def test_a_full_cell_takes_none_from_its_periphery() -> None:
-    assert taught(at((47, 24), (34, 24), (31, 24)))[1, 2] == [1, 0]
+    assert assigned(at((47, 24), (34, 24), (31, 24)))[1, 2] == [1, 0]
 
 
-def test_what_is_left_of_four_slots_repeats_the_others() -> None:
-    assert taught(at((24, 24), (26, 24)), slots=4) == {(1, 1): [0, 1, 0, 1]}
-    assert taught(at((24, 24), (26, 24)), "plain", slots=4) == {(1, 1): [0, 1, None, None]}
-    assert taught(at((24, 24), (26, 24), (20, 20)), slots=4) == {(1, 1): [0, 1, 2, 0]}
+def test_free_slots_of_four_repeat_the_others() -> None:
+    assert assigned(at((24, 24), (26, 24)), slots=4) == {(1, 1): [0, 1, 0, 1]}
+    assert assigned(at((24, 24), (26, 24)), "plain", slots=4) == {(1, 1): [0, 1, None, None]}
+    assert assigned(at((24, 24), (26, 24), (20, 20)), slots=4) == {(1, 1): [0, 1, 2, 0]}
 
 
-def test_of_two_as_close_the_first_comes_first() -> None:
-    assert taught(at((26, 24), (22, 24)), "plain", slots=1) == {(1, 1): [0]}
+def test_of_two_at_equal_distance_the_first_comes_first() -> None:
+    assert assigned(at((26, 24), (22, 24)), "plain", slots=1) == {(1, 1): [0]}
 
 
 def test_a_centre_on_the_border_is_in_the_cell_after_it() -> None:
-    assert taught(at((32, 24)), "plain") == {(1, 2): [0, None]}
+    assert assigned(at((32, 24)), "plain") == {(1, 2): [0, None]}
 
 
-def test_what_is_taught_is_the_square_of_the_longer_side() -> None:
+def test_targets_are_squares_of_the_longer_side() -> None:
     boxes = np.array([[10.0, 20, 40, 30], [3, 4, 5, 10]])
     squares = assignment.squares(boxes)
     np.testing.assert_array_equal(squares, [[10, 10, 40, 40], [1, 4, 7, 10]])
@@ -94,16 +96,16 @@ def test_what_is_taught_is_the_square_of_the_longer_side() -> None:
     np.testing.assert_allclose(of_boxes[1, 1, 0, POSITION], [1 / 8, 1 / 8])
 
 
-def test_no_side_is_taught_that_cannot_be_said() -> None:
+def test_target_sides_are_clipped_to_what_a_cell_can_predict() -> None:
     target = assignment.targets(np.array([[10.0, 10, 400, 300]]), NONE, 512, 512, GridConfig())
     assert target[..., SIZE].max() == 1
 
 
-def test_boxes_to_ignore_count_neither_for_nor_against() -> None:
-    # Small, beside a border: the two cells that could tell of it. Large: each cell whose centre lies in it as well.
+def test_ignored_boxes_leave_cells_uncounted() -> None:
+    # Small, beside a border: the two cells that could be assigned it. Large: each cell whose centre lies in it as well.
     hidden = np.array([[30.0, 20, 33, 23], [33, 33, 80, 64]])
     target = assignment.targets(at((24, 24)), hidden, HEIGHT, WIDTH, GridConfig(assignment="plain"))
-    uncounted = {tuple(place) for place in np.argwhere(target[..., COUNTED] == 0).tolist()}
+    uncounted = {tuple(index) for index in np.argwhere(target[..., COUNTED] == 0).tolist()}
     large = {(row, col, slot) for row in (2, 3) for col in (2, 3, 4) for slot in (0, 1)}
     # The slot that has an airplane counts, the one beside it does not.
     assert uncounted == {(1, 1, 1), (1, 2, 0), (1, 2, 1)} | large
@@ -111,7 +113,7 @@ def test_boxes_to_ignore_count_neither_for_nor_against() -> None:
 
 
 @pytest.mark.parametrize("boxes", [1, 4])
-def test_a_picture_without_airplanes_counts_everywhere(boxes: Literal[1, 4]) -> None:
+def test_every_cell_of_an_image_without_airplanes_is_counted(boxes: Literal[1, 4]) -> None:
     target = assignment.targets(NONE, NONE, 100, 256, GridConfig(grid=8, boxes=boxes))
     assert target.shape == (4, 8, boxes, assignment.CHANNELS)
     assert target.dtype == np.float32
@@ -119,7 +121,7 @@ def test_a_picture_without_airplanes_counts_everywhere(boxes: Literal[1, 4]) -> 
     assert (target[..., :COUNTED] == 0).all()
 
 
-def drawn_boxes(seed: int, count: int) -> Boxes:
+def random_boxes(seed: int, count: int) -> Boxes:
     generator = np.random.default_rng(seed)
     # Crowded; whole pixels make ties, and centres on borders.
     low = generator.integers([0, 0], [WIDTH - 6, HEIGHT - 6], (count, 2)).astype(float)
@@ -127,7 +129,7 @@ def drawn_boxes(seed: int, count: int) -> Boxes:
 
 
 def slots_by_hand(centres: list[tuple[float, float]], x: float, y: float, config: GridConfig) -> list[int]:
-    """The airplanes of the slots of the cell with this centre, those that have any, from the rule's words."""
+    """Return the airplanes in the filled slots of the cell with this centre, by the docstring of the rule."""
     half = config.cell_px / 2
     own, periphery = [], []
     for number, (a, b) in enumerate(centres):
@@ -144,7 +146,7 @@ def slots_by_hand(centres: list[tuple[float, float]], x: float, y: float, config
 
 
 def by_hand(boxes: Boxes, ignored: Boxes, config: GridConfig) -> NDArray[np.float32]:
-    """The rule of `assignment.targets`, cell by cell and box by box."""
+    """Apply the rule of `assignment.targets` cell by cell and box by box."""
     cell = config.cell_px
     target = np.zeros((math.ceil(HEIGHT / cell), math.ceil(WIDTH / cell), config.boxes, 5), np.float32)
     centres = [((xmin + xmax) / 2, (ymin + ymax) / 2) for xmin, ymin, xmax, ymax in boxes]
@@ -157,8 +159,8 @@ def by_hand(boxes: Boxes, ignored: Boxes, config: GridConfig) -> NDArray[np.floa
         target[row, col, :, COUNTED] = not hidden
         for slot, number in enumerate(slots_by_hand(centres, x, y, config)):
             xmin, ymin, xmax, ymax = boxes[number]
-            place = [(centres[number][0] - x) / (cell / 2), (centres[number][1] - y) / (cell / 2)]
-            target[row, col, slot] = [*place, max(xmax - xmin, ymax - ymin) / 256, 1, 1]
+            position = [(centres[number][0] - x) / (cell / 2), (centres[number][1] - y) / (cell / 2)]
+            target[row, col, slot] = [*position, max(xmax - xmin, ymax - ymin) / 256, 1, 1]
     return target
 
 
@@ -176,14 +178,14 @@ def test_targets_follow_the_rule(
     seed: int, count: int, hidden: int, grid: Literal[8, 16], boxes: Literal[1, 2, 4], rule: Rule, grow: float
 ) -> None:
     config = GridConfig(grid=grid, boxes=boxes, assignment=rule, cell_grow=grow)
-    airplanes, ignored = drawn_boxes(seed, count), drawn_boxes(seed + 1, hidden)
-    found = assignment.targets(airplanes, ignored, HEIGHT, WIDTH, config)
-    np.testing.assert_array_equal(found, by_hand(airplanes, ignored, config))
+    airplanes, ignored = random_boxes(seed, count), random_boxes(seed + 1, hidden)
+    target = assignment.targets(airplanes, ignored, HEIGHT, WIDTH, config)
+    np.testing.assert_array_equal(target, by_hand(airplanes, ignored, config))
 
 
 @given(SEEDS, st.integers(0, 14))
-def test_the_swarm_teaches_what_the_plain_rule_teaches_and_more(seed: int, count: int) -> None:
-    airplanes = drawn_boxes(seed, count)
+def test_swarm_assigns_what_plain_assigns_and_more(seed: int, count: int) -> None:
+    airplanes = random_boxes(seed, count)
     plain, swarm = (
         assignment.targets(airplanes, NONE, HEIGHT, WIDTH, GridConfig(assignment=rule)) for rule in ("plain", "swarm")
     )

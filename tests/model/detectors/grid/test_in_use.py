@@ -1,4 +1,4 @@
-"""The detector on a grid is trained, kept, used and exported like any other."""
+"""The detector on a grid is trained, saved, used and exported like any other."""
 
 from pathlib import Path
 from typing import Any
@@ -9,20 +9,20 @@ import pytest
 
 from geo.types import ImageArray
 from model import train
-from model.detectors import registry as architecture
+from model.detectors import registry
 from model.detectors.grid.network import GridConfig
-from model.export import exporter as whole
+from model.export.exporter import export
 from model.inference import weights_io
 from model.inference.predictor import load_predictor
 from tests.model import test_train
-from tests.model.detectors.grid.cells import ideal
+from tests.model.detectors.grid.cells import perfect_cells
 from tests.model.photos import picture, write_set
 from tests.model.test_train import assert_same_run, broken_off, eagerly, in_the_second_epoch, log, trained
 
 pytestmark = test_train.pytestmark
 
 SMALLEST = GridConfig(layers=9, grid=8, boxes=2)
-KIND = architecture.of(SMALLEST)
+KIND = registry.get(SMALLEST)
 GRID: dict[str, object] = {
     "detector": {"kind": "grid", "layers": 9, "grid": 8, "boxes": 2},
     "start": "random",
@@ -43,50 +43,50 @@ def folder(network: keras.Model, tmp_path_factory: pytest.TempPathFactory) -> Pa
     return folder
 
 
-def pictures() -> ImageArray:
+def random_images() -> ImageArray:
     return np.random.default_rng(1).integers(0, 256, (2, 64, 96, 3), dtype=np.uint8)
 
 
-def test_its_folder_says_what_it_is(folder: Path) -> None:
+def test_its_folder_holds_its_config(folder: Path) -> None:
     assert weights_io.read_config(folder).detector == SMALLEST
 
 
-def test_what_it_finds_is_what_its_cells_say(folder: Path) -> None:
+def test_detections_come_from_its_cells(folder: Path) -> None:
     model, _ = weights_io.load(folder)
     boxes, scores = (
         np.asarray(keras.ops.convert_to_numpy(output)).reshape(2, -1, width)
-        for output, width in zip(KIND.decode(model(pictures().astype(np.float32))), (4, 1), strict=True)
+        for output, width in zip(KIND.decode(model(random_images().astype(np.float32))), (4, 1), strict=True)
     )
-    found = load_predictor(str(folder), 2, 0.0)(pictures())
-    for some, of, sure in zip(found, boxes, scores[..., 0], strict=True):
-        # The surest box of all is never suppressed, and has its score.
-        assert some.scores.max() == pytest.approx(sure.max(), abs=1e-5)
-        assert 0 < len(some) <= len(of)
+    detections = load_predictor(str(folder), 2, 0.0)(random_images())
+    for image_detections, image_boxes, image_scores in zip(detections, boxes, scores[..., 0], strict=True):
+        # The highest-scoring box of all is never suppressed.
+        assert image_detections.scores.max() == pytest.approx(image_scores.max(), abs=1e-5)
+        assert 0 < len(image_detections) <= len(image_boxes)
 
 
-def test_an_airplane_that_its_cells_tell_of_comes_out_once(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
-    """Two slots and several cells are taught an airplane: together they say one box."""
+def test_an_airplane_in_several_cells_is_detected_once(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """Two slots and several cells are assigned an airplane: together they give one box."""
     truth = np.array([[30.0, 20, 62, 52], [70, 30, 86, 46]])
     target = KIND.targets(truth, np.zeros((0, 4)), 64, 96)
     assert (target[..., 3] > 0).sum() > len(truth)
-    cells = np.stack([ideal(target, SMALLEST)] * 2)
+    cells = np.stack([perfect_cells(target, SMALLEST)] * 2)
     told = keras.layers.Lambda(lambda pixels: keras.ops.convert_to_tensor(cells) + 0 * keras.ops.sum(pixels))
     pixels = keras.Input((None, None, 3))
     oracle = keras.Model(pixels, told(pixels))
     monkeypatch.setattr(weights_io, "load", lambda *_: (oracle, weights_io.read_config(folder)))
-    for found in load_predictor(str(folder), 2, 0.5)(pictures()):
+    for found in load_predictor(str(folder), 2, 0.5)(random_images()):
         np.testing.assert_allclose(found.boxes[found.boxes[:, 0].argsort()], truth, atol=1e-2)
 
 
-def test_every_export_says_the_same(folder: Path, tmp_path: Path) -> None:
-    found = whole.export(folder, tmp_path / "out", ("saved_model", "frozen_graph", "onnx"), pictures())
+def test_every_export_gives_the_same(folder: Path, tmp_path: Path) -> None:
+    found = export(folder, tmp_path / "out", ("saved_model", "frozen_graph", "onnx"), random_images())
     assert len(found) >= 3  # each is held against Keras, and farther away is an error
 
 
-def test_its_loss_is_made_of_its_parts_by_their_weights() -> None:
+def test_its_loss_is_the_weighted_mean_of_its_parts() -> None:
     target = KIND.targets(np.array([[30.0, 20, 62, 52]]), np.zeros((0, 4)), 64, 96)[None]
     cells = np.random.default_rng(2).normal(size=(*target.shape[:-1], 5)).astype(np.float32)
-    parts = [float(part(target, cells)) for part in KIND.parts.values()]
+    parts = [float(part(target, cells)) for part in KIND.loss_parts.values()]
     weights = np.array(SMALLEST.loss_weights)
     assert float(KIND.loss()(target, cells)) == pytest.approx(float(weights @ parts / weights.sum()), rel=1e-5)
 

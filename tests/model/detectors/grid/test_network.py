@@ -9,7 +9,7 @@ from keras import layers, ops
 from numpy.typing import NDArray
 
 from geo.errors import ConfigError
-from model.common import config as config_file
+from model.common.config import from_mapping
 from model.detectors.grid.network import GridConfig, build
 from tests.model.detectors.backbones.graphs import longest_chain
 
@@ -17,11 +17,11 @@ Grid = Literal[4, 8, 16]
 SMALL = 8  # layers
 
 
-def pictures(height: int, width: int, count: int = 1) -> NDArray[np.float32]:
+def random_images(height: int, width: int, count: int = 1) -> NDArray[np.float32]:
     return np.random.default_rng(7).uniform(0, 255, (count, height, width, 3)).astype(np.float32)
 
 
-def said(model: Any, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+def predict(model: Any, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(ops.convert_to_numpy(model(pixels, training=False)))
 
 
@@ -54,82 +54,82 @@ def test_the_number_of_parameters_is_known(config: GridConfig, parameters: int) 
         (16, 2, 50, 33, (2, 4, 3, 2, 5)),
     ],
 )
-def test_a_cell_for_every_part_of_any_picture(
+def test_there_is_a_cell_for_every_part_of_any_image(
     grid: Grid, boxes: Literal[1, 2, 4], height: int, width: int, shape: tuple[int, ...]
 ) -> None:
     config = GridConfig(layers=SMALL, grid=grid, boxes=boxes)
     assert config.cell_px == 256 // grid
-    found = said(build(config), pictures(height, width, 2))
-    assert found.shape == shape
-    assert found.dtype == np.float32
+    cells = predict(build(config), random_images(height, width, 2))
+    assert cells.shape == shape
+    assert cells.dtype == np.float32
 
 
-def test_a_picture_is_filled_up_with_black_below_and_to_the_right() -> None:
+def test_an_image_is_padded_with_black_below_and_to_the_right() -> None:
     model = build(GridConfig(layers=SMALL, grid=4))
-    picture = pictures(96, 130)
-    filled = np.pad(picture, ((0, 0), (0, 32), (0, 62), (0, 0)))
-    np.testing.assert_allclose(said(model, picture), said(model, filled), atol=1e-5)
+    image = random_images(96, 130)
+    filled = np.pad(image, ((0, 0), (0, 32), (0, 62), (0, 0)))
+    np.testing.assert_allclose(predict(model, image), predict(model, filled), atol=1e-5)
 
 
 @pytest.mark.parametrize("grid", [16, 4])
 def test_inner_cells_of_a_large_tile_are_those_of_its_crops(grid: Grid) -> None:
-    # A feature of the 12 layers sees 50 px to every side and no more: a crop's edges are not felt beyond that.
+    # The receptive field of the 12 layers is 50 px to every side: a crop's edges have no effect beyond that.
     config = GridConfig(grid=grid)
     keras.utils.set_random_seed(2)
-    model, tile = build(config), pictures(512, 512)
+    model, tile = build(config), random_images(512, 512)
     row, col, cell, margin = 2, 1, config.cell_px, -(-50 // config.cell_px)
     crop = tile[:, row * cell : row * cell + 256, col * cell : col * cell + 256]
     inner = slice(margin, grid - margin)
-    whole = said(model, tile)[:, row : row + grid, col : col + grid][:, inner, inner]
-    assert whole.size > 0
-    np.testing.assert_allclose(said(model, crop)[:, inner, inner], whole, rtol=1e-3, atol=1e-4)
-    assert whole.std() > 0.01
+    tile_cells = predict(model, tile)[:, row : row + grid, col : col + grid][:, inner, inner]
+    assert tile_cells.size > 0
+    np.testing.assert_allclose(predict(model, crop)[:, inner, inner], tile_cells, rtol=1e-3, atol=1e-4)
+    assert tile_cells.std() > 0.01
 
 
 def test_cells_of_a_coarser_grid_are_averages() -> None:
     keras.utils.set_random_seed(3)
     fine, coarse = (build(GridConfig(layers=SMALL, grid=grid)) for grid in (16, 4))
     coarse.set_weights(fine.get_weights())
-    picture = pictures(128, 192)
-    blocks = said(fine, picture).reshape(1, 2, 4, 3, 4, 2, 5)
-    np.testing.assert_allclose(said(coarse, picture), blocks.mean(axis=(2, 4)), atol=1e-5)
+    image = random_images(128, 192)
+    blocks = predict(fine, image).reshape(1, 2, 4, 3, 4, 2, 5)
+    np.testing.assert_allclose(predict(coarse, image), blocks.mean(axis=(2, 4)), atol=1e-5)
 
 
 def test_position_and_size_are_normalised_with_a_scale_and_the_rest_of_the_head_is_not() -> None:
     keras.utils.set_random_seed(4)
     model = build(GridConfig(layers=SMALL, boxes=2))
     kernel, bias = model.get_layer("last_conv").get_weights()
-    # What is told does not depend on what normalisation takes away; the logits do.
+    # Position and size do not depend on a factor and a shift of the last convolution; the logits do.
     model.get_layer("last_conv").set_weights([kernel * 3, bias + 5])
-    louder = ops.convert_to_numpy(model(pictures(64, 64, 2), training=True))
+    scaled = ops.convert_to_numpy(model(random_images(64, 64, 2), training=True))
     model.get_layer("last_conv").set_weights([kernel, bias])
-    plain = ops.convert_to_numpy(model(pictures(64, 64, 2), training=True))
-    np.testing.assert_allclose(louder[..., :3], plain[..., :3], atol=0.1)
-    np.testing.assert_allclose(louder[..., 3:], 3 * plain[..., 3:] + 5, atol=1e-3)
+    plain = ops.convert_to_numpy(model(random_images(64, 64, 2), training=True))
+    np.testing.assert_allclose(scaled[..., :3], plain[..., :3], atol=0.1)
+    np.testing.assert_allclose(scaled[..., 3:], 3 * plain[..., 3:] + 5, atol=1e-3)
     assert {v.name for v in model.get_layer("squares_normalised").trainable_weights} == {"gamma", "beta"}
 
 
-def test_all_momenta_are_the_talks() -> None:
+def test_all_momenta_are_those_of_the_talk() -> None:
     normalised = [layer for layer in build(GridConfig()).layers if isinstance(layer, layers.BatchNormalization)]
     assert len(normalised) == 1 + 5 * 3 + 1
     assert {layer.momentum for layer in normalised} == {0.993}
     assert [layer.name for layer in normalised if layer.scale] == ["squares_normalised"]
 
 
-def test_a_slot_speaks_for_itself() -> None:
+def test_slots_are_independent() -> None:
     model = build(GridConfig(layers=SMALL, boxes=2))
     kernel, bias = model.get_layer("last_conv").get_weights()
     order = [3, 4, 5, 0, 1, 2, 8, 9, 6, 7]
-    picture = pictures(64, 64)
-    plain = said(model, picture)
+    image = random_images(64, 64)
+    plain = predict(model, image)
     model.get_layer("last_conv").set_weights([kernel[..., order], bias[order]])
-    np.testing.assert_allclose(said(model, picture), plain[..., ::-1, :], atol=1e-5)
+    np.testing.assert_allclose(predict(model, image), plain[..., ::-1, :], atol=1e-5)
 
 
 def test_names_and_shapes_of_weights_do_not_depend_on_what_was_built_before() -> None:
-    one, other = (build(GridConfig(layers=SMALL, spatial_dropout=rate)) for rate in (0.0, 0.3))
-    assert [(v.path, v.shape) for v in one.weights] == [(v.path, v.shape) for v in other.weights]
-    assert len({v.path for v in one.weights}) == len(one.weights)
+    first, second = (build(GridConfig(layers=SMALL, spatial_dropout=rate)) for rate in (0.0, 0.3))
+    assert [(v.path, v.shape) for v in first.weights] == [(v.path, v.shape) for v in second.weights]
+    assert len({v.path for v in first.weights}) == len(first.weights)
 
 
 def test_a_config_is_read_and_written() -> None:
@@ -137,8 +137,8 @@ def test_a_config_is_read_and_written() -> None:
         backbone="darknet", layers=10, grid=8, boxes=4, assignment="plain", loss_weights=(1.0, 1.0, 1.0)
     )
     written = yaml.safe_load(yaml.safe_dump(asdict(config)))
-    assert config_file.parse(GridConfig, written, "x.yaml") == config
-    assert config_file.parse(GridConfig, {}, "x.yaml") == GridConfig()
+    assert from_mapping(GridConfig, written, "x.yaml") == config
+    assert from_mapping(GridConfig, {}, "x.yaml") == GridConfig()
 
 
 @pytest.mark.parametrize(
@@ -162,4 +162,4 @@ def test_a_config_is_read_and_written() -> None:
 )
 def test_a_network_that_cannot_be_built_is_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ConfigError, match=f"x.yaml: .*{list(wrong)[-1]}"):
-        config_file.parse(GridConfig, wrong, "x.yaml")
+        from_mapping(GridConfig, wrong, "x.yaml")

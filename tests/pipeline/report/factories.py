@@ -1,4 +1,4 @@
-"""Made-up airplanes, ledgers and pages for the tests of the report."""
+"""Synthetic airplanes, ledgers and pages for the tests of the report."""
 
 import dataclasses
 import json
@@ -40,7 +40,7 @@ def airplane(uri: str, number: int, score: float = 0.9) -> Airplane:
 
 
 def entry(uri: str, **changes: Any) -> SceneEntry:
-    whole = SceneEntry(
+    complete = SceneEntry(
         scene_uri=uri,
         scene_id=f"id of {uri}",
         acquired_at=None,
@@ -64,15 +64,15 @@ def entry(uri: str, **changes: Any) -> SceneEntry:
         seconds=1.5,
         failures=(),
     )
-    return dataclasses.replace(whole, **changes)
+    return dataclasses.replace(complete, **changes)
 
 
-def failed(uri: str, error: str) -> SceneEntry:
+def failed_entry(uri: str, error: str) -> SceneEntry:
     unknown = dict.fromkeys(("scene_id", "width_px", "height_px", "crs", "resolution_m"))
     return entry(uri, status="failed", error=error, **unknown, parts_planned=0, parts_done=0, km2=0.0)
 
 
-def part(col: int, row: int, error: str = "a broken block") -> PartFailure:
+def part_failure(col: int, row: int, error: str = "a broken block") -> PartFailure:
     return PartFailure(resolution_m=0.5, col=col, row=row, width=1024, height=1024, error=error)
 
 
@@ -89,34 +89,34 @@ def ledger(*entries: SceneEntry, command: str = "python -m pipeline.run --input 
 
 
 class Page(HTMLParser):
-    """The page as a browser's parser would see it: elements with attributes, the text up to the next tag, the data."""
+    """The page as parsed by a browser: elements with attributes, the text after each up to the next tag, the data."""
 
     def __init__(self, html: str) -> None:
         super().__init__(convert_charrefs=True)
         self.elements: list[tuple[str, dict[str, str | None]]] = []
         self.texts: list[str] = []
-        self._inside = False
+        self._in_element = False
         self.feed(html)
         self.close()
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.elements.append((tag, dict(attrs)))
         self.texts.append("")
-        self._inside = True
+        self._in_element = True
 
     def handle_endtag(self, tag: str) -> None:
-        self._inside = False
+        self._in_element = False
 
     def handle_data(self, data: str) -> None:
-        if self._inside:
+        if self._in_element:
             self.texts[-1] += data
 
     def text_of(self, tag: str, **attributes: str) -> list[str]:
-        """Text of each such element up to the next tag, in the page's order."""
+        """Text of each matching element up to the next tag, in page order."""
         return [
             text
-            for (name, found), text in zip(self.elements, self.texts, strict=True)
-            if name == tag and attributes.items() <= found.items()
+            for (name, actual), text in zip(self.elements, self.texts, strict=True)
+            if name == tag and attributes.items() <= actual.items()
         ]
 
     @property

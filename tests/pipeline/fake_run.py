@@ -1,0 +1,57 @@
+"""`python -m pipeline.run` with a fake model that can hang or kill its process: for tests with processes.
+
+`python -m tests.pipeline.fake_run`, with the options of `python -m pipeline.run`. Does not load TensorFlow.
+"""
+
+import functools
+import os
+import signal
+import sys
+import threading
+import types
+from collections import Counter
+
+from geo.types import Detections, ImageArray
+from model.common import logs
+from model.inference.predictor import FakePredictor
+from pipeline import job, model_loading, run
+from pipeline.config import PipelineConfig, settings_id
+from pipeline.model_loading import ModelSpec
+from pipeline.values import Identity
+
+#: Environment variables: the number of batches after which the model hangs, or its process is killed.
+STOP, DIE = "AIRPLANES_TEST_STOP", "AIRPLANES_TEST_DIE"
+
+_batches: Counter[str] = Counter()
+
+
+class FailingPredictor(FakePredictor):
+    """Hangs, or kills its process, after the number of batches in the environment."""
+
+    def __call__(self, images: ImageArray) -> list[Detections]:
+        """See `Predictor`."""
+        if _batches["done"] == int(os.environ.get(STOP, "-1")):
+            threading.Event().wait()
+        if _batches["done"] == int(os.environ.get(DIE, "-1")):
+            os.kill(os.getpid(), signal.SIGKILL)
+        _batches["done"] += 1
+        return super().__call__(images)
+
+
+def _describe_model(config: PipelineConfig, trusted: bool = False) -> ModelSpec:
+    return ModelSpec(config, Identity(FailingPredictor.name, settings_id(config)), trusted)
+
+
+def main() -> int:
+    """Run the command."""
+    logs.import_quietly = lambda module: types.ModuleType(module)
+    model_loading.describe_model = _describe_model
+    # Imported by name, since worker processes cannot unpickle a class of __main__.
+    from tests.pipeline.fake_run import FailingPredictor as Importable
+
+    job.run_job = functools.partial(job.run_job, load=Importable)
+    return run.main()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
