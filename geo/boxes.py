@@ -3,7 +3,7 @@
 Boxes are float64 (N, 4) rows of xmin, ymin, xmax, ymax, in pixels of one frame.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -28,16 +28,19 @@ class Pairs(NamedTuple):
     later: IndexArray
 
 
+NO_PAIRS = Pairs(np.zeros(0, np.int64), np.zeros(0, np.int64))
+
+
 @dataclass(frozen=True, slots=True)
 class Suppression:
-    """When two boxes of one scene are one airplane.
+    """Thresholds of suppression: when two boxes of a scene are the same airplane.
 
     Args:
-        iou: The largest intersection over union that two kept boxes may have, 0..1.
-        containment: A smaller box of a finer level is part of a kept one if this share of it, 0..1, lies inside.
+        iou: Maximum intersection over union of two kept boxes, 0..1.
+        containment: A smaller box of a finer level is part of a kept one if at least this fraction of it lies inside.
 
     Raises:
-        ConfigError: A value is out of its range.
+        ConfigError: A value is out of range.
     """
 
     iou: float
@@ -53,51 +56,51 @@ class Suppression:
 
 
 def area(boxes: FloatArray) -> FloatArray:
-    """Returns the area of each box, (N,), in square pixels; 0 for a box turned inside out."""
+    """Return the area of each box, (N,), in square pixels; 0 for inverted boxes."""
     sides = np.maximum(boxes[..., 2:] - boxes[..., :2], 0.0)
     return np.asarray(sides[..., 0] * sides[..., 1])
 
 
 def _intersection(a: FloatArray, b: FloatArray) -> FloatArray:
-    """Returns the shared area of boxes (..., 4) and (..., 4), broadcast."""
+    """Return the intersection area of boxes (..., 4) and (..., 4), broadcast."""
     low = np.maximum(a[..., :2], b[..., :2])
     high = np.minimum(a[..., 2:], b[..., 2:])
     return area(np.concatenate([low, high], axis=-1))
 
 
-def _ratio(part: FloatArray, whole: FloatArray) -> FloatArray:
-    """Returns part / whole, and 0 where the whole is 0."""
-    return np.divide(part, whole, out=np.zeros_like(part), where=whole > 0)
+def _ratio(a: FloatArray, b: FloatArray) -> FloatArray:
+    """Return a / b, and 0 where b is 0."""
+    return np.divide(a, b, out=np.zeros_like(a), where=b > 0)
 
 
 def iou_pairs(a: FloatArray, b: FloatArray) -> FloatArray:
-    """Returns intersection over union of boxes (..., 4) with boxes (..., 4), broadcast, 0..1."""
+    """Return intersection over union of boxes (..., 4) with boxes (..., 4), broadcast, 0..1."""
     shared = _intersection(a, b)
     return _ratio(shared, area(a) + area(b) - shared)
 
 
 def iou_matrix(a: FloatArray, b: FloatArray) -> FloatArray:
-    """Returns intersection over union of every pair, (N, M), 0..1."""
+    """Return intersection over union of all pairs, (N, M), 0..1."""
     return iou_pairs(a[:, None], b[None])
 
 
 def iom_pairs(a: FloatArray, b: FloatArray) -> FloatArray:
-    """Returns intersection over the smaller box of boxes (..., 4) with boxes (..., 4), broadcast, 0..1."""
+    """Return intersection over the smaller area of boxes (..., 4) with boxes (..., 4), broadcast, 0..1."""
     return _ratio(_intersection(a, b), np.minimum(area(a), area(b)))
 
 
 def iom_matrix(a: FloatArray, b: FloatArray) -> FloatArray:
-    """Returns intersection over the smaller box of every pair, (N, M), 0..1."""
+    """Return intersection over the smaller area of all pairs, (N, M), 0..1."""
     return iom_pairs(a[:, None], b[None])
 
 
 def score_order(boxes: FloatArray, scores: FloatArray) -> IndexArray:
-    """Returns positions by falling score; equal scores by coordinates, so that the input's order never matters."""
+    """Return indices by falling score, equal scores by coordinates: the result does not depend on the input's order."""
     return np.lexsort((boxes[:, 3], boxes[:, 2], boxes[:, 1], boxes[:, 0], -scores)).astype(np.int64)
 
 
 def box_tree(boxes: FloatArray) -> shapely.STRtree:
-    """Returns a spatial index of the boxes; its queries give positions of boxes that touch."""
+    """Return a spatial index of the boxes, whose queries return the indices of touching boxes."""
     return shapely.STRtree(shapely.box(boxes[:, 0], boxes[:, 1], boxes[:, 2], boxes[:, 3]))
 
 
@@ -119,6 +122,17 @@ def overlapping(boxes: FloatArray, suppresses: Rule, asked: NDArray[np.bool_]) -
         yield Pairs(earlier[which], later[which])
 
 
+def concatenate(pairs: Sequence[Pairs]) -> Pairs:
+    """Returns all pairs, in their order."""
+    return Pairs(*(np.concatenate(side) for side in zip(NO_PAIRS, *pairs, strict=True)))
+
+
+def of_kept(kept: NDArray[np.bool_], pairs: Pairs) -> Pairs:
+    """Returns the pairs whose earlier box is kept, once a walk has decided about these."""
+    which = kept[pairs.earlier]
+    return Pairs(pairs.earlier[which], pairs.later[which])
+
+
 def walk(kept: bytearray, pairs: Pairs) -> None:
     """Goes through pairs by the earlier box: one that is kept suppresses the later one, whose byte becomes 0."""
     for earlier, later in zip(pairs.earlier.tolist(), pairs.later.tolist(), strict=True):
@@ -126,13 +140,20 @@ def walk(kept: bytearray, pairs: Pairs) -> None:
             kept[later] = 0
 
 
-def greedy(boxes: FloatArray, suppresses: Rule) -> IndexArray:
-    """Walks down boxes (N, 4): each that is not suppressed is kept and suppresses others; positions of the kept."""
-    kept = bytearray(b"\1" * len(boxes))
+def greedy(boxes: FloatArray, suppresses: Rule) -> tuple[IndexArray, Pairs]:
+    """Walks down boxes (N, 4): each that is not suppressed is kept and suppresses others.
+
+    Returns:
+        Positions of the kept boxes, and each of them with those that it suppresses.
+    """
+    walked = bytearray(b"\1" * len(boxes))
+    kept = np.frombuffer(walked, dtype=np.bool_)  # the same bytes
+    found: list[Pairs] = []
     # What is suppressed is not asked any more: a heap of boxes, each over each, is not a matrix of pairs.
-    for pairs in overlapping(boxes, suppresses, np.frombuffer(kept, dtype=np.bool_)):
-        walk(kept, pairs)
-    return np.flatnonzero(np.frombuffer(kept, dtype=np.bool_))
+    for pairs in overlapping(boxes, suppresses, kept):
+        walk(walked, pairs)
+        found.append(of_kept(kept, pairs))
+    return np.flatnonzero(kept), concatenate(found)
 
 
 def suppress(boxes: FloatArray, scores: FloatArray, iou: float) -> IndexArray:
@@ -148,7 +169,8 @@ def suppress(boxes: FloatArray, scores: FloatArray, iou: float) -> IndexArray:
     """
     order = score_order(boxes, scores)
     ranked = boxes[order]
-    return np.asarray(order[greedy(ranked, lambda one, other: iou_pairs(ranked[one], ranked[other]) > iou)])
+    kept, _ = greedy(ranked, lambda one, other: iou_pairs(ranked[one], ranked[other]) > iou)
+    return np.asarray(order[kept])
 
 
 def average(boxes: FloatArray, kept: IndexArray, iou: float) -> FloatArray:

@@ -33,5 +33,9 @@ class OutputError(FinderError, OSError):
     """An output that cannot be written, or whose format is not known."""
 
 
+class WorkerError(FinderError, RuntimeError):
+    """A worker process that ended before its work was done."""
+
+
 class CommandError(FinderError, ValueError):
     """A command-line option that is missing, unknown, or has an invalid value."""

@@ -1,6 +1,6 @@
-"""Measures a detector on annotated pictures: `python -m model.evaluate --config configs/evaluate/default.yaml`.
+"""Measure a detector on annotated images: `python -m model.evaluate --config configs/evaluate/default.yaml`.
 
-Every picture is looked at whole, through the same levels, tiles and suppression as a scene in the pipeline.
+Every image is processed through the same levels, tiles and suppression as a scene in the pipeline.
 """
 
 import json
@@ -13,9 +13,10 @@ from model.common import logs
 from model.common.atomic import check_writable, write_atomically
 from model.common.command import Parser, command
 from model.common.config import load_yaml
-from model.evaluation import figures, page, tables
-from model.evaluation.measure import EvaluateConfig, measure, measure_and_record, results
-from model.evaluation.predictions import Measured
+from model.evaluation import page
+from model.evaluation.measure import EvaluateConfig, EvaluationResult, measure, measure_and_record, results_json
+from model.evaluation.set_metrics import compute_metrics
+from model.evaluation.tables import format_tables
 from model.inference.predictor import is_saved_model
 
 
@@ -29,26 +30,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _check(config, record)
     if config.detections is None:
         logs.import_quietly("model.inference.frozen_graph")
-    measured = measure_and_record(config) if record else measure(config, trusted)
-    _write(config, measured)
-    print(f"{measured.model}, {config.split}, threshold {measured.min_score:.3f}")
-    print(tables.tables({name: figures.figures(some, measured.min_score) for name, some in measured.sets.items()}))
+    result = measure_and_record(config) if record else measure(config, trusted)
+    _write(config, result)
+    print(f"{result.model}, {config.split}, threshold {result.min_score:.3f}")
+    print(format_tables({name: compute_metrics(images, result.min_score) for name, images in result.sets.items()}))
     return 0
 
 
 def _parser() -> Parser:
-    parser = Parser("model.evaluate", description="Measures a detector on annotated pictures.")
+    parser = Parser("model.evaluate", description="Measure a detector on annotated images.")
     parser.add_argument("--config", type=Path, default=Path("configs/evaluate/default.yaml"))
     parser.add_argument("--data", help="folder of the data sets")
     parser.add_argument("--sets", nargs="+", help="names of sets in that folder, or paths")
     parser.add_argument("--split", help="test, val (on which thresholds are chosen), train or all")
-    parser.add_argument("--scan", help="settings of the pipeline, for levels, tiles and suppression")
+    parser.add_argument("--scan", help="config of the pipeline, for levels, tiles and suppression")
     parser.add_argument("--model", help="name of a packaged model, a model folder, or a SavedModel")
     parser.add_argument("--trust-model", action="store_true", help="load a SavedModel, although it can run code")
-    parser.add_argument("--detections", help="measure these: GeoJSON of pipeline.run, or results in COCO's form")
-    parser.add_argument("--min-score", type=float, help="threshold for precision and recall")
+    parser.add_argument("--detections", help="measure these instead: GeoJSON of pipeline.run, or COCO results")
+    parser.add_argument("--min-score", type=float, help="score threshold for precision and recall")
     parser.add_argument("--output", help="JSON file for the results")
-    parser.add_argument("--page", help="HTML file for curves, misses and false hits")
+    parser.add_argument("--page", help="HTML file for charts, missed airplanes and false detections")
     parser.add_argument(
         "--record", action="store_true", help="write calibration and best threshold over all sets into the model"
     )
@@ -56,11 +57,11 @@ def _parser() -> Parser:
 
 
 def _check(config: EvaluateConfig, record: bool) -> None:
-    """Refuses before the work what could not be done after it.
+    """Check, before the work starts, that its results can be written and recorded.
 
     Raises:
         OutputError: the results cannot be written.
-        ConfigError: nothing can or should be recorded.
+        ConfigError: the threshold and calibration cannot be recorded.
     """
     if record and config.split == "test":
         raise ConfigError(
@@ -68,16 +69,16 @@ def _check(config: EvaluateConfig, record: bool) -> None:
         )
     if record and (config.detections is not None or is_saved_model(config.model)):
         raise ConfigError(
-            "expected a model folder with --record, got detections or a SavedModel: they stay as they are"
+            "expected a model folder with --record, got detections or a SavedModel, which cannot be changed"
         )
     for file in filter(None, (config.output, config.page)):
         check_writable(file)
 
 
-def _write(config: EvaluateConfig, of: Measured) -> None:
-    write_atomically(config.output, json.dumps(results(config, of), indent=2, allow_nan=False) + "\n")
+def _write(config: EvaluateConfig, result: EvaluationResult) -> None:
+    write_atomically(config.output, json.dumps(results_json(config, result), indent=2, allow_nan=False) + "\n")
     if config.page is not None:
-        write_atomically(config.page, page.render(of, config.split))
+        write_atomically(config.page, page.render(result, config.split))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.runner import PipelineRunner
 
 from geo.aoi import AreaOfInterest
-from geo.errors import FinderError
+from geo.errors import WorkerError
 from model.inference.predictor import Predictor
 from pipeline.ledger import Ledger, RunInfo, SceneEntry, SceneResult, read_ledger
 from pipeline.model_loading import ModelSpec, load_model
@@ -25,10 +25,6 @@ from pipeline.values import SceneSource
 
 # Part of Beam's message when the connection to a worker process breaks off.
 _CONNECTION_LOST = "Channel closed prematurely"
-
-
-class WorkerError(FinderError, RuntimeError):
-    """A worker process that was killed or crashed."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -1,1 +1,1 @@
-"""The talk's ladder: trainings that differ in one idea each, run one after the other, and what each idea is worth."""
+"""An ablation study: trainings that differ in one change each, and what each change gains."""

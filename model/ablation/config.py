@@ -1,90 +1,133 @@
-"""The settings of a ladder, as the files of `configs/ladder/` hold them."""
+"""The config of an ablation study, as the files of `configs/ablation/` hold it."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import copy
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
+from typing import Any
 
 from geo.errors import ConfigError
-from model.common.config import load_yaml
+from model.common.config import from_mapping, set_key
 from model.training.config import TrainConfig
 
-# In the ladder's folder, beside those of the rungs: scenes that `model.evaluate` draws, once for all.
+# In the folder of the study, beside those of the experiments: scenes that `model.evaluate` renders once for all.
 RENDERED = "rendered"
+# Keys of a training that the study sets.
+_STUDY_KEYS = ("name", "data", "run", "seed")
 
 
 @dataclass(frozen=True, slots=True)
-class RungConfig:
-    """One rung.
+class ExperimentConfig:
+    """One experiment: a training that differs from its baseline in one change.
 
     Attributes:
-        name: of the rung, and of its folder.
-        config: of its training, a file of `configs/train/`.
-        idea: what is new, in a few words.
-        seeds: it is trained once with each of them.
-        against: the earlier rung that it is compared with, if any.
+        name: of the experiment and of its folder.
+        summary: the change in a few words.
+        seeds: one training for each.
+        baseline: the earlier experiment that it starts from and is compared with; None: the study's base training.
+        overrides: the settings that differ from the baseline's, by dotted name.
     """
 
     name: str
-    config: Path
-    idea: str
+    summary: str
     seeds: tuple[int, ...]
-    against: str | None = None
+    baseline: str | None = None
+    overrides: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if Path(self.name).name != self.name or self.name in ("", "..", RENDERED):
-            raise ValueError(f"rungs.name: expected a name that a folder can have, got {self.name!r}")
+            raise ValueError(f"experiments.name: expected a name that a folder can have, got {self.name!r}")
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
-            raise ValueError(f"rungs.seeds: expected one or more different numbers for {self.name}, got {self.seeds}")
+            raise ValueError(
+                f"experiments.seeds: expected one or more different numbers for {self.name}, got {self.seeds}"
+            )
 
 
 @dataclass(frozen=True, slots=True)
-class LadderConfig:
-    """A ladder.
+class AblationConfig:
+    """An ablation study.
 
     Attributes:
         data: folder of the data sets.
-        run: the ladder's folder; a training and its figures are in RUN/NAME/SEED.
-        val_sets: on whose val split threshold and calibration of every model are chosen.
-        rungs: in the order in which they are trained.
+        run: folder of the study; a training and its results are in RUN/NAME/SEED.
+        val_sets: the sets on whose val split the threshold and the calibration of every model are chosen.
+        training: the base training, as a file of `configs/train/` without name, data, run and seed.
+        experiments: in the order in which they are trained.
     """
 
     data: Path
     run: Path
     val_sets: tuple[str, ...]
-    rungs: tuple[RungConfig, ...]
-
-    FORMER_KEYS: ClassVar[Mapping[str, str]] = {"dev_sets": "val_sets"}
+    training: dict[str, Any]
+    experiments: tuple[ExperimentConfig, ...]
 
     def __post_init__(self) -> None:
-        for name in ("val_sets", "rungs"):
+        for name in ("val_sets", "experiments"):
             if not getattr(self, name):
                 raise ValueError(f"{name}: expected one or more, got none")
-        names = [rung.name for rung in self.rungs]
+        names = [experiment.name for experiment in self.experiments]
         if len(set(names)) < len(names):
-            raise ValueError(f"rungs: expected every name once, got {', '.join(names)}")
-        for place, rung in enumerate(self.rungs):
-            if rung.against is not None and rung.against not in names[:place]:
-                raise ValueError(f"rungs.against: expected a rung before {rung.name}, got {rung.against!r}")
+            raise ValueError(f"experiments: expected every name once, got {', '.join(names)}")
+        for position, experiment in enumerate(self.experiments):
+            if experiment.baseline is not None and experiment.baseline not in names[:position]:
+                raise ValueError(
+                    f"experiments.baseline: expected an experiment before {experiment.name}, got "
+                    f"{experiment.baseline!r}"
+                )
+        keys = {str(key) for each in (self.training, *(of.overrides for of in self.experiments)) for key in each}
+        if fixed := sorted(keys & {*_STUDY_KEYS}):
+            raise ValueError(f"training, overrides: expected no {', '.join(fixed)}: the study sets them")
 
 
-def trainings(config: LadderConfig) -> dict[str, TrainConfig]:
-    """The settings of every rung's training, by its name.
+def experiment_folder(config: AblationConfig, experiment: ExperimentConfig, seed: int) -> Path:
+    """Return the folder of a training, its logs and its results."""
+    return config.run / experiment.name / str(seed)
+
+
+def training_settings(config: AblationConfig, experiment: ExperimentConfig, seed: int) -> dict[str, Any]:
+    """Build the settings of an experiment's training, as a file of `configs/train/` holds them.
 
     Raises:
-        ConfigError: a file that is not there, or that no training of a detector takes.
+        ConfigError: an override lies within a setting that is no mapping.
     """
-    return {rung.name: load_yaml(TrainConfig, rung.config) for rung in config.rungs}
+    own = {
+        "name": f"ablation-{experiment.name}",
+        "data": str(config.data),
+        "run": str(experiment_folder(config, experiment, seed)),
+        "seed": seed,
+    }
+    return own | _settings(config, experiment)
 
 
-def chosen(config: LadderConfig, names: list[str]) -> tuple[RungConfig, ...]:
-    """The rungs of these names, in the ladder's order; all where there is no name.
+def _settings(config: AblationConfig, experiment: ExperimentConfig) -> dict[str, Any]:
+    """Apply the overrides of an experiment and of the baselines below it to the base training."""
+    by_name = {each.name: each for each in config.experiments}
+    below = config.training if experiment.baseline is None else _settings(config, by_name[experiment.baseline])
+    settings = copy.deepcopy(below)
+    for name, value in experiment.overrides.items():
+        set_key(settings, str(name), value)
+    return settings
+
+
+def training_configs(config: AblationConfig) -> dict[str, TrainConfig]:
+    """Parse the training of every experiment, by the experiment's name.
 
     Raises:
-        ConfigError: there is no such rung.
+        ConfigError: settings that no training of a detector takes.
     """
-    known = [rung.name for rung in config.rungs]
+    return {
+        each.name: from_mapping(TrainConfig, training_settings(config, each, each.seeds[0]), f"experiment {each.name}")
+        for each in config.experiments
+    }
+
+
+def select_experiments(config: AblationConfig, names: list[str]) -> tuple[ExperimentConfig, ...]:
+    """Return the experiments of these names in the order of the study; all of them if no name is given.
+
+    Raises:
+        ConfigError: there is no such experiment.
+    """
+    known = [experiment.name for experiment in config.experiments]
     for name in names:
         if name not in known:
             raise ConfigError(f"--only: expected one of {', '.join(known)}, got {name}")
-    return tuple(rung for rung in config.rungs if not names or rung.name in names)
+    return tuple(experiment for experiment in config.experiments if not names or experiment.name in names)

@@ -1,7 +1,8 @@
-"""How the rungs stand: what was measured of each, and what its idea is worth."""
+"""The results of an ablation study: the figures of every experiment, their spread over seeds, and the gains."""
 
 import csv
 import functools
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,51 +11,52 @@ from typing import Any
 
 import numpy as np
 
-from model.ablation.config import LadderConfig, RungConfig
-from model.ablation.steps import figures_on_test, folder
-from model.detectors import registry
+from geo.errors import FinderError
+from model.ablation.config import AblationConfig, ExperimentConfig, experiment_folder, training_configs
+from model.detectors import flops, registry
 from model.detectors.anchor_free.network import DetectorConfig
-from model.detectors.flops import count_flops
 from model.detectors.grid.network import GridConfig
-from model.evaluation.predictions import TOGETHER
+from model.evaluation.measure import ALL_SETS
+from model.inference import weights_io
 from model.inference.scan import read_scan_config
 from model.training.callbacks import LOG
-from model.training.config import TrainConfig
 
-# The set of a sensor that no rung is trained on, and whose resolution is known.
+# In the folder of a training: the model, and what `model.evaluate` writes.
+MODEL, VAL_FIGURES, TEST_FIGURES = "model", "figures-val.json", "figures-test.json"
+# The set of a sensor that no experiment is trained on, and whose resolution is known.
 _UNSEEN = "airbus"
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
-    """One seed's model; what makes no sense is NaN.
+class SeedResult:
+    """The figures of one seed's model; NaN where a figure is not defined.
 
     Attributes:
         seed: of its training.
-        iou, mistakes: the talk's, by tiles of 256 px, over all test sets, see `model.evaluation.tile_metrics`.
+        tile_iou, mistakes_per_tile: the talk's, over all test sets, see `model.evaluation.tile_metrics`.
         ap50, best_f1: over all test sets.
         unseen_ap50: on airbus.
-        false_per_km2: false airplanes on the background of airbus.
-        seconds: that its training took.
+        false_per_km2: false detections on the background of airbus.
+        train_seconds: duration of its training.
     """
 
     seed: int
-    iou: float
-    mistakes: float
+    tile_iou: float
+    mistakes_per_tile: float
     ap50: float
     unseen_ap50: float
     best_f1: float
     false_per_km2: float
-    seconds: float
+    train_seconds: float
 
 
 @dataclass(frozen=True, slots=True)
-class Cost:
-    """What a detector costs, whatever it has learned.
+class DetectorCost:
+    """What a detector costs, however it is trained.
 
     Attributes:
-        weights: how many numbers it has as it is used.
-        gflop_per_mpx: of pixels that it looks at, in the pipeline's tiles.
+        weights: number of weights at inference.
+        gflop_per_mpx: floating-point operations per pixel of input, in thousands, in the pipeline's tiles.
     """
 
     weights: int
@@ -62,92 +64,111 @@ class Cost:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """A rung, what it costs, and what was measured of it so far, in the order of its seeds."""
+class ExperimentResult:
+    """An experiment, the cost of its detector, and the results so far, in the order of its seeds."""
 
-    rung: RungConfig
-    cost: Cost
-    measured: tuple[Measured, ...]
+    experiment: ExperimentConfig
+    cost: DetectorCost
+    seeds: tuple[SeedResult, ...]
 
-    def mean(self, name: str) -> float:
-        """Mean of a figure over seeds; NaN where there are none."""
-        return float(np.mean(self._values(name))) if self.measured else math.nan
+    def values(self, figure: str) -> list[float]:
+        """Return the figure of every seed."""
+        return [getattr(seed, figure) for seed in self.seeds]
 
-    def spread(self, name: str) -> float:
-        """The largest value of a figure less the smallest; NaN where there are fewer than two."""
-        return float(np.ptp(self._values(name))) if len(self.measured) > 1 else math.nan
+    def mean(self, figure: str) -> float:
+        """Return the mean over seeds; NaN without any."""
+        return float(np.mean(self.values(figure))) if self.seeds else math.nan
 
-    def _values(self, name: str) -> list[float]:
-        return [getattr(of, name) for of in self.measured]
+    def spread(self, figure: str) -> float:
+        """Return the largest value less the smallest; NaN with fewer than two seeds."""
+        return float(np.ptp(self.values(figure))) if len(self.seeds) > 1 else math.nan
 
 
 @dataclass(frozen=True, slots=True)
 class Gain:
-    """What an idea is worth.
+    """The difference between an experiment and its baseline in one figure.
 
     Attributes:
-        value: the rung's mean less that of the one that it is compared with; NaN where one of them is missing.
-        spread: the larger one of the two rungs', or that which is known; NaN where none is.
+        value: the experiment's mean less the baseline's; NaN where one of them is missing.
+        spread: the larger of the two spreads, or the one that is known; NaN where none is.
     """
 
     value: float
     spread: float
 
     @property
-    def is_none(self) -> bool:
-        """Whether it is not larger than what another seed makes of it; a loss that is larger is not none either."""
+    def within_spread(self) -> bool:
+        """Whether the difference, gain or loss, is no larger than that between two seeds."""
         return abs(self.value) <= self.spread
 
 
-def gain(of: Standing, against: Standing, name: str) -> Gain:
-    """What a rung has gained over another in one figure."""
-    spreads = [spread for spread in (of.spread(name), against.spread(name)) if not math.isnan(spread)]
-    return Gain(of.mean(name) - against.mean(name), max(spreads, default=math.nan))
+def gain(result: ExperimentResult, baseline: ExperimentResult, figure: str) -> Gain:
+    """Compute what an experiment gains over its baseline in one figure."""
+    spreads = [spread for spread in (result.spread(figure), baseline.spread(figure)) if not math.isnan(spread)]
+    return Gain(result.mean(figure) - baseline.mean(figure), max(spreads, default=math.nan))
 
 
-def standings(config: LadderConfig, trainings: dict[str, TrainConfig]) -> list[Standing]:
-    """How all rungs stand, those too of which nothing was measured yet."""
-    return [_standing(config, rung, trainings[rung.name]) for rung in config.rungs]
+def experiment_results(config: AblationConfig) -> list[ExperimentResult]:
+    """Collect the results of all experiments, also of those that have none yet.
 
-
-def _standing(config: LadderConfig, rung: RungConfig, training: TrainConfig) -> Standing:
-    side_px = read_scan_config(training.scan).tiling.tile_px
-    found = [_measured(folder(config, rung, seed), seed) for seed in rung.seeds]
-    return Standing(rung, detector_cost(training.detector, side_px), tuple(of for of in found if of))
+    Raises:
+        ConfigError: settings that no training of a detector takes.
+    """
+    results = []
+    for experiment, training in zip(config.experiments, training_configs(config).values(), strict=True):
+        cost = detector_cost(training.detector, read_scan_config(training.scan).tiling.tile_px)
+        seeds = [_read_seed(experiment_folder(config, experiment, seed), seed) for seed in experiment.seeds]
+        results.append(ExperimentResult(experiment, cost, tuple(seed for seed in seeds if seed)))
+    return results
 
 
 @functools.cache
-def detector_cost(detector: DetectorConfig | GridConfig, side_px: int) -> Cost:
-    """What a detector costs on tiles of this side."""
+def detector_cost(detector: DetectorConfig | GridConfig, tile_px: int) -> DetectorCost:
+    """Compute the cost of a detector on tiles of this side."""
     model = registry.get(detector).build_folded()
-    return Cost(model.count_params(), count_flops(model, side_px, side_px) / side_px**2 / 1e3)
+    return DetectorCost(model.count_params(), flops.count_flops(model, tile_px, tile_px) / tile_px**2 / 1e3)
 
 
-def _measured(own: Path, seed: int) -> Measured | None:
-    content = figures_on_test(own)
-    return measured(seed, content["sets"], _seconds(own / LOG)) if content else None
+def read_figures(file: Path, model: Path) -> dict[str, Any] | None:
+    """Read what `model.evaluate` wrote; None without the file, or if the model has been trained further since.
+
+    Args:
+        file: its output.
+        model: the model's folder.
+    """
+    try:
+        version = weights_io.read_config(model).version
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, FinderError):
+        return None
+    return content if content["model"] == version else None
 
 
-def measured(seed: int, sets: dict[str, dict[str, Any]], seconds: float) -> Measured:
-    """What is shown of a model, of the figures of all sets as `model.evaluate` writes them."""
-    all_sets, unseen = sets[TOGETHER], sets.get(_UNSEEN, {})
-    return Measured(
+def _read_seed(folder: Path, seed: int) -> SeedResult | None:
+    content = read_figures(folder / TEST_FIGURES, folder / MODEL)
+    return seed_result(seed, content["sets"], _train_seconds(folder / LOG)) if content else None
+
+
+def seed_result(seed: int, sets: dict[str, dict[str, Any]], train_seconds: float) -> SeedResult:
+    """Pick the figures of a model from those of all sets, as `model.evaluate` writes them."""
+    together, unseen = sets[ALL_SETS], sets.get(_UNSEEN, {})
+    return SeedResult(
         seed=seed,
-        iou=_number(all_sets["tile_iou"]),
-        mistakes=_number(all_sets["mistakes_per_tile"]),
-        ap50=_number(all_sets["ap50"]),
-        unseen_ap50=_number(unseen.get("ap50")),
-        best_f1=_number(all_sets["best_f1"]),
-        false_per_km2=_number(unseen.get("false_per_100km2")) / 100,
-        seconds=seconds,
+        tile_iou=_or_nan(together["tile_iou"]),
+        mistakes_per_tile=_or_nan(together["mistakes_per_tile"]),
+        ap50=_or_nan(together["ap50"]),
+        unseen_ap50=_or_nan(unseen.get("ap50")),
+        best_f1=_or_nan(together["best_f1"]),
+        false_per_km2=_or_nan(unseen.get("false_per_100km2")) / 100,
+        train_seconds=train_seconds,
     )
 
 
-def _number(value: float | None) -> float:
+def _or_nan(value: float | None) -> float:
     return math.nan if value is None else value
 
 
-def _seconds(log: Path) -> float:
-    """How long a training took, by its log."""
+def _train_seconds(log: Path) -> float:
+    """Sum the seconds of all epochs in a training's log."""
     lines: Sequence[dict[str, str]] = list(csv.DictReader(log.read_text(encoding="utf-8").splitlines()))
     return sum(float(line["seconds"]) for line in lines)

@@ -1,1 +1,1 @@
-"""What `model.evaluate` measures, and how it shows it."""
+"""Evaluation of detectors: predictions on data sets, metrics, tables and the result page."""

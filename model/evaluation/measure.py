@@ -9,41 +9,54 @@ from geo.errors import ConfigError
 from model.data import sources
 from model.data.labels import AnnotatedImage
 from model.data.sources import FORMER_SPLITS, RenderedSet, Split
-from model.evaluation import figures
-from model.evaluation import predictions as look
-from model.evaluation.detections import read_detections
-from model.evaluation.figures import CALIBRATION_BINS, CALIBRATION_LEAST
-from model.evaluation.images import Picture
-from model.evaluation.predictions import TOGETHER, Looked, Measured
+from model.evaluation.images import ComparedImage
+from model.evaluation.predictions import (
+    Predictions,
+    best_min_score,
+    fit_calibration,
+    load_predictions,
+    predict,
+    read_detection_file,
+)
+from model.evaluation.set_metrics import (
+    CALIBRATION_BINS,
+    CALIBRATION_MIN_SCORE,
+    compute_curves,
+    compute_metrics,
+    to_json,
+)
+from model.inference.calibration import Calibration
 from model.inference.precision import Precision
 from model.inference.predictor import Predictor, is_saved_model, load_predictor
 from model.inference.scan import read_scan_config
 
-# Detections below this score are not asked for: they change no figure in its third digit. Raw scores, from which
-# calibrations are fitted, are those of every cell where they are much lower than this one.
-_LEAST_SCORE = 0.002
-_LEAST_RAW_SCORE = 0.1
-# The score from which detections of a file count as airplanes, where the command does not say.
+# The name of all data sets together, in the results.
+ALL_SETS = "together"
+# Detections below this score are not asked for: they change no metric in its third digit. Raw scores, to which
+# calibrations are fitted, need a higher one: below it, every cell has some score.
+_MIN_SCORE = 0.002
+_MIN_RAW_SCORE = 0.1
+# Default score threshold for the detections of a file.
 _FILE_MIN_SCORE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class EvaluateConfig:
-    """What is measured, and how.
+    """Settings of an evaluation.
 
     Attributes:
         data: folder of the data sets.
         sets: names of the sets in that folder, or paths of others.
         split: `test`; `val`, on which thresholds are chosen; `train`, or `all`.
-        scan: the pipeline's settings, of which levels, tiles and suppression are taken.
+        scan: config of the pipeline, for levels, tiles and suppression.
         model: name of a packaged model, a model folder, or a SavedModel.
-        min_score: threshold for precision and recall; the model's own where null.
-        batch_size: tiles in one call of the model.
+        min_score: score threshold for precision and recall; the model's own where null.
+        batch_size: tiles per call of the model.
         output: a JSON file for the results.
-        precision: what the model computes in, as in the pipeline's settings.
-        page: an HTML file for the results with curves, misses and false hits; none where null.
-        detections: a file of detections to measure, in place of the model's.
-        rendered: scenes of the renderer to measure on besides, with split `test`.
+        precision: numeric precision of the model, as in the pipeline's config.
+        page: an HTML file for the results with charts, missed airplanes and false detections; none where null.
+        detections: a file of detections to measure instead of a model.
+        rendered: rendered scenes to measure on as well, with split `test`.
     """
 
     data: Path
@@ -70,118 +83,132 @@ class EvaluateConfig:
             raise ValueError(f"batch_size: expected a whole number from 1 on, got {self.batch_size}")
 
 
-def measure(config: EvaluateConfig, trusted: bool = False) -> Measured:
-    """Measures a model, or a file of detections, on every set, one by one and together.
+@dataclass(frozen=True, slots=True, eq=False)
+class EvaluationResult:
+    """The result of an evaluation.
+
+    Attributes:
+        model: name and digest of the model, or the name of what made the detections.
+        min_score: score threshold of the metrics that need one.
+        sets: the images of each set, and of all data sets as `ALL_SETS`.
+        calibration: fitted to these sets; None unless it was to be recorded.
+    """
+
+    model: str
+    min_score: float
+    sets: dict[str, list[ComparedImage]]
+    calibration: Calibration | None = None
+
+
+def measure(config: EvaluateConfig, trusted: bool = False) -> EvaluationResult:
+    """Measure a model, or a file of detections, on each set and on all together.
 
     Args:
-        config: what and how.
+        config: the settings.
         trusted: a SavedModel may be loaded, although it can run code.
 
     Raises:
-        ConfigError: settings or data that are not there.
-        WeightsError: a model that is not there, or damaged.
-        RasterError: a picture that cannot be read.
+        ConfigError: settings or data that do not exist.
+        WeightsError: a model that does not exist, or is damaged.
+        RasterError: an image that cannot be read.
     """
     if config.detections is not None:
-        file = read_detections(config.detections)
-        name, min_score, looked = file.model, _FILE_MIN_SCORE, look.given(_photos(config), file)
+        file = read_detection_file(config.detections)
+        name, min_score, predictions = file.model, _FILE_MIN_SCORE, load_predictions(_read_sets(config), file)
     else:
         predictor = load_predictor(
-            config.model, config.batch_size, _least_score(config.model), precision=config.precision, trusted=trusted
+            config.model, config.batch_size, _min_score(config.model), precision=config.precision, trusted=trusted
         )
         name, min_score = predictor.name, predictor.default_min_score
-        looked = _looked(config, predictor)
-    return Measured(name, min_score if config.min_score is None else config.min_score, _compared(looked, config))
+        predictions = _predict_sets(config, predictor)
+    min_score = min_score if config.min_score is None else config.min_score
+    return EvaluationResult(name, min_score, _compare_sets(predictions, config))
 
 
-def measure_and_record(config: EvaluateConfig) -> Measured:
-    """Calibrates a model on these sets, measures it, and writes calibration and best threshold into its config.
+def measure_and_record(config: EvaluateConfig) -> EvaluationResult:
+    """Calibrate a model on these sets, measure it, and write the calibration and the best threshold into its config.
 
-    The sets are looked at twice: to fit the calibration, and with it, as everyone who uses the model will.
+    Predicts twice: raw scores, to fit the calibration, and calibrated ones, as users of the model get them.
 
     Raises:
-        ConfigError: settings or data that are not there, or nothing to learn from.
-        WeightsError: a model that is not there, or damaged.
-        RasterError: a picture that cannot be read.
+        ConfigError: settings or data that do not exist, or nothing to fit.
+        WeightsError: a model that does not exist, or is damaged.
+        RasterError: an image that cannot be read.
     """
-    raw = load_predictor(
-        config.model, config.batch_size, _LEAST_RAW_SCORE, precision=config.precision, calibrated=False
-    )
-    calibration = look.fit_calibration(_looked(config, raw))
+    raw = load_predictor(config.model, config.batch_size, _MIN_RAW_SCORE, precision=config.precision, calibrated=False)
+    calibration = fit_calibration(_predict_sets(config, raw))
     _record(config.model, calibration=calibration)
-    measured = measure(config)
-    min_score = look.best_min_score(measured.sets[TOGETHER])
+    result = measure(config)
+    min_score = best_min_score(result.sets[ALL_SETS])
     _record(config.model, min_score=min_score)
-    return replace(measured, min_score=min_score, calibration=calibration)
+    return replace(result, min_score=min_score, calibration=calibration)
 
 
-def results(config: EvaluateConfig, of: Measured) -> dict[str, Any]:
-    """All figures, as JSON has them."""
+def results_json(config: EvaluateConfig, result: EvaluationResult) -> dict[str, Any]:
+    """Return all metrics and curves as JSON values."""
     return {
-        "model": of.model,
+        "model": result.model,
         "split": config.split,
-        "min_score": of.min_score,
-        "calibration": None if of.calibration is None else asdict(of.calibration),
-        "calibration_error": {"bins": CALIBRATION_BINS, "least_score": CALIBRATION_LEAST},
+        "min_score": result.min_score,
+        "calibration": None if result.calibration is None else asdict(result.calibration),
+        "calibration_error": {"bins": CALIBRATION_BINS, "least_score": CALIBRATION_MIN_SCORE},
         "scan": asdict(read_scan_config(config.scan)),
-        "sets": {name: figures.plain(figures.figures(some, of.min_score)) for name, some in of.sets.items()},
-        "curves": {name: figures.plain(figures.curves(some)) for name, some in of.sets.items()},
+        "sets": {name: to_json(compute_metrics(images, result.min_score)) for name, images in result.sets.items()},
+        "curves": {name: to_json(compute_curves(images)) for name, images in result.sets.items()},
     }
 
 
-def _least_score(model: str) -> float:
-    """From which score detections are asked for."""
+def _min_score(model: str) -> float:
+    """Return the score below which the detections of a model are not asked for."""
     if is_saved_model(model):
-        return _LEAST_SCORE
-    from model.inference import weights_io  # brings Keras: only where it is used
+        return _MIN_SCORE
+    from model.inference import weights_io  # imports Keras: only where it is used
 
     calibrated = weights_io.read_config(weights_io.resolve(model)).calibration is not None
-    return _LEAST_SCORE if calibrated else _LEAST_RAW_SCORE
+    return _MIN_SCORE if calibrated else _MIN_RAW_SCORE
 
 
-def _looked(config: EvaluateConfig, predictor: Predictor) -> dict[str, Looked]:
-    """What a predictor finds on every set."""
+def _predict_sets(config: EvaluateConfig, predictor: Predictor) -> dict[str, Predictions]:
     scan = read_scan_config(config.scan)
     return {
-        name: look.look(photos, name, predictor, scan, config.batch_size) for name, photos in _photos(config).items()
+        name: predict(images, predictor, scan, config.batch_size, name) for name, images in _read_sets(config).items()
     }
 
 
-def _photos(config: EvaluateConfig) -> dict[str, list[AnnotatedImage]]:
-    """The photos of every set, and the drawn scenes."""
-    photos: dict[str, list[AnnotatedImage]] = {}
+def _read_sets(config: EvaluateConfig) -> dict[str, list[AnnotatedImage]]:
+    """Read the images of every data set, and of the rendered sets."""
+    sets: dict[str, list[AnnotatedImage]] = {}
     for name in config.sets:
-        own = Path(name).is_dir() and not (config.data / name).exists()
-        folder = Path(name) if own else config.data / name
-        photos[_unused(name, photos)] = sources.read_annotated_images(folder, config.split)
+        is_path = Path(name).is_dir() and not (config.data / name).exists()
+        folder = Path(name) if is_path else config.data / name
+        sets[_unique_name(name, sets)] = sources.read_annotated_images(folder, config.split)
     for scenes in config.rendered if config.split == "test" else ():
-        photos[_unused(scenes.name, photos)] = sources.render_scenes(scenes, config.output.parent / "rendered")
-    return photos
+        sets[_unique_name(scenes.name, sets)] = sources.render_scenes(scenes, config.output.parent / "rendered")
+    return sets
 
 
-def _unused(name: str, among: dict[str, list[AnnotatedImage]]) -> str:
-    """A set's short name.
+def _unique_name(name: str, sets: dict[str, list[AnnotatedImage]]) -> str:
+    """Return the short name of a set.
 
     Raises:
         ConfigError: another set has it.
     """
     short = Path(name).name
-    if short in among or short == TOGETHER:
+    if short in sets or short == ALL_SETS:
         raise ConfigError(f"sets: expected sets of different names, got {short} twice: rename a folder")
     return short
 
 
-def _compared(looked: dict[str, Looked], config: EvaluateConfig) -> dict[str, list[Picture]]:
-    """Every set held against its truth; the data sets together, without the rendered ones, after them."""
-    sets = {name: each.compared() for name, each in looked.items()}
-    names = [Path(name).name for name in config.sets]
-    real = {name: sets.pop(name) for name in names}
-    return {**real, TOGETHER: [picture for some in real.values() for picture in some], **sets}
+def _compare_sets(predictions: dict[str, Predictions], config: EvaluateConfig) -> dict[str, list[ComparedImage]]:
+    """Return the compared images: of each data set, of all data sets together, and then of each rendered set."""
+    compared = {name: each.compare() for name, each in predictions.items()}
+    data_sets = {name: compared.pop(name) for name in (Path(name).name for name in config.sets)}
+    return {**data_sets, ALL_SETS: [image for images in data_sets.values() for image in images], **compared}
 
 
-def _record(model: str, **found: Any) -> None:
-    """Writes what was found into the config of a model."""
-    from model.inference import weights_io  # brings Keras: only where it is used
+def _record(model: str, **values: Any) -> None:
+    """Write values into the config of a model."""
+    from model.inference import weights_io  # imports Keras: only where it is used
 
     folder = weights_io.resolve(model)
-    weights_io.write_config(folder, replace(weights_io.read_config(folder), **found))
+    weights_io.write_config(folder, replace(weights_io.read_config(folder), **values))

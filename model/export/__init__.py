@@ -1,1 +1,1 @@
-"""A detector for other programs: as a SavedModel, a frozen graph and ONNX, each checked before it is handed over."""
+"""Export of a model as a SavedModel, a frozen graph and ONNX, each checked against the Keras model."""

@@ -20,12 +20,12 @@ from tensorboardX import SummaryWriter
 from geo.errors import ConfigError
 from geo.types import ImageArray
 from model.data.labels import AnnotatedImage
-from model.evaluation.drawing import draw
-from model.evaluation.figures import figures
-from model.evaluation.images import Picture, read_subject
-from model.evaluation.predictions import TOGETHER, Looked
+from model.evaluation.images import ComparedImage, draw
+from model.evaluation.measure import ALL_SETS
+from model.evaluation.predictions import predict
+from model.evaluation.set_metrics import compute_metrics
 from model.inference.predictor import Predictor
-from model.inference.scan import MARGIN_PX, ScanConfig, scan_all
+from model.inference.scan import MARGIN_PX, ScanConfig
 from model.training.config import CallbacksConfig
 
 LOG = "log.csv"
@@ -188,15 +188,15 @@ def validate(
         min_score: From which a detection counts as an airplane.
 
     Returns:
-        A row of figures for each set, and one for all together; and pictures (height, width, 3) by set and image, with
-        truth and errors, see `model.evaluation.drawing`.
+        A row of metrics for each set, and one for all together; and pictures (height, width, 3) by set and image, with
+        truth and errors, see `model.evaluation.images.draw`.
     """
-    predictions = {name: _predict(images, predictor, scan, config.batch) for name, images in sets.items()}
-    compared = {name: predicted.compared() for name, predicted in predictions.items()}
+    predictions = {name: predict(images, predictor, scan, config.batch, margin_px=MARGIN_PX) for name, images in sets.items()}
+    compared = {name: predicted.compare() for name, predicted in predictions.items()}
     together = [picture for pictures in compared.values() for picture in pictures]
-    rows = [_make_row(name, pictures, min_score) for name, pictures in {**compared, TOGETHER: together}.items()]
+    rows = [_make_row(name, pictures, min_score) for name, pictures in {**compared, ALL_SETS: together}.items()]
     drawings = {
-        f"{name}/{images[k].path.stem}": draw(compared[name][k], predictions[name].found[k], min_score)
+        f"{name}/{images[k].path.stem}": draw(compared[name][k], predictions[name].detections[k], min_score)
         for name, images in sets.items()
         for k in _spread([len(image.boxes) for image in images], config.pictures)
     }
@@ -206,7 +206,7 @@ def validate(
 def write_validation(
     rows: Sequence[Mapping[str, object]], pictures: Mapping[str, ImageArray], board: SummaryWriter, step: int
 ) -> None:
-    """Write figures and pictures for TensorBoard, and print the figures."""
+    """Write metrics and images for TensorBoard, and print the metrics."""
     for row in rows:
         for name in ("ap50", "ap75", "tile_iou", "mistakes_per_tile"):
             if row[name] is not None:
@@ -217,13 +217,8 @@ def write_validation(
     board.flush()
 
 
-def _predict(images: Sequence[AnnotatedImage], predictor: Predictor, config: ScanConfig, batch: int) -> Looked:
-    subjects = [read_subject(image) for image in images]
-    return Looked(subjects, scan_all((subject.header for subject in subjects), config, predictor, batch, MARGIN_PX))
-
-
-def _make_row(name: str, pictures: Sequence[Picture], min_score: float) -> dict[str, object]:
-    measured = figures(pictures, min_score)
+def _make_row(name: str, pictures: Sequence[ComparedImage], min_score: float) -> dict[str, object]:
+    measured = compute_metrics(pictures, min_score)
     return {
         "set": name,
         "pictures": measured.pictures,

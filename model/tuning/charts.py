@@ -1,129 +1,113 @@
-"""The charts of a study, as inline SVG (see `model.evaluation.plot`)."""
+"""The charts of a study, as inline SVG (see `model.common.charts`)."""
 
-import itertools
 import json
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from model.evaluation.plot import Ticks, plot
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import LogLocator, MaxNLocator
+
+from model.common.charts import FIRST, SECOND, set_tooltip, svg_chart
 from model.tuning.config import CategoricalParameter, Parameter
-from model.tuning.rows import Row, words
 
 # Room beside the outermost values, as a share of the axis.
 _MARGIN = 0.06
-# On an axis, at most one more than this.
-_TICKS = 5
-# A bar's name has room for so many letters, and so have all choices of a parameter together.
+# The most intervals between ticks.
+_INTERVALS = 6
+# Letters that fit across a chart: the name of a bar, or all choices of a parameter.
 _LETTERS = 50
 
 
 @dataclass(frozen=True, slots=True)
-class _Axis:
-    """From values to places between 0 and 1, and what stands there."""
+class Point:
+    """A trial that has ended with a value of the metric; it was pruned if it is not complete."""
 
-    place: Callable[[object], float]
-    ticks: Ticks
+    value: float
+    trial: int
+    complete: bool
+    parameters: Mapping[str, Any]
+    tooltip: str
 
 
-def history(found: Sequence[Row], maximize: bool) -> str:
-    """The value of every trial, in the order in which they began, and the best one so far."""
-    chart, shown, up = plot("History"), _shown(found), _up(found)
-    across = _numbers(0, max([1, *(of.trial for of in found)]), least=1)
-    chart.ticks_up(up.ticks)
-    chart.ticks_across(across.ticks)
-    chart.across("trial; the line is the best so far")
-    better: Callable[[float, float], float] = max if maximize else min
-    best: list[tuple[float, float]] = []
-    for trial, value in sorted((of.trial, value) for of, value in shown if of.state == "complete"):
-        best.append((trial, better(value, best[-1][1]) if best else value))
-    if best:
-        chart.path([(across.place(trial), up.place(value)) for trial, value in best], "first")
-    for of, value in shown:
-        chart.dot((across.place(of.trial), up.place(value)), _kind(of), _title(of, value))
-    return chart.markup()
+def history(points: Sequence[Point], maximize: bool) -> str:
+    """Draw the value of every trial in the order in which they began, and the best one so far."""
+    return svg_chart("History", plot_history, points, maximize)
 
 
 def importance(shares: Mapping[str, float]) -> str:
-    """The share of each parameter, as a bar with its name above."""
-    chart = plot("What matters")
-    chart.ticks_across()
-    chart.across("share")
-    for number, (name, share) in enumerate(shares.items()):
-        top = 1 - number / len(shares)
-        chart.bar(0, share, top - 0.45 / len(shares), "first", f"{name}: {share:.3f}", top - 0.9 / len(shares))
-        chart.text((0, top - 0.45 / len(shares)), f"{name[:_LETTERS]}: {share:.2f}", "start", -3)
-    return chart.markup()
+    """Draw the share of each parameter as a bar with its name above."""
+    return svg_chart("What matters", plot_importance, shares)
 
 
-def parameter(found: Sequence[Row], of: Parameter) -> str:
-    """The value of every trial over what it tried."""
-    chart, up, across = plot(of.name), _up(found), _across(of)
-    chart.ticks_up(up.ticks)
-    chart.ticks_across(across.ticks)
-    chart.across(of.name)
-    for each, value in _shown(found):
-        chart.dot((across.place(each.parameters[of.name]), up.place(value)), _kind(each), _title(each, value))
-    return chart.markup()
+def parameter(points: Sequence[Point], of: Parameter) -> str:
+    """Draw the value of every trial over its value of one parameter."""
+    return svg_chart(of.name, plot_parameter, points, of)
 
 
-def _shown(found: Sequence[Row]) -> list[tuple[Row, float]]:
-    """The trials that have something to show: those that are complete or stopped; the best at last, on top."""
-    shown = [(of, of.value) for of in found if of.state in ("complete", "stopped") and of.value is not None]
-    return shown[::-1]
+def plot_history(axes: Axes, points: Sequence[Point], maximize: bool) -> None:
+    """See `history`; the best trial comes first in `points`."""
+    _linear_scale(axes, 0, max([1, *(point.trial for point in points)]), integer=True)
+    axes.set_xlabel("trial; the line is the best so far")
+    complete = sorted((point.trial, point.value) for point in points if point.complete)
+    best = (np.maximum if maximize else np.minimum).accumulate([value for _, value in complete] or [np.nan])
+    axes.plot([trial for trial, _ in complete] or [np.nan], best, color=FIRST)
+    _plot_points(axes, points, [point.trial for point in points])
 
 
-def _kind(of: Row) -> str:
-    return "first" if of.state == "complete" else "second"
+def plot_importance(axes: Axes, shares: Mapping[str, float]) -> None:
+    """See `importance`."""
+    axes.set(xlim=(0, 1), ylim=(len(shares), 0), xlabel="share", yticks=[])
+    for row, (name, share) in enumerate(shares.items()):
+        (bar,) = axes.barh(row + 0.45, share, 0.45, align="edge", color=FIRST)
+        set_tooltip(bar, f"{name}: {share:.3f}")
+        axes.text(0, row + 0.4, f"{name[:_LETTERS]}: {share:.2f}")
 
 
-def _title(of: Row, value: float) -> str:
-    return f"trial {of.trial}, {of.state}: {value:.4g}; {words(of.parameters)}"
-
-
-def _up(found: Sequence[Row]) -> _Axis:
-    """The axis of the metric. It spans what is complete; what was stopped far off lies at its end."""
-    values = [of.value for of in found if of.state == "complete" and of.value is not None] or [0.0]
-    low, high = min(values), max(values)
-    room = (high - low) * 0.02 or abs(high) * 0.02 or 1.0
-    return _numbers(low - room, high + room)
-
-
-def _across(of: Parameter) -> _Axis:
+def plot_parameter(axes: Axes, points: Sequence[Point], of: Parameter) -> None:
+    """See `parameter`; the best trial comes first in `points`."""
+    axes.set_xlabel(of.name)
+    positions = [point.parameters[of.name] for point in points]
     if isinstance(of, CategoricalParameter):
-        return _choices(of.choices)
-    return _powers(of.low, of.high) if of.scale == "log" else _numbers(of.low, of.high, least=int(of.kind == "int"))
+        keys = [json.dumps(choice, default=str) for choice in of.choices]
+        positions = [keys.index(json.dumps(value, default=str)) for value in positions]
+        letters = max(_LETTERS // len(keys), 3)
+        axes.set_xlim(-0.5, len(keys) - 0.5)
+        axes.set_xticks(range(len(keys)), [str(choice)[:letters] for choice in of.choices])
+    elif of.scale == "log":
+        _log_scale(axes, of.low, of.high)
+    else:
+        _linear_scale(axes, of.low, of.high, integer=of.kind == "int")
+    _plot_points(axes, points, positions)
 
 
-def _numbers(low: float, high: float, least: float = 0) -> _Axis:
-    """An axis of numbers; what lies outside is at its end. `least` is the smallest step from tick to tick."""
-    first = math.floor(math.log10((high - low) / _TICKS))
-    steps = (factor * 10.0**power for power in itertools.count(first) for factor in (1, 2, 5))
-    step = next(step for step in steps if step >= least and (high - low) / step <= _TICKS)
-    at = [k * step for k in range(math.ceil(low / step), math.floor(high / step) + 1)]
-    return _axis(low, high, float, [(value, f"{value:.6g}") for value in at])
+def _plot_points(axes: Axes, points: Sequence[Point], positions: Sequence[float]) -> None:
+    """Plot values over positions, the best on top, on a scale of the complete ones; others are clipped to its ends."""
+    values = [point.value for point in points if point.complete] or [0.0]
+    low, high = min(values), max(values)
+    room = (high - low) * _MARGIN or abs(high) * 0.02 or 1.0
+    axes.set_ylim(low - 2 * room, high + 2 * room)
+    axes.yaxis.set_major_locator(MaxNLocator(_INTERVALS, steps=[1, 2, 5, 10]))
+    axes.yaxis.set_major_formatter("{x:.6g}")
+    for point, position in list(zip(points, positions, strict=True))[::-1]:
+        value = min(max(point.value, low - room), high + room)
+        (dot,) = axes.plot([position], [value], "o", color=FIRST if point.complete else SECOND)
+        set_tooltip(dot, point.tooltip)
 
 
-def _powers(low: float, high: float) -> _Axis:
-    """An axis of numbers on a log scale."""
-    powers = range(math.ceil(math.log10(low) - 1e-9), math.floor(math.log10(high) + 1e-9) + 1)
-    at = [10.0**power for power in powers[:: -(-len(powers) // _TICKS) or 1]]
-    return _axis(low, high, math.log, [(value, f"{value:.3g}") for value in (at if len(at) > 1 else [low, high])])
+def _linear_scale(axes: Axes, low: float, high: float, integer: bool) -> None:
+    axes.set_xlim(low - (high - low) * _MARGIN, high + (high - low) * _MARGIN)
+    axes.xaxis.set_major_locator(MaxNLocator(_INTERVALS, steps=[1, 2, 5, 10], integer=integer))
+    axes.xaxis.set_major_formatter("{x:.6g}")
 
 
-def _axis(low: float, high: float, bend: Callable[[float], float], at: Sequence[tuple[float, str]]) -> _Axis:
-    def place(value: object) -> float:
-        share = (bend(float(str(value))) - bend(low)) / (bend(high) - bend(low))
-        return _MARGIN + (1 - 2 * _MARGIN) * min(max(share, 0.0), 1.0)
-
-    return _Axis(place, [(place(value), words) for value, words in at])
-
-
-def _choices(choices: Sequence[object]) -> _Axis:
-    keys = [json.dumps(choice, default=str) for choice in choices]
-    letters = max(_LETTERS // len(keys), 3)
-
-    def place(value: object) -> float:
-        return (keys.index(json.dumps(value, default=str)) + 0.5) / len(keys)
-
-    return _Axis(place, [(place(choice), str(choice)[:letters]) for choice in choices])
+def _log_scale(axes: Axes, low: float, high: float) -> None:
+    axes.set_xscale("log")
+    factor = (high / low) ** _MARGIN
+    axes.set_xlim(low / factor, high * factor)
+    powers = LogLocator(numticks=_INTERVALS).tick_values(low, high)
+    ticks = [float(tick) for tick in powers if low / 1.001 <= tick <= high * 1.001]
+    ticks = ticks if len(ticks) > 1 else [low, high]
+    axes.set_xticks(ticks, [f"{tick:.3g}" for tick in ticks])
+    axes.minorticks_off()

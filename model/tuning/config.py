@@ -1,4 +1,4 @@
-"""The settings of a study, as the files of `configs/tune/` hold them."""
+"""The config of a study, as the files of `configs/tune/` hold it."""
 
 import math
 from collections.abc import Mapping
@@ -13,15 +13,15 @@ Scale = Literal["linear", "log"]
 
 @dataclass(frozen=True, slots=True)
 class FloatParameter:
-    """A number to be searched for.
+    """A real number.
 
     Attributes:
         kind: `float`.
-        name: of the setting in the training's config, dotted: `learning_rate`, `crops.airplane_share`.
-        low, high: the range, both included.
-        scale: `log` where a doubling counts as much at the lower end as at the upper one.
-        step: from a value to the next one, on the linear scale; none: every number of the range.
-        points: how many values a grid takes, evenly on the scale from `low` to `high`; where there is no `step`.
+        name: key of the training's config, dotted: `learning_rate`, `crops.near_airplane`.
+        low, high: the range, both ends included.
+        scale: on which values are drawn evenly, `linear` or `log`.
+        step: distance of the values on a linear scale; None: any value in the range.
+        points: number of values in a grid, evenly on the scale from `low` to `high`; instead of `step`.
     """
 
     kind: Literal["float"]
@@ -38,7 +38,7 @@ class FloatParameter:
 
 @dataclass(frozen=True, slots=True)
 class IntParameter:
-    """A whole number to be searched for; see `FloatParameter`. Without `step` and `points`, every one of the range."""
+    """A whole number; see `FloatParameter`. Without `step` and `points`, any in the range."""
 
     kind: Literal["int"]
     name: str
@@ -54,12 +54,12 @@ class IntParameter:
 
 @dataclass(frozen=True, slots=True)
 class CategoricalParameter:
-    """One of several values, in no order.
+    """One of several values without an order.
 
     Attributes:
         kind: `categorical`.
-        name: of the setting in the training's config.
-        choices: what it may be: anything that a config can hold, lists and mappings too.
+        name: key of the training's config, dotted.
+        choices: two or more values of any kind that a config can hold, lists and mappings too.
     """
 
     kind: Literal["categorical"]
@@ -78,13 +78,13 @@ Parameter = Annotated[FloatParameter | IntParameter | CategoricalParameter, ByKi
 
 @dataclass(frozen=True, slots=True)
 class MetricConfig:
-    """What makes one trial better than another: the last line of a table that the training leaves.
+    """The objective of the search: a column of a table that the training writes; its last value counts.
 
     Attributes:
         table: `log` (log.csv) or `val` (val.csv) in the run's folder.
         column: of that table.
-        direction: which values are better.
-        set: the set whose lines count, in a table that has lines for several.
+        direction: `minimize` or `maximize`.
+        set: the data set whose rows count, in a table with rows for several.
     """
 
     table: Literal["log", "val"]
@@ -94,15 +94,20 @@ class MetricConfig:
 
     FORMER_VALUES: ClassVar[Mapping[str, Mapping[str, str]]] = {"table": {"dev": "val"}}
 
+    @property
+    def label(self) -> str:
+        """The metric in words."""
+        return f"{self.column} of {self.set}" if self.set else self.column
+
 
 @dataclass(frozen=True, slots=True)
 class EarlyStoppingConfig:
-    """When a trial is given up: its best value so far is worse than a percentile of the others' at that epoch.
+    """When a trial is pruned: its best value so far is worse than a percentile of the others' at the same epoch.
 
     Attributes:
-        percentile: of the trials that are whole; 50 leaves the better half, 25 the best quarter.
-        after_trials: as many are whole before the first one is given up.
-        after_epochs: as many has a trial behind it before it is given up.
+        percentile: of the complete trials; 50 keeps the better half, 25 the best quarter.
+        after_trials: number of complete trials before the first one is pruned.
+        after_epochs: number of epochs of a trial before it is pruned.
     """
 
     percentile: float = 50.0
@@ -119,19 +124,18 @@ class EarlyStoppingConfig:
 
 @dataclass(frozen=True, slots=True)
 class TuneConfig:
-    """A study: which trainings are tried, and what they are measured by.
+    """A study: a search over the settings of a training.
 
     Attributes:
-        base: the config that every trial begins with, a file of `configs/train/`.
-        study: the study's folder; a folder of it for each trial holds its config, its run and what it said.
-        parameters: what is searched for.
-        metric: what is searched by.
-        method: `grid` (every combination), `random`, or `bayesian` (tree-structured Parzen estimators: where the good
-            trials were).
-        trials: how many; a grid may leave it out, and has a random part of its points where there are more.
-        fixed: other settings in which every trial differs from the base, by dotted name.
-        parallel: trials at a time.
-        early_stopping: when a trial is given up; none ever is if None.
+        base: the config that every trial starts from, a file of `configs/train/`.
+        study: folder of the study; each trial has a folder in it with its config, run and output.
+        parameters: the settings that are searched.
+        metric: the objective.
+        method: `grid` (every combination), `random`, or `bayesian` (tree-structured Parzen estimators).
+        trials: number of trials; optional for a grid, which is sampled at random if it has more points.
+        fixed: other settings in which all trials differ from the base, by dotted name.
+        parallel: number of trials at a time.
+        early_stopping: when a trial is pruned; None: never.
         seed: of the search; the trainings have their own.
     """
 
@@ -157,20 +161,20 @@ class TuneConfig:
         if self.method == "grid":
             _check_grid(self.parameters)
         else:
-            _check_endless(self)
+            _check_sampled(self)
 
 
 def _check_names(config: TuneConfig) -> None:
     names = [parameter.name for parameter in config.parameters]
     if not names:
         raise ValueError("parameters: expected one or more, got none")
-    several = sorted({name for name in names if names.count(name) > 1} | (config.fixed.keys() & set(names)), key=str)
-    if several:
-        raise ValueError(f"parameters, fixed: expected every name once, got {several[0]} twice")
+    repeated = sorted({name for name in names if names.count(name) > 1} | (config.fixed.keys() & set(names)), key=str)
+    if repeated:
+        raise ValueError(f"parameters, fixed: expected every name once, got {repeated[0]} twice")
     if "run" in {*names, *config.fixed}:
         raise ValueError("parameters, fixed: expected no run, since every trial has a run of its own: leave it out")
     if not all(part.isidentifier() for name in config.fixed for part in name.split(".")):
-        raise ValueError("fixed: expected the names of settings, such as epochs or watch.every")
+        raise ValueError("fixed: expected the names of settings, such as epochs or callbacks.every")
 
 
 def _check_grid(parameters: tuple[Parameter, ...]) -> None:
@@ -179,7 +183,7 @@ def _check_grid(parameters: tuple[Parameter, ...]) -> None:
             raise ValueError(f"{parameter.name}: expected a step, or points, for a grid: it has no end otherwise")
 
 
-def _check_endless(config: TuneConfig) -> None:
+def _check_sampled(config: TuneConfig) -> None:
     if config.trials is None:
         raise ValueError(f"trials: expected a whole number, since {config.method} has no end, got none")
     for parameter in config.parameters:
@@ -187,22 +191,26 @@ def _check_endless(config: TuneConfig) -> None:
             raise ValueError(f"{parameter.name}: expected points in a grid alone, got them for {config.method}")
 
 
-def _check_range(of: FloatParameter | IntParameter) -> None:
-    """Refuses a range that cannot be meant."""
-    if not (of.low < of.high and math.isfinite(of.low) and math.isfinite(of.high)):
-        raise ValueError(f"{of.name}: expected low below high, got {of.low} and {of.high}")
-    if of.scale == "log" and of.low <= 0:
-        raise ValueError(f"{of.name}: expected low above 0 on a log scale, got {of.low}")
-    if of.step is not None and of.points is not None:
-        raise ValueError(f"{of.name}: expected step or points, got both")
-    if of.points is not None and of.points < 2:
-        raise ValueError(f"{of.name}: expected two points or more, got {of.points}")
-    if of.step is not None:
-        _check_step(of, of.step)
+def _check_range(parameter: FloatParameter | IntParameter) -> None:
+    """Refuse an invalid range, step or number of points."""
+    if not (parameter.low < parameter.high and math.isfinite(parameter.low) and math.isfinite(parameter.high)):
+        raise ValueError(f"{parameter.name}: expected low below high, got {parameter.low} and {parameter.high}")
+    if parameter.scale == "log" and parameter.low <= 0:
+        raise ValueError(f"{parameter.name}: expected low above 0 on a log scale, got {parameter.low}")
+    if parameter.step is not None and parameter.points is not None:
+        raise ValueError(f"{parameter.name}: expected step or points, got both")
+    if parameter.points is not None and parameter.points < 2:
+        raise ValueError(f"{parameter.name}: expected two points or more, got {parameter.points}")
+    if parameter.step is not None:
+        _check_step(parameter, parameter.step)
 
 
-def _check_step(of: FloatParameter | IntParameter, step: float) -> None:
-    if of.scale == "log":
-        raise ValueError(f"{of.name}: expected no step on a log scale, got {step}: name points, or a linear scale")
-    if not step > 0 or abs(math.remainder(of.high - of.low, step)) > 1e-6 * step:
-        raise ValueError(f"{of.name}: expected a step of which some fill {of.low} to {of.high}, got {step}")
+def _check_step(parameter: FloatParameter | IntParameter, step: float) -> None:
+    if parameter.scale == "log":
+        raise ValueError(
+            f"{parameter.name}: expected no step on a log scale, got {step}: name points, or a linear scale"
+        )
+    if not step > 0 or abs(math.remainder(parameter.high - parameter.low, step)) > 1e-6 * step:
+        raise ValueError(
+            f"{parameter.name}: expected a step that divides {parameter.low} to {parameter.high}, got {step}"
+        )

@@ -1,7 +1,7 @@
 """What to try next: a study of Optuna, kept as a journal in the study's folder.
 
-Nothing here hangs on when a study was broken off: the draws of a trial are a function of the seed, its number and what
-is known of the other trials.
+The values of a trial depend on the seed, its number and the results of the other trials, and not on when a study was
+interrupted.
 """
 
 import itertools
@@ -30,30 +30,30 @@ from model.tuning.config import (
 JOURNAL = "journal.log"
 # The folder of all trials, in the study's folder.
 TRIALS = "trials"
-# Of a study, the settings that made it what it is.
+# User attribute of a study: the settings with which it began.
 _SETTINGS = "settings"
-# What may change when a study goes on.
-_FREE = ("study", "base", "fixed", "trials", "parallel")
+# What may change when a study is resumed.
+_MAY_CHANGE = ("study", "base", "fixed", "trials", "parallel")
 
-# A setting's value by its dotted name.
+# Values of settings by dotted name.
 Values = dict[str, Any]
 
 
 def open_study(config: TuneConfig, content: Mapping[str, Any]) -> optuna.Study:
-    """Begins the study, or opens it as it was left.
+    """Create the study, or open an existing one.
 
     Args:
         config: the study.
-        content: what all trials have in common, as a training's config holds it.
+        content: the training's config without the parameters, the same for all trials.
 
     Raises:
-        ConfigError: the folder holds a study with other settings, or trials of a study that is gone.
+        ConfigError: the folder holds a study with other settings, or trials without their journal.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     journal = config.study / JOURNAL
     if not journal.exists() and (config.study / TRIALS).exists():
         raise ConfigError(f"study: expected {journal} beside {TRIALS}, found none: name another folder, or remove this")
-    _mend(journal)
+    _repair(journal)
     study = optuna.create_study(
         storage=optuna.storages.JournalStorage(JournalFileBackend(str(journal))),
         study_name="study",
@@ -63,18 +63,18 @@ def open_study(config: TuneConfig, content: Mapping[str, Any]) -> optuna.Study:
     )
     _check_settings(study, config, content)
     if config.method == "grid":
-        for point in grid(config)[len(study.trials) :]:
-            study.enqueue_trial({each.name: _kept(each, point[each.name]) for each in config.parameters})
+        for point in grid_points(config)[len(study.trials) :]:
+            study.enqueue_trial({each.name: _encode(each, point[each.name]) for each in config.parameters})
     return study
 
 
-def folder(config: TuneConfig, trial: int) -> Path:
-    """Where a trial is kept."""
+def trial_folder(config: TuneConfig, trial: int) -> Path:
+    """Return the folder of a trial."""
     return config.study / TRIALS / f"{trial:04d}"
 
 
-def _mend(journal: Path) -> None:
-    """Drops a line that was never ended, and the lock of a process that is gone."""
+def _repair(journal: Path) -> None:
+    """Drop an incomplete last line, and the lock of a process that was killed."""
     if journal.exists():
         lines = journal.read_bytes().splitlines(keepends=True)
         if lines and not lines[-1].endswith(b"\n"):
@@ -83,55 +83,60 @@ def _mend(journal: Path) -> None:
 
 
 def _check_settings(study: optuna.Study, config: TuneConfig, content: Mapping[str, Any]) -> None:
-    own = {name: value for name, value in asdict(config).items() if name not in _FREE}
+    own = {name: value for name, value in asdict(config).items() if name not in _MAY_CHANGE}
     settings = json.loads(json.dumps(own | {"training": content}, default=str))
-    kept = study.user_attrs.get(_SETTINGS, settings)
-    other = sorted(name for name in settings.keys() | kept.keys() if settings.get(name) != kept.get(name))
-    if other:
+    before = study.user_attrs.get(_SETTINGS, settings)
+    changed = sorted(name for name in settings.keys() | before.keys() if settings.get(name) != before.get(name))
+    if changed:
         raise ConfigError(
-            f"study: expected the settings with which {config.study} began, got other {', '.join(other)}: name another "
-            "folder, or remove this one"
+            f"study: expected the settings with which {config.study} began, got other {', '.join(changed)}: name "
+            "another folder, or remove this one"
         )
     study.set_user_attr(_SETTINGS, settings)
 
 
-def unfinished(study: optuna.Study) -> list[optuna.Trial]:
-    """The trials that were broken off, oldest first."""
-    broken = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-    return [optuna.Trial(study, trial._trial_id) for trial in broken]
+def interrupted_trials(study: optuna.Study) -> list[optuna.Trial]:
+    """Return the trials that were interrupted, oldest first."""
+    running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+    return [optuna.Trial(study, trial._trial_id) for trial in running]
 
 
 def ask(study: optuna.Study, config: TuneConfig) -> optuna.Trial | None:
-    """The next trial; None if there are as many as there should be."""
+    """Begin the next trial; None if there are as many as planned."""
     begun = [trial for trial in study.get_trials(deepcopy=False) if trial.state != TrialState.WAITING]
-    if len(begun) >= trials(config):
+    if len(begun) >= trial_count(config):
         return None
     study.sampler = _sampler(config, len(begun))
     return study.ask()
 
 
-def trials(config: TuneConfig) -> int:
-    """How many trials the study is to have."""
+def trial_count(config: TuneConfig) -> int:
+    """Return the planned number of trials."""
     if config.method != "grid":
         return config.trials or 0
-    return min(size := len(grid(config)), config.trials or size)
+    return min(size := len(grid_points(config)), config.trials or size)
 
 
-def values(trial: optuna.Trial, parameters: tuple[Parameter, ...]) -> Values:
-    """What the trial is to try, by the name of the setting; the same again for a trial that was broken off."""
-    return {each.name: _value(each, _suggested(trial, each)) for each in parameters}
+def suggest_values(trial: optuna.Trial, parameters: tuple[Parameter, ...]) -> Values:
+    """Draw the values of a trial by the name of the setting; an interrupted trial gets the same ones again."""
+    return {each.name: _decode(each, _suggest(trial, each)) for each in parameters}
 
 
-def grid(config: TuneConfig) -> list[Values]:
-    """The points of a grid, in the order in which they are tried: mixed, so that a part tells of the whole."""
+def decode_values(parameters: tuple[Parameter, ...], params: Mapping[str, Any]) -> Values:
+    """Decode the values of a trial from Optuna's `params`; those that were not drawn are left out."""
+    return {each.name: _decode(each, params[each.name]) for each in parameters if each.name in params}
+
+
+def grid_points(config: TuneConfig) -> list[Values]:
+    """List the points of a grid in random order, so that a part of them covers all of it."""
     names = [parameter.name for parameter in config.parameters]
-    points = [dict(zip(names, each, strict=True)) for each in itertools.product(*map(_points, config.parameters))]
+    points = [dict(zip(names, each, strict=True)) for each in itertools.product(*map(_axis_points, config.parameters))]
     random.Random(config.seed).shuffle(points)  # noqa: S311  # no secret
     return points
 
 
-def ends(parameters: tuple[Parameter, ...]) -> list[Values]:
-    """The lower ends of all ranges, and the upper ones; of choices the first and the last."""
+def range_ends(parameters: tuple[Parameter, ...]) -> list[Values]:
+    """Return the lower ends of all ranges, and the upper ones; of choices the first and the last."""
     pairs = {
         each.name: (each.choices[0], each.choices[-1])
         if isinstance(each, CategoricalParameter)
@@ -141,66 +146,72 @@ def ends(parameters: tuple[Parameter, ...]) -> list[Values]:
     return [{name: pair[end] for name, pair in pairs.items()} for end in (0, 1)]
 
 
-def decoded(parameters: tuple[Parameter, ...], kept: Mapping[str, Any]) -> Values:
-    """The values of a trial, of what Optuna keeps of it."""
-    return {each.name: _value(each, kept[each.name]) for each in parameters if each.name in kept}
-
-
-def _points(of: Parameter) -> list[Any]:
-    if isinstance(of, CategoricalParameter):
-        return list(of.choices)
-    if of.points is None:
-        return [_at(of, k) for k in range(_steps(of) + 1)]
-    spaced = (np.geomspace if of.scale == "log" else np.linspace)(of.low, of.high, of.points)
-    if isinstance(of, IntParameter):
+def _axis_points(parameter: Parameter) -> list[Any]:
+    """List the values of one parameter in a grid."""
+    if isinstance(parameter, CategoricalParameter):
+        return list(parameter.choices)
+    if parameter.points is None:
+        return [_value_at(parameter, step) for step in range(_step_count(parameter) + 1)]
+    spaced = (np.geomspace if parameter.scale == "log" else np.linspace)(
+        parameter.low, parameter.high, parameter.points
+    )
+    if isinstance(parameter, IntParameter):
         return sorted({round(float(value)) for value in spaced})
     return [float(value) for value in spaced]
 
 
-def _steps(of: FloatParameter | IntParameter) -> int:
-    return round((of.high - of.low) / (of.step or 1))
+def _step_count(parameter: FloatParameter | IntParameter) -> int:
+    return round((parameter.high - parameter.low) / (parameter.step or 1))
 
 
-def _at(of: FloatParameter | IntParameter, steps: int) -> float:
-    """The value so many steps above the lowest one, without the noise that floats add."""
-    value = of.low + steps * (of.step or 1)
-    return value if isinstance(of, IntParameter) else min(max(float(f"{value:.12g}"), of.low), of.high)
+def _value_at(parameter: FloatParameter | IntParameter, steps: int) -> float:
+    """Return the value so many steps above the lowest one, without floating-point noise."""
+    value = parameter.low + steps * (parameter.step or 1)
+    return (
+        value
+        if isinstance(parameter, IntParameter)
+        else min(max(float(f"{value:.12g}"), parameter.low), parameter.high)
+    )
 
 
-def _suggested(trial: optuna.Trial, of: Parameter) -> Any:
-    """What is drawn for a parameter, in the form in which Optuna keeps it (see `_kept`)."""
-    if isinstance(of, CategoricalParameter):
-        return trial.suggest_categorical(of.name, [_word(choice) for choice in of.choices])
-    if isinstance(of, IntParameter):
-        return trial.suggest_int(of.name, of.low, of.high, step=of.step or 1, log=of.scale == "log")
-    if of.step is not None:
-        return trial.suggest_int(of.name, 0, _steps(of))
-    return trial.suggest_float(of.name, of.low, of.high, log=of.scale == "log")
+def _suggest(trial: optuna.Trial, parameter: Parameter) -> Any:
+    """Draw the value of a parameter in Optuna's form (see `_encode`)."""
+    if isinstance(parameter, CategoricalParameter):
+        return trial.suggest_categorical(parameter.name, [_to_json(choice) for choice in parameter.choices])
+    log = parameter.scale == "log"
+    if isinstance(parameter, IntParameter):
+        return trial.suggest_int(parameter.name, parameter.low, parameter.high, step=parameter.step or 1, log=log)
+    if parameter.step is not None:
+        return trial.suggest_int(parameter.name, 0, _step_count(parameter))
+    return trial.suggest_float(parameter.name, parameter.low, parameter.high, log=log)
 
 
-def _kept(of: Parameter, value: Any) -> Any:
-    """A value as Optuna keeps it: choices as words, since it knows no lists; a float with steps as their number."""
-    if isinstance(of, CategoricalParameter):
-        return _word(value)
-    return round((value - of.low) / of.step) if isinstance(of, FloatParameter) and of.step else value
+def _encode(parameter: Parameter, value: Any) -> Any:
+    """Encode a value for Optuna: a choice as JSON, since Optuna takes no lists; a float with a step as its index."""
+    if isinstance(parameter, CategoricalParameter):
+        return _to_json(value)
+    if isinstance(parameter, FloatParameter) and parameter.step:
+        return round((value - parameter.low) / parameter.step)
+    return value
 
 
-def _value(of: Parameter, kept: Any) -> Any:
-    """The same back."""
-    if isinstance(of, CategoricalParameter):
-        return json.loads(kept)
-    return _at(of, kept) if isinstance(of, FloatParameter) and of.step else kept
+def _decode(parameter: Parameter, encoded: Any) -> Any:
+    """Invert `_encode`."""
+    if isinstance(parameter, CategoricalParameter):
+        return json.loads(encoded)
+    return _value_at(parameter, encoded) if isinstance(parameter, FloatParameter) and parameter.step else encoded
 
 
-def _word(choice: object) -> str:
+def _to_json(choice: object) -> str:
     return json.dumps(choice, default=str)
 
 
-def _sampler(config: TuneConfig, number: int) -> optuna.samplers.BaseSampler:
-    seed = int(np.random.SeedSequence([config.seed, number]).generate_state(1)[0])
+def _sampler(config: TuneConfig, trial: int) -> optuna.samplers.BaseSampler:
+    """Return the sampler of one trial, seeded by its number."""
+    seed = int(np.random.SeedSequence([config.seed, trial]).generate_state(1)[0])
     if config.method == "bayesian":
-        # Optuna's own ten random trials would be half of a study of twenty.
-        return optuna.samplers.TPESampler(seed=seed, n_startup_trials=min(10, max(trials(config) // 4, 1)))
+        # Optuna's default of ten random trials would be half of a study of twenty.
+        return optuna.samplers.TPESampler(seed=seed, n_startup_trials=min(10, max(trial_count(config) // 4, 1)))
     return optuna.samplers.RandomSampler(seed=seed)
 
 

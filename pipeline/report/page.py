@@ -15,7 +15,7 @@ from typing import Any
 from xstatic.pkg import leaflet
 
 from model.common.atomic import check_writable, write_atomically
-from model.common.templates import render_template
+from model.common.pages import render_template
 from pipeline.ledger import Ledger, PartFailure, SceneEntry, why_empty
 from pipeline.records import Airplane
 from pipeline.report.scenes import FIELDS, scene_views
@@ -62,7 +62,7 @@ def render(airplanes: Sequence[Airplane], ledger: Ledger) -> str:
         has_scenes=bool(views),
         ledger=ledger_table(ledger),
         data={"fields": FIELDS, "scenes": views},
-        css=_own_file("report.css"),
+        report_css=_own_file("report.css"),
         leaflet_css=_leaflet_css(),
         leaflet_version=leaflet.VERSION,
         script_hashes=[_csp_hash(script) for script in scripts.values()],

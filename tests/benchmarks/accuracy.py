@@ -25,7 +25,7 @@ from geo.types import Detections, ImageArray, Window
 from model.data.labels import AnnotatedImage
 from model.data.sources import read_annotated_images
 from model.evaluation import metrics
-from model.evaluation.metrics import Outcomes
+from model.evaluation.metrics import Matches
 from model.inference.predictor import load_predictor
 from model.inference.scan import scan_all
 from pipeline.config import load_config
@@ -66,10 +66,12 @@ def report(name: str, photos: Sequence[AnnotatedImage], found: Sequence[Detectio
         height, width = photo.pixels().shape[:2]
         compared.append(metrics.compare(each, photo.boxes, width, height, IOUS, photo.ignored))
     for iou in IOUS:
-        together = Outcomes.concatenate([each.outcomes[iou] for each in compared])
+        together = Matches.concatenate([each.matches[iou] for each in compared])
         average = metrics.average_precision(together)
         text = "no airplanes" if math.isnan(average) else f"AP {average:.4f}"
-        print(f"{name}: {together.pictures} scenes, {together.truths} airplanes, IoU {iou}: {text}", flush=True)
+        print(
+            f"{name}: {together.num_images} scenes, {together.num_airplanes} airplanes, IoU {iou}: {text}", flush=True
+        )
 
 
 def scanned(headers: Sequence[SceneHeader]) -> list[Detections]:

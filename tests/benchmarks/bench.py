@@ -127,13 +127,13 @@ def tile_gflop(model: str | None) -> float:
     """Returns the operations, thousand million, of the model's look at one tile."""
     logs.silence()
     logs.import_quietly("model.inference.frozen_graph")
-    from model.detectors.flops import count_flops
+    from model.detectors import flops
     from model.inference import weights_io
     from pipeline.config import load_config
 
     config = load_config(overrides={"model": model})
     network, _ = weights_io.load(weights_io.resolve(config.model))
-    return count_flops(network, config.tiling.tile_px, config.tiling.tile_px) / 1e9
+    return flops.count_flops(network, config.tiling.tile_px, config.tiling.tile_px) / 1e9
 
 
 def run_job(scene: Path, model: str | None, folder: Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A web server on this machine that knows ranges, counts what it sends, and can be told to misbehave."""
+"""A local HTTP server that supports range requests, counts what it sends, and fails on request."""
 
 import json
 import re
@@ -14,16 +14,16 @@ from urllib.parse import unquote, urlsplit
 
 @dataclass
 class RangeServer:
-    """What a test tells the server, and what the server tells the test.
+    """Settings of the server, and what it has recorded.
 
     Args:
         files: Path on the server, such as "/scene.tif", to a file of this machine.
-        refusals: Path to the status that answers it instead of the file.
-        ranges: Whether parts of files are sent; else always the whole.
-        closing: Paths where the connection is closed in the middle of what was asked for.
-        closing_once: The same, the first time only.
-        failing_once: Paths whose first request is answered by the status 503.
-        etags: Path to the ETag that is sent with it.
+        refusals: Path to the HTTP status that is returned instead of the file.
+        ranges: Whether range requests are supported.
+        closing: Paths for which the connection is closed in the middle of the response.
+        closing_once: The same, for the first request only.
+        failing_once: Paths whose first request is answered with status 503.
+        etags: Path to its ETag.
         sent: Bytes of files sent so far.
         requests: Method, path with query, and the Authorization header of each request.
     """
@@ -42,15 +42,15 @@ class RangeServer:
 
 @contextmanager
 def serving() -> Iterator[RangeServer]:
-    """A server on a free port, for as long as the test runs."""
-    told = RangeServer()
-    handler = type("Handler", (_Handler,), {"told": told})
+    """Run a server on a free port for the duration of the block."""
+    state = RangeServer()
+    handler = type("Handler", (_Handler,), {"state": state})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    told.address = f"http://127.0.0.1:{server.server_port}"
+    state.address = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:
-        yield told
+        yield state
     finally:
         server.shutdown()
         thread.join()
@@ -59,8 +59,8 @@ def serving() -> Iterator[RangeServer]:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    wbufsize = -1  # head and body in one piece: the client need not acknowledge the one before it gets the other
-    told: RangeServer
+    wbufsize = -1  # head and body in one packet, without waiting for an acknowledgement in between
+    state: RangeServer
 
     def do_HEAD(self) -> None:
         self._answer(with_body=False)
@@ -73,20 +73,20 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, with_body: bool) -> None:
         path = unquote(urlsplit(self.path).path)
-        self.told.requests.append((self.command, self.path, self.headers.get("Authorization")))
-        if path in self.told.failing_once:
-            self.told.failing_once.remove(path)
+        self.state.requests.append((self.command, self.path, self.headers.get("Authorization")))
+        if path in self.state.failing_once:
+            self.state.failing_once.remove(path)
             self._send(503, b"", {}, with_body)
-        elif path in self.told.refusals or (path not in self.told.files and not self._is_described(path)):
-            self._send(self.told.refusals.get(path, 404), b"", {}, with_body)
-        elif path in self.told.files:
+        elif path in self.state.refusals or (path not in self.state.files and not self._is_described(path)):
+            self._send(self.state.refusals.get(path, 404), b"", {}, with_body)
+        elif path in self.state.files:
             self._send_file(path, with_body)
 
     def _send_file(self, path: str, with_body: bool) -> None:
-        content = self.told.files[path].read_bytes()
-        headers = {"ETag": self.told.etags[path]} if path in self.told.etags else {}
+        content = self.state.files[path].read_bytes()
+        headers = {"ETag": self.state.etags[path]} if path in self.state.etags else {}
         part = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
-        if not (part and self.told.ranges):
+        if not (part and self.state.ranges):
             self._send(200, content, headers, with_body)
             return
         first, last = int(part[1]), min(int(part[2] or len(content)), len(content) - 1)
@@ -94,15 +94,15 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(416, b"", headers, with_body)
             return
         headers["Content-Range"] = f"bytes {first}-{last}/{len(content)}"
-        closing = last > 0 and (path in self.told.closing or path in self.told.closing_once)
+        closing = last > 0 and (path in self.state.closing or path in self.state.closing_once)
         if closing:
-            self.told.closing_once.discard(path)
+            self.state.closing_once.discard(path)
         self._send(206, content[first : last + 1], headers, with_body, closing)
 
     def _is_described(self, path: str) -> bool:
-        """Answers what Google's storage is asked of an object: its size and generation."""
+        """Answer a request of the Cloud Storage API for an object's metadata, size and generation."""
         asked = re.fullmatch(r"/storage/v1/b/([^/]+)/o/(.+)", path)
-        file = self.told.files.get(f"/{asked[1]}/{asked[2]}") if asked else None
+        file = self.state.files.get(f"/{asked[1]}/{asked[2]}") if asked else None
         if file is None:
             return False
         about = {"name": "scene", "size": str(file.stat().st_size), "generation": "1700000000000001"}
@@ -116,6 +116,6 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if with_body:
             part = body[: len(body) // 2] if closing else body
-            self.told.sent += len(part)
+            self.state.sent += len(part)
             self.wfile.write(part)
         self.close_connection = closing

@@ -1,4 +1,4 @@
-"""Small scenes for the tests of geo.raster.reader: written to disk, asymmetric, and telling their own coordinates."""
+"""Small test scenes: asymmetric images, some of which encode their own coordinates."""
 
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ def write_tiff(
     affine: Affine | None = AFFINE,
     **profile: Any,
 ) -> str:
-    """Writes (height, width, bands) as a GeoTIFF of small tiles; returns its path as a URI."""
+    """Write pixels (height, width, bands) as a GeoTIFF of small tiles; returns its path as a URI."""
     height, width, bands = pixels.shape
     layout = {"tiled": True, "blockxsize": 64, "blockysize": 32, "interleave": "pixel", **profile}
     georeference = {"crs": crs, "transform": affine} if affine is not None else {"crs": crs}
@@ -38,40 +38,40 @@ def write_tiff(
 
 
 def coordinates(width: int, height: int) -> ImageArray:
-    """Red is the column, green the row, blue one over the other; beyond 255 they fall, beyond 510 they rise again."""
+    """Red is the column, green the row, both reflected at 0 and 255; blue tells which is larger."""
     x, y = np.meshgrid(np.arange(width), np.arange(height))
     red, green = (255 - np.abs(255 - place % 510) for place in (x, y))
     return np.stack([red, green, (x > y) * 200 + 20], axis=-1).astype(np.uint8)
 
 
 def noise(width: int, height: int, bands: int = 3, seed: int = 1) -> ImageArray:
-    """Pixels that have nothing in common with their neighbours."""
+    """Uncorrelated random pixels."""
     return np.random.default_rng(seed).integers(0, 256, (height, width, bands), dtype=np.uint8)
 
 
 def blob(width: int, height: int, x: float, y: float, sigma: float) -> ImageArray:
-    """A bright spot on black whose middle is the scene pixel (x, y), corner origin, anywhere between whole pixels."""
+    """A bright spot on black, centred at (x, y), corner origin, fractions of pixels included."""
     column, row = np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5)
     spot = 240 * np.exp(-((column - x) ** 2 + (row - y) ** 2) / (2 * sigma**2))
     return np.repeat(np.round(spot)[..., None], 3, axis=-1).astype(np.uint8)
 
 
 def centroid(image: ImageArray) -> tuple[float, float]:
-    """The middle (x, y) of what is bright, in the image's pixels."""
+    """The centroid (x, y) of brightness, pixels."""
     weight = image[..., 0].astype(np.float64)
     x, y = np.arange(image.shape[1]) + 0.5, np.arange(image.shape[0]) + 0.5
     return float((weight.sum(axis=0) @ x) / weight.sum()), float((weight.sum(axis=1) @ y) / weight.sum())
 
 
 def area_average(pixels: ImageArray, width: int, height: int) -> FloatArray:
-    """The image at another size: each pixel the exact average of the area it covers, (height, width, bands)."""
+    """The image resampled to another size by exact area averages, (height, width, bands)."""
     columns = _shares(pixels.shape[1], width)
     rows = _shares(pixels.shape[0], height)
     return np.asarray(np.einsum("hi,ijb,wj->hwb", rows, pixels.astype(np.float64), columns, optimize=True))
 
 
 def _shares(source: int, target: int) -> FloatArray:
-    """(target, source): the share of each source pixel in each target pixel along one axis; rows add up to 1."""
+    """Weights (target, source) of source pixels in target pixels along one axis; rows add up to 1."""
     edges = np.arange(target + 1) * (source / target)
     low = np.maximum(edges[:-1, None], np.arange(source)[None])
     high = np.minimum(edges[1:, None], np.arange(1, source + 1)[None])

@@ -116,6 +116,27 @@ def plain_suppress(found: Detections, iou: float, containment: float = 2.0) -> l
     return kept
 
 
+def plain_merge(found: Detections, iou: float, containment: float) -> list[list[float]]:
+    """The rule of `merge_levels` word by word, as `rows`, but not rounded, and in the order of `plain_suppress`."""
+    merged: list[list[float]] = []
+    kept = plain_suppress(found, iou, containment)
+    order = sorted(range(len(found)), key=lambda i: (-found.scores[i], *found.boxes[i], found.resolution_m[i]))
+    for k in kept:
+        others = [i for i in order[order.index(k) + 1 :] if plain_iou(found.boxes[k], found.boxes[i]) > iou]
+        levels: dict[float, list[tuple[float, FloatArray]]] = {}
+        for i in (k, *others):
+            weight = 1 - (found.scores[k] - found.scores[i]) / 0.3
+            if weight > 0:
+                levels.setdefault(found.resolution_m[i], []).append((weight, found.boxes[i]))
+        total, box = 0.0, np.zeros(4)
+        for resolution_m, said in levels.items():
+            weight = max(weight for weight, _ in said) / resolution_m
+            total += weight
+            box += weight * sum(one * of for one, of in said) / sum(one for one, _ in said)
+        merged.append([*(box / total).tolist(), found.scores[k], found.resolution_m[k]])
+    return merged
+
+
 def rows(found: Detections) -> list[list[float]]:
     rows: list[list[float]] = np.column_stack([found.boxes, found.scores, found.resolution_m]).tolist()
     return rows

@@ -18,7 +18,7 @@ TILING = Tiling((0.5, 1.0), tile_px=128, halo_px=16)
 
 
 def star(x: float, y: float, radius: float) -> shapely.Polygon:
-    """A polygon that is not convex, with a hole, symmetric in nothing."""
+    """A concave, asymmetric polygon with a hole."""
     angles = np.radians([0, 40, 95, 130, 190, 240, 300])
     reach = radius * np.array([1.0, 0.5, 0.9, 0.4, 0.8, 0.5, 0.95])
     ring = np.column_stack([x + reach * np.cos(angles), y + reach * np.sin(angles)])
@@ -30,7 +30,7 @@ def on_the_map(polygon: shapely.Polygon, georef: GeoReference) -> shapely.Polygo
 
 
 def lonlat_ring(polygon: shapely.Polygon, georef: GeoReference) -> FloatArray:
-    """The outline in many short pieces, its longitudes without a jump."""
+    """The outline in many short segments, its longitudes without jumps."""
     lonlat = georef.pixel_to_lonlat(np.array(shapely.segmentize(polygon, 20).exterior.coords))
     return np.column_stack([np.unwrap(lonlat[:, 0], period=360), lonlat[:, 1]])
 
@@ -38,7 +38,7 @@ def lonlat_ring(polygon: shapely.Polygon, georef: GeoReference) -> FloatArray:
 @pytest.mark.parametrize("crs", sorted(AREAS))
 @settings(max_examples=8)
 @given(st.data())
-def test_an_area_drawn_in_a_scene_comes_back_to_its_pixels(crs: str, data: st.DataObject) -> None:
+def test_an_area_drawn_in_a_scene_returns_to_its_pixels(crs: str, data: st.DataObject) -> None:
     georef = data.draw(georeferences(st.just(crs)))
     drawn = star(WIDTH * 0.6, HEIGHT * 0.4, 0.7 * HEIGHT)
     expected = drawn & shapely.box(0, 0, WIDTH, HEIGHT)
@@ -49,7 +49,7 @@ def test_an_area_drawn_in_a_scene_comes_back_to_its_pixels(crs: str, data: st.Da
 @pytest.mark.parametrize("crs", sorted(AREAS))
 @settings(max_examples=8)
 @given(st.data())
-def test_the_map_of_an_area_may_be_another(crs: str, data: st.DataObject) -> None:
+def test_the_area_may_have_another_crs(crs: str, data: st.DataObject) -> None:
     georef = data.draw(georeferences(st.just(crs)))
     drawn = shapely.Polygon(star(WIDTH * 0.5, HEIGHT * 0.5, 0.6 * HEIGHT).exterior)
     ring = lonlat_ring(drawn, georef)
@@ -60,8 +60,8 @@ def test_the_map_of_an_area_may_be_another(crs: str, data: st.DataObject) -> Non
         assert shapely.area(found ^ expected) < 0.05 * shapely.length(expected)
 
 
-def test_long_sides_are_straight_on_their_own_map() -> None:
-    """A side of 80 km along a parallel is no straight line in UTM: its middle lies 400 m from the chord."""
+def test_long_edges_are_straight_in_their_own_crs() -> None:
+    """An edge of 80 km along a parallel is curved in UTM: its middle is 400 m from the chord."""
     georef = GeoReference(Affine(10, 0, 260_000, 0, -10, 6_600_000), CRS("EPSG:32632"))
     lonlat = georef.pixel_to_lonlat(np.array([[0.0, 4000.0], [8000.0, 4000.0]]))
     lat = float(lonlat[:, 1].mean())
@@ -74,7 +74,7 @@ def test_long_sides_are_straight_on_their_own_map() -> None:
     assert not points_in_area(area, line + np.array([0, 0.5])).any()
 
 
-def test_an_area_elsewhere_has_no_pixels() -> None:
+def test_an_area_outside_the_scene_has_no_pixels() -> None:
     for place in ((100.0, -40.0), (-171.0, 48.7), (9.0, -48.7)):
         area = build_aoi([shapely.box(*place, place[0] + 1, place[1] + 1)], CRS("OGC:CRS84"))
         found = area.in_pixels(UTM, WIDTH, HEIGHT)
@@ -82,14 +82,14 @@ def test_an_area_elsewhere_has_no_pixels() -> None:
         assert not points_in_area(found, np.array([[10.0, 10.0]])).any()
 
 
-def test_areas_that_overlap_count_once() -> None:
+def test_overlapping_polygons_are_merged() -> None:
     boxes = [on_the_map(shapely.box(*corners), UTM) for corners in ((10, 10, 60, 60), (40, 30, 90, 70))]
     found = build_aoi(boxes, UTM.crs).in_pixels(UTM, WIDTH, HEIGHT)
     assert found.area == pytest.approx(50 * 50 + 50 * 40 - 20 * 30, abs=0.1)
 
 
 @given(st.floats(-50, 450), st.floats(-50, 350), st.floats(20, 200))
-def test_tiles_divide_the_area_among_them(x: float, y: float, radius: float) -> None:
+def test_core_masks_partition_the_area(x: float, y: float, radius: float) -> None:
     area = star(x, y, radius) & shapely.box(0, 0, 400, 300)
     for level in plan_levels(400, 300, (0.5, 0.5), TILING):
         tiles = list(plan_tiles(level, TILING))
@@ -109,12 +109,12 @@ def test_tiles_divide_the_area_among_them(x: float, y: float, radius: float) -> 
         ([shapely.box(1e9, 1e9, 2e9, 2e9)], "EPSG:32632", "coordinates outside of its CRS"),
     ],
 )
-def test_what_is_no_area_is_refused(geometries: list[shapely.Geometry], crs: str, message: str) -> None:
+def test_invalid_areas_are_rejected(geometries: list[shapely.Geometry], crs: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         build_aoi(geometries, CRS(crs))
 
 
-def test_a_scene_around_a_pole_has_areas_too() -> None:
+def test_a_scene_around_a_pole() -> None:
     georef = GeoReference(Affine(1000, 0, -200_000, 0, -1000, 200_000), CRS("EPSG:3995"))
     area = AreaOfInterest(shapely.box(170, 89, 200, 90)).in_pixels(georef, 400, 400)
     assert points_in_area(area, georef.lonlat_to_pixel(np.array([[-175.0, 89.5]]))).all()

@@ -1,4 +1,4 @@
-"""Scenes that lie by ground control points, against scipy's thin plate, least squares, GDAL and pyproj."""
+"""Ground control points, against scipy's thin plate spline, least squares, GDAL and pyproj."""
 
 import itertools
 import pickle
@@ -35,7 +35,7 @@ INSIDE = np.random.default_rng(5).uniform((0, 0), (WIDTH, HEIGHT), (200, 2))
 
 
 def bent(xy: FloatArray) -> FloatArray:
-    """Map coordinates of pixels: turned, and bent by up to 2 metres, as by terrain."""
+    """Map coordinates of pixels: rotated, and distorted by up to 2 metres, as by terrain."""
     x, y = xy.T
     return np.asarray(straight(xy) + 2 * np.column_stack([np.sin(x / 20 + 1), np.cos(y / 15 + x / 50)]))
 
@@ -50,7 +50,7 @@ def points_at(pixels: FloatArray, ground: Callable[[FloatArray], FloatArray] = b
 
 
 def scattered(count: int, ground: Callable[[FloatArray], FloatArray] = bent) -> Points:
-    """The corners of the raster, and places between."""
+    """The corners of the raster, and points between."""
     corners = np.array([[0.0, 0], [WIDTH, 0], [WIDTH, HEIGHT], [0, HEIGHT]])
     between = np.random.default_rng(count).uniform((0, 0), (WIDTH, HEIGHT), (max(0, count - 4), 2))
     return points_at(np.concatenate([corners, between])[:count], ground)
@@ -73,7 +73,7 @@ def write(path: Path, points: Points, crs: str | None = "EPSG:32632") -> str:
 
 
 def least_squares(points: Points, xy: FloatArray) -> FloatArray:
-    """The polynomial that GDAL chooses for so many points."""
+    """The polynomial that GDAL chooses for this number of points."""
 
     def terms(pixels: FloatArray) -> FloatArray:
         x, y = (pixels / 50).T
@@ -112,7 +112,7 @@ def kind(request: pytest.FixtureRequest) -> Kind:
     return KINDS[request.param]
 
 
-def test_pixels_lie_where_the_points_put_them(tmp_path: Path, kind: Kind) -> None:
+def test_gcps_are_interpolated_exactly_or_nearly(tmp_path: Path, kind: Kind) -> None:
     points, expected = kind
     header = read_header(write(tmp_path / "scene.tif", points))
     assert header.georef == GcpGeoReference(points, UTM)
@@ -122,7 +122,7 @@ def test_pixels_lie_where_the_points_put_them(tmp_path: Path, kind: Kind) -> Non
     assert np.abs(header.georef.pixel_to_lonlat(INSIDE) - lonlat).max() < 2e-9
 
 
-def test_gdal_warps_to_the_same_places(kind: Kind) -> None:
+def test_gdalwarp_agrees(kind: Kind) -> None:
     points, expected = kind
     ramp = np.stack(np.meshgrid(np.arange(WIDTH) + 0.5, np.arange(HEIGHT) + 0.5))
     target = Affine(0.1, 0, 565_010, 0, -0.1, 5_929_998)
@@ -146,12 +146,12 @@ def test_gdal_warps_to_the_same_places(kind: Kind) -> None:
 
 
 @pytest.mark.parametrize("points", [points for points, expected in KINDS.values() if expected is least_squares])
-def test_polynomials_are_those_of_gdal(points: Points) -> None:
+def test_polynomials_equal_those_of_gdal(points: Points) -> None:
     x, y = GCPTransformer(gcps(points)).xy(INSIDE[:, 1], INSIDE[:, 0], zs=np.zeros(len(INSIDE)), offset="ul")
     assert np.abs(GcpGeoReference(points, UTM).pixel_to_map(INSIDE) - np.column_stack([x, y])).max() < 1e-6
 
 
-def test_there_and_back_is_the_same_pixel(kind: Kind, record_property: Callable[[str, object], None]) -> None:
+def test_round_trip_returns_the_same_pixel(kind: Kind, record_property: Callable[[str, object], None]) -> None:
     points, expected = kind
     georef = GcpGeoReference(points, UTM)
     back = georef.lonlat_to_pixel(georef.pixel_to_lonlat(INSIDE), near=(WIDTH / 2, HEIGHT / 2))
@@ -161,7 +161,7 @@ def test_there_and_back_is_the_same_pixel(kind: Kind, record_property: Callable[
     assert largest < 0.01
 
 
-def test_points_on_an_affine_are_that_affine(tmp_path: Path) -> None:
+def test_points_on_an_affine_equal_that_affine(tmp_path: Path) -> None:
     affine = GeoReference(TURNED, UTM)
     for count in (3, 7, 12):
         header = read_header(write(tmp_path / "scene.tif", scattered(count, straight)))
@@ -174,7 +174,7 @@ def test_points_on_an_affine_are_that_affine(tmp_path: Path) -> None:
         assert away < 1.5e-7
 
 
-def test_the_resolution_is_that_on_the_ground(kind: Kind, tmp_path: Path) -> None:
+def test_the_resolution_is_measured_on_the_ground(kind: Kind, tmp_path: Path) -> None:
     points, expected = kind
     ends = expected(points, np.array([[29.5, 20], [30.5, 20], [30, 19.5], [30, 20.5]]))
     lonlat = np.column_stack(transform("EPSG:32632", "OGC:CRS84", *ends.T))
@@ -197,7 +197,7 @@ def test_longitudes_may_jump_at_the_antimeridian(tmp_path: Path, count: int, wes
     assert np.abs(georef.lonlat_to_pixel(degrees(INSIDE), near=(30, 20)) - INSIDE).max() < 0.001
 
 
-def test_places_far_away_are_no_pixels_of_the_scene(kind: Kind) -> None:
+def test_distant_points_are_outside_the_scene(kind: Kind) -> None:
     georef = GcpGeoReference(kind[0], UTM)
     far = georef.lonlat_to_pixel(np.array([[9.0, 45.0], [100, -20], [-171, -45], [np.nan, 3]]))
     inside = (far > 0).all(axis=1) & (far < [WIDTH, HEIGHT]).all(axis=1)
@@ -205,7 +205,7 @@ def test_places_far_away_are_no_pixels_of_the_scene(kind: Kind) -> None:
     assert georef.lonlat_to_pixel(np.zeros((0, 2))).shape == (0, 2)
 
 
-def test_they_travel_between_processes_and_threads() -> None:
+def test_pickling_and_threads() -> None:
     georef = GcpGeoReference(grid(21, 10), UTM)
     packed = pickle.dumps(georef)
     again = pickle.loads(packed)  # noqa: S301
@@ -216,7 +216,7 @@ def test_they_travel_between_processes_and_threads() -> None:
     assert all(np.abs(result - INSIDE).max() < 0.001 for result in results)
 
 
-def test_an_affine_goes_before_the_points(tmp_path: Path) -> None:
+def test_an_affine_takes_precedence_over_gcps(tmp_path: Path) -> None:
     write(tmp_path / "scene.tif", scattered(5))
     path = tmp_path / "scene.vrt"
     copy(tmp_path / "scene.tif", path, driver="VRT")
@@ -227,7 +227,7 @@ def test_an_affine_goes_before_the_points(tmp_path: Path) -> None:
     assert read_header(str(path)).georef == GeoReference(Affine(2, 0, 565_000, 0, -2, 5_930_000), CRS("EPSG:32633"))
 
 
-def test_the_fingerprint_knows_the_points(tmp_path: Path) -> None:
+def test_gcps_are_part_of_the_fingerprint(tmp_path: Path) -> None:
     points = scattered(5)
     moved = ((*points[0][:3], points[0][3] + 1), *points[1:])
     headers = [
@@ -259,16 +259,16 @@ BAD = {
 
 
 @pytest.mark.parametrize(("points", "message"), BAD.values(), ids=BAD)
-def test_points_that_say_nothing_sound_are_refused(points: Points, message: str) -> None:
+def test_invalid_gcps_are_rejected(points: Points, message: str) -> None:
     with pytest.raises(GeoreferenceError, match=message):
         GcpGeoReference(points, UTM)
 
 
-def test_a_point_given_twice_is_one_point() -> None:
+def test_duplicate_points_count_once() -> None:
     once, twice = GcpGeoReference(scattered(12), UTM), GcpGeoReference(scattered(12) * 2, UTM)
     assert np.abs(once.pixel_to_map(INSIDE) - twice.pixel_to_map(INSIDE)).max() < 1e-6
 
 
-def test_a_crs_that_is_not_on_the_earth_is_refused() -> None:
+def test_a_crs_that_is_not_of_the_earth_is_rejected() -> None:
     with pytest.raises(GeoreferenceError, match="expected a projected or geographic CRS, got "):
         GcpGeoReference(scattered(5), CRS("EPSG:4978"))

@@ -24,14 +24,14 @@ UTM = GeoReference(Affine(0.5, 0, 500_000, 0, -0.5, 5_400_000), CRS("EPSG:32632"
 
 
 def reference_lonlat(georef: GeoReference, xy: FloatArray) -> list[tuple[float, float]]:
-    """Pixel by pixel through affine's and pyproj's own operations."""
+    """Pixel by pixel with affine and pyproj."""
     return [to_lonlat(georef.crs.srs).transform(*(georef.affine @ (x, y))) for x, y in xy.tolist()]
 
 
 @pytest.mark.parametrize("crs", PLAIN)
 @settings(max_examples=20)
 @given(st.data())
-def test_longitudes_and_latitudes_are_those_of_pyproj(crs: str, data: st.DataObject) -> None:
+def test_lonlat_equals_pyproj(crs: str, data: st.DataObject) -> None:
     georef, xy = data.draw(georeferences(st.just(crs))), data.draw(pixels)
     for (lon, lat), (expected_lon, expected_lat) in zip(
         georef.pixel_to_lonlat(xy).tolist(), reference_lonlat(georef, xy), strict=True
@@ -44,14 +44,14 @@ def test_longitudes_and_latitudes_are_those_of_pyproj(crs: str, data: st.DataObj
 @pytest.mark.parametrize("crs", sorted(AREAS))
 @settings(max_examples=20)
 @given(st.data())
-def test_there_and_back_is_the_same_pixel(crs: str, data: st.DataObject) -> None:
+def test_round_trip_returns_the_same_pixel(crs: str, data: st.DataObject) -> None:
     georef, xy = data.draw(georeferences(st.just(crs))), data.draw(pixels)
     back = georef.lonlat_to_pixel(georef.pixel_to_lonlat(xy), near=CENTRE)
     assert np.abs(back - xy).max() < 0.001
 
 
 @given(georeferences(), pixels, st.sampled_from([-720, -360, 360]))
-def test_longitudes_may_be_counted_beyond_the_antimeridian(georef: GeoReference, xy: FloatArray, lap: int) -> None:
+def test_longitudes_are_periodic(georef: GeoReference, xy: FloatArray, lap: int) -> None:
     lonlat = georef.pixel_to_lonlat(xy) + np.array([lap, 0])
     assert np.abs(georef.lonlat_to_pixel(lonlat, near=CENTRE) - xy).max() < 0.001
 
@@ -65,20 +65,20 @@ def test_the_corner_of_the_first_pixel_is_the_origin() -> None:
 
 
 @pytest.mark.parametrize(("origin", "lon"), [(190.0, -170.0), (359.5, -0.5), (-181.0, 179.0), (180.0, 180.0)])
-def test_longitudes_end_at_the_antimeridian(origin: float, lon: float) -> None:
+def test_longitudes_are_within_180_degrees(origin: float, lon: float) -> None:
     georef = GeoReference(Affine(1e-5, 0, origin, 0, -1e-5, 10), CRS("EPSG:4326"))
     assert georef.pixel_to_lonlat(np.array([[0.0, 0.0]])).tolist() == [[lon, 10.0]]
 
 
 @pytest.mark.parametrize("pixel_x", [1.0, 20_000_000.0, 71_999_999.0])
-def test_a_map_of_the_whole_world_is_not_folded(pixel_x: float) -> None:
+def test_a_world_map_is_not_folded(pixel_x: float) -> None:
     world = GeoReference(Affine(5e-6, 0, -180, 0, -5e-6, 80), CRS("EPSG:4326"))
     pixel = np.array([[pixel_x, 1e7]])
     assert np.abs(world.lonlat_to_pixel(world.pixel_to_lonlat(pixel), near=(36e6, 1e7)) - pixel).max() < 0.001
 
 
 @given(georeferences(st.sampled_from(sorted(set(AREAS) - {"EPSG:3857", "EPSG:4326", "EPSG:4807"}))), pixels)
-def test_one_pixel_of_a_metric_map_is_about_its_size_on_the_ground(georef: GeoReference, xy: FloatArray) -> None:
+def test_resolution_of_a_metric_map_is_about_its_pixel_size(georef: GeoReference, xy: FloatArray) -> None:
     step = math.sqrt(abs(georef.affine.determinant))
     for x, y in xy.tolist():
         # The farthest off, polar at 60 degrees south: (1 + sin 71) / (1 + sin 60) = 1.043 map metres to the metre.
@@ -86,7 +86,7 @@ def test_one_pixel_of_a_metric_map_is_about_its_size_on_the_ground(georef: GeoRe
 
 
 @given(st.floats(-85, 85), st.floats(0.1, 3), st.floats(-math.pi, math.pi))
-def test_web_mercator_counts_metres_on_the_ground(lat: float, step: float, lon: float) -> None:
+def test_resolution_of_web_mercator_is_measured_on_the_ground(lat: float, step: float, lon: float) -> None:
     radius, squared = 6_378_137.0, 0.0066943799901413165
     y = radius * math.asinh(math.tan(math.radians(lat)))
     georef = GeoReference(Affine(step, 0, radius * lon, 0, -step, y), CRS("EPSG:3857"))
@@ -97,7 +97,7 @@ def test_web_mercator_counts_metres_on_the_ground(lat: float, step: float, lon: 
     assert georef.ground_resolution_m(0.0, 0.0) == pytest.approx((east * shrink, north * shrink), rel=1e-5)
 
 
-def test_degrees_count_as_metres_on_the_ground() -> None:
+def test_resolution_of_degrees_is_in_metres() -> None:
     georef = GeoReference(Affine(1e-5, 0, 179.9999, 0, -1e-5, 60.0), CRS("EPSG:4326"))
     geod = Geod(ellps="WGS84")
     east = geod.inv(10, 60, 10.001, 60)[2] / 100
@@ -106,13 +106,13 @@ def test_degrees_count_as_metres_on_the_ground() -> None:
     assert georef.ground_resolution_m(10.0, 0.0) == pytest.approx((east, north), rel=1e-6)
 
 
-def test_columns_and_rows_are_not_swapped_by_rotation() -> None:
+def test_rotation_does_not_swap_columns_and_rows() -> None:
     turned = GeoReference(Affine.translation(5e5, 5e6) @ Affine.rotation(90) @ Affine.scale(0.5, -2), CRS("EPSG:32632"))
     assert turned.ground_resolution_m(5.0, 7.0) == pytest.approx((0.5, 2), rel=1e-3)
 
 
-def test_an_older_datum_does_not_tear_within_a_scene() -> None:
-    """PROJ changes from one datum shift to another in the middle of this row of pixels; a scene keeps to one."""
+def test_an_older_datum_has_no_jumps_within_a_scene() -> None:
+    """PROJ would switch from one datum shift to another in the middle of this row of pixels."""
     georef = GeoReference(Affine(1, 0, 379_300, 0, -1, 4_650_000), CRS("EPSG:23030"))
     row = np.column_stack([np.arange(130.0), np.zeros(130)])
     torn = np.abs(np.diff([lon for lon, _ in reference_lonlat(georef, row)], n=2)).max()
@@ -122,7 +122,7 @@ def test_an_older_datum_does_not_tear_within_a_scene() -> None:
     assert georef.pixel_to_lonlat(row[:1])[0] == pytest.approx(reference_lonlat(georef, row[:1])[0], abs=1e-11)
 
 
-def test_georeferences_travel_between_processes_and_threads() -> None:
+def test_pickling_and_threads() -> None:
     again = pickle.loads(pickle.dumps(UTM))  # noqa: S301
     points = np.array([[10.0, 20.0], [3000.0, 100.0]])
     assert again == UTM
@@ -140,7 +140,7 @@ def test_georeferences_travel_between_processes_and_threads() -> None:
         Affine(1, 0, math.inf, 0, 1, 0),
     ],
 )
-def test_an_affine_without_area_is_refused(affine: Affine) -> None:
+def test_a_singular_affine_is_rejected(affine: Affine) -> None:
     with pytest.raises(GeoreferenceError, match=r"expected an invertible affine transform, got .*gdal_edit\.py"):
         GeoReference(affine, CRS("EPSG:32632"))
 
@@ -154,7 +154,7 @@ def test_an_affine_without_area_is_refused(affine: Affine) -> None:
         'ENGCRS["site",EDATUM["peg"],CS[Cartesian,2],AXIS["x",east],AXIS["y",north],LENGTHUNIT["metre",1]]',
     ],
 )
-def test_a_crs_that_is_not_on_the_earth_is_refused(crs: str) -> None:
+def test_a_crs_that_is_not_of_the_earth_is_rejected(crs: str) -> None:
     with pytest.raises(GeoreferenceError, match=r"expected a projected or geographic CRS, got .*gdal_edit\.py"):
         GeoReference(UTM.affine, CRS(crs))
 
@@ -167,7 +167,7 @@ def test_a_crs_that_is_not_on_the_earth_is_refused(crs: str) -> None:
         ("EPSG:4326", (10, 91)),
     ],
 )
-def test_coordinates_that_do_not_belong_to_the_crs_are_refused(crs: str, place: tuple[float, float]) -> None:
+def test_coordinates_outside_the_crs_are_rejected(crs: str, place: tuple[float, float]) -> None:
     georef = GeoReference(Affine(0.5, 0, place[0], 0, -0.5, place[1]), CRS(crs))
     with pytest.raises(GeoreferenceError, match=r"expected pixels on the Earth, got .* do not match"):
         georef.pixel_to_lonlat(np.array([[0.0, 0.0]]))

@@ -1,4 +1,4 @@
-"""Every kind of affine and CRS, written as a real GeoTIFF and read as a scene, against GDAL's own way to the ground."""
+"""All kinds of affines and CRSs, written as GeoTIFFs and read as scenes, against GDAL."""
 
 import math
 import struct
@@ -43,7 +43,7 @@ PARAMETER["Central_Meridian",-33.0],PARAMETER["Standard_Parallel_1",71.0],UNIT["
 
 @dataclass(frozen=True)
 class Case:
-    """A raster as it is written: its CRS, and where the outer corner of its first pixel lies."""
+    """CRS and affine (of pixel corners) with which a raster is written."""
 
     crs: str
     affine: Affine
@@ -103,7 +103,7 @@ CASES = {
 def write(path: Path, case: Case) -> str:
     uri = write_tiff(path, noise(WIDTH, HEIGHT), crs=crs_of_rasterio(case), affine=case.affine)
     if case.point:
-        say_that_a_pixel_is_a_point(path)
+        set_pixel_is_point(path)
     return uri
 
 
@@ -111,8 +111,8 @@ def crs_of_rasterio(case: Case) -> Any:
     return rasterio.crs.CRS.from_user_input(case.crs, morph_from_esri_dialect=case.crs in (ESRI_UTM, ESRI_POLAR))
 
 
-def say_that_a_pixel_is_a_point(path: Path) -> None:
-    """Changes the key alone, not the coordinates: they are those of the first pixel's centre from now on."""
+def set_pixel_is_point(path: Path) -> None:
+    """Change the GeoTIFF key only: the coordinates are then those of the first pixel's centre."""
     area, point = (struct.pack("<4H", 1025, 0, 1, value) for value in (1, 2))
     content = path.read_bytes()
     assert content.count(area) == 1
@@ -120,7 +120,7 @@ def say_that_a_pixel_is_a_point(path: Path) -> None:
 
 
 def expected_lonlat(case: Case, xy: FloatArray) -> FloatArray:
-    """GDAL's own way (with a PROJ of its own), pixel by pixel, from the affine that was written."""
+    """Longitude and latitude by GDAL, with its own PROJ, pixel by pixel, from the affine that was written."""
     affine = case.affine @ Affine.translation(-0.5, -0.5) if case.point else case.affine
     x, y = zip(*(affine @ pixel for pixel in xy.tolist()), strict=True)
     lon, lat = np.array(transform(crs_of_rasterio(case), "OGC:CRS84", x, y))
@@ -141,28 +141,28 @@ def header(case: Case, tmp_path: Path) -> SceneHeader:
     return read_header(write(tmp_path / "scene.tif", case))
 
 
-def test_pixels_lie_where_gdal_puts_them(case: Case, header: SceneHeader) -> None:
+def test_lonlat_equals_gdal(case: Case, header: SceneHeader) -> None:
     assert header.georef is not None
     lonlat = header.georef.pixel_to_lonlat(PIXELS)
     assert (np.abs(lonlat) <= [180, 90]).all()
-    # Its PROJ is another version than ours: half a millimetre on the equal-area map, nothing on the others.
+    # Its PROJ is another version than pyproj's: half a millimetre on the equal-area map, nothing on the others.
     assert metres_apart(lonlat, expected_lonlat(case, PIXELS)).max() < 0.001
 
 
-def test_there_and_back_is_the_same_pixel(header: SceneHeader) -> None:
+def test_round_trip_returns_the_same_pixel(header: SceneHeader) -> None:
     assert header.georef is not None
     lonlat = header.georef.pixel_to_lonlat(PIXELS)
     back = header.georef.lonlat_to_pixel(lonlat, near=(WIDTH / 2, HEIGHT / 2))
     assert np.abs(back - PIXELS).max() < 0.01
 
 
-def test_places_of_gdal_are_found_again(case: Case, header: SceneHeader) -> None:
+def test_pixels_of_gdals_lonlat(case: Case, header: SceneHeader) -> None:
     assert header.georef is not None
     back = header.georef.lonlat_to_pixel(expected_lonlat(case, PIXELS), near=(WIDTH / 2, HEIGHT / 2))
     assert np.abs(back - PIXELS).max() < 0.01
 
 
-def test_the_resolution_is_that_on_the_ground(case: Case, header: SceneHeader) -> None:
+def test_the_resolution_is_measured_on_the_ground(case: Case, header: SceneHeader) -> None:
     middle = np.array([WIDTH / 2, HEIGHT / 2])
     ends = expected_lonlat(case, middle + np.array([[-0.5, 0], [0.5, 0], [0, -0.5], [0, 0.5]]))
     metres = metres_apart(ends[::2], ends[1::2])
@@ -170,5 +170,5 @@ def test_the_resolution_is_that_on_the_ground(case: Case, header: SceneHeader) -
 
 
 @pytest.mark.parametrize("name", [name for name in CASES if "across" in name])
-def test_the_cases_at_the_antimeridian_do_cross_it(name: str) -> None:
+def test_cases_at_the_antimeridian_cross_it(name: str) -> None:
     assert np.ptp(expected_lonlat(CASES[name], PIXELS[:4])[:, 0]) > 180

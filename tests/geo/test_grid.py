@@ -35,7 +35,7 @@ def owners(tiles: list[Tile], width: int, height: int) -> FloatArray:
 
 
 @given(tilings(), st.integers(1, 120), st.integers(1, 120))
-def test_cores_cover_each_pixel_once_and_keep_their_halo(tiling: Tiling, width: int, height: int) -> None:
+def test_cores_partition_the_level_and_keep_their_halo(tiling: Tiling, width: int, height: int) -> None:
     tiles = list(plan_tiles(level_of(width, height), tiling))
     assert (owners(tiles, width, height) == 1).all()
     for tile in tiles:
@@ -55,7 +55,7 @@ def test_cores_cover_each_pixel_once_and_keep_their_halo(tiling: Tiling, width: 
 
 
 @given(tilings(), st.integers(1, 2000))
-def test_no_tile_is_spent_without_need(tiling: Tiling, length: int) -> None:
+def test_the_number_of_tiles_is_minimal(tiling: Tiling, length: int) -> None:
     tiles = list(plan_tiles(level_of(length, 1), tiling))
     columns = [tile.window.col for tile in tiles]
     assert columns == sorted(set(columns))
@@ -72,7 +72,7 @@ def test_ten_thousand_pixels_take_eight_tiles_of_the_default_size() -> None:
     assert 1.21 < len(tiles) * 1376**2 / 1e8 < 1.22
 
 
-def test_tiles_come_row_by_row_and_can_be_keys() -> None:
+def test_tiles_are_ordered_by_row_and_hashable() -> None:
     tiles = list(plan_tiles(level_of(200, 120), SMALL))
     corners = [(tile.window.row, tile.window.col) for tile in tiles]
     assert corners == sorted(corners)
@@ -90,7 +90,7 @@ resolutions = st.floats(0.05, 40)
     st.floats(0.5, 2),
     st.lists(resolutions, min_size=1, max_size=5),
 )
-def test_levels_are_square_exact_and_as_asked(
+def test_levels_are_square_exact_and_as_requested(
     width: int, height: int, my: float, skew: float, asked: list[float]
 ) -> None:
     mx, tiling = my * skew, Tiling(tuple(asked))
@@ -128,7 +128,7 @@ def test_levels_are_square_exact_and_as_asked(
         ((0.5, 0.5), (0.48, 0.5, 0.53), (1,)),
     ],
 )
-def test_a_level_near_to_the_scene_or_its_overviews_copies_their_pixels(
+def test_a_level_near_a_native_resolution_copies_pixels(
     scene_m: tuple[float, float], asked: tuple[float, ...], factors: tuple[int, ...]
 ) -> None:
     levels = plan_levels(1001, 640, scene_m, Tiling(asked))
@@ -145,13 +145,13 @@ def test_oblong_pixels_become_square() -> None:
     assert (level.scale_x, level.scale_y) == (1.25, 1000 / 1200)
 
 
-def test_a_scene_too_coarse_says_what_would_do() -> None:
+def test_a_scene_too_coarse_is_rejected_with_the_limit() -> None:
     with pytest.raises(ResolutionError, match=r"expected a scene of 4 m per pixel or finer, got 4\.01 m: .*--force"):
         plan_levels(100, 100, (4.01, 4.01), Tiling((0.5, 2.0)))
     assert len(plan_levels(100, 100, (4.0, 4.0), Tiling((0.5, 2.0)))) == 1
 
 
-def test_a_too_coarse_scene_is_tried_where_that_is_asked_for() -> None:
+def test_force_plans_a_scene_too_coarse() -> None:
     (level,) = plan_levels(100, 50, (30.0, 30.0), Tiling((0.5, 2.0)), force=True)
     assert (level.width, level.height, level.resolution_m) == (1500, 750, 2.0)
     # Nothing changes for others.
@@ -180,7 +180,7 @@ def test_settings_out_of_range_are_named(name: str, settings: dict[str, object])
 
 
 def perfect_detector(tile: Tile, truth: FloatArray) -> FloatArray:
-    """Returns every box of the level that shows in the tile, cut at the tile's edges, in tile pixels."""
+    """Return all boxes of the level that intersect the tile, clipped to it, in tile pixels."""
     placed = truth - [tile.window.col, tile.window.row] * 2
     seen = np.clip(placed, 0, tile.window.width)
     return seen[(seen[:, 2] > seen[:, 0]) & (seen[:, 3] > seen[:, 1])]
@@ -202,7 +202,7 @@ def detect(truth: FloatArray, level: Level, tiling: Tiling) -> FloatArray:
     st.sampled_from([0.5, 1.0, 3.0]),
     st.sampled_from([12.0, math.inf]),
 )
-def test_every_airplane_the_level_answers_for_is_found_whole_by_a_tile_and_only_at_seams_by_two(
+def test_every_box_the_level_keeps_fits_in_its_tile_and_only_seams_have_two(
     drawn: list[tuple[float, float, float, float]], width: int, height: int, scale: float, max_side: float
 ) -> None:
     level = level_of(width, height, scale, max_side)
@@ -222,14 +222,14 @@ def _distinct(boxes: FloatArray) -> FloatArray:
 
 
 def _owners_near(centre: FloatArray, level: Level) -> int:
-    """How many cores lie within a seam's width of a point, slowly."""
+    """Number of cores within SEAM_PX of a point, by brute force."""
     cores = [tile.core for tile in plan_tiles(level, SMALL)]
     near_x = {(c.col, c.right) for c in cores if c.col - SEAM_PX <= centre[0] < c.right + SEAM_PX}
     near_y = {(c.row, c.bottom) for c in cores if c.row - SEAM_PX <= centre[1] < c.bottom + SEAM_PX}
     return len(near_x) * len(near_y)
 
 
-def test_views_that_disagree_at_a_seam_lose_nothing() -> None:
+def test_boxes_that_differ_at_a_seam_are_not_lost() -> None:
     level = level_of(200, 64)
     left, right = list(plan_tiles(level, SMALL))[:2]
     seam = left.core.right
@@ -240,7 +240,7 @@ def test_views_that_disagree_at_a_seam_lose_nothing() -> None:
 
 
 @given(st.floats(0, 200), st.floats(0, 64), st.floats(1, 60), st.floats(1, 60))
-def test_what_a_tile_cuts_is_left_to_a_coarser_level(x: float, y: float, width: float, height: float) -> None:
+def test_boxes_cut_by_a_tile_are_left_to_a_coarser_level(x: float, y: float, width: float, height: float) -> None:
     level = level_of(200, 64, max_side=2.0 * (SMALL.halo_px - SEAM_PX))
     truth = np.array([[x - width / 2, y - height / 2, x + width / 2, y + height / 2]])
     inside = np.clip(truth, 0, [200, 64] * 2)
@@ -248,13 +248,13 @@ def test_what_a_tile_cuts_is_left_to_a_coarser_level(x: float, y: float, width: 
         np.testing.assert_allclose(box, inside[0], atol=1e-9)
 
 
-def test_a_large_airplane_is_left_to_a_coarser_level_unless_there_is_none() -> None:
+def test_large_boxes_are_left_to_a_coarser_level_if_there_is_one() -> None:
     large = np.array([[20.0, 30.0, 40.0, 40.0]])
     assert len(detect(large, level_of(200, 64, max_side=19.9), SMALL)) == 0
     assert len(detect(large, level_of(200, 64), SMALL)) > 0
 
 
-def test_a_small_airplane_is_left_to_the_finer_level_and_found_by_it() -> None:
+def test_small_boxes_are_left_to_the_finer_level() -> None:
     levels = plan_levels(200, 64, (1.0, 1.0), Tiling((1.0, 2.0), tile_px=64, halo_px=10, align_px=8, min_side_px=5))
     small, long = np.array([[20.0, 30.0, 24.9, 32.0]]), np.array([[20.0, 30.0, 25.0, 32.0]])
     fine, coarse = levels
@@ -263,7 +263,7 @@ def test_a_small_airplane_is_left_to_the_finer_level_and_found_by_it() -> None:
     assert len(detect(small, plan_levels(200, 64, (1.0, 1.0), SMALL)[-1], SMALL)) > 0
 
 
-def test_airplanes_cut_by_the_scene_itself_are_kept_and_clipped() -> None:
+def test_boxes_at_the_scene_border_are_kept_and_clipped() -> None:
     level = level_of(61, 64, scale=2.0, max_side=20.0)
     (tile,) = plan_tiles(level, SMALL)
     cut_by_scene = np.array([[-1.0, 5, 12, 9], [50, 20, 64, 30], [5, -3, 9, 4], [5, 60, 9, 64]])
@@ -271,7 +271,7 @@ def test_airplanes_cut_by_the_scene_itself_are_kept_and_clipped() -> None:
     assert found.boxes.tolist() == [[0, 10, 24, 18], [100, 40, 122, 60], [10, 0, 18, 8], [10, 120, 18, 128]]
 
 
-def test_boxes_that_are_no_numbers_or_lie_in_the_padding_are_dropped() -> None:
+def test_nan_boxes_and_boxes_in_the_padding_are_dropped() -> None:
     (tile,) = plan_tiles(level_of(30, 40), SMALL)
     boxes = np.array([[np.nan, 1, 2, 3], [29.0, 1, 33, 5], [1.0, 45, 5, 50], [1.0, 2, 3, 4]])
     found = scene_detections(tile, boxes, np.array([0.1, 0.2, 0.3, 0.4]))

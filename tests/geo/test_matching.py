@@ -20,27 +20,27 @@ def plain_match(found: Detections, truth: FloatArray, iou: float) -> list[int]:
 
 
 @given(detections(), boxes(max_size=10), st.sampled_from([0.1, 0.3, 0.5, 1.0]))
-def test_pairs_are_those_of_the_plain_rule(found: Detections, truth: FloatArray, iou: float) -> None:
+def test_matches_equal_the_reference_implementation(found: Detections, truth: FloatArray, iou: float) -> None:
     pairs = match(found.boxes, found.scores, truth, iou)
     assert pairs.dtype == np.int64
     assert pairs.tolist() == plain_match(found, truth, iou)
 
 
 @given(detections(), boxes(max_size=10))
-def test_several_overlaps_at_once_are_each_on_its_own(found: Detections, truth: FloatArray) -> None:
+def test_several_thresholds_equal_separate_calls(found: Detections, truth: FloatArray) -> None:
     ious = (0.75, 0.1, 0.5)
     together = match_at(found.boxes, found.scores, truth, ious)
     assert together.shape == (3, len(found))
     assert together.tolist() == [plain_match(found, truth, iou) for iou in ious]
 
 
-def test_the_surest_detection_takes_what_it_overlaps_most_and_each_once() -> None:
+def test_the_highest_score_is_matched_to_its_largest_overlap() -> None:
     truth = np.array([[0.0, 0, 10, 10], [4.0, 0, 14, 10]])
     found = np.array([[3.0, 0, 13, 10], [4.0, 0, 14, 10], [1.0, 0, 11, 10], [50.0, 50, 60, 60]])
     assert match(found, np.array([0.9, 0.8, 0.7, 0.6]), truth, 0.3).tolist() == [1, 0, -1, -1]
 
 
-def test_nothing_matches_nothing() -> None:
+def test_empty_inputs() -> None:
     one = np.array([[0.0, 0, 10, 10]])
     none = np.zeros((0, 4))
     assert match(none, np.zeros(0), one, 0.5).tolist() == []

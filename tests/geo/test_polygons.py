@@ -64,7 +64,7 @@ def test_outlines_have_the_corners_and_the_area_of_the_box(georef: GeoReference,
 
 
 @given(georefs, pixel_boxes())
-def test_the_size_is_the_longer_side_on_the_ground(georef: GeoReference, box: FloatArray) -> None:
+def test_size_is_the_longer_side_on_the_ground(georef: GeoReference, box: FloatArray) -> None:
     ring = corners(box, georef)
     sides = GEOD.inv(*ring.T, *np.roll(ring, -1, axis=0).T)[2]
     assert size_m(box, georef) == pytest.approx(max(sides), rel=2e-3)
@@ -79,7 +79,7 @@ def test_a_known_box_gives_a_known_ring() -> None:
     }
 
 
-def test_zero_has_no_sign() -> None:
+def test_zero_is_not_negative() -> None:
     georef = GeoReference(Affine(1e-5, 0, -2e-5, 0, -1e-5, 2e-5), CRS("EPSG:4326"))
     text = json.dumps(geojson_mapping(ground_polygon(np.array([0.0, 0.0, 2 - 1e-3, 2 + 1e-3]), georef)))
     assert " 0.0" in text
@@ -107,7 +107,7 @@ def test_a_box_across_the_antimeridian_is_cut_there(crs: str, affine: Affine) ->
 
 
 @pytest.mark.parametrize("pixels", [(100.0, 130.0), (60.0, 100.0)])
-def test_a_box_that_only_touches_the_antimeridian_stays_whole(pixels: tuple[float, float]) -> None:
+def test_a_box_that_touches_the_antimeridian_is_not_cut(pixels: tuple[float, float]) -> None:
     georef = GeoReference(Affine(1e-5, 0, 179.999, 0, -1e-5, -16), CRS("EPSG:4326"))
     outline = ground_polygon(np.array([pixels[0], 20, pixels[1], 50]), georef)
     assert outline.geom_type == "Polygon"
@@ -115,7 +115,7 @@ def test_a_box_that_only_touches_the_antimeridian_stays_whole(pixels: tuple[floa
 
 
 @given(georefs, pixel_boxes())
-def test_the_mapping_is_what_json_gives_back(georef: GeoReference, box: FloatArray) -> None:
+def test_the_mapping_survives_json(georef: GeoReference, box: FloatArray) -> None:
     outline = ground_polygon(box, georef)
     mapping = geojson_mapping(outline)
     assert set(mapping) == {"type", "coordinates"}

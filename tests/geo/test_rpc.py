@@ -1,4 +1,4 @@
-"""Scenes that lie by RPCs, against the polynomials written out, GDAL and pyproj."""
+"""RPCs, against the polynomials written out, GDAL and pyproj."""
 
 import pickle
 from pathlib import Path
@@ -55,7 +55,7 @@ def georef(tmp_path: Path) -> BaseGeoReference:
 
 
 def written_out(lonlat: FloatArray) -> FloatArray:
-    """The pixel of a place, by the definition (STDI-0002): there (0, 0) is the middle of the first pixel."""
+    """The pixel of a point by the RPC definition (STDI-0002), in which (0, 0) is the centre of the first pixel."""
     lon, lat = (lonlat[:, 0] - RPCS.long_off) / RPCS.long_scale, (lonlat[:, 1] - RPCS.lat_off) / RPCS.lat_scale
     up = np.full_like(lon, (GROUND_M - RPCS.height_off) / RPCS.height_scale)
     terms = np.column_stack([np.ones_like(lon), lon, lat, up, lon * lat, lon * up, lat * up, lon**2, lat**2, up**2])
@@ -68,25 +68,25 @@ def written_out(lonlat: FloatArray) -> FloatArray:
     return np.column_stack([column, row]) + 0.5
 
 
-def test_places_have_the_pixels_of_the_definition(georef: BaseGeoReference) -> None:
+def test_pixels_equal_the_rpc_formula(georef: BaseGeoReference) -> None:
     lonlat = georef.pixel_to_lonlat(INSIDE)
     assert np.abs(written_out(lonlat) - INSIDE).max() < 1e-5
     assert np.abs(georef.lonlat_to_pixel(lonlat) - written_out(lonlat)).max() < 1e-7
 
 
-def test_forward_is_the_way_of_gdal(georef: BaseGeoReference) -> None:
+def test_pixel_to_map_equals_gdal(georef: BaseGeoReference) -> None:
     exact = RPCTransformer(RPCS, RPC_HEIGHT=GROUND_M, RPC_PIXEL_ERROR_THRESHOLD=1e-6)
     x, y = exact.xy(INSIDE[:, 1], INSIDE[:, 0], zs=np.zeros(len(INSIDE)), offset="ul")
     assert np.abs(georef.pixel_to_lonlat(INSIDE) - np.column_stack([x, y])).max() < 1e-10
 
 
-def test_there_and_back_is_the_same_pixel(georef: BaseGeoReference) -> None:
+def test_round_trip_returns_the_same_pixel(georef: BaseGeoReference) -> None:
     largest = np.abs(georef.lonlat_to_pixel(georef.pixel_to_lonlat(INSIDE)) - INSIDE).max()
     print(f"RPCs: there and back within {largest:.1e} px")
     assert largest < 0.01
 
 
-def test_the_resolution_is_that_on_the_ground(tmp_path: Path, georef: BaseGeoReference) -> None:
+def test_the_resolution_is_measured_on_the_ground(tmp_path: Path, georef: BaseGeoReference) -> None:
     ends = georef.pixel_to_lonlat(np.array([[29.5, 20], [30.5, 20], [30, 19.5], [30, 20.5]]))
     metres = Geod(ellps="WGS84").inv(*ends[::2].T, *ends[1::2].T)[2]
     assert read_header(write(tmp_path / "scene.tif"), height_m=GROUND_M).resolution_m == pytest.approx(tuple(metres))
@@ -98,7 +98,7 @@ def test_the_height_moves_the_ground(tmp_path: Path, georef: BaseGeoReference) -
     assert np.abs(sea.georef.lonlat_to_pixel(georef.pixel_to_lonlat(INSIDE)) - INSIDE).max() > 5
 
 
-def test_without_a_height_the_remedy_is_said(tmp_path: Path) -> None:
+def test_a_missing_height_is_an_error_with_remedy(tmp_path: Path) -> None:
     uri = write(tmp_path / "scene.tif")
     with pytest.raises(
         GeoreferenceError, match=r"scene\.tif: expected the height .* got none: set rpc_height_m in the config"
@@ -108,23 +108,23 @@ def test_without_a_height_the_remedy_is_said(tmp_path: Path) -> None:
         read_header(uri, height_m=float("nan"))
 
 
-def test_an_affine_goes_before_rpcs(tmp_path: Path) -> None:
+def test_an_affine_takes_precedence_over_rpcs(tmp_path: Path) -> None:
     placed = write_tiff(tmp_path / "placed.tif", noise(WIDTH, HEIGHT), rpcs=RPCS)
     assert read_header(placed, height_m=GROUND_M).georef == read_header(placed).georef
 
 
-def test_a_far_place_is_no_pixel_of_the_scene(georef: BaseGeoReference) -> None:
+def test_distant_points_are_outside_the_scene(georef: BaseGeoReference) -> None:
     far = georef.lonlat_to_pixel(np.array([[11.6, 48.1], [100, -20], [-171, 45], [np.nan, 3]]))
     assert not ((far > 0) & (far < [WIDTH, HEIGHT])).all(axis=1).any()
 
 
-def test_they_travel_between_processes(georef: BaseGeoReference) -> None:
+def test_pickling(georef: BaseGeoReference) -> None:
     again = pickle.loads(pickle.dumps(georef))  # noqa: S301
     assert again == georef
     assert (again.pixel_to_lonlat(INSIDE) == georef.pixel_to_lonlat(INSIDE)).all()
 
 
-def test_the_fingerprint_knows_them(tmp_path: Path) -> None:
+def test_rpcs_are_part_of_the_fingerprint(tmp_path: Path) -> None:
     moved = RPC.from_gdal({**RPCS.to_gdal(), "LAT_OFF": "48.2"})
     uris = [write(tmp_path / "a.tif"), write(tmp_path / "b.tif", moved)]
     with rasterio.open(uris[0]) as dataset:

@@ -13,7 +13,7 @@ def _pixels(window: Window) -> set[tuple[int, int]]:
 
 
 @given(windows, windows)
-def test_the_intersection_holds_the_pixels_of_both(a: Window, b: Window) -> None:
+def test_the_intersection_holds_the_common_pixels(a: Window, b: Window) -> None:
     assert _pixels(a.intersection(b)) == _pixels(a) & _pixels(b)
     assert min(a.intersection(b).width, a.intersection(b).height) >= 0
 
@@ -29,7 +29,7 @@ def test_windows_are_half_open_and_contain_no_nan() -> None:
     assert Window(2, 3, 4, 2).contains_points(points).tolist() == [True, False, False, True, False, False]
 
 
-def test_detections_hold_float64_of_one_length() -> None:
+def test_detections_hold_float64_of_equal_length() -> None:
     found = Detections(np.array([[1, 2, 3, 4]], dtype=np.int32), np.array([0.5], dtype=np.float32), np.array([1]))
     assert len(found) == 1
     assert all(values.dtype == np.float64 for values in (found.boxes, found.scores, found.resolution_m))
@@ -38,12 +38,12 @@ def test_detections_hold_float64_of_one_length() -> None:
 @pytest.mark.parametrize(
     "shapes", [((2, 4), (1,), (2,)), ((2, 4), (2,), (1,)), ((2, 3), (2,), (2,)), ((4,), (4,), (4,))]
 )
-def test_detections_of_unequal_lengths_are_refused(shapes: tuple[tuple[int, ...], ...]) -> None:
+def test_detections_of_unequal_lengths_are_rejected(shapes: tuple[tuple[int, ...], ...]) -> None:
     with pytest.raises(ValueError, match="expected shape"):
         Detections(*(np.zeros(shape) for shape in shapes))
 
 
-def test_taking_from_a_concatenation_gives_the_parts_back() -> None:
+def test_taking_from_a_concatenation_returns_the_parts() -> None:
     def part(start: int, count: int) -> Detections:
         values = np.arange(float(start), start + count)
         return Detections(np.column_stack([values] * 4), values / 100, values * 2)

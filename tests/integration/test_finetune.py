@@ -15,7 +15,7 @@ from model import train
 from model.data import sources
 from model.data.labels import AnnotatedImage
 from model.evaluation import metrics
-from model.evaluation.metrics import Outcomes
+from model.evaluation.metrics import Matches
 from model.inference.predictor import load_predictor
 
 RECIPE = Path("configs/train/finetune.yaml")
@@ -75,12 +75,14 @@ def label(folder: Path) -> None:
 def average_precision(model: str, photos: list[AnnotatedImage]) -> float:
     """At an overlap of 0.5, over pictures of one size."""
     found = load_predictor(model, len(photos), 0.02)(np.stack([photo.pixels() for photo in photos]))
-    parts = [metrics.outcomes(each, photo.boxes, SIDE, SIDE, 0.5) for each, photo in zip(found, photos, strict=True)]
-    return metrics.average_precision(Outcomes.concatenate(parts))
+    parts = [
+        metrics.match_detections(each, photo.boxes, SIDE, SIDE, 0.5) for each, photo in zip(found, photos, strict=True)
+    ]
+    return metrics.average_precision(Matches.concatenate(parts))
 
 
 @pytest.mark.filterwarnings("ignore:Even though the `tf.config:UserWarning")
-def test_twenty_labelled_images_improve_the_packaged_detector(tmp_path: Path) -> None:
+def test_twenty_labelled_pictures_teach_the_packaged_detector_something(tmp_path: Path) -> None:
     label(tmp_path / "labels")
     held_out = sources.read_annotated_images(tmp_path / "labels", "val")
     assert len(held_out) == HELD_OUT

@@ -30,10 +30,10 @@ SCAN = {
 
 @pytest.fixture
 def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A config over one set of two photos, with the fake detector in the place of the model."""
+    """A config with one set of two images, and the fake detector as its model."""
     model = tmp_path / "model"
     model.mkdir()
-    weights = b"no numbers, but whole"
+    weights = b"not really weights"
     described = ModelConfig("fake", DetectorConfig(), 0.95, hashlib.sha256(weights).hexdigest())
     (model / WEIGHTS_FILE).write_bytes(weights)
     (model / CONFIG_FILE).write_text(yaml.safe_dump(asdict(described)))
@@ -46,15 +46,17 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 class Fake(FakePredictor):
-    """The fake, with the scores that the calibration in a model's folder makes of its own."""
+    """The fake detector, with the calibration of a model folder."""
 
     def __init__(self, model: Path, calibrated: bool) -> None:
         self.calibration = weights_io.read_config(model).calibration if calibrated else None
 
     def __call__(self, images: Any) -> list[Detections]:
         each = super().__call__(images)
-        by = self.calibration
-        return each if by is None else [replace(found, scores=by.apply(found.scores, found.boxes)) for found in each]
+        calibration = self.calibration
+        if calibration is None:
+            return each
+        return [replace(one, scores=calibration.apply(one.scores, one.boxes)) for one in each]
 
 
 def write_config(folder: Path, **changes: object) -> Path:
@@ -81,57 +83,54 @@ def result(config: Path, *arguments: str) -> dict[str, Any]:
     return content
 
 
-def test_a_detector_that_finds_everything_scores_one(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    found = result(config)
+def test_a_perfect_detector_has_perfect_metrics(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    content = result(config)
     for part in ("bright", "together"):
-        row = found["sets"][part]
+        row = content["sets"][part]
         assert (row["pictures"], row["airplanes"]) == (2, 6)
         for name in ("ap50", "ap75", "ap", "precision", "recall", "mean_recall", "best_f1"):
             assert row[name] == 1
         assert row["false"] == 0
         assert row["false_per_picture"] == 0
         assert row["best_f1_min_score"] == pytest.approx(0.9 * 231 / 255, abs=0.01)
-    assert found["model"] == FakePredictor.name
-    assert (found["split"], found["min_score"]) == ("test", 0.5)
-    assert found["scan"]["tiling"]["levels_m"] == [0.5, 1.0]
+    assert content["model"] == FakePredictor.name
+    assert (content["split"], content["min_score"]) == ("test", 0.5)
+    assert content["scan"]["tiling"]["levels_m"] == [0.5, 1.0]
     printed = capsys.readouterr().out
     assert "bright" in printed
     assert "together" in printed
 
 
-def test_what_is_missed_and_what_is_wrong_is_counted(config: Path) -> None:
+def test_missed_airplanes_and_false_detections_are_counted(config: Path) -> None:
     dim, wrong = picture(), picture()
     dim[30:60, 20:45] = 100  # below what the fake calls bright
     wrong[70:82, 60:75] = 140
     write_set(config.parent / "data" / "mixed", {"dim": dim, "wrong": wrong})
-    found = result(config, "--sets", "mixed", "bright")["sets"]
-    row = found["mixed"]
+    content = result(config, "--sets", "mixed", "bright")["sets"]
+    row = content["mixed"]
     assert (row["airplanes"], row["recall"], row["precision"]) == (6, 5 / 6, 5 / 6)
     assert row["false_per_picture"] == 0.5
-    # Five of six at full precision: recalls 0 to 0.83 of the 101.
+    # Five of six at full precision: the 84 recalls from 0 to 0.83.
     assert row["ap50"] == pytest.approx(84 / 101)
-    # At the best threshold the wrong one is left out.
+    # The best threshold drops the false detection.
     assert row["best_f1"] == pytest.approx(10 / 11)
     assert row["best_f1_min_score"] == pytest.approx(231 / 255, abs=0.01)
-    assert found["bright"]["recall"] == 1
-    assert found["together"]["airplanes"] == 12
-    assert found["together"]["recall"] == pytest.approx(11 / 12)
+    assert content["bright"]["recall"] == 1
+    assert content["together"]["airplanes"] == 12
+    assert content["together"]["recall"] == pytest.approx(11 / 12)
 
 
 def test_the_threshold_is_the_models_own_unless_one_is_given(config: Path) -> None:
     assert result(write_config(config.parent, min_score=None))["min_score"] == FakePredictor.default_min_score
     row = result(config, "--min-score", "0.92")["sets"]["bright"]
     assert row["recall"] == 2 / 6
-    assert row["ap50"] == 1  # average precision asks for no threshold
+    assert row["ap50"] == 1  # does not depend on the threshold
 
 
-def test_boxes_that_fit_badly_count_at_the_looser_overlap_alone(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_imprecise_boxes_match_at_the_lower_iou_only(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Wide(FakePredictor):
         def __call__(self, images: Any) -> list[Detections]:
-            return [
-                Detections(found.boxes + np.array([-3, -3, 3, 3]), found.scores, found.resolution_m)
-                for found in super().__call__(images)
-            ]
+            return [replace(some, boxes=some.boxes + np.array([-3, -3, 3, 3])) for some in super().__call__(images)]
 
     monkeypatch.setattr("model.evaluation.measure.load_predictor", lambda *_, **__: Wide())
     one_level = SCAN | {"tiling": {"levels_m": [0.5], "tile_px": 256, "halo_px": 16}}
@@ -142,7 +141,7 @@ def test_boxes_that_fit_badly_count_at_the_looser_overlap_alone(config: Path, mo
 
 
 def write_val(config: Path, *levels: int) -> None:
-    """A val split of two pictures (and 18 others of train), each with airplanes and false ones of these red levels."""
+    """Write a set whose val split has two of 20 images, each with airplanes and false ones of these red levels."""
     wrong = picture()
     for number, level in enumerate(levels):
         wrong[64:88, 10 + 30 * number : 35 + 30 * number] = level
@@ -153,24 +152,22 @@ def test_record_writes_calibration_and_the_best_threshold_into_the_model(config:
     write_val(config, 140, 145, 235)  # one of the false ones between the airplanes
     model = config.parent / "model"
     before = weights_io.read_config(model)
-    found = result(config, "--sets", "dev", "--split", "val", "--record")
-    row = found["sets"]["together"]
+    content = result(config, "--sets", "dev", "--split", "val", "--record")
+    row = content["sets"]["together"]
     assert row["pictures"] == 2
     after = weights_io.read_config(model)
     assert (after.name, after.sha256, after.detector) == (before.name, before.sha256, before.detector)
     assert after.calibration is not None
-    assert found["calibration"] == asdict(after.calibration)
+    assert content["calibration"] == asdict(after.calibration)
     # Raw scores 231/255 and above are airplanes, those of 145/255 and less are not; the one of 235/255 is too small.
     boxes = np.array([[0.0, 0, 25, 24], [140, 90, 185, 130]])
     low, high = after.calibration.apply(np.array([145 / 255, 231 / 255]), boxes)
     assert low < 0.1 < 0.4 < high
-    assert low < after.min_score == found["min_score"] < row["best_f1_min_score"]
+    assert low < after.min_score == content["min_score"] < row["best_f1_min_score"]
     assert (row["recall"], row["false"]) == (1, 0)
 
 
-def test_recording_looks_at_raw_scores_and_then_as_measuring_does(
-    config: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_recording_predicts_raw_scores_and_then_calibrated_ones(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
     def load(*_: object, calibrated: bool = True, **__: object) -> FakePredictor:
@@ -185,17 +182,17 @@ def test_recording_looks_at_raw_scores_and_then_as_measuring_does(
     assert asked == [False, True, True]
 
 
-def test_rendered_scenes_are_measured_by_their_own_georeference(config: Path) -> None:
+def test_rendered_scenes_take_their_resolution_from_their_georeference(config: Path) -> None:
     write_rendered(config.parent / "data" / "rendered", {"a": picture(), "b": picture(0.9)})
-    found = result(config, "--sets", "rendered", "bright")["sets"]
-    row = found["rendered"]
+    content = result(config, "--sets", "rendered", "bright")["sets"]
+    row = content["rendered"]
     assert (row["airplanes"], row["ap75"], row["recall"], row["precision"]) == (6, 1, 1, 1)
     # Two pictures of airplanes of 30, 28 and 45 px: 15, 14 and 22.5 m. The resolution is known in both sets.
     for name in ("rendered", "bright"):
-        sizes = {size["least"]: size["airplanes"] for size in found[name]["by_size_m"] if size["airplanes"]}
+        sizes = {size["least"]: size["airplanes"] for size in content[name]["by_size_m"] if size["airplanes"]}
         assert sizes == ({10: 2, 15: 2, 20: 2} if name == "bright" else sizes)
         assert sum(sizes.values()) == 6
-    assert {size["least"]: size["airplanes"] for size in found["rendered"]["by_size_px"] if size["airplanes"]} == {
+    assert {size["least"]: size["airplanes"] for size in content["rendered"]["by_size_px"] if size["airplanes"]} == {
         24: 4,
         32: 2,
     }
@@ -212,20 +209,20 @@ def test_two_sets_of_one_name_are_refused(config: Path, capsys: pytest.CaptureFi
     assert "bright twice" in capsys.readouterr().err
 
 
-def test_drawn_scenes_stand_beside_the_sets_and_not_among_them(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rendered_sets_are_not_among_all_sets_together(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = write_rendered(config.parent / "drawn", {"a": picture(), "b": picture()}, airplanes=False)
-    monkeypatch.setattr("model.data.sources.render_scenes", lambda *_: read_rendered_scenes(folder))
-    found = result(write_config(config.parent, rendered=[{"scene": "town", "seeds": [1, 2]}]))["sets"]
-    assert list(found) == ["bright", "together", "rendered town 0.5 m"]
-    assert found["together"] == found["bright"]
-    row = found["rendered town 0.5 m"]
+    monkeypatch.setattr("model.data.sources.draw", lambda *_: read_rendered_scenes(folder))
+    content = result(write_config(config.parent, rendered=[{"scene": "town", "seeds": [1, 2]}]))["sets"]
+    assert list(content) == ["bright", "together", "rendered town 0.5 m"]
+    assert content["together"] == content["bright"]
+    row = content["rendered town 0.5 m"]
     assert (row["pictures"], row["airplanes"], row["false"], row["false_elsewhere"]) == (2, 0, 6, 6)
     # Two scenes of 200 x 150 px of about 0.5 m.
     assert row["background_km2"] == pytest.approx(2 * 200 * 150 * 0.25e-6, rel=0.01)
     assert row["false_per_100km2"] == pytest.approx(600 / row["background_km2"])
 
 
-def test_detections_of_a_file_are_measured_as_those_of_the_model(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_detections_of_a_file_give_the_metrics_of_the_model(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     wrong = picture()
     wrong[70:82, 60:75] = 140
     write_set(config.parent / "data" / "mixed", {"c": wrong, "d": picture(0.8)})
@@ -234,8 +231,8 @@ def test_detections_of_a_file_are_measured_as_those_of_the_model(config: Path, m
     rows, features = [], []
     for folder, name in (("bright", "a"), ("bright", "b"), ("mixed", "c"), ("mixed", "d")):
         path = config.parent / "data" / folder / f"{name}.png"
-        found = evaluate_scan(path, scan)
-        for (left, top, right, bottom), score in zip(found.boxes.tolist(), found.scores.tolist(), strict=True):
+        some = detect(path, scan)
+        for (left, top, right, bottom), score in zip(some.boxes.tolist(), some.scores.tolist(), strict=True):
             bbox = [left, top, right - left, bottom - top]
             rows.append({"image_id": path.name, "category_id": 1, "bbox": bbox, "score": score})
             box = {"xmin_px": left, "ymin_px": top, "xmax_px": right, "ymax_px": bottom}
@@ -251,11 +248,11 @@ def test_detections_of_a_file_are_measured_as_those_of_the_model(config: Path, m
             assert given[part] == wanted[part]
 
 
-def evaluate_scan(path: Path, config: ScanConfig) -> Detections:
+def detect(path: Path, config: ScanConfig) -> Detections:
     return scan(read_header(str(path), 0.5), config, FakePredictor(), 2)
 
 
-def test_a_set_without_airplanes_has_false_hits_and_no_average(config: Path) -> None:
+def test_a_set_without_airplanes_has_no_average_precision(config: Path) -> None:
     folder = write_set(config.parent / "data" / "empty", {"a": picture()})
     content = json.loads((folder / "annotations.json").read_text())
     content["images"][0]["boxes"] = []
@@ -273,15 +270,15 @@ def test_a_set_without_airplanes_has_false_hits_and_no_average(config: Path) -> 
         (["--split", "every"], "split"),
         (["--scan", "nowhere.yaml"], "nowhere.yaml"),
         (["--min-score", "1.5"], "min_score"),
-        (["--output", "."], "output"),
-        (["--output", "evaluate.yaml/result.json"], "output"),
+        (["--output", "."], "name of a file"),
+        (["--output", "evaluate.yaml/result.json"], "evaluate.yaml/result.json"),
         (["--record"], "val"),
         (["--record", "--split", "val", "--detections", "some.json"], "--record"),
         (["--detections", "nowhere.json"], "nowhere.json"),
-        (["--page", "."], "page"),
+        (["--page", "."], "name of a file"),
     ],
 )
-def test_a_command_that_is_wrong_ends_with_one_line_and_2(
+def test_wrong_commands_exit_with_one_line_and_2(
     config: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str], named: str
 ) -> None:
     monkeypatch.chdir(config.parent)
@@ -306,7 +303,7 @@ def test_a_command_that_is_wrong_ends_with_one_line_and_2(
         {"rendered": [{"scene": "town", "seeds": []}]},
     ],
 )
-def test_settings_that_do_not_fit_are_refused(
+def test_invalid_configs_are_refused(
     config: Path, capsys: pytest.CaptureFixture[str], change: dict[str, object]
 ) -> None:
     assert evaluate.main(["--config", str(write_config(config.parent, **change))]) == 2
@@ -315,7 +312,7 @@ def test_settings_that_do_not_fit_are_refused(
     assert message.count("\n") == 1
 
 
-def test_a_model_that_is_not_there_is_refused(
+def test_a_missing_model_is_refused(
     config: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.undo()  # takes the fake away
@@ -324,7 +321,7 @@ def test_a_model_that_is_not_there_is_refused(
 
 
 @pytest.mark.parametrize(("arguments", "named"), [([], "--trust-model"), (["--record", "--split", "val"], "--record")])
-def test_a_saved_model_is_neither_loaded_unasked_nor_recorded(
+def test_a_saved_model_is_not_loaded_without_trust_and_not_recorded(
     config: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -340,7 +337,7 @@ def test_a_saved_model_is_neither_loaded_unasked_nor_recorded(
     assert message.count("\n") == 1
 
 
-def test_a_trusted_model_is_said_to_be_so(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_trust_is_passed_to_the_loader(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
     def load(*_: object, trusted: bool = False, **__: object) -> FakePredictor:
@@ -353,20 +350,20 @@ def test_a_trusted_model_is_said_to_be_so(config: Path, monkeypatch: pytest.Monk
     assert asked == [False, True]
 
 
-def test_the_page_is_written_where_it_is_asked_for(config: Path) -> None:
+def test_the_page_is_written(config: Path) -> None:
     page = config.parent / "pages" / "result.html"
-    found = result(config, "--page", str(page))
-    assert found["model"] in page.read_text(encoding="utf-8")
+    content = result(config, "--page", str(page))
+    assert content["model"] in page.read_text(encoding="utf-8")
     assert [path.name for path in page.parent.iterdir()] == ["result.html"]
 
 
-def test_a_photo_that_cannot_be_read_is_named(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unreadable_image_is_named(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (config.parent / "data" / "bright" / "b.png").write_text("no picture")
     assert evaluate.main(["--config", str(config)]) == 2
     assert "b.png" in capsys.readouterr().err
 
 
-def test_no_threshold_is_recorded_where_nothing_was_found(
+def test_nothing_is_recorded_without_detections(
     config: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_set(config.parent / "data" / "dark", {str(n): picture(0.3) for n in range(10)}, split="train")
@@ -377,14 +374,14 @@ def test_no_threshold_is_recorded_where_nothing_was_found(
 
 
 @pytest.mark.parametrize("text", ["suppression: {iou: 0.5, containment: 0.8}", "tiling: {levels_m: [0.5]}", "{}"])
-def test_settings_of_the_pipeline_that_lack_a_part_are_refused(tmp_path: Path, text: str) -> None:
+def test_incomplete_configs_of_the_pipeline_are_refused(tmp_path: Path, text: str) -> None:
     file = tmp_path / "scan.yaml"
     file.write_text(text)
     with pytest.raises(ConfigError, match=f"{file}.*(tiling|suppression)"):
         read_scan_config(file)
 
 
-def test_the_settings_of_the_project_fit() -> None:
+def test_the_configs_of_the_project_are_valid() -> None:
     scan = read_scan_config(Path("configs/pipeline/default.yaml"))
     assert scan.tiling.tile_px % 32 == 0
     from model.common.config import load_yaml

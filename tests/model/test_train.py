@@ -437,7 +437,9 @@ def test_settings_that_do_not_fit_are_refused(
 
 
 def test_a_config_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
-    assert train.main([]) == 2
+    with pytest.raises(SystemExit) as caught:
+        train.main([])
+    assert caught.value.code == 2
     assert "--config" in capsys.readouterr().err
 
 

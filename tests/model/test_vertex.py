@@ -176,6 +176,6 @@ def test_every_value_that_the_service_may_choose_is_one_of_the_training(
 ) -> None:
     for chosen in of_the_service():
         flags = [[f"--{key}={value}"] if equals else [f"--{key}", value] for key, value in chosen.items()]
-        assert train.main(["--config", "configs/train/default.yaml", *itertools.chain(*flags)]) == 0
+        assert train.main(["--config", "configs/train/stage1.yaml", *itertools.chain(*flags)]) == 0
         for key, value in chosen.items():
             assert getattr(settings[-1], key) == float(value)

@@ -1,4 +1,4 @@
-"""When a scene was taken: by its tags, and by the name of its file."""
+"""Acquisition times from tags and from file names."""
 
 import datetime
 import re
@@ -30,7 +30,7 @@ def tagged(path: Path, sensor: str | None = None, **tags: str) -> SceneHeader:
     return read_header(str(path))
 
 
-def test_tags_tell_when_a_scene_was_taken_a_sensor_the_surest(tmp_path: Path) -> None:
+def test_the_tag_of_the_sensor_takes_precedence(tmp_path: Path) -> None:
     made = "2024:05:06 07:08:09"
     assert tagged(tmp_path / "a.tif").acquired_at is None
     assert tagged(tmp_path / "a.tif", TIFFTAG_DATETIME=made).acquired_at == "2024-05-06T07:08:09Z"
@@ -40,20 +40,20 @@ def test_tags_tell_when_a_scene_was_taken_a_sensor_the_surest(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("told", ["", "0000:00:00 00:00:00", "2024:02:30 07:08:09", "2024-05-06", "yesterday"])
-def test_what_is_no_time_in_a_tag_tells_nothing_and_leaves_it_to_the_next(tmp_path: Path, told: str) -> None:
+def test_invalid_times_in_tags_are_skipped(tmp_path: Path, told: str) -> None:
     assert tagged(tmp_path / "a.tif", TIFFTAG_DATETIME=told).acquired_at is None
     made = "2024:05:06 07:08:09"
     assert tagged(tmp_path / "a.tif", told, TIFFTAG_DATETIME=made).acquired_at == "2024-05-06T07:08:09Z"
 
 
-def test_a_tag_that_is_no_text_tells_nothing(tmp_path: Path) -> None:
+def test_undecodable_tags_are_skipped(tmp_path: Path) -> None:
     header = tagged(tmp_path / "a.tif", TIFFTAG_DATETIME="2024:05:06 07:08:09")
     path = Path(header.uri)
     path.write_bytes(path.read_bytes().replace(b"2024:05:06 07", b"2024:\xff5:06 07"))
     assert read_header(header.uri).acquired_at is None
 
 
-def test_a_nitf_file_tells_when_its_image_was_taken(tmp_path: Path) -> None:
+def test_nitf_has_an_acquisition_time(tmp_path: Path) -> None:
     layout = {"driver": "NITF", "width": 80, "height": 70, "count": 1, "dtype": "uint8", "crs": "EPSG:4326"}
     affine = Affine(1e-5, 0, 9, 0, -1e-5, 50)
     with rasterio.open(
@@ -63,14 +63,14 @@ def test_a_nitf_file_tells_when_its_image_was_taken(tmp_path: Path) -> None:
     assert read_header(str(tmp_path / "a.ntf")).acquired_at == "2024-05-06T07:08:09Z"
 
 
-def test_the_fingerprint_knows_nothing_of_the_time(tmp_path: Path) -> None:
+def test_the_time_is_not_part_of_the_fingerprint(tmp_path: Path) -> None:
     one, other = (tagged(tmp_path / "a.tif", TIFFTAG_DATETIME=f"2024:05:0{day} 07:08:09") for day in (6, 7))
     assert one.acquired_at != other.acquired_at
     assert one.scene_id == other.scene_id
 
 
 @given(st.datetimes(datetime.datetime(1000, 1, 1)))
-def test_a_name_tells_every_time(taken: datetime.datetime) -> None:
+def test_any_time_is_read_from_a_name(taken: datetime.datetime) -> None:
     expected = taken.replace(microsecond=0).isoformat() + "Z"
     assert time_in_name(f"x/{taken:%Y-%m-%dT%H%M%S}_visual.tif", TIME) == expected
     assert time_in_name(f"x_{taken:%Y%m%d}.tif", TIME) == expected[:11] + "00:00:00Z"
@@ -93,18 +93,18 @@ def test_a_name_tells_every_time(taken: datetime.datetime) -> None:
         ("", None),
     ],
 )
-def test_of_a_name_what_comes_after_the_folders_counts(uri: str, expected: str | None) -> None:
+def test_only_the_file_name_is_searched(uri: str, expected: str | None) -> None:
     assert time_in_name(uri, TIME) == expected
 
 
-def test_a_year_of_two_digits_tells_nothing() -> None:
+def test_years_of_two_digits_are_skipped() -> None:
     assert time_in_name("240506.tif", r"(?P<year>\d\d)(?P<month>\d\d)(?P<day>\d\d)") is None
 
 
 @given(st.text(), st.sampled_from([DAY, TIME, LOOSE, "(?P<year>)(?P<month>)(?P<day>)"]))
-def test_no_name_is_a_failure(uri: str, rule: str) -> None:
-    told = time_in_name(uri, rule)
-    assert told is None or re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", told)
+def test_no_name_raises(uri: str, rule: str) -> None:
+    time = time_in_name(uri, rule)
+    assert time is None or re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", time)
 
 
 @pytest.mark.parametrize(
@@ -118,11 +118,11 @@ def test_no_name_is_a_failure(uri: str, rule: str) -> None:
         (DAY + r"(?P<hours>\d\d)", "got day, hours, month, year: write"),
     ],
 )
-def test_a_rule_that_can_tell_no_day_is_refused(rule: str, message: str) -> None:
+def test_rules_without_a_date_are_rejected(rule: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         check_rule(rule)
 
 
 @pytest.mark.parametrize("rule", [DAY, TIME])
-def test_a_rule_that_can_is_not(rule: str) -> None:
+def test_valid_rules_are_accepted(rule: str) -> None:
     check_rule(rule)

@@ -1,17 +1,25 @@
-"""Band selection, display stretch and black collar."""
+"""Radiometry: band selection, display stretch, nodata and black collar; the functions, and scenes read from files."""
 
 import pickle
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import rasterio
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
+from rasterio.enums import ColorInterp
 
 from geo.errors import RasterError
+from geo.grid import Level, Tile
+from geo.raster.header import read_header
 from geo.raster.radiometry import Stretch, choose_bands, detect_collar, estimate_stretch
-from geo.types import FloatArray
+from geo.raster.reader import RasterReader
+from geo.types import FloatArray, ImageArray, Window
+from tests.geo.scenes import noise, write_tiff
 
 # Levels of a typical photo: mostly mid-tones, and the full range.
 PHOTO = np.random.default_rng(4).normal(130, 45, 20_000).clip(0, 255).round()
@@ -149,3 +157,135 @@ def test_a_collar_pickles_small() -> None:
     row, column = np.mgrid[:512, :512]
     collar = detect_collar((row + column < 250) | (row - column > 300) | (column * 3 - row > 1300))
     assert len(pickle.dumps(collar)) < 3000
+
+
+WIDTH, HEIGHT = 200, 150
+LEVEL = Level(1.0, WIDTH, HEIGHT, 1.0, 1.0)
+FULL = Window(0, 0, WIDTH, HEIGHT)
+
+
+def read_rgb(uri: str, bands: tuple[int, ...] | None = None) -> ImageArray:
+    header = read_header(uri, bands=bands)
+    with RasterReader(uri, header.radiometry) as reader:
+        return reader.read_window(FULL, LEVEL)
+
+
+def read_valid_mask(uri: str, window: Window = FULL) -> NDArray[np.bool_]:
+    with RasterReader(uri, read_header(uri).radiometry) as reader:
+        valid_mask = reader.read_valid_mask(Tile(LEVEL, window, window))
+    assert valid_mask is not None
+    return valid_mask
+
+
+def test_bands_are_read_by_colour_as_requested_or_as_grey(tmp_path: Path) -> None:
+    pixels = noise(WIDTH, HEIGHT, bands=5) | 1
+    uri = write_tiff(tmp_path / "scene.tif", pixels)
+    with rasterio.open(uri, "r+") as dataset:
+        undefined = ColorInterp.undefined
+        dataset.colorinterp = [undefined, ColorInterp.blue, ColorInterp.green, undefined, ColorInterp.red]
+    assert read_header(uri).radiometry.bands == (5, 3, 2)
+    assert (read_rgb(uri) == pixels[..., [4, 2, 1]]).all()
+    assert (read_rgb(uri, (4, 1, 5)) == pixels[..., [3, 0, 4]]).all()
+    assert (read_rgb(uri, (4,)) == pixels[..., 3:4]).all()
+    with pytest.raises(RasterError, match=r"scene\.tif: expected bands from 1 to 5, got \[6\]"):
+        read_header(uri, bands=(6,))
+
+
+@pytest.mark.parametrize("kind", ["uint8", "uint16", "int16", "float32", "uint32", "float64"])
+@pytest.mark.parametrize("bands", [1, 3])
+def test_a_scene_looks_the_same_in_every_pixel_type(tmp_path: Path, kind: str, bands: int) -> None:
+    pixels = noise(WIDTH, HEIGHT, bands)
+    gain = {"uint8": 1, "uint16": 257, "float32": 1 / 255, "float64": 4.0}.get(kind, 8)
+    uri = write_tiff(tmp_path / "scene.tif", (pixels.astype(np.float64) * gain).astype(kind))
+    assert np.abs(read_rgb(uri) - pixels.astype(int)).max() <= (1 if kind != "uint8" else 0)
+
+
+def test_every_tile_has_the_stretch_of_the_scene(tmp_path: Path) -> None:
+    pixels = (np.arange(WIDTH)[None, :, None] * 50 + 3000 + noise(WIDTH, HEIGHT)).astype(np.uint16)
+    uri = write_tiff(tmp_path / "scene.tif", pixels)
+    everything = read_rgb(uri)
+    for radiometry in (None, read_header(uri).radiometry):
+        with RasterReader(uri, radiometry) as reader:
+            part = reader.read_window(Window(120, 30, 60, 70), LEVEL)
+        assert (part == everything[30:100, 120:180]).all()
+
+
+HOLE = np.zeros((HEIGHT, WIDTH), dtype=np.bool_)
+HOLE[40:90, :120] = True
+
+
+def _nodata(path: Path, kind: str = "uint8", value: float = 255) -> str:
+    pixels = (noise(WIDTH, HEIGHT) // 2 + 10).astype(kind)
+    pixels[HOLE] = value
+    return write_tiff(path, pixels, nodata=value)
+
+
+def _alpha(path: Path) -> str:
+    pixels = noise(WIDTH, HEIGHT, bands=4) | 1
+    pixels[..., 3] = np.where(HOLE, 0, 255)
+    return write_tiff(path, pixels, alpha="yes", photometric="RGB")
+
+
+def _mask(path: Path) -> str:
+    uri = write_tiff(path, noise(WIDTH, HEIGHT) | 1)
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(uri, "r+") as dataset:
+        dataset.write_mask(~HOLE)
+    return uri
+
+
+def _not_finite(path: Path) -> str:
+    pixels = noise(WIDTH, HEIGHT).astype(np.float32) + 1
+    pixels[HOLE] = np.nan
+    pixels[45, 5] = np.inf
+    return write_tiff(path, pixels)
+
+
+NODATA: dict[str, Any] = {
+    "nodata": _nodata,
+    "nodata 16 bits": lambda path: _nodata(path, "int16", -9999),
+    "nodata float": lambda path: _nodata(path, "float32", -3.4e38),
+    "nodata NaN": lambda path: _nodata(path, "float32", float("nan")),
+    "alpha": _alpha,
+    "mask": _mask,
+    "not finite": _not_finite,
+}
+
+
+@pytest.mark.parametrize("write", NODATA.values(), ids=NODATA.keys())
+def test_nodata_is_black_and_invalid(tmp_path: Path, write: Any) -> None:
+    uri = write(tmp_path / "scene.tif")
+    assert (read_valid_mask(uri) == ~HOLE).all()
+    image = read_rgb(uri)
+    assert not image[HOLE].any()
+    # Nodata is left out of the statistics of the stretch.
+    assert image[~HOLE].max() > 100
+    assert image[~HOLE].std() > 20
+    with RasterReader(uri) as reader:
+        for window, empty in ((Window(10, 45, 64, 32), True), (Window(100, 45, 64, 32), False)):
+            assert reader.is_empty(Tile(LEVEL, window, window)) is empty
+
+
+@pytest.mark.parametrize("kind", ["uint8", "uint16"])
+@pytest.mark.parametrize("overviews", [(), (2, 4)])
+def test_the_black_collar_is_nodata_and_black_inside_is_not(
+    tmp_path: Path, kind: str, overviews: tuple[int, ...]
+) -> None:
+    row, column = np.mgrid[:HEIGHT, :WIDTH]
+    collar = (row + column < 110) | (row - column > 90)
+    pixels = (noise(WIDTH, HEIGHT) | 1).astype(kind)
+    pixels[collar] = 0
+    pixels[70:100, 120:160] = 0
+    uri = write_tiff(tmp_path / "scene.tif", pixels, overviews=overviews)
+    assert (read_valid_mask(uri) == ~collar).all()
+    assert not read_rgb(uri)[collar].any()
+    with RasterReader(uri) as reader:
+        windows = {Window(0, 0, 40, 40): True, Window(0, 0, 80, 80): False, Window(125, 75, 30, 20): False}
+        for window, empty in windows.items():
+            assert reader.is_empty(Tile(LEVEL, window, window)) is empty
+
+
+def test_pixels_beyond_the_scene_are_invalid(tmp_path: Path) -> None:
+    uri = _mask(tmp_path / "scene.tif")
+    valid_mask = read_valid_mask(uri, Window(150, 100, 64, 64))
+    assert valid_mask[:50, :50].all()
+    assert valid_mask.sum() == 50 * 50

@@ -22,7 +22,7 @@ WIDTH, HEIGHT = 251, 187  # odd, so that no overview is exactly half
 
 
 def level_at(scale: float, width: int = WIDTH, height: int = HEIGHT, halved: bool = False) -> Level:
-    """A level of about this many scene pixels per level pixel."""
+    """A level with about this many scene pixels per level pixel."""
     columns, rows = (math.ceil(n / scale) if halved else round(n / scale) for n in (width, height))
     return Level(1.0, columns, rows, width / columns, height / rows, math.inf)
 
@@ -38,10 +38,8 @@ def whole(reader: RasterReader, level: Level) -> ImageArray:
 
 @levels
 @overviews
-def test_each_pixel_of_each_tile_shows_its_place_in_the_scene(
-    tmp_path: Path, level: Level, decimations: tuple[int, ...]
-) -> None:
-    """Red and green say which column and row of the scene a tile pixel shows, up to the scene's edges."""
+def test_tile_pixels_show_their_scene_coordinates(tmp_path: Path, level: Level, decimations: tuple[int, ...]) -> None:
+    """Red and green encode the scene's column and row, up to its edges."""
     uri = write_tiff(tmp_path / "scene.tif", coordinates(WIDTH, HEIGHT), overviews=decimations)
     with RasterReader(uri) as reader:
         for tile in plan_tiles(level, TILING):
@@ -50,7 +48,7 @@ def test_each_pixel_of_each_tile_shows_its_place_in_the_scene(
             x = (np.arange(shown.col, shown.right) + 0.5) * level.scale_x - 0.5
             y = (np.arange(shown.row, shown.bottom) + 0.5) * level.scale_y - 0.5
             off_x, off_y = image[..., 0] - x[None], image[..., 1] - y[:, None]
-            # A grey value is a whole pixel: averages are rounded to it, once for each overview, and not evenly.
+            # Grey values are integers, so averages are rounded, once for each overview.
             assert max(np.abs(off_x).max(), np.abs(off_y).max()) <= 0.76 + 0.5 * len(decimations)
             assert max(abs(off_x.mean()), abs(off_y.mean())) < (0.3 if level.scale_x > 1 else 0.01)
 
@@ -75,7 +73,7 @@ def test_a_feature_in_a_tile_maps_back_to_its_scene_pixel(
 
 @levels
 @overviews
-def test_tiles_agree_with_a_read_of_the_whole_level(tmp_path: Path, level: Level, decimations: tuple[int, ...]) -> None:
+def test_tiles_equal_a_read_of_the_level(tmp_path: Path, level: Level, decimations: tuple[int, ...]) -> None:
     uri = write_tiff(tmp_path / "scene.tif", noise(WIDTH, HEIGHT), overviews=decimations)
     with RasterReader(uri) as reader:
         everything = whole(reader, level).astype(int)
@@ -90,21 +88,19 @@ def test_tiles_agree_with_a_read_of_the_whole_level(tmp_path: Path, level: Level
 
 @pytest.mark.parametrize("scale", [3.3, 2.0, 1.9, 1.7, 1.5, 1.2])
 @pytest.mark.parametrize("decimations", [(), (8,)], ids=["plain", "overviews too coarse"])
-def test_coarser_pixels_are_the_average_of_what_they_cover(
-    tmp_path: Path, scale: float, decimations: tuple[int, ...]
-) -> None:
+def test_coarser_pixels_are_area_averages(tmp_path: Path, scale: float, decimations: tuple[int, ...]) -> None:
     pixels = noise(WIDTH, HEIGHT)
     uri = write_tiff(tmp_path / "scene.tif", pixels, overviews=decimations)
     level = level_at(scale)
     with RasterReader(uri) as reader:
         off = np.abs(whole(reader, level) - area_average(pixels, level.width, level.height))
-    # GDAL weighs the very last column and row of some scenes a little wrong.
+    # GDAL's weights are slightly off in the last column and row of some scenes.
     assert off[:-1, :-1].max() <= 1
 
 
 @pytest.mark.parametrize("scale", [1.7, 1.9, 1.99])
 def test_an_overview_coarser_than_the_level_is_not_used(tmp_path: Path, scale: float) -> None:
-    """GDAL itself takes the overview of 2 for these, and enlarges it."""
+    """GDAL would upsample the overview of 2 for these."""
     pixels = noise(WIDTH, HEIGHT)
     uri = write_tiff(tmp_path / "scene.tif", pixels, overviews=(2, 4))
     level = level_at(scale)
@@ -115,7 +111,7 @@ def test_an_overview_coarser_than_the_level_is_not_used(tmp_path: Path, scale: f
 
 @pytest.mark.parametrize(("scale", "decimation"), [(2, 2), (3, 2), (3.9, 2), (4, 4), (7, 4)])
 def test_the_coarsest_fitting_overview_is_used(tmp_path: Path, scale: float, decimation: int) -> None:
-    """The overviews are painted over, so that they cannot be mistaken for the scene."""
+    """The overviews are overwritten with constants, to be told from the scene."""
     uri = write_tiff(tmp_path / "scene.tif", noise(256, 128), overviews=(2, 4))
     for position, value in enumerate((20, 40)):
         _paint_overview(uri, position, value)
@@ -129,7 +125,7 @@ def _paint_overview(uri: str, position: int, value: int) -> None:
         overview.write(np.full((3, overview.height, overview.width), value, dtype=np.uint8))
 
 
-def test_the_scene_itself_is_copied(tmp_path: Path) -> None:
+def test_native_pixels_are_copied(tmp_path: Path) -> None:
     pixels = noise(WIDTH, HEIGHT)
     uri = write_tiff(tmp_path / "scene.tif", pixels, overviews=(2,))
     with RasterReader(uri) as reader:
@@ -139,7 +135,7 @@ def test_the_scene_itself_is_copied(tmp_path: Path) -> None:
         assert (whole(reader, level_at(2, halved=True)).shape) == (94, 126, 3)
 
 
-def test_oblong_pixels_are_read_where_they_lie(tmp_path: Path) -> None:
+def test_oblong_pixels_are_read_at_their_coordinates(tmp_path: Path) -> None:
     uri = write_tiff(tmp_path / "scene.tif", coordinates(WIDTH, HEIGHT))
     level = Level(1.0, 180, 300, WIDTH / 180, HEIGHT / 300)
     with RasterReader(uri) as reader:
@@ -167,7 +163,7 @@ def test_one_band_is_grey_and_bands_after_the_third_are_ignored(tmp_path: Path) 
     assert (image == pixels[:64, :64, :3]).all()
 
 
-def test_tiles_without_data_are_known_without_a_look(tmp_path: Path) -> None:
+def test_tiles_of_nodata_are_empty(tmp_path: Path) -> None:
     pixels = np.zeros((HEIGHT, WIDTH, 3), dtype=np.uint8)
     pixels[:, 150:] = noise(WIDTH - 150, HEIGHT) | 1
     pixels[70, 10, 1] = 3  # one pixel, in one band
@@ -180,7 +176,7 @@ def test_tiles_without_data_are_known_without_a_look(tmp_path: Path) -> None:
             assert reader.is_empty(tile) == (not seen.any())
 
 
-def test_alpha_marks_what_is_missing(tmp_path: Path) -> None:
+def test_transparent_pixels_are_nodata(tmp_path: Path) -> None:
     pixels = noise(128, 64, bands=4)
     pixels[..., 3] = 255
     pixels[:, :64, 3] = 0
@@ -196,13 +192,13 @@ def test_alpha_marks_what_is_missing(tmp_path: Path) -> None:
         ]
 
 
-def test_a_black_scene_that_marks_nothing_as_missing_is_not_empty(tmp_path: Path) -> None:
+def test_a_black_scene_without_nodata_is_not_empty(tmp_path: Path) -> None:
     uri = write_tiff(tmp_path / "scene.tif", np.zeros((HEIGHT, WIDTH, 3), dtype=np.uint8))
     with RasterReader(uri) as reader:
         assert not reader.is_empty(first_tile())
 
 
-def test_the_small_picture_shows_the_whole_scene(tmp_path: Path) -> None:
+def test_the_thumbnail_covers_the_scene(tmp_path: Path) -> None:
     uri = write_tiff(tmp_path / "scene.tif", coordinates(WIDTH, HEIGHT), overviews=(2,))
     picture = read_thumbnail(uri, 50)
     assert picture.shape == (37, 50, 3)
@@ -212,7 +208,7 @@ def test_the_small_picture_shows_the_whole_scene(tmp_path: Path) -> None:
     assert read_thumbnail(uri, 4000).shape == (HEIGHT, WIDTH, 3)
 
 
-def test_a_picture_is_read_as_it_is_with_or_without_a_georeference(tmp_path: Path) -> None:
+def test_an_image_is_read_unchanged_with_or_without_a_georeference(tmp_path: Path) -> None:
     pixels = noise(90, 70, bands=4)
     pixels[..., 3] |= 1  # alpha
     for name, affine in (("placed.tif", AFFINE), ("plain.tif", None)):
@@ -225,7 +221,7 @@ def test_a_picture_is_read_as_it_is_with_or_without_a_georeference(tmp_path: Pat
             read(two)
 
 
-def test_the_header_tells_what_the_plan_needs(tmp_path: Path) -> None:
+def test_the_header_holds_the_metadata(tmp_path: Path) -> None:
     turned = AFFINE @ Affine.rotation(30)
     uri = write_tiff(tmp_path / "scene.tif", noise(80, 70, bands=4), affine=turned)
     header = read_header(uri)
@@ -238,14 +234,14 @@ def test_the_header_tells_what_the_plan_needs(tmp_path: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
-def test_a_plain_image_needs_its_resolution_said(tmp_path: Path) -> None:
+def test_a_plain_image_takes_a_given_resolution(tmp_path: Path) -> None:
     uri = write_tiff(tmp_path / "photo.tif", noise(80, 70), crs=None, affine=None)
     header = read_header(uri, resolution_m=0.7)
     assert header.georef is None
     assert header.resolution_m == (0.7, 0.7)
 
 
-def test_the_same_scene_has_the_same_id_and_another_another(tmp_path: Path) -> None:
+def test_scene_ids_identify_the_content(tmp_path: Path) -> None:
     pixels = noise(WIDTH, HEIGHT)
 
     def scene_id(name: str, pixels: ImageArray = pixels, affine: Affine = AFFINE) -> str:
@@ -273,12 +269,12 @@ def test_a_reader_can_be_entered_again(tmp_path: Path) -> None:
             assert reader.read_tile(first_tile()).any()
 
 
-def test_opening_what_is_gone_is_a_raster_error(tmp_path: Path) -> None:
+def test_opening_a_missing_file_is_a_raster_error(tmp_path: Path) -> None:
     with pytest.raises(RasterError, match="no such file"), RasterReader(str(tmp_path / "gone.tif")):
         pass
 
 
-def test_a_name_that_only_gdal_knows_is_no_file(tmp_path: Path) -> None:
+def test_vsi_paths_are_rejected(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         archive.write(write_tiff(tmp_path / "a.tif", noise(40, 30)), "a.tif")
     with pytest.raises(RasterError, match=r"a\.tif: expected a raster, got no such file"):

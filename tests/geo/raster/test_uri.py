@@ -2,6 +2,7 @@
 
 import itertools
 import re
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -9,10 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from affine import Affine
+from gcp_storage_emulator.server import create_server
+from google.auth.credentials import AnonymousCredentials
+from google.cloud.storage import Client
 from rasterio.shutil import copy
 
 from geo.errors import RasterError
-from geo.grid import Level
+from geo.grid import Level, Tiling, plan_tiles
 from geo.raster.header import read_header
 from geo.raster.reader import RasterReader
 from geo.raster.uri import (
@@ -28,7 +33,7 @@ from geo.raster.uri import (
 )
 from geo.types import ImageArray, Window
 from tests.geo.range_server import RangeServer, serving
-from tests.geo.scenes import noise, write_tiff
+from tests.geo.scenes import coordinates, noise, write_tiff
 
 SIDE = 3072
 FULL = Level(0.5, SIDE, SIDE, 1.0, 1.0)
@@ -255,3 +260,53 @@ def test_spellings_of_one_file_have_one_canonical_uri(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path)
     assert canonical_uri(f"{tmp_path}/link/../x/../a.tif") == canonical_uri(f"{tmp_path}/link/../a.tif")
     assert canonical_uri("https://host/a.json#x") == canonical_uri("https://host/a.json")
+
+
+OBJECT = "deliveries/2026/scene 1.tif"
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
+    """A bucket named `maps` in an emulator of Google Cloud Storage."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    server = create_server("127.0.0.1", port, in_memory=True, default_bucket="maps")
+    server.start()
+    address = f"http://127.0.0.1:{port}"
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", address)
+    try:
+        yield Client("maps", AnonymousCredentials(), client_options={"api_endpoint": address}).bucket("maps")
+    finally:
+        server.stop()
+
+
+def test_a_scene_in_a_bucket_equals_the_local_file(tmp_path: Path, bucket: Client) -> None:
+    local = write_tiff(
+        tmp_path / "scene.tif", coordinates(701, 499), affine=Affine(1, 0, 5e5, 0, -1, 5e6), overviews=(2,)
+    )
+    bucket.blob(OBJECT).upload_from_filename(local)
+    local_header, header = read_header(local), read_header(f"gs://maps/{OBJECT}")
+    assert (header.width, header.height, header.georef) == (
+        local_header.width,
+        local_header.height,
+        local_header.georef,
+    )
+    for level in (Level(1.0, 701, 499, 1.0, 1.0), Level(2.0, 351, 250, 701 / 351, 499 / 250)):
+        with RasterReader(local) as local_reader, RasterReader(header.uri, header.radiometry) as reader:
+            for tile in plan_tiles(level, Tiling((1.0,), tile_px=256, halo_px=24, align_px=32)):
+                np.testing.assert_array_equal(reader.read_tile(tile), local_reader.read_tile(tile))
+
+
+def test_the_generation_is_part_of_the_scene_id(tmp_path: Path, bucket: Client) -> None:
+    ids, pixels = [], coordinates(701, 499)
+    for value in (0, 1):
+        pixels[200, 300] = value  # outside the fingerprint's sample: only the generation differs
+        local = write_tiff(tmp_path / "scene.tif", pixels, affine=Affine(1, 0, 5e5, 0, -1, 5e6))
+        bucket.blob(OBJECT).upload_from_filename(local)
+        ids.append(read_header(f"gs://maps/{OBJECT}").scene_id)
+    assert ids[0] != ids[1]
+
+
+def test_a_missing_object_is_named(bucket: Client) -> None:
+    with pytest.raises(RasterError, match=r"gs://maps/none.tif: .*got no such file \(404\): check the address"):
+        read_header("gs://maps/none.tif")

@@ -1,4 +1,4 @@
-"""Files side by side, as one scene: the same pixels, and what is missing."""
+"""VRT mosaics: pixels, nodata, and files that do not match."""
 
 from pathlib import Path
 
@@ -20,14 +20,14 @@ WHOLE: ImageArray = np.maximum(noise(WIDTH, HEIGHT), 1)
 
 
 def part(path: Path, window: Window, pixels: ImageArray = WHOLE, off_px: float = 0.0, **profile: object) -> SceneHeader:
-    """A file with a window of the whole."""
+    """A file with a window of the scene."""
     cut = pixels[window.row : window.bottom, window.col : window.right]
     affine = AFFINE @ Affine.translation(window.col + off_px, window.row)
     return read_header(write_tiff(path, cut, **{"affine": affine, **profile}))
 
 
-def shown(folder: Path, headers: list[SceneHeader], level: Level | None = None) -> tuple[ImageArray, ImageArray]:
-    """The mosaic's pixels, and which of them are valid."""
+def read_mosaic(folder: Path, headers: list[SceneHeader], level: Level | None = None) -> tuple[ImageArray, ImageArray]:
+    """The mosaic's pixels, and its valid mask."""
     path = folder / "mosaic.vrt"
     path.write_text(mosaic_vrt(headers), encoding="utf-8")
     header = read_header(str(path))
@@ -39,11 +39,11 @@ def shown(folder: Path, headers: list[SceneHeader], level: Level | None = None) 
         return reader.read_window(window, level), valid.astype(np.uint8)
 
 
-def test_parts_make_the_whole_again(tmp_path: Path) -> None:
+def test_parts_make_the_scene_again(tmp_path: Path) -> None:
     windows = [Window(0, 0, 77, 60), Window(77, 0, 123, 60), Window(0, 60, 77, 90), Window(77, 60, 123, 90)]
     headers = [part(tmp_path / f"{number}.tif", window) for number, window in enumerate(windows)]
     for some in (headers, headers[::-1], headers[2:] + headers[:2]):
-        pixels, valid = shown(tmp_path, some)
+        pixels, valid = read_mosaic(tmp_path, some)
         assert (pixels == WHOLE).all()
         assert valid.all()
     georef = read_header(str(tmp_path / "mosaic.vrt")).georef
@@ -54,27 +54,27 @@ def test_parts_make_the_whole_again(tmp_path: Path) -> None:
     np.testing.assert_array_equal(georef.pixel_to_lonlat(xy), whole.pixel_to_lonlat(xy))
 
 
-def test_what_no_file_shows_is_missing(tmp_path: Path) -> None:
+def test_gaps_are_nodata(tmp_path: Path) -> None:
     headers = [part(tmp_path / "a.tif", Window(0, 0, 80, 60)), part(tmp_path / "b.tif", Window(120, 50, 80, 100))]
-    pixels, valid = shown(tmp_path, headers)
+    pixels, valid = read_mosaic(tmp_path, headers)
     expected = np.zeros((HEIGHT, WIDTH), np.uint8)
     expected[:60, :80] = expected[50:, 120:] = 1
     assert (valid == expected).all()
     assert (pixels == WHOLE * expected[..., None]).all()
 
 
-def test_what_one_file_misses_another_shows(tmp_path: Path) -> None:
+def test_nodata_is_filled_from_overlapping_files(tmp_path: Path) -> None:
     holed = WHOLE.copy()
     holed[20:70, 90:110] = 0
     first = part(tmp_path / "a.tif", Window(0, 0, 110, HEIGHT))
     second = part(tmp_path / "b.tif", Window(80, 0, 120, HEIGHT), holed, nodata=0)
     for some in ([first, second], [second, first]):
-        pixels, valid = shown(tmp_path, some)
+        pixels, valid = read_mosaic(tmp_path, some)
         assert (pixels == WHOLE).all()
         assert valid.all()
 
 
-def test_sixteen_bits_and_told_bands_stay_what_they_are(tmp_path: Path) -> None:
+def test_16_bit_values_and_requested_bands_are_kept(tmp_path: Path) -> None:
     pixels = noise(WIDTH, HEIGHT, bands=5).astype(np.uint16) * 100
     uris = []
     for name, window in (("a.tif", Window(0, 0, 90, HEIGHT)), ("b.tif", Window(90, 0, 110, HEIGHT))):
@@ -85,7 +85,7 @@ def test_sixteen_bits_and_told_bands_stay_what_they_are(tmp_path: Path) -> None:
         assert (np.moveaxis(dataset.read(), 0, -1) == pixels).all()
 
 
-REFUSED = {
+MISMATCHES = {
     "half a pixel": ({"off_px": 0.5}, r"one grid of pixels as in .*a\.tif.*a grid that is 0\.50 px off"),
     "another CRS": ({"crs": "EPSG:32633"}, r"expected the CRS .*32N.*got .*33N.*gdalwarp"),
     "other pixels": ({"pixels": WHOLE.astype(np.uint16)}, "expected 3 bands of uint8, .*got 3 bands of uint16"),
@@ -93,8 +93,8 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize(("change", "message"), REFUSED.values(), ids=REFUSED.keys())
-def test_files_that_do_not_fit_together_are_refused(tmp_path: Path, change: dict[str, object], message: str) -> None:
+@pytest.mark.parametrize(("change", "message"), MISMATCHES.values(), ids=MISMATCHES.keys())
+def test_files_that_do_not_match_are_rejected(tmp_path: Path, change: dict[str, object], message: str) -> None:
     first = part(tmp_path / "a.tif", Window(0, 0, 80, HEIGHT))
     second = part(tmp_path / "b.tif", Window(80, 0, 120, HEIGHT), **change)  # type: ignore[arg-type]
     with pytest.raises(RasterError, match=rf"b\.tif: .*{message}"):

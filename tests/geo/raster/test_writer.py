@@ -28,7 +28,7 @@ def blocks(pixels: ImageArray, side: int = 512) -> Iterator[tuple[Window, ImageA
             yield window, pixels[row : window.bottom, col : window.right]
 
 
-def test_a_scene_is_written_as_given_with_averaged_overviews(tmp_path: Path) -> None:
+def test_pixels_are_written_unchanged_with_averaged_overviews(tmp_path: Path) -> None:
     pixels = noise(WIDTH, HEIGHT)
     path = tmp_path / "scene.tif"
     write_scene(path, WIDTH, HEIGHT, GEOREF, blocks(pixels))
@@ -51,7 +51,7 @@ def test_a_scene_is_written_as_given_with_averaged_overviews(tmp_path: Path) -> 
     assert [item.name for item in tmp_path.iterdir()] == ["scene.tif"]
 
 
-def test_the_same_pixels_give_the_same_bytes_whatever_the_georeference_is_turned_to(tmp_path: Path) -> None:
+def test_writing_is_deterministic_and_keeps_a_rotated_georeference(tmp_path: Path) -> None:
     pixels = noise(600, 300)
     turned = GeoReference(AFFINE @ Affine.rotation(20), CRS("EPSG:3857"))
     for name in ("a.tif", "b.tif"):
@@ -62,13 +62,13 @@ def test_the_same_pixels_give_the_same_bytes_whatever_the_georeference_is_turned
         assert dataset.crs.to_epsg() == 3857
 
 
-def test_a_small_scene_needs_no_overviews(tmp_path: Path) -> None:
+def test_a_small_scene_has_no_overviews(tmp_path: Path) -> None:
     write_scene(tmp_path / "a.tif", 70, 60, GEOREF, blocks(noise(70, 60)))
     with rasterio.open(tmp_path / "a.tif") as dataset:
         assert dataset.overviews(1) == []
 
 
-def test_a_scene_that_fails_half_way_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "scene.tif"
     path.write_text("old")
 
@@ -82,15 +82,15 @@ def test_a_scene_that_fails_half_way_leaves_the_old_file_and_nothing_else(tmp_pa
     assert [item.name for item in tmp_path.iterdir()] == ["scene.tif"]
 
 
-def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+def test_an_unwritable_path_is_named(tmp_path: Path) -> None:
     path = tmp_path / "missing" / "scene.tif"
     with pytest.raises(RasterError, match=r"missing/scene\.tif: expected a writable path .*, got .*: choose"):
         write_scene(path, 70, 60, GEOREF, blocks(noise(70, 60)))
 
 
 @pytest.mark.parametrize("room", [500_000, 3_400_000])
-def test_a_full_disk_leaves_nothing(tmp_path: Path, room: int) -> None:
-    """The limit stops a write half way, or one of the last, when GDAL closes the file; in a process of its own."""
+def test_a_full_disk_leaves_no_file(tmp_path: Path, room: int) -> None:
+    """The limit stops a write half way, or one at the end, when GDAL closes the file; in a subprocess."""
     program = f"""
 import resource, signal
 from pathlib import Path

@@ -1,25 +1,31 @@
+import io
 import json
 import math
+from dataclasses import replace
 
+import numpy as np
 import pytest
+from PIL import Image
 
+from geo.types import ImageArray
 from model.ablation import summary
 from model.ablation.results import Gain
-from tests.model.ablation.ladders import standing
+from tests.model.ablation.studies import made_result
 
-LADDER = [
-    standing("01-a", 0.5, 0.25),
-    standing("02-b", 0.75, seeds=2, against="01-a"),
-    standing("03-c", seeds=1, against="02-b"),
+RESULTS = [
+    made_result("01-a", 0.5, 0.25),
+    made_result("02-b", 0.75, seeds=2, baseline="01-a"),
+    made_result("03-c", seeds=1, baseline="02-b"),
 ]
+AP50_COLOUR = (11, 99, 181)
 
 
-def test_a_row_has_means_and_spreads_and_what_is_missing_is_said() -> None:
-    head, *lines = summary.rows(LADDER)
+def test_a_row_has_means_and_spreads_and_names_what_is_missing() -> None:
+    head, *lines = summary.result_rows(RESULTS)
     first, second, third = (dict(zip(head, line, strict=True)) for line in lines)
     assert first == {
-        "rung": "01-a",
-        "idea": "an idea",
+        "experiment": "01-a",
+        "change": "a change",
         "IOU (spread)": "0.188 (0.125)",
         "mistakes a tile": "2.00",
         "AP50 (spread)": "0.375 (0.250)",
@@ -36,16 +42,16 @@ def test_a_row_has_means_and_spreads_and_what_is_missing_is_said() -> None:
     assert third["weights"] == "1,234,567"
 
 
-def test_ideas_are_held_against_the_rung_that_they_name() -> None:
-    assert summary.gain_rows(LADDER) == [
-        ["rung", "against", "gain in AP50", "gain in IOU"],
+def test_experiments_are_compared_with_their_baselines() -> None:
+    assert summary.gain_rows(RESULTS) == [
+        ["experiment", "baseline", "gain in AP50", "gain in IOU"],
         ["02-b", "01-a", "+0.375 (spread 0.250)", "+0.188 (spread 0.125)"],
         ["03-c", "02-b", "not measured yet", "not measured yet"],
     ]
 
 
 @pytest.mark.parametrize(
-    ("of", "said"),
+    ("gain", "text"),
     [
         (Gain(0.25, 0.125), "+0.250 (spread 0.125)"),
         (Gain(-0.25, 0.125), "-0.250 (spread 0.125)"),
@@ -54,16 +60,15 @@ def test_ideas_are_held_against_the_rung_that_they_name() -> None:
         (Gain(math.nan, 0.125), "not measured yet"),
     ],
 )
-def test_a_gain_in_words(of: Gain, said: str) -> None:
-    assert summary.gain_words(of) == said
+def test_a_gain_as_text(gain: Gain, text: str) -> None:
+    assert summary.gain_text(gain) == text
 
 
-@pytest.mark.parametrize(("seconds", "said"), [(600.0, "10 min"), (5399.0, "90 min"), (21600.0, "6.0 h")])
-def test_long_times_are_hours(seconds: float, said: str) -> None:
-    of = standing("01-a", 0.5)
-    of = type(of)(of.rung, of.cost, (type(of.measured[0])(1, 0.5, 2.0, 0.5, 0.5, 0.5, 1.0, seconds),))
-    head, line = summary.rows([of])
-    assert line[head.index("training")] == said
+@pytest.mark.parametrize(("seconds", "text"), [(600.0, "10 min"), (5399.0, "90 min"), (21600.0, "6.0 h")])
+def test_long_durations_are_in_hours(seconds: float, text: str) -> None:
+    result = made_result("01-a", 0.5)
+    head, line = summary.result_rows([replace(result, seeds=(replace(result.seeds[0], train_seconds=seconds),))])
+    assert line[head.index("training")] == text
 
 
 def test_markdown_has_a_cell_for_every_column() -> None:
@@ -71,6 +76,45 @@ def test_markdown_has_a_cell_for_every_column() -> None:
     assert lines == ["| a | b |", "| --- | --- |", "| 1\\|2 | 3 |"]
 
 
-def test_json_knows_no_nan() -> None:
-    text = json.dumps(summary.plain(LADDER), allow_nan=False)
-    assert [rung["name"] for rung in json.loads(text)["rungs"]] == ["01-a", "02-b", "03-c"]
+def test_json_has_no_nan() -> None:
+    text = json.dumps(summary.to_json(RESULTS), allow_nan=False)
+    assert [experiment["name"] for experiment in json.loads(text)["experiments"]] == ["01-a", "02-b", "03-c"]
+
+
+def chart(*ap50: tuple[float, ...]) -> ImageArray:
+    results = [made_result(f"0{n}", *values, seeds=2) for n, values in enumerate(ap50)]
+    return np.asarray(Image.open(io.BytesIO(summary.chart_png(results))).convert("RGB"))
+
+
+def ap50_pixels(image: ImageArray) -> tuple[list[int], list[int]]:
+    """Return the rows and columns below the title that have the colour of AP50."""
+    rows, columns = np.nonzero((np.abs(image.astype(int) - AP50_COLOUR) < 20).all(axis=-1))
+    below = rows > 26
+    return sorted(set(rows[below].tolist())), sorted(set(columns[below].tolist()))
+
+
+def test_in_the_chart_a_better_experiment_is_farther_right_and_a_later_one_lower() -> None:
+    worse, better = ap50_pixels(chart((0.2,)))[1], ap50_pixels(chart((0.9,)))[1]
+    assert max(worse) < min(better)
+    rows, _ = ap50_pixels(chart((), (0.5,)))
+    assert min(rows) > max(ap50_pixels(chart((0.5,), ()))[0])
+
+
+def test_the_chart_joins_means_but_not_over_a_missing_one() -> None:
+    joined, _ = ap50_pixels(chart((0.5,), (0.5,), (0.5,)))
+    assert joined == list(range(joined[0], joined[-1] + 1))
+    apart, _ = ap50_pixels(chart((0.5,), (), (0.5,)))
+    assert len(apart) < len(joined) / 2
+
+
+def test_the_chart_has_seeds_on_both_sides_of_their_mean() -> None:
+    _, mean = ap50_pixels(chart((0.5,)))
+    _, seeds = ap50_pixels(chart((0.25, 0.75)))
+    assert seeds[0] < mean[0]
+    assert seeds[-1] > mean[-1]
+
+
+def test_the_chart_grows_with_the_number_of_experiments() -> None:
+    one, two = chart((0.5,)), chart((0.5,), (0.5,))
+    assert one.shape[1] == two.shape[1]
+    assert one.shape[0] < two.shape[0]

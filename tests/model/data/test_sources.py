@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from geo.errors import ConfigError, RasterError
-from model.common.config import _report_former
+from model.common import config
 from model.data import sources
 from tests.model.photos import AIRPLANES, picture, write_rendered
 
@@ -227,7 +227,7 @@ def test_pictures_to_hold_out_can_be_named(tmp_path: Path) -> None:
 def test_a_former_key_of_the_settings_works_and_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     images = [{"image": f"{n}.png", "split": None, "group": None} for n in range(6)]
     (annotated(tmp_path, images) / "labels.yaml").write_text("dev: [0.png, 4.png]")
-    _report_former.cache_clear()
+    config._report_former.cache_clear()
     for _ in range(2):
         assert [photo.path.name for photo in sources.read_annotated_images(tmp_path, "val")] == ["0.png", "4.png"]
     assert capsys.readouterr().err == "config: 'dev' is now called 'val'; the former name still works\n"

@@ -3,16 +3,16 @@ from dataclasses import replace
 
 import numpy as np
 
-from model.evaluation.figures import SIZES_PX, figures
-from model.evaluation.images import compare
-from model.evaluation.tables import tables
-from tests.model.evaluation.made_up import detections, drawn, squares, subject
+from model.evaluation.images import compare_image
+from model.evaluation.set_metrics import SIZES_PX, compute_metrics
+from model.evaluation.tables import format_tables
+from tests.model.evaluation.synthetic_images import detections, evaluation_image, random_image, squares
 
 
-def test_there_is_a_line_for_every_set_and_none_is_too_long() -> None:
-    of = figures([drawn(seed) for seed in range(5)], 0.3)
-    long = replace(of, pictures=12345, airplanes=123456, false=12345, false_elsewhere=4567, background_km2=12345.6)
-    text = tables({"a name that is longer than there is room": long, "the other": of, "together": of})
+def test_every_set_has_a_row_and_rows_fit_a_terminal() -> None:
+    row = compute_metrics([random_image(seed) for seed in range(5)], 0.3)
+    long = replace(row, pictures=12345, airplanes=123456, false=12345, false_elsewhere=4567, background_km2=12345.6)
+    text = format_tables({"a name that is longer than there is room": long, "the other": row, "together": row})
     parts = [part.splitlines() for part in text.split("\n\n")]
     assert [part[0].split()[0] for part in parts] == ["set", "256", "background", "recall", "recall"]
     for lines in parts:
@@ -22,30 +22,31 @@ def test_there_is_a_line_for_every_set_and_none_is_too_long() -> None:
         assert [line.split()[0] for line in lines[2:]] == ["the", "together"]
 
 
-def test_a_figure_stands_below_its_name() -> None:
-    truth = squares(20, 20, 40)
-    found = detections(np.concatenate([truth[:2], squares(9) + 75]), np.array([0.9, 0.8, 0.7]))
-    header, line = tables({"some": figures([compare(subject("a", truth), found)], 0.5)}).splitlines()[:2]
-    of = {
+def test_values_are_below_the_titles_of_their_columns() -> None:
+    airplanes = squares(20, 20, 40)
+    some = detections(np.concatenate([airplanes[:2], squares(9) + 75]), np.array([0.9, 0.8, 0.7]))
+    metrics = compute_metrics([compare_image(evaluation_image("a", airplanes), some)], 0.5)
+    header, line = format_tables({"some": metrics}).splitlines()[:2]
+    row = {
         name: line[: header.index(name) + len(name)].split()[-1]
         for name in ("planes", "AP50", "recall", "false", "ECE")
     }
-    assert of == {"planes": "3", "AP50": "0.663", "recall": "0.667", "false": "1", "ECE": "0.333"}
+    assert row == {"planes": "3", "AP50": "0.663", "recall": "0.667", "false": "1", "ECE": "0.333"}
 
 
-def test_what_makes_no_sense_is_left_out() -> None:
-    empty = figures(
-        [compare(subject("a", np.zeros((0, 4)), known=False), detections(np.zeros((0, 4)), np.zeros(0)))], 0.5
-    )
+def test_undefined_values_are_dashes_and_empty_tables_are_left_out() -> None:
+    none = np.zeros((0, 4))
+    image = compare_image(evaluation_image("a", none, known=False), detections(none, np.zeros(0)))
+    empty = compute_metrics([image], 0.5)
     assert math.isnan(empty.ap50)
-    text = tables({"empty": empty})
-    of, tiles = text.split("\n\n")
-    assert of.splitlines()[1].split() == ["empty", "1", "0", *"-" * 8, "0", "0.00", "-"]
+    text = format_tables({"empty": empty})
+    main, tiles = text.split("\n\n")
+    assert main.splitlines()[1].split() == ["empty", "1", "0", *"-" * 8, "0", "0.00", "-"]
     assert tiles.splitlines()[1].split() == ["empty", "16", "-", "0.000"]
 
 
-def test_bins_are_named_by_their_sizes() -> None:
-    text = tables({"some": figures([drawn(2)], 0.5)})
+def test_size_bins_are_named_by_their_sizes() -> None:
+    text = format_tables({"some": compute_metrics([random_image(2)], 0.5)})
     for word in ("<8 px", "8-12 px", ">=128 px", "<10 m", "45-60 m", ">=60 m"):
         assert word in text
     assert len(SIZES_PX) == 9

@@ -9,42 +9,42 @@ import pytest
 
 from geo.types import ImageArray
 from model.detectors.anchor_free import decode
-from model.export import exporter as whole
 from model.export.check import Difference
-from model.export.signatures import Outputs
+from model.export.exporter import export
+from model.export.formats import Outputs
 from model.inference import weights_io
 from model.inference.calibration import Calibration
 
-CARD = "# tiny\n\nFinds next to nothing.\n"
-# The output, and how far it is from the model.
+CARD = "# tiny\n\nDetects next to nothing.\n"
+# The output, and its differences from the model.
 ExportRun = tuple[Path, dict[str, Difference]]
 CALIBRATION = Calibration(0.8, 1.1, 1.5)
 
 
-def pictures(count: int = 2, seed: int = 1, shape: tuple[int, int] = (64, 96)) -> ImageArray:
+def random_images(count: int = 2, seed: int = 1, shape: tuple[int, int] = (64, 96)) -> ImageArray:
     return np.random.default_rng(seed).integers(0, 256, (count, *shape, 3), dtype=np.uint8)
 
 
-def wanted(network: Any, images: ImageArray) -> Outputs:
-    """What the network itself says, calibrated as in the exported model."""
+def expected_outputs(network: Any, images: ImageArray) -> Outputs:
+    """Outputs of the network itself, calibrated as in the exported model."""
     cells = network(images.astype(np.float32), training=False)
     boxes, raw = (keras.ops.convert_to_numpy(each(cells)) for each in (decode.boxes, decode.scores))
     scores = 1 / (1 + (1 - raw) ** CALIBRATION.b / raw**CALIBRATION.a * np.exp(-CALIBRATION.c))
-    assert np.ptp(scores) > 0.005  # or it would compare nothing
+    assert np.ptp(scores) > 0.005  # else the test would compare nothing
     return boxes.reshape(len(images), -1, 4), scores.reshape(len(images), -1)
 
 
-def assert_close(found: Outputs, expected: Outputs) -> None:
-    for one, other in zip(found, expected, strict=True):
+def assert_close(outputs: Outputs, expected: Outputs) -> None:
+    for one, other in zip(outputs, expected, strict=True):
         assert one.shape == other.shape
         assert one.dtype == np.float32
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-3)
-    np.testing.assert_allclose(found[1], expected[1], atol=1e-4)
+    np.testing.assert_allclose(outputs[1], expected[1], atol=1e-4)
 
 
 @pytest.fixture(scope="session")
 def calibrated_folder(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model folder with a calibration and a card: leave it as it is."""
+    """A model folder with a calibration and a card; not to be changed."""
     folder = tmp_path_factory.mktemp("calibrated") / "model"
     shutil.copytree(model_folder, folder)
     weights_io.write_config(folder, replace(weights_io.read_config(folder), calibration=CALIBRATION))
@@ -55,10 +55,10 @@ def calibrated_folder(model_folder: Path, tmp_path_factory: pytest.TempPathFacto
 @pytest.fixture(scope="session")
 def export_run(calibrated_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> ExportRun:
     output = tmp_path_factory.mktemp("exported") / "tiny"
-    return output, whole.export(calibrated_folder, output, ("saved_model", "frozen_graph", "onnx"), pictures())
+    return output, export(calibrated_folder, output, ("saved_model", "frozen_graph", "onnx"), random_images())
 
 
 @pytest.fixture(scope="session")
 def exported(export_run: ExportRun) -> Path:
-    """That model in every format: leave it as it is."""
+    """That model in every format; not to be changed."""
     return export_run[0]

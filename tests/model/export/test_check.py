@@ -1,44 +1,97 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from model.export.check import Difference, ExportError, check, difference
-from model.export.signatures import Outputs
+from geo.errors import ConfigError
+from geo.types import ImageArray
+from model.export import check as export_check
+from model.export.check import Difference, ExportError, check, compare, crop_around, read_tiles
+from model.export.formats import Outputs
+from tests.model.photos import picture, write_set
 
 
 def outputs(scores: list[list[float]], side: float = 8.0) -> Outputs:
-    found = np.array(scores, np.float32)
-    return np.full((*found.shape, 4), side, np.float32), found
+    values = np.array(scores, np.float32)
+    return np.full((*values.shape, 4), side, np.float32), values
 
 
-def test_the_greatest_difference_counts() -> None:
-    wanted, found = outputs([[0.9, 0.2], [0.5, 0.1]]), outputs([[0.9, 0.25], [0.5, 0.1]])
-    found[0][0, 1, 2] -= 0.125
-    found[0][1, 0, 3] += 0.0625
-    of = difference(found, wanted)
-    assert of.boxes_px == 0.125
-    assert of.scores == pytest.approx(0.05)
+def test_the_largest_difference_counts() -> None:
+    expected, changed = outputs([[0.9, 0.2], [0.5, 0.1]]), outputs([[0.9, 0.25], [0.5, 0.1]])
+    changed[0][0, 1, 2] -= 0.125
+    changed[0][1, 0, 3] += 0.0625
+    largest = compare(changed, expected)
+    assert largest.boxes_px == 0.125
+    assert largest.scores == pytest.approx(0.05)
 
 
-def test_boxes_that_hardly_score_do_not_count() -> None:
-    wanted, found = outputs([[0.9, 0.04]]), outputs([[0.9, 0.04]])
-    found[0][0, 1] += 100
-    assert difference(found, wanted) == Difference(0, 0)
+def test_boxes_of_low_scores_are_not_compared() -> None:
+    expected, changed = outputs([[0.9, 0.04]]), outputs([[0.9, 0.04]])
+    changed[0][0, 1] += 100
+    assert compare(changed, expected) == Difference(0, 0)
 
 
-def test_where_nothing_scores_the_best_box_counts_all_the_same() -> None:
-    wanted, found = outputs([[0.02, 0.03]]), outputs([[0.02, 0.03]])
-    found[0][0, 1] += 1
-    assert difference(found, wanted).boxes_px == 1
+def test_the_box_of_the_highest_score_is_always_compared() -> None:
+    expected, changed = outputs([[0.02, 0.03]]), outputs([[0.02, 0.03]])
+    changed[0][0, 1] += 1
+    assert compare(changed, expected).boxes_px == 1
 
 
-@pytest.mark.parametrize("of", [Difference(0, 0), Difference(0.05, 0), Difference(0, 1e-3)])
-def test_what_is_near_enough_passes(of: Difference) -> None:
-    check("onnx", of)
+@pytest.mark.parametrize("difference", [Difference(0, 0), Difference(0.05, 0), Difference(0, 1e-3)])
+def test_small_differences_pass(difference: Difference) -> None:
+    check("onnx", difference)
 
 
 @pytest.mark.parametrize(
-    "of", [Difference(0.051, 0), Difference(0, 0.0011), Difference(float("nan"), 0), Difference(0, float("nan"))]
+    "difference",
+    [Difference(0.051, 0), Difference(0, 0.0011), Difference(float("nan"), 0), Difference(0, float("nan"))],
 )
-def test_what_is_too_far_is_refused_by_name(of: Difference) -> None:
+def test_large_differences_are_refused(difference: Difference) -> None:
     with pytest.raises(ExportError, match=r"onnx.*expected"):
-        check("onnx", of)
+        check("onnx", difference)
+
+
+def coordinates(width: int, height: int) -> ImageArray:
+    """An image whose pixels hold their position, counted from 1: (x, y, 1)."""
+    y, x = np.mgrid[1 : height + 1, 1 : width + 1]
+    return np.stack([x, y, np.ones_like(x)], axis=-1).astype(np.uint8)
+
+
+@given(st.integers(1, 200), st.integers(1, 200), st.sampled_from([32, 64, 96]), st.floats(0, 1), st.floats(0, 1))
+def test_a_tile_is_centred_on_its_airplane_and_filled_from_the_image(
+    width: int, height: int, side: int, u: float, v: float
+) -> None:
+    x, y = u * (width - 1) + 0.5, v * (height - 1) + 0.5
+    tile = crop_around(coordinates(width, height), np.array([x - 0.5, y - 0.5, x + 0.5, y + 0.5]), side)
+    assert tile.shape == (side, side, 3)
+    shown = tile[tile[..., 2] == 1]
+    assert len(shown) == min(width, side) * min(height, side)
+    for axis, (place, length) in enumerate(((x, width), (y, height))):
+        values = np.unique(shown[:, axis]).astype(int)
+        assert (np.diff(values) == 1).all()
+        assert values[0] - 1 <= place <= values[-1]
+        inside = values[0] > 1 and values[-1] < length
+        assert not inside or abs((values[0] - 1 + values[-1]) / 2 - place) <= 0.5
+
+
+def test_tiles_are_cut_from_every_set(tmp_path: Path) -> None:
+    write_set(tmp_path / "bright", {str(number): picture() for number in range(5)})
+    write_set(tmp_path / "dim", {"a": picture(0.9)})
+    tiles = read_tiles(tmp_path, ["bright", "dim"], 2, 64)
+    assert tiles.shape == (3, 64, 64, 3)
+    assert [int(tile[..., 0].max()) for tile in tiles] == [250, 250, 225]
+
+
+def test_a_scene_is_rendered_without_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(export_check, "_SCENE_PX", 600)
+    tiles = read_tiles(tmp_path / "nowhere", ["a", "b"], 1, 64)
+    assert tiles.shape == (2, 64, 64, 3)
+    assert all(np.ptp(tile) > 50 for tile in tiles)
+
+
+def test_a_set_without_airplanes_is_refused(tmp_path: Path) -> None:
+    write_set(tmp_path / "later", {"a": picture()}, split="train")
+    with pytest.raises(ConfigError, match="later"):
+        read_tiles(tmp_path, ["later"], 1, 64)

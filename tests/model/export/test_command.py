@@ -8,6 +8,8 @@ import yaml
 
 from model.common.config import load_yaml
 from model.export import __main__ as export
+from model.export import check
+from model.export.config import ExportConfig
 from model.inference.weights_io import WEIGHTS_FILE
 from tests.model.photos import picture, write_set
 
@@ -36,7 +38,7 @@ def write_config(folder: Path, **changes: object) -> Path:
 
 
 def refused(capsys: pytest.CaptureFixture[str], output: Path) -> str:
-    """The one line that a refused command has said."""
+    """Return the one line of error of a refused command."""
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err.startswith("model.export: ")
@@ -45,10 +47,10 @@ def refused(capsys: pytest.CaptureFixture[str], output: Path) -> str:
     return captured.err
 
 
-def test_the_command_writes_what_it_is_told_to(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_exports(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
     output = config.parent / "elsewhere"
     assert export.main(["--config", str(config), "--output", str(output)]) == 0
-    assert {path.name for path in output.iterdir()} == {"frozen_graph.pb", "config.yaml"}  # this model has no card
+    assert {path.name for path in output.iterdir()} == {"frozen_graph.pb", "config.yaml"}  # the model has no card
     printed = capsys.readouterr().out.splitlines()
     assert "1 tiles of 64 px" in printed[0]
     assert printed[1].startswith("frozen_graph ")
@@ -56,12 +58,10 @@ def test_the_command_writes_what_it_is_told_to(config: Path, capsys: pytest.Capt
     assert not (config.parent / "out").exists()
 
 
-def test_an_export_that_differs_from_the_model_ends_with_1(
+def test_a_different_export_exits_with_1(
     config: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from model.export import check
-
-    monkeypatch.setattr(check, "_MOST_SCORE", -1.0)
+    monkeypatch.setattr(check, "_MAX_DIFFERENCE_SCORE", -1.0)
     assert export.main(["--config", str(config)]) == 1
     assert "frozen_graph" in refused(capsys, config.parent / "out" / "export")
     assert list((config.parent / "out").iterdir()) == []
@@ -83,10 +83,10 @@ def test_damaged_weights_are_refused(config: Path, capsys: pytest.CaptureFixture
         (["--model", "no-such-model"], "no-such-model"),
         (["--formats", "saved_model", "tflite"], "tflite"),
         (["--output", "model"], "output"),
-        (["--output", "export.yaml/new"], "output"),
+        (["--output", "export.yaml/new"], "export.yaml/new"),
     ],
 )
-def test_a_command_that_is_wrong_ends_with_one_line_and_2(
+def test_wrong_commands_exit_with_one_line_and_2(
     config: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str], named: str
 ) -> None:
     monkeypatch.chdir(config.parent)
@@ -97,15 +97,13 @@ def test_a_command_that_is_wrong_ends_with_one_line_and_2(
 @pytest.mark.parametrize(
     "change", [{"formats": []}, {"sets": []}, {"tiles": 0}, {"tile_px": 100}, {"tile_px": 0}, {"sets": ["gone"]}]
 )
-def test_settings_that_do_not_fit_are_refused(
-    config: Path, capsys: pytest.CaptureFixture[str], change: dict[str, Any]
-) -> None:
+def test_invalid_configs_are_refused(config: Path, capsys: pytest.CaptureFixture[str], change: dict[str, Any]) -> None:
     assert export.main(["--config", str(write_config(config.parent, **change))]) == 2
     message = refused(capsys, config.parent / "out" / "export")
     assert ("gone" if "gone" in str(change) else next(iter(change))) in message
 
 
-def test_onnx_without_its_packages_is_refused_before_any_work(
+def test_onnx_is_refused_without_its_packages(
     config: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "tf2onnx" else object())
@@ -113,6 +111,6 @@ def test_onnx_without_its_packages_is_refused_before_any_work(
     assert "tf2onnx" in refused(capsys, config.parent / "out" / "export")
 
 
-def test_the_settings_of_the_project_fit() -> None:
+def test_the_configs_of_the_project_are_valid() -> None:
     for file in sorted(Path("configs/export").glob("*.yaml")):
-        load_yaml(export.ExportConfig, file)
+        load_yaml(ExportConfig, file)

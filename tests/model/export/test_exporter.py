@@ -7,14 +7,14 @@ from model.export.exporter import check_replaceable
 from tests.model.export.conftest import ExportRun
 
 
-def test_an_export_tells_how_far_each_way_to_call_it_is_from_the_model(export_run: ExportRun) -> None:
-    _, found = export_run
-    assert set(found) == {"saved_model detect", "saved_model detect_jpeg", "frozen_graph", "onnx"}
-    assert all(0 <= of.boxes_px < 0.05 and 0 <= of.scores < 1e-3 for of in found.values())
-    assert any(of.scores > 0 for of in found.values())  # sums in another order
+def test_an_export_returns_the_differences_of_all_signatures(export_run: ExportRun) -> None:
+    _, differences = export_run
+    assert set(differences) == {"saved_model detect", "saved_model detect_jpeg", "frozen_graph", "onnx"}
+    assert all(0 <= each.boxes_px < 0.05 and 0 <= each.scores < 1e-3 for each in differences.values())
+    assert any(each.scores > 0 for each in differences.values())  # sums in another order
 
 
-def test_nothing_else_is_left(exported: Path) -> None:
+def test_no_temporary_files_are_left(exported: Path) -> None:
     assert [path.name for path in exported.parent.iterdir()] == [exported.name]
     assert {path.name for path in exported.iterdir()} == {
         "saved_model",

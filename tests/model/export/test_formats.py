@@ -1,4 +1,4 @@
-"""Every format, opened as a stranger would: with its own library, by the names that the docs give."""
+"""Every format, read with its own library, by the names in the docs."""
 
 import io
 import json
@@ -14,9 +14,9 @@ import tensorflow as tf
 from PIL import Image
 
 from geo.types import ImageArray
-from model.export.signatures import Outputs
+from model.export.formats import Outputs
 from model.inference import weights_io
-from tests.model.export.conftest import CALIBRATION, CARD, assert_close, pictures, wanted
+from tests.model.export.conftest import CALIBRATION, CARD, assert_close, expected_outputs, random_images
 
 SHAPES = pytest.mark.parametrize(("count", "shape"), [(2, (64, 96)), (1, (32, 160)), (3, (96, 32))])
 
@@ -27,8 +27,8 @@ def signatures(exported: Path) -> Any:
 
 
 def from_saved_model(signatures: Any, name: str, **inputs: Any) -> Outputs:
-    found = signatures[name](**{key: tf.constant(value) for key, value in inputs.items()})
-    return found["boxes"].numpy(), found["scores"].numpy()
+    outputs = signatures[name](**{key: tf.constant(value) for key, value in inputs.items()})
+    return outputs["boxes"].numpy(), outputs["scores"].numpy()
 
 
 def jpeg(image: Image.Image) -> bytes:
@@ -39,33 +39,33 @@ def jpeg(image: Image.Image) -> bytes:
 
 @SHAPES
 @pytest.mark.parametrize("name", ["detect", "serving_default"])
-def test_the_saved_model_says_what_the_network_says(
+def test_the_saved_model_agrees_with_the_network(
     signatures: Any, network: Any, name: str, count: int, shape: tuple[int, int]
 ) -> None:
-    images = pictures(count, shape=shape)
-    assert_close(from_saved_model(signatures, name, pixels=images), wanted(network, images))
+    images = random_images(count, shape=shape)
+    assert_close(from_saved_model(signatures, name, pixels=images), expected_outputs(network, images))
 
 
 @SHAPES
-def test_the_frozen_graph_says_what_the_network_says(
+def test_the_frozen_graph_agrees_with_the_network(
     exported: Path, network: Any, count: int, shape: tuple[int, int]
 ) -> None:
-    images = pictures(count, shape=shape)
+    images = random_images(count, shape=shape)
     definition = tf.compat.v1.GraphDef()
     definition.ParseFromString((exported / "frozen_graph.pb").read_bytes())
     with tf.Graph().as_default() as graph:
         tf.graph_util.import_graph_def(definition, name="")
         with tf.compat.v1.Session(graph=graph) as session:
             boxes, scores = session.run(["boxes:0", "scores:0"], {"pixels:0": images})
-    assert_close((boxes, scores), wanted(network, images))
+    assert_close((boxes, scores), expected_outputs(network, images))
 
 
 @SHAPES
-def test_onnx_says_what_the_network_says(exported: Path, network: Any, count: int, shape: tuple[int, int]) -> None:
-    images = pictures(count, shape=shape)
+def test_onnx_agrees_with_the_network(exported: Path, network: Any, count: int, shape: tuple[int, int]) -> None:
+    images = random_images(count, shape=shape)
     session = onnxruntime.InferenceSession(str(exported / "model.onnx"), providers=["CPUExecutionProvider"])
     boxes, scores = session.run(["boxes", "scores"], {"pixels": images})
-    assert_close((boxes, scores), wanted(network, images))
+    assert_close((boxes, scores), expected_outputs(network, images))
 
 
 def padded(images: ImageArray, height: int, width: int) -> ImageArray:
@@ -73,23 +73,23 @@ def padded(images: ImageArray, height: int, width: int) -> ImageArray:
 
 
 @pytest.mark.parametrize("size", [(96, 64), (70, 50)])
-def test_jpeg_files_give_what_their_pixels_give(signatures: Any, network: Any, size: tuple[int, int]) -> None:
-    files = [jpeg(Image.fromarray(image).resize(size)) for image in pictures(3, shape=(8, 8))]
+def test_jpeg_files_give_the_outputs_of_their_pixels(signatures: Any, network: Any, size: tuple[int, int]) -> None:
+    files = [jpeg(Image.fromarray(image).resize(size)) for image in random_images(3, shape=(8, 8))]
     decoded = np.stack([np.asarray(Image.open(io.BytesIO(file))) for file in files])
     images = padded(decoded, 64, 96)
-    found = from_saved_model(signatures, "detect_jpeg", jpeg=files)
-    assert_close(found, wanted(network, images))
-    assert_close(found, from_saved_model(signatures, "detect", pixels=images))
+    outputs = from_saved_model(signatures, "detect_jpeg", jpeg=files)
+    assert_close(outputs, expected_outputs(network, images))
+    assert_close(outputs, from_saved_model(signatures, "detect", pixels=images))
 
 
-def test_a_grey_jpeg_file_is_looked_at_as_a_coloured_one(signatures: Any) -> None:
-    file = jpeg(Image.fromarray(pictures(1, shape=(8, 8))[0]).resize((96, 64)).convert("L"))
+def test_grey_jpeg_files_are_converted_to_rgb(signatures: Any) -> None:
+    file = jpeg(Image.fromarray(random_images(1, shape=(8, 8))[0]).resize((96, 64)).convert("L"))
     images = np.asarray(Image.open(io.BytesIO(file)).convert("RGB"))[None]
-    found = from_saved_model(signatures, "detect_jpeg", jpeg=[file])
-    assert_close(found, from_saved_model(signatures, "detect", pixels=images))
+    outputs = from_saved_model(signatures, "detect_jpeg", jpeg=[file])
+    assert_close(outputs, from_saved_model(signatures, "detect", pixels=images))
 
 
-def test_the_saved_model_has_the_signatures_that_the_docs_tell_of(signatures: Any) -> None:
+def test_the_saved_model_has_the_signatures_of_the_docs(signatures: Any) -> None:
     assert set(signatures) == {"serving_default", "detect", "detect_jpeg"}
     for name, function in signatures.items():
         (key,) = function.structured_input_signature[1]
@@ -103,18 +103,18 @@ def test_the_saved_model_has_the_signatures_that_the_docs_tell_of(signatures: An
 
 
 def test_no_format_holds_the_weights_twice(exported: Path, calibrated_folder: Path) -> None:
-    once = 2 * (calibrated_folder / weights_io.WEIGHTS_FILE).stat().st_size  # half precision there, single here
+    size = 2 * (calibrated_folder / weights_io.WEIGHTS_FILE).stat().st_size  # half precision there, single here
     for name in ("saved_model/saved_model.pb", "frozen_graph.pb", "model.onnx"):
-        assert (exported / name).stat().st_size < 1.5 * once
+        assert (exported / name).stat().st_size < 1.5 * size
 
 
-def test_the_card_and_the_config_travel_along(exported: Path, calibrated_folder: Path) -> None:
+def test_the_card_and_the_config_are_copied(exported: Path, calibrated_folder: Path) -> None:
     for folder in (exported, exported / "saved_model" / "assets.extra"):
         for name in ("README.md", "config.yaml"):
             assert (folder / name).read_bytes() == (calibrated_folder / name).read_bytes()
 
 
-def test_they_travel_inside_of_the_onnx_file(exported: Path, calibrated_folder: Path) -> None:
+def test_the_onnx_file_holds_the_card_and_the_config(exported: Path, calibrated_folder: Path) -> None:
     proto = onnx.load(exported / "model.onnx")
     config = weights_io.read_config(calibrated_folder)
     metadata = {entry.key: entry.value for entry in proto.metadata_props}

@@ -2,19 +2,25 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from model.detectors import registry
 from model.detectors.anchor_free.network import DetectorConfig
+from model.inference.frozen_graph import FrozenPredictor
 from model.inference.keras_predictor import KerasPredictor
 from model.inference.predictor import Predictor, load_predictor
+from tests.model.thresholds import in_a_gap
 
 DECODE = registry.get(DetectorConfig()).decode
 IMAGES = np.random.default_rng(1).integers(0, 256, (3, 64, 96, 3), dtype=np.uint8)
 
 
 def test_it_finds_what_the_frozen_graph_finds(network: Any, model_folder: Path) -> None:
-    everything = load_predictor(str(model_folder), 3, 0.0, calibrated=False)(IMAGES)
-    threshold = float(np.median(everything[0].scores))
+    whole = load_predictor(str(model_folder), 3, 0.0, calibrated=False)
+    assert isinstance(whole, FrozenPredictor)
+    everything = whole(IMAGES)
+    # Of all cells: those above it have their say in a box, too.
+    threshold = in_a_gap(whole.graph(tf.constant(IMAGES))[1])
     frozen = load_predictor(str(model_folder), 3, threshold, calibrated=False)(IMAGES)
     for count in (1, 3):
         predictor: Predictor = KerasPredictor(network, DECODE, "young", threshold)

@@ -34,7 +34,11 @@ def test_a_wrong_command_ends_with_2_and_one_line(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert main(arguments) == 2
+    try:
+        status: object = main(arguments)
+    except SystemExit as end:
+        status = end.code
+    assert status == 2
     said = capsys.readouterr().err
     assert said.count("\n") == 1
     assert named in said

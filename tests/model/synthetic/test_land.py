@@ -93,6 +93,8 @@ def test_the_command_writes_the_land_and_an_empty_truth(
 
 
 def test_the_command_knows_no_other_scene(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--scene", "moon", "--output", str(tmp_path / "x.tif")]) == 2
+    with pytest.raises(SystemExit) as end:
+        main(["--scene", "moon", "--output", str(tmp_path / "x.tif")])
+    assert end.value.code == 2
     assert "moon" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())

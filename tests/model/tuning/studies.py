@@ -1,4 +1,4 @@
-"""Studies of the stand-in; as a command, `python -m tests.model.tuning.studies FILE` runs one as `model.tune` would."""
+"""Studies with fake trainings; `python -m tests.model.tuning.studies FILE` runs one as `model.tune` would."""
 
 import sys
 import time
@@ -13,21 +13,21 @@ from model.common.config import load_yaml
 from model.tuning import study
 from model.tuning.config import TuneConfig
 
-STAND_IN = Path(__file__).with_name("stand_in.py")
+FAKE_TRAINING = Path(__file__).with_name("fake_training.py")
 X = {"kind": "float", "name": "x", "low": 0.0, "high": 1.0}
 LOSS = {"table": "log", "column": "loss", "direction": "minimize"}
 
 
 def command(config: Path) -> list[str]:
-    return [sys.executable, str(STAND_IN), "--config", str(config)]
+    return [sys.executable, str(FAKE_TRAINING), "--config", str(config)]
 
 
-def pause() -> None:
+def sleep() -> None:
     time.sleep(0.01)
 
 
-def settings(folder: Path, **changes: Any) -> Path:
-    """Writes a study of four random trials below the folder."""
+def write_study(folder: Path, **changes: Any) -> Path:
+    """Write a study of four random trials into the folder."""
     base, file = folder / "base.yaml", folder / "tune.yaml"
     base.write_text(yaml.safe_dump({"name": "base", "inner": {"kept": 1}}))
     content = {
@@ -43,13 +43,13 @@ def settings(folder: Path, **changes: Any) -> Path:
     return file
 
 
-def read(folder: Path, **changes: Any) -> TuneConfig:
-    return load_yaml(TuneConfig, settings(folder, **changes))
+def load_study(folder: Path, **changes: Any) -> TuneConfig:
+    return load_yaml(TuneConfig, write_study(folder, **changes))
 
 
-def run(config: TuneConfig, wait: Callable[[], None] = pause) -> optuna.Study:
+def run_study(config: TuneConfig, wait: Callable[[], None] = sleep) -> optuna.Study:
     return study.run(config, command, wait)
 
 
 if __name__ == "__main__":
-    run(load_yaml(TuneConfig, Path(sys.argv[1])))
+    run_study(load_yaml(TuneConfig, Path(sys.argv[1])))

@@ -7,22 +7,22 @@ import yaml
 from geo.errors import ConfigError
 from model.common.config import load_yaml
 from model.tuning.config import CategoricalParameter, FloatParameter, IntParameter, TuneConfig
-from tests.model.tuning.studies import X, read, settings
+from tests.model.tuning.studies import X, load_study, write_study
 
 RATE = {"kind": "float", "name": "rate", "low": 0.001, "high": 0.1, "scale": "log"}
 LAYERS = {"kind": "int", "name": "net.layers", "low": 2, "high": 8, "step": 3}
 SIZES = {"kind": "categorical", "name": "sizes", "choices": [[1, 2], {"a": 1}, None, True, 3, "word"]}
 
 
-def test_every_kind_of_parameter_is_read(tmp_path: Path) -> None:
-    rate, layers, sizes = read(tmp_path, parameters=[RATE, LAYERS, SIZES]).parameters
+def test_every_kind_of_parameter_is_load_study(tmp_path: Path) -> None:
+    rate, layers, sizes = load_study(tmp_path, parameters=[RATE, LAYERS, SIZES]).parameters
     assert rate == FloatParameter("float", "rate", 0.001, 0.1, "log")
     assert layers == IntParameter("int", "net.layers", 2, 8, "linear", 3)
     assert sizes == CategoricalParameter("categorical", "sizes", ([1, 2], {"a": 1}, None, True, 3, "word"))
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"parameters": []}, "parameters: expected one or more"),
         ({"parameters": [X, X]}, "expected every name once, got x twice"),
@@ -36,11 +36,11 @@ def test_every_kind_of_parameter_is_read(tmp_path: Path) -> None:
         ({"parameters": [X | {"high": float("inf")}]}, "expected low below high"),
         ({"parameters": [X | {"scale": "log"}]}, "x: expected low above 0 on a log scale, got 0.0"),
         ({"parameters": [X | {"scale": "square"}]}, "scale"),
-        ({"parameters": [X | {"step": 0.3}]}, "x: expected a step of which some fill 0.0 to 1.0, got 0.3"),
+        ({"parameters": [X | {"step": 0.3}]}, "x: expected a step that divides 0.0 to 1.0, got 0.3"),
         ({"parameters": [X | {"step": 0.0}]}, "expected a step"),
         ({"parameters": [X | {"step": -0.5}]}, "expected a step"),
         ({"parameters": [RATE | {"step": 0.01}]}, "rate: expected no step on a log scale"),
-        ({"parameters": [LAYERS | {"step": 4}]}, "net.layers: expected a step of which some fill 2 to 8, got 4"),
+        ({"parameters": [LAYERS | {"step": 4}]}, "net.layers: expected a step that divides 2 to 8, got 4"),
         ({"parameters": [LAYERS | {"low": 2.5}]}, "expected a valid integer"),
         ({"parameters": [LAYERS | {"points": 2}]}, "expected step or points, got both"),
         ({"parameters": [X | {"points": 3}]}, "x: expected points in a grid alone, got them for random"),
@@ -58,23 +58,23 @@ def test_every_kind_of_parameter_is_read(tmp_path: Path) -> None:
         ({"metric": {"table": "log", "column": "loss"}}, "metric.direction"),
     ],
 )
-def test_what_cannot_be_meant_is_refused(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
-    file = settings(tmp_path, **changes)
-    with pytest.raises(ConfigError, match=said) as caught:
+def test_invalid_studies_are_refused(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    file = write_study(tmp_path, **changes)
+    with pytest.raises(ConfigError, match=message) as caught:
         load_yaml(TuneConfig, file)
     assert str(caught.value).startswith(str(file))
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("step", [0.1, 0.05, 1.0, 1 / 3])
-def test_a_step_that_fills_the_range_but_for_rounding_is_taken(tmp_path: Path, step: float) -> None:
-    (parameter,) = read(tmp_path, parameters=[X | {"step": step}]).parameters
+def test_a_step_that_divides_the_range_but_for_rounding_is_accepted(tmp_path: Path, step: float) -> None:
+    (parameter,) = load_study(tmp_path, parameters=[X | {"step": step}]).parameters
     assert isinstance(parameter, FloatParameter)
     assert parameter.step == step
 
 
 @pytest.mark.parametrize("file", sorted(Path("configs/tune").glob("*.yaml")), ids=lambda file: file.stem)
-def test_the_studies_that_come_with_it_are_sound(file: Path) -> None:
+def test_the_studies_of_the_project_are_valid(file: Path) -> None:
     config = load_yaml(TuneConfig, file)
     assert config.base.is_file()
     head = [line for line in file.read_text(encoding="utf-8").splitlines() if line.startswith("#")]

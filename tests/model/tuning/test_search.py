@@ -19,7 +19,7 @@ from model.tuning.config import (
     Scale,
     TuneConfig,
 )
-from tests.model.tuning.studies import X, read
+from tests.model.tuning.studies import X, load_study
 
 SCALES: st.SearchStrategy[Scale] = st.sampled_from(["linear", "log"])
 FLOATS = st.floats(1e-6, 1e3)
@@ -50,43 +50,44 @@ CHOICES = st.lists(
 CHOSEN = st.builds(CategoricalParameter, st.just("categorical"), st.just("c"), CHOICES.map(tuple))
 
 
-def within(value: Any, of: Parameter) -> bool:
+def is_allowed(value: Any, parameter: Parameter) -> bool:
     """Whether a parameter may have this value."""
-    if isinstance(of, CategoricalParameter):
-        return any(type(value) is type(choice) and value == choice for choice in of.choices)
-    if type(value) is not (int if isinstance(of, IntParameter) else float) or not of.low <= value <= of.high:
+    if isinstance(parameter, CategoricalParameter):
+        return any(type(value) is type(choice) and value == choice for choice in parameter.choices)
+    if (
+        type(value) is not (int if isinstance(parameter, IntParameter) else float)
+        or not parameter.low <= value <= parameter.high
+    ):
         return False
-    steps = (value - of.low) / of.step if of.step else 0.0
+    steps = (value - parameter.low) / parameter.step if parameter.step else 0.0
     return abs(steps - round(steps)) < 1e-6
 
 
-def made(parameters: tuple[Parameter, ...], folder: Path, method: Any = "random", **changes: Any) -> TuneConfig:
+def make_config(parameters: tuple[Parameter, ...], folder: Path, method: Any = "random", **changes: Any) -> TuneConfig:
     folder.mkdir(exist_ok=True)
     return TuneConfig(
         folder / "base.yaml", folder, parameters, METRIC, method, trials=changes.pop("trials", 9), **changes
     )
 
 
-def asked(config: TuneConfig, some: int, study: optuna.Study | None = None) -> list[search.Values]:
-    """What the next trials try, each after the one before is complete, with a value that hangs on what it tries."""
+def run_trials(config: TuneConfig, count: int, study: optuna.Study | None = None) -> list[search.Values]:
+    """Complete the next trials one by one, each with a metric that depends on its values, and return these values."""
     study = study or search.open_study(config, {})
-    found: list[search.Values] = []
-    while len(found) < some and (trial := search.ask(study, config)):
-        found.append(search.values(trial, config.parameters))
-        study.tell(trial, float(sum(len(str(value)) for value in found[-1].values())))
-    return found
+    tried: list[search.Values] = []
+    while len(tried) < count and (trial := search.ask(study, config)):
+        tried.append(search.suggest_values(trial, config.parameters))
+        study.tell(trial, float(sum(len(str(value)) for value in tried[-1].values())))
+    return tried
 
 
 @settings(max_examples=15)
 @given(st.tuples(floats(), ints(), CHOSEN), st.sampled_from(["random", "bayesian"]), st.integers(0, 2**40))
-def test_trials_keep_to_ranges_scales_steps_and_choices(
-    parameters: tuple[Parameter, ...], method: Any, seed: int
-) -> None:
-    found = asked(made(parameters, Path(), method, seed=seed), 20, optuna.create_study())
-    assert len(found) == 9
-    for values in found:
+def test_values_are_within_ranges_steps_and_choices(parameters: tuple[Parameter, ...], method: Any, seed: int) -> None:
+    tried = run_trials(make_config(parameters, Path(), method, seed=seed), 20, optuna.create_study())
+    assert len(tried) == 9
+    for values in tried:
         assert [*values] == [parameter.name for parameter in parameters]
-        assert all(within(values[of.name], of) for of in parameters)
+        assert all(is_allowed(values[each.name], each) for each in parameters)
 
 
 @pytest.mark.parametrize(("scale", "middle"), [("linear", 0.50005), ("log", 0.01)])
@@ -94,12 +95,15 @@ def test_trials_keep_to_ranges_scales_steps_and_choices(
 def test_half_of_the_trials_are_below_the_middle_of_the_scale(
     tmp_path: Path, scale: Scale, middle: float, kind: str
 ) -> None:
-    of: Parameter = FloatParameter("float", "x", 0.0001, 1.0, scale)
+    parameter: Parameter = FloatParameter("float", "x", 0.0001, 1.0, scale)
     if kind == "int":
-        of, middle = IntParameter("int", "x", 10, 100_000, scale), middle * 100_000
-    found = [values["x"] for values in asked(made((of,), tmp_path, trials=100), 100, optuna.create_study())]
-    assert 35 <= sum(value < middle for value in found) <= 65
-    assert len(set(found)) > 90
+        parameter, middle = IntParameter("int", "x", 10, 100_000, scale), middle * 100_000
+    drawn = [
+        values["x"]
+        for values in run_trials(make_config((parameter,), tmp_path, trials=100), 100, optuna.create_study())
+    ]
+    assert 35 <= sum(value < middle for value in drawn) <= 65
+    assert len(set(drawn)) > 90
 
 
 @settings(max_examples=15)
@@ -110,23 +114,24 @@ def test_a_grid_is_every_combination_once(
     first, second, third = parameters
     first = FloatParameter("float", "f", first.low, first.high, first.scale, points=points)
     second = IntParameter("int", "i", second.low, second.low + 6, second.scale, points=points)
-    config = made((first, second, third), Path(), "grid", trials=None)
-    grid = search.grid(config)
-    assert search.trials(config) == len(grid)
+    config = make_config((first, second, third), Path(), "grid", trials=None)
+    grid = search.grid_points(config)
+    assert search.trial_count(config) == len(grid)
     axes = [[*{str(values[name]): values[name] for values in grid}.values()] for name in ("f", "i", "c")]
     each = [tuple(map(str, values.values())) for values in grid]
     assert len(each) == len(set(each)) == math.prod(len(axis) for axis in axes)
-    for of, axis in zip((first, second, third), axes, strict=True):
-        assert all(within(value, of) for value in axis)
+    for parameter, axis in zip((first, second, third), axes, strict=True):
+        assert all(is_allowed(value, parameter) for value in axis)
     spaced = np.sort(axes[0])
     assert (spaced[0], spaced[-1], len(spaced)) == (first.low, first.high, points)
     gaps = np.diff(np.log(spaced) if first.scale == "log" else spaced)
     np.testing.assert_allclose(gaps, gaps[0], rtol=1e-6)
 
 
-def test_the_points_of_a_grid_are_where_they_should_be(tmp_path: Path) -> None:
-    def axis(of: Parameter) -> list[Any]:
-        return sorted(values[of.name] for values in search.grid(made((of,), tmp_path, "grid", trials=None)))
+def test_grid_points(tmp_path: Path) -> None:
+    def axis(parameter: Parameter) -> list[Any]:
+        config = make_config((parameter,), tmp_path, "grid", trials=None)
+        return sorted(values[parameter.name] for values in search.grid_points(config))
 
     assert axis(FloatParameter("float", "x", 0.001, 0.1, "log", points=3)) == pytest.approx([0.001, 0.01, 0.1])
     assert axis(FloatParameter("float", "x", 0.0, 1.0, step=0.25)) == [0.0, 0.25, 0.5, 0.75, 1.0]
@@ -136,76 +141,76 @@ def test_the_points_of_a_grid_are_where_they_should_be(tmp_path: Path) -> None:
     assert axis(IntParameter("int", "x", 1, 3, points=9)) == [1, 2, 3]
 
 
-def test_a_grid_is_tried_once_and_a_part_of_it_is_mixed(tmp_path: Path) -> None:
+def test_every_grid_point_is_tried_once_in_random_order(tmp_path: Path) -> None:
     parameters = (IntParameter("int", "i", 1, 4), CategoricalParameter("categorical", "c", ([1], None, "a")))
-    whole = asked(made(parameters, tmp_path / "whole", "grid", trials=None), 99)
-    assert sorted(map(str, whole)) == sorted(str({"i": i, "c": c}) for i in range(1, 5) for c in ([1], None, "a"))
-    part = asked(made(parameters, tmp_path / "part", "grid", trials=5), 99)
-    assert part == whole[:5]
+    complete = run_trials(make_config(parameters, tmp_path / "complete", "grid", trials=None), 99)
+    assert sorted(map(str, complete)) == sorted(str({"i": i, "c": c}) for i in range(1, 5) for c in ([1], None, "a"))
+    part = run_trials(make_config(parameters, tmp_path / "part", "grid", trials=5), 99)
+    assert part == complete[:5]
     assert len({values["i"] for values in part}) > 1
     assert len({str(values["c"]) for values in part}) > 1
-    assert asked(made(parameters, tmp_path / "part", "grid", trials=7), 99) == whole[5:7]
+    assert run_trials(make_config(parameters, tmp_path / "part", "grid", trials=7), 99) == complete[5:7]
 
 
 @pytest.mark.parametrize("method", ["random", "bayesian", "grid"])
-def test_draws_do_not_hang_on_when_a_study_was_broken_off(tmp_path: Path, method: Any) -> None:
+def test_values_do_not_depend_on_when_a_study_was_interrupted(tmp_path: Path, method: Any) -> None:
     parameters = (
         FloatParameter("float", "f", 0.1, 1.0, points=4 if method == "grid" else None),
         IntParameter("int", "i", 1, 9),
     )
-    whole = asked(made(parameters, tmp_path / "whole", method, trials=12), 12)
-    config = made(parameters, tmp_path / "pieces", method, trials=12)
-    assert asked(config, 3) + asked(config, 1) + asked(config, 6) + asked(config, 99) == whole
-    assert len({str(values) for values in whole}) == 12
-    other = asked(made(parameters, tmp_path / "other", method, trials=12, seed=2), 12)
-    assert other != whole
+    complete = run_trials(make_config(parameters, tmp_path / "complete", method, trials=12), 12)
+    config = make_config(parameters, tmp_path / "pieces", method, trials=12)
+    assert run_trials(config, 3) + run_trials(config, 1) + run_trials(config, 6) + run_trials(config, 99) == complete
+    assert len({str(values) for values in complete}) == 12
+    other = run_trials(make_config(parameters, tmp_path / "other", method, trials=12, seed=2), 12)
+    assert other != complete
 
 
-def test_a_trial_that_was_broken_off_tries_the_same_again(tmp_path: Path) -> None:
+def test_an_interrupted_trial_gets_the_same_values_again(tmp_path: Path) -> None:
     parameters = (FloatParameter("float", "f", 0.0, 1.0), CategoricalParameter("categorical", "c", ([1], [2], [3])))
-    config = made(parameters, tmp_path)
+    config = make_config(parameters, tmp_path)
     trial = search.ask(search.open_study(config, {}), config)
     assert trial is not None
-    tried = search.values(trial, parameters)
+    tried = search.suggest_values(trial, parameters)
     again = search.open_study(config, {})
-    (broken,) = search.unfinished(again)
-    assert (broken.number, search.values(broken, parameters)) == (0, tried)
-    (asked_only,) = search.unfinished(search.open_study(config, {}))
-    assert asked_only.params == broken.params
+    (interrupted,) = search.interrupted_trials(again)
+    assert (interrupted.number, search.suggest_values(interrupted, parameters)) == (0, tried)
+    (asked_only,) = search.interrupted_trials(search.open_study(config, {}))
+    assert asked_only.params == interrupted.params
 
 
-def test_a_trial_that_was_broken_off_while_its_values_were_drawn_gets_the_others(tmp_path: Path) -> None:
+def test_a_trial_interrupted_while_its_values_were_drawn_gets_the_others(tmp_path: Path) -> None:
     parameters = (FloatParameter("float", "f", 0.0, 1.0), IntParameter("int", "i", 1, 9))
-    config = made(parameters, tmp_path)
+    config = make_config(parameters, tmp_path)
     trial = search.ask(search.open_study(config, {}), config)
     assert trial is not None
-    first = search.values(trial, parameters[:1])
-    (broken,) = search.unfinished(search.open_study(config, {}))
-    values = search.values(broken, parameters)
+    first = search.suggest_values(trial, parameters[:1])
+    (interrupted,) = search.interrupted_trials(search.open_study(config, {}))
+    values = search.suggest_values(interrupted, parameters)
     assert values["f"] == first["f"]
-    assert within(values["i"], parameters[1])
+    assert is_allowed(values["i"], parameters[1])
 
 
-def test_a_bayesian_search_goes_where_it_is_better(tmp_path: Path) -> None:
-    of = FloatParameter("float", "x", 0.0, 1.0)
-    away = {}
+def test_a_bayesian_search_concentrates_on_better_values(tmp_path: Path) -> None:
+    x = FloatParameter("float", "x", 0.0, 1.0)
+    distance = {}
     for method in ("random", "bayesian"):
-        config = made((of,), tmp_path, method, trials=40)
+        config = make_config((x,), tmp_path, method, trials=40)
         study = optuna.create_study()
         while trial := search.ask(study, config):
-            study.tell(trial, (search.values(trial, (of,))["x"] - 0.7) ** 2)
-        away[method] = np.median([abs(trial.params["x"] - 0.7) for trial in study.trials[20:]])
-    assert away["bayesian"] < 0.5 * away["random"]
+            study.tell(trial, (search.suggest_values(trial, (x,))["x"] - 0.7) ** 2)
+        distance[method] = np.median([abs(trial.params["x"] - 0.7) for trial in study.trials[20:]])
+    assert distance["bayesian"] < 0.5 * distance["random"]
 
 
-def test_a_line_that_was_never_ended_and_the_lock_of_who_is_gone_do_no_harm(tmp_path: Path) -> None:
-    config = made((IntParameter("int", "i", 1, 9),), tmp_path)
-    before = asked(config, 2)
+def test_an_incomplete_line_and_a_stale_lock_in_the_journal_are_repaired(tmp_path: Path) -> None:
+    config = make_config((IntParameter("int", "i", 1, 9),), tmp_path)
+    before = run_trials(config, 2)
     journal = tmp_path / search.JOURNAL
     with journal.open("a") as file:
         file.write('{"op_code":4,"worker')
     (tmp_path / f"{search.JOURNAL}.lock").symlink_to(journal)
-    assert len(asked(config, 1)) == 1
+    assert len(run_trials(config, 1)) == 1
     study = search.open_study(config, {})
     assert [trial.params["i"] for trial in study.trials[:2]] == [values["i"] for values in before]
     assert [trial.state for trial in study.trials] == [optuna.trial.TrialState.COMPLETE] * 3
@@ -222,21 +227,21 @@ def test_a_line_that_was_never_ended_and_the_lock_of_who_is_gone_do_no_harm(tmp_
         ({}, {"epochs": 4}, "training"),
     ],
 )
-def test_a_study_goes_on_only_with_its_own_settings(
+def test_a_study_resumes_only_with_its_own_settings(
     tmp_path: Path, changes: dict[str, Any], content: dict[str, Any], named: str
 ) -> None:
-    search.open_study(made_of(tmp_path), {"epochs": 3})
-    search.open_study(made_of(tmp_path, trials=9, parallel=2), {"epochs": 3})  # these may change
+    search.open_study(make_study_config(tmp_path), {"epochs": 3})
+    search.open_study(make_study_config(tmp_path, trials=9, parallel=2), {"epochs": 3})  # these may change
     with pytest.raises(ConfigError, match=f"got other {named}: name another"):
-        search.open_study(made_of(tmp_path, **changes), {"epochs": 3} | content)
+        search.open_study(make_study_config(tmp_path, **changes), {"epochs": 3} | content)
 
 
-def made_of(folder: Path, **changes: Any) -> TuneConfig:
+def make_study_config(folder: Path, **changes: Any) -> TuneConfig:
     (folder / "study").mkdir(exist_ok=True)
-    return read(folder, **changes)
+    return load_study(folder, **changes)
 
 
-def test_trials_without_their_journal_are_not_taken_for_new_ones(tmp_path: Path) -> None:
+def test_trials_without_their_journal_are_refused(tmp_path: Path) -> None:
     (tmp_path / search.TRIALS).mkdir()
     with pytest.raises(ConfigError, match=r"expected .* beside trials, found none"):
-        search.open_study(made((IntParameter("int", "i", 1, 9),), tmp_path), {})
+        search.open_study(make_config((IntParameter("int", "i", 1, 9),), tmp_path), {})

@@ -1,0 +1,17 @@
+"""What numbers the packaged model computes in, for tests that hold its results to bounds."""
+
+import pytest
+
+from model.inference.precision import resolve_precision
+
+#: float32 everywhere; bfloat16 where it is fast enough to be tested, and where it is what users get.
+PRECISIONS = [
+    pytest.param("float32", id="float32"),
+    pytest.param(
+        "bfloat16",
+        id="bfloat16",
+        marks=pytest.mark.skipif(
+            resolve_precision("auto") != "bfloat16", reason="this processor has no instructions for bfloat16"
+        ),
+    ),
+]
