@@ -191,7 +191,9 @@ def validate(
         A row of metrics for each set, and one for all together; and pictures (height, width, 3) by set and image, with
         truth and errors, see `model.evaluation.images.draw`.
     """
-    predictions = {name: predict(images, predictor, scan, config.batch, margin_px=MARGIN_PX) for name, images in sets.items()}
+    predictions = {
+        name: predict(images, predictor, scan, config.batch, margin_px=MARGIN_PX) for name, images in sets.items()
+    }
     compared = {name: predicted.compare() for name, predicted in predictions.items()}
     together = [picture for pictures in compared.values() for picture in pictures]
     rows = [_make_row(name, pictures, min_score) for name, pictures in {**compared, ALL_SETS: together}.items()]

@@ -60,7 +60,7 @@ def main() -> int:
 
 
 def report(name: str, photos: Sequence[AnnotatedImage], found: Sequence[Detections]) -> None:
-    """Print the average precision of detections at each overlap."""
+    """Prints the average precision of detections at each overlap."""
     compared = []
     for each, photo in zip(found, photos, strict=True):
         height, width = photo.pixels().shape[:2]
