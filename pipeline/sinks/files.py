@@ -121,7 +121,7 @@ def _write_flatgeobuf(path: Path, airplanes: Sequence[Airplane]) -> None:
 
 
 def _write_geopackage(path: Path, airplanes: Sequence[Airplane]) -> None:
-    _write_with_gdal(path, airplanes, driver="GPKG", SPATIAL_INDEX="YES", GEOMETRY_NAME="geometry")
+    _write_with_gdal(path, airplanes, driver="GPKG", SPATIAL_INDEX="YES", GEOMETRY_NAME="geometry", VERSION="1.2")
     with contextlib.closing(sqlite3.connect(path)) as database, _sqlite_errors_as_os_errors(), database:
         database.execute(_STYLE_TABLE)
         database.execute(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from geo.errors import FinderError, OutputError
@@ -91,20 +91,6 @@ def with_name(uri: str, rename: Callable[[str], str]) -> str:
         return f"{folder}/{rename(name)}"
     path = Path(uri)
     return str(path.with_name(rename(path.name)))
-
-
-def remove(uris: Sequence[str]) -> None:
-    """Remove temporary files, those that exist; failures are ignored, since nothing depends on it."""
-    for uri in uris:
-        if not is_remote(uri):
-            with contextlib.suppress(OSError):
-                Path(uri).unlink()
-    buckets = [uri for uri in uris if is_remote(uri)]
-    if buckets:
-        from apache_beam.io.filesystems import FileSystems
-
-        with contextlib.suppress(Exception):
-            FileSystems.delete(buckets)
 
 
 @contextlib.contextmanager

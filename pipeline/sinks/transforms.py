@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Iterable, Sequence
 
 import apache_beam as beam
+from apache_beam.io.filesystems import FileSystems
 
 from pipeline import records
 from pipeline.ledger import RunInfo, SceneEntry, SceneResult, make_ledger, to_json
@@ -120,7 +121,9 @@ def join_shards(shards: Sequence[Shard], uri: str) -> str:
 def remove_shards(uris: Iterable[str], run_id: str) -> None:
     """Remove what is left of the shards of these files; does nothing for other formats."""
     lines = [uri for uri in uris if file_suffix(uri) == LINES_SUFFIX]
-    storage.remove([_shard_uri(uri, run_id, number) for uri in lines for number in range(SHARD_COUNT)])
+    # Fails for shards that do not exist; nothing depends on it.
+    with contextlib.suppress(Exception):
+        FileSystems.delete([_shard_uri(uri, run_id, number) for uri in lines for number in range(SHARD_COUNT)])
 
 
 def _shard_uri(uri: str, run_id: str, number: int) -> str:

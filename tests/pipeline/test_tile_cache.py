@@ -140,7 +140,7 @@ class Bench:
         info = RunInfo("r", "c", "2026-11-23T06:00:00.000+00:00", model, versions, {})
         cache = TileCache.for_model(self.folder / "work", spec, versions)
         Counting.seen = 0
-        job = Job(sources, spec, (output,), self.folder / "ledger.json", info, area, cache)
+        job = Job(sources, spec, (str(output),), str(self.folder / "ledger.json"), info, area, cache)
         ledger = run_job(job, FnApiRunner(), PipelineOptions([]), Counting)
         seen = Counting.seen
         plain = [
