@@ -43,7 +43,9 @@ def desk(
 class _LoadedFake(FakePredictor):
     """The fake with the arguments of `load_predictor`."""
 
-    def __init__(self, name_or_path: str, batch_size: int, min_score: float, precision: str, trusted: bool) -> None:
+    def __init__(
+        self, name_or_path: str, batch_size: int, min_score: float, precision: str, engine: str, trusted: bool
+    ) -> None:
         self.min_score = min_score
 
     def __call__(self, images: ImageArray) -> list[Detections]:

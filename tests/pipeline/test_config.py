@@ -55,13 +55,13 @@ def test_overrides_replace_values_of_the_file(tmp_path: Path) -> None:
     [
         ({"halo": 3}, "unknown key halo; known here: tiling, suppression, model, min_score"),
         ({"min_score": -0.1}, "min_score: expected a number from 0 to 1, got -0.1"),
-        ({"precision": "double"}, "precision: expected 'auto' or 'float32' or 'bfloat16', got 'double'"),
+        ({"precision": "double"}, "precision: expected 'auto', 'float32' or 'bfloat16', got 'double'"),
         ({"batch_size": 0}, "batch_size: expected a whole number from 1 on, got 0"),
         ({"block_tiles": -2}, "block_tiles: expected a whole number from 1 on, got -2"),
         ({"tiling": {"levels_m": [0.5], "halo": 3}}, "unknown key tiling.halo; known here: levels_m, tile_px"),
         ({"tiling": {"levels_m": []}}, "levels_m"),
         ({"bands": [1, 2]}, r"bands: expected 1 or 3 numbers from 1 on, got \[1, 2\]"),
-        ({"rpc_height_m": "high"}, "rpc_height_m: expected a number"),
+        ({"rpc_height_m": "high"}, "rpc_height_m: expected a valid number"),
         ({"acquired_in_name": "(?P<year>"}, "acquired_in_name: expected a regular expression"),
         ({"acquired_in_name": "(?P<year>.)"}, "acquired_in_name: expected the named groups year, month, day"),
         ({"bands": [0]}, r"bands: expected 1 or 3 numbers from 1 on, got \[0\]"),
@@ -100,5 +100,5 @@ def test_the_settings_of_the_project_load() -> None:
 
 
 def test_a_height_is_a_number_of_metres() -> None:
-    with pytest.raises(ConfigError, match="rpc_height_m: expected a number of metres, got nan"):
+    with pytest.raises(ConfigError, match="rpc_height_m: expected a valid number of metres, got nan"):
         dataclasses.replace(CONFIG, rpc_height_m=float("nan"))
