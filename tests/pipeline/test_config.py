@@ -100,5 +100,5 @@ def test_the_settings_of_the_project_load() -> None:
 
 
 def test_a_height_is_a_number_of_metres() -> None:
-    with pytest.raises(ConfigError, match="rpc_height_m: expected a valid number of metres, got nan"):
+    with pytest.raises(ConfigError, match="rpc_height_m: expected a number of metres, got nan"):
         dataclasses.replace(CONFIG, rpc_height_m=float("nan"))

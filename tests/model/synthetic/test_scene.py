@@ -13,7 +13,7 @@ from pyproj import Proj
 from shapely.geometry import shape as geometry
 
 from geo.boxes import iou_matrix
-from geo.errors import ConfigError
+from geo.errors import ConfigError, OutputError
 from geo.types import ImageArray, Window
 from model.synthetic import SampleScene, paint_blocks, paint_window, render, truth, write
 
