@@ -28,6 +28,7 @@ PIPELINE_KEYS = frozenset(
     {
         "model",
         "min_score",
+        "engine",
         "precision",
         "batch_size",
         "block_tiles",

@@ -13,7 +13,7 @@ from pyproj import Proj
 from shapely.geometry import shape as geometry
 
 from geo.boxes import iou_matrix
-from geo.errors import ConfigError, RasterError
+from geo.errors import ConfigError, OutputError
 from geo.types import ImageArray, Window
 from model.synthetic import SampleScene, paint_blocks, paint_window, render, truth, write
 
@@ -183,5 +183,5 @@ def test_written_files_are_deterministic(tmp_path: Path) -> None:
 
 def test_write_error_names_the_path(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(RasterError, match="file"):
+    with pytest.raises(OutputError, match="file"):
         write(render(64, 1), tmp_path / "file" / "x.tif")
