@@ -178,7 +178,7 @@ def test_levels_are_square_exact_and_as_requested(
 def test_a_level_near_a_native_resolution_copies_pixels(
     scene_m: tuple[float, float], asked: tuple[float, ...], factors: tuple[int, ...]
 ) -> None:
-    levels = plan_levels(1001, 640, scene_m, Tiling(asked))
+    levels = plan_levels(1001, 640, scene_m, Tiling(asked, skip_covered_levels=False))
     assert [(level.width, level.height) for level in levels] == [(-(-1001 // n), -(-640 // n)) for n in factors]
     assert [level.resolution_m for level in levels] == pytest.approx(
         [math.sqrt(scene_m[0] * scene_m[1]) * n for n in factors]
@@ -229,7 +229,7 @@ def test_settings_out_of_range_are_named(name: str, settings: dict[str, object])
 def perfect_detector(tile: Tile, truth: FloatArray) -> FloatArray:
     """Return all boxes of the level that intersect the tile, clipped to it, in tile pixels."""
     placed = truth - [tile.window.col, tile.window.row] * 2
-    seen = np.clip(placed, 0, tile.window.width)
+    seen = np.clip(placed, 0, [tile.window.width, tile.window.height] * 2)
     return seen[(seen[:, 2] > seen[:, 0]) & (seen[:, 3] > seen[:, 1])]
 
 

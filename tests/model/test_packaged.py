@@ -34,7 +34,7 @@ def test_a_packaged_model_is_complete_small_and_documented(folder: Path) -> None
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("folder", FOLDERS, ids=[folder.name for folder in FOLDERS])
-def test_the_black_that_is_left_out_beyond_a_small_picture_changes_next_to_nothing(
+def test_a_small_scene_gives_the_airplanes_that_a_whole_tile_gives(
     folder: Path, precision: Precision, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from geo.matching import match
@@ -46,12 +46,13 @@ def test_the_black_that_is_left_out_beyond_a_small_picture_changes_next_to_nothi
     render.write(render.render(600, 9, 0.5), tmp_path / "small.tif")
     header, config = read_header(str(tmp_path / "small.tif")), read_scan_config(Path("configs/pipeline/default.yaml"))
     predictor = load_predictor(str(folder), 1, 0.1, precision=precision)
-    found = scan(header, config, predictor, 1)
-    monkeypatch.setattr("model.inference.scan._BEYOND_PX", config.tiling.tile_px)
-    whole = scan(header, config, predictor, 1)
-    # What scores little more than the predictor's least score may be there but once.
-    for some, others in ((found.take(found.scores > 0.15), whole), (whole.take(whole.scores > 0.15), found)):
-        pairs = match(some.boxes, some.scores, others.boxes, 0.99)
-        assert len(some) > 0
+    trimmed = scan(header, config, predictor, 1)
+    monkeypatch.setattr("geo.grid.tile_size", lambda level, tiling: (tiling.tile_px, tiling.tile_px))
+    padded = scan(header, config, predictor, 1)
+    # Beyond the right and bottom edges, tiles end in one case and are black in the other.
+    for some, others in ((trimmed, padded), (padded, trimmed)):
+        certain = some.take(np.flatnonzero(some.scores > 0.2))
+        pairs = match(certain.boxes, certain.scores, others.boxes, 0.95)
+        assert len(certain) > 5
         assert (pairs >= 0).all()
-        np.testing.assert_allclose(some.scores, others.scores[pairs], atol=0.003)
+        np.testing.assert_allclose(certain.scores, others.scores[pairs], atol=0.01)
