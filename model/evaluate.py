@@ -28,8 +28,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logs.silence()
     config = load_yaml(EvaluateConfig, path, options)
     _check(config, record)
-    if config.detections is None:
-        logs.import_quietly("model.inference.frozen_graph")
     result = measure_and_record(config) if record else measure(config, trusted)
     _write(config, result)
     print(f"{result.model}, {config.split}, threshold {result.min_score:.3f}")

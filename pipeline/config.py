@@ -11,7 +11,7 @@ from pathlib import Path
 from geo.errors import ConfigError
 from geo.raster.acquisition_time import check_rule
 from model.common.config import load_yaml
-from model.inference.precision import Precision
+from model.inference.engine import Engine, Precision
 from model.inference.scan import ScanConfig
 
 DEFAULT_CONFIG = Path(__file__).resolve().parents[1] / "configs" / "pipeline" / "default.yaml"
@@ -46,6 +46,7 @@ class PipelineConfig(ScanConfig):
         model: name of a packaged model, or folder of another.
         min_score: detections below this score are dropped, 0..1; None: the model's own default.
         precision: what the model computes in: `float32`, `bfloat16`, or the faster of them on this machine (`auto`).
+        engine: what runs the model: `tensorflow`, `litert`, or the faster of them on this machine (`auto`).
         batch_size: tiles per call of the model.
         block_tiles: tiles that one worker reads in order; a multiple of `batch_size` leaves no batch half full.
         bands: which bands of a scene are red, green and blue, or which one is grey, counted from 1; None: those that
@@ -74,6 +75,7 @@ class PipelineConfig(ScanConfig):
     rpc_height_m: float | None = None
     acquired_in_name: str | None = None
     screen: Screen | None = None
+    engine: Engine = "auto"
 
     def __post_init__(self) -> None:
         ScanConfig.__post_init__(self)  # super() does not work in a dataclass with slots
@@ -108,13 +110,14 @@ def load_config(path: Path = DEFAULT_CONFIG, overrides: Mapping[str, object] | N
 def settings_id(config: PipelineConfig) -> str:
     """Return a hash of the settings that shape the result, without the model, which detections name themselves.
 
-    `min_score` and `precision` must be filled in. How tiles are batched and blocked does not shape the result. Nor do
-    `asset`, which chooses the scene, and `acquired_in_name`: a detection has the same id in the asset of an item and in
-    the file itself.
+    `min_score`, `precision` and `engine` must be filled in. How tiles are batched and blocked does not shape the
+    result. Nor do `asset`, which chooses the scene, and `acquired_in_name`: a detection has the same id in the asset of
+    an item and in the file itself.
     """
     shaping = {
         "min_score": config.min_score,
         "precision": config.precision,
+        "engine": config.engine,
         "tiling": dataclasses.asdict(config.tiling),
         "suppression": dataclasses.asdict(config.suppression),
         "bands": config.bands,

@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from model.inference.precision import resolve_precision
+from model.common.logs import hold_stderr
+from model.inference import model_folder
+from model.inference.engine import resolve_engine, resolve_precision
 from model.inference.predictor import Predictor, check_trusted, is_saved_model, load_predictor
 from pipeline.config import PipelineConfig, settings_id
 from pipeline.values import Identity
@@ -40,21 +42,21 @@ def describe_model(config: PipelineConfig, trusted: bool = False) -> ModelSpec:
     version, default_min_score = _version_and_min_score(config.model, trusted)
     min_score = default_min_score if config.min_score is None else config.min_score
     # `auto` is resolved once, where the run starts, so that all workers compute alike.
-    config = dataclasses.replace(config, min_score=min_score, precision=resolve_precision(config.precision))
+    precision = resolve_precision(config.precision)
+    engine = resolve_engine(config.engine, precision, is_saved_model(config.model))
+    config = dataclasses.replace(config, min_score=min_score, precision=precision, engine=engine)
     return ModelSpec(config, Identity(version, settings_id(config)), trusted)
 
 
 def _version_and_min_score(model: str, trusted: bool) -> tuple[str, float]:
     """Return the model's name with its digest, and its default threshold."""
-    # These import Keras and TensorFlow: only where they are needed.
     if is_saved_model(model):
         check_trusted(model, trusted)
-        from model.inference import saved_model
+        with hold_stderr():  # of TensorFlow
+            from model.inference import saved_model
 
         return saved_model.describe(Path(model))
-    from model.inference import weights_io
-
-    config = weights_io.read_config(weights_io.resolve(model))
+    config = model_folder.read_config(model_folder.resolve(model))
     return config.version, config.min_score
 
 
@@ -68,4 +70,11 @@ def load_model(spec: ModelSpec) -> Predictor:
     if config.min_score is None:
         raise ValueError("expected settings with min_score filled in, got None: use describe_model")
     min_score = min(config.min_score, config.screen.min_score) if config.screen else config.min_score
-    return load_predictor(config.model, config.batch_size, min_score, precision=config.precision, trusted=spec.trusted)
+    return load_predictor(
+        config.model,
+        config.batch_size,
+        min_score,
+        precision=config.precision,
+        engine=config.engine,
+        trusted=spec.trusted,
+    )

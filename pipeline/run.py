@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 #: Packages whose version can change a result.
 PACKAGES = (
+    "ai-edge-litert",
     "airplane-finder",
     "apache-beam",
     "keras",
@@ -60,7 +61,6 @@ def _run(argv: Sequence[str]) -> int:
 
     try:
         command = command_line.parse(argv)
-        logs.import_quietly("model.inference.frozen_graph")
         spec = describe_model(command.config, command.trusted)
         if command.mosaic:
             scene = write_mosaic(command.sources, spec.config, command.mosaic)

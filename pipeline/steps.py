@@ -14,10 +14,9 @@ import numpy as np
 
 from geo import nms
 from geo.aoi import points_in_area
-from geo.boxes import Suppression
 from geo.errors import FinderError
 from geo.grid import Tile
-from geo.nms import Settled
+from geo.nms import LocalNmsResult, Suppression
 from geo.polygons import ground_polygon, size_m
 from geo.raster.reader import RasterReader
 from geo.raster.uri import retry_delays_s
@@ -87,14 +86,14 @@ def merge(outcomes: Iterable[TileOutcome], suppression: Suppression) -> Detectio
 
 def split_into_chunks(outcome: TileOutcome) -> Iterator[tuple[ChunkKey, Detections]]:
     """Yield the detections of a tile for each chunk of its scene that they touch."""
-    for chunk, detections in nms.by_block(outcome.detections, MERGE_PX):
+    for chunk, detections in nms.split_into_chunks(outcome.detections, MERGE_PX):
         yield (outcome.scene_uri, chunk.row, chunk.col), detections
 
 
-def merge_chunk(key: ChunkKey, detections: Iterable[Detections], suppression: Suppression) -> Settled:
+def merge_chunk(key: ChunkKey, detections: Iterable[Detections], suppression: Suppression) -> LocalNmsResult:
     """Merge the detections of all tiles that touch one chunk of a scene, in any order."""
     _, row, col = key
-    return nms.settle(nms.Block(row, col, MERGE_PX), Detections.concatenate(list(detections)), suppression)
+    return nms.local_nms(nms.Chunk(row, col, MERGE_PX), Detections.concatenate(list(detections)), suppression)
 
 
 def without_detections(outcome: TileOutcome) -> TileOutcome:

@@ -17,8 +17,7 @@ from apache_beam.ml.inference.base import ModelHandler, RunInference
 from apache_beam.transforms.window import GlobalWindows
 
 from geo.aoi import AreaOfInterest
-from geo.boxes import Suppression
-from geo.nms import Settled, join
+from geo.nms import LocalNmsResult, Suppression, merge_local_results
 from geo.types import Detections
 from model.inference import scan
 from model.inference.predictor import Predictor
@@ -320,17 +319,17 @@ class MergeDetections(beam.PTransform):  # type: ignore[misc]
 
     suppression: Suppression
 
-    def expand(self, outcomes: beam.PCollection[TileOutcome]) -> beam.PCollection[tuple[str, Settled]]:
+    def expand(self, outcomes: beam.PCollection[TileOutcome]) -> beam.PCollection[tuple[str, LocalNmsResult]]:
         """Build the graph."""
         return (
             outcomes
             | "SplitIntoChunks"
             >> beam.FlatMap(steps.split_into_chunks).with_output_types(tuple[steps.ChunkKey, Detections])
             | "GroupByChunk" >> beam.GroupByKey()
-            | "MergeChunk" >> beam.MapTuple(self._merge).with_output_types(tuple[str, Settled])
+            | "MergeChunk" >> beam.MapTuple(self._merge).with_output_types(tuple[str, LocalNmsResult])
         )
 
-    def _merge(self, key: steps.ChunkKey, detections: Iterable[Detections]) -> tuple[str, Settled]:
+    def _merge(self, key: steps.ChunkKey, detections: Iterable[Detections]) -> tuple[str, LocalNmsResult]:
         return key[0], steps.merge_chunk(key, detections, self.suppression)
 
 
@@ -360,7 +359,7 @@ class FinishScenes(beam.PTransform):  # type: ignore[misc]
     def _finish(self, uri: str, groups: dict[str, Iterable[Any]]) -> SceneResult:
         del uri
         (scene,) = groups["scenes"]
-        merged = join(groups["merged"], self.config.suppression)
+        merged = merge_local_results(groups["merged"], self.config.suppression)
         result = steps.finish(scene, groups["outcomes"], merged, self.identity)
         _count("airplanes", len(result.airplanes))
         progress.add(scenes_done=1)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from model.inference.precision import resolve_precision
+from model.inference.engine import resolve_precision
 
 #: float32 everywhere; bfloat16 where it is fast enough to be tested, and where it is what users get.
 PRECISIONS = [

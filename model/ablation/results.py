@@ -14,10 +14,9 @@ import numpy as np
 from geo.errors import FinderError
 from model.ablation.config import AblationConfig, ExperimentConfig, experiment_folder, training_configs
 from model.detectors import flops, registry
-from model.detectors.anchor_free.network import DetectorConfig
-from model.detectors.grid.network import GridConfig
+from model.detectors.config import DetectorConfig, GridConfig
 from model.evaluation.measure import ALL_SETS
-from model.inference import weights_io
+from model.inference import model_folder
 from model.inference.scan import read_scan_config
 from model.training.callbacks import LOG
 
@@ -137,7 +136,7 @@ def read_figures(file: Path, model: Path) -> dict[str, Any] | None:
         model: the model's folder.
     """
     try:
-        version = weights_io.read_config(model).version
+        version = model_folder.read_config(model).version
         content = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, FinderError):
         return None

@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.detectors import anchor_free, grid, normalization
-from model.detectors.anchor_free.network import DetectorConfig
-from model.detectors.grid.network import GridConfig
+from model.detectors.config import DetectorConfig, GridConfig
 
 #: Encodes airplanes (N, 4), boxes to ignore (M, 4), and an image's height and width in pixels as targets (h, w, ...).
 Targets = Callable[[NDArray[np.float64], NDArray[np.float64], int, int], NDArray[np.float32]]

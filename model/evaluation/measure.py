@@ -25,8 +25,9 @@ from model.evaluation.set_metrics import (
     compute_metrics,
     to_json,
 )
+from model.inference import model_folder
 from model.inference.calibration import Calibration
-from model.inference.precision import Precision
+from model.inference.engine import Engine, Precision
 from model.inference.predictor import Predictor, is_saved_model, load_predictor
 from model.inference.scan import read_scan_config
 
@@ -54,6 +55,7 @@ class EvaluateConfig:
         batch_size: tiles per call of the model.
         output: a JSON file for the results.
         precision: numeric precision of the model, as in the pipeline's config.
+        engine: what runs the model, as there.
         page: an HTML file for the results with charts, missed airplanes and false detections; none where null.
         detections: a file of detections to measure instead of a model.
         rendered: rendered scenes to measure on as well, with split `test`.
@@ -68,6 +70,7 @@ class EvaluateConfig:
     batch_size: int
     output: Path
     precision: Precision = "auto"
+    engine: Engine = "auto"
     page: Path | None = None
     detections: Path | None = None
     rendered: tuple[RenderedSet, ...] = ()
@@ -117,7 +120,12 @@ def measure(config: EvaluateConfig, trusted: bool = False) -> EvaluationResult:
         name, min_score, predictions = file.model, _FILE_MIN_SCORE, load_predictions(_read_sets(config), file)
     else:
         predictor = load_predictor(
-            config.model, config.batch_size, _min_score(config.model), precision=config.precision, trusted=trusted
+            config.model,
+            config.batch_size,
+            _min_score(config.model),
+            precision=config.precision,
+            engine=config.engine,
+            trusted=trusted,
         )
         name, min_score = predictor.name, predictor.default_min_score
         predictions = _predict_sets(config, predictor)
@@ -135,7 +143,14 @@ def measure_and_record(config: EvaluateConfig) -> EvaluationResult:
         WeightsError: a model that does not exist, or is damaged.
         RasterError: an image that cannot be read.
     """
-    raw = load_predictor(config.model, config.batch_size, _MIN_RAW_SCORE, precision=config.precision, calibrated=False)
+    raw = load_predictor(
+        config.model,
+        config.batch_size,
+        _MIN_RAW_SCORE,
+        precision=config.precision,
+        engine=config.engine,
+        calibrated=False,
+    )
     calibration = fit_calibration(_predict_sets(config, raw))
     _record(config.model, calibration=calibration)
     result = measure(config)
@@ -162,9 +177,7 @@ def _min_score(model: str) -> float:
     """Return the score below which the detections of a model are not asked for."""
     if is_saved_model(model):
         return _MIN_SCORE
-    from model.inference import weights_io  # imports Keras: only where it is used
-
-    calibrated = weights_io.read_config(weights_io.resolve(model)).calibration is not None
+    calibrated = model_folder.read_config(model_folder.resolve(model)).calibration is not None
     return _MIN_SCORE if calibrated else _MIN_RAW_SCORE
 
 
@@ -208,7 +221,5 @@ def _compare_sets(predictions: dict[str, Predictions], config: EvaluateConfig) -
 
 def _record(model: str, **values: Any) -> None:
     """Write values into the config of a model."""
-    from model.inference import weights_io  # imports Keras: only where it is used
-
-    folder = weights_io.resolve(model)
-    weights_io.write_config(folder, replace(weights_io.read_config(folder), **values))
+    folder = model_folder.resolve(model)
+    model_folder.write_config(folder, replace(model_folder.read_config(folder), **values))

@@ -25,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--config", type=Path, default=Path("configs/export/default.yaml"))
     parser.add_argument("--model", help="name of a packaged model, or a model folder")
     parser.add_argument("--output", help="folder to write")
-    parser.add_argument("--formats", nargs="+", help="saved_model, frozen_graph, onnx")
+    parser.add_argument("--formats", nargs="+", help="saved_model, frozen_graph, litert, onnx")
     parser.add_argument("--data", help="folder of the data sets, for the check")
     options = vars(parser.parse_args(arguments))
     config = load_yaml(ExportConfig, options.pop("config"), options)
@@ -48,9 +48,9 @@ def _export(config: ExportConfig) -> int:
     # tf2onnx uses functions that TensorFlow has deprecated, with a warning for each.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     from model.export.check import ExportError, read_tiles
-    from model.inference import weights_io
+    from model.inference import model_folder
 
-    folder = weights_io.resolve(config.model)
+    folder = model_folder.resolve(config.model)
     tiles = read_tiles(config.data, config.sets, config.tiles, config.tile_px)
     try:
         differences = exporter.export(folder, config.output, config.formats, tiles, config.chips)

@@ -7,7 +7,7 @@ from typing import Literal
 
 from model.detectors import INPUT_MULTIPLE
 
-Format = Literal["saved_model", "frozen_graph", "onnx"]
+Format = Literal["saved_model", "frozen_graph", "litert", "onnx"]
 
 
 @dataclass(frozen=True, slots=True)

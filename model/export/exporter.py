@@ -15,14 +15,15 @@ from model.export.check import Difference, check, compare, keras_outputs
 from model.export.classifier_graph import classifier_graph, predict_chips
 from model.export.config import ChipTiling, Format
 from model.export.formats import Outputs, Signature, detector_graph
-from model.inference import weights_io
-from model.inference.weights_io import ClassifierModelConfig, ModelConfig
+from model.inference import model_folder, weights_io
+from model.inference.model_folder import ClassifierModelConfig, ModelConfig
 
 _SAVED_MODEL = "saved_model"
 _FROZEN_GRAPH = "frozen_graph.pb"
+_LITERT = "model.tflite"
 _ONNX = "model.onnx"
 _CARD = "README.md"
-_DOCUMENTS = (weights_io.CONFIG_FILE, _CARD)
+_DOCUMENTS = (model_folder.CONFIG_FILE, _CARD)
 
 
 class _Model(NamedTuple):
@@ -49,7 +50,7 @@ def export(
     """Export a model.
 
     Args:
-        model_folder: see `model.inference.weights_io.resolve`.
+        model_folder: see `model.inference.model_folder.resolve`.
         output: folder to make, or an earlier export to replace.
         export_formats: what to write.
         tiles: images (B, H, W, 3) to check each format on, H and W multiples of 32.
@@ -79,7 +80,7 @@ def export(
 
 
 def _load(folder: Path, chips: ChipTiling) -> _Model:
-    if weights_io.is_classifier(folder):
+    if model_folder.is_classifier(folder):
         classifier, classifier_config = weights_io.load_classifier(folder)
         predict = functools.partial(predict_chips, classifier, chips)
         return _Model(classifier_config, classifier_graph(classifier, chips), predict)
@@ -97,7 +98,7 @@ def check_replaceable(output: Path) -> None:
     """
     if output.exists() and not output.is_dir():
         raise ConfigError(f"output: expected a folder, got the file {output}: name another")
-    exported = {_SAVED_MODEL, _FROZEN_GRAPH, _ONNX, *_DOCUMENTS}
+    exported = {_SAVED_MODEL, _FROZEN_GRAPH, _LITERT, _ONNX, *_DOCUMENTS}
     foreign = sorted(path.name for path in output.glob("*") if path.name not in exported)
     if foreign:
         raise ConfigError(
@@ -116,9 +117,12 @@ def _write(name: Format, model: _Model, folder: Path) -> list[Signature]:
         return [formats.read_frozen_graph(folder / _FROZEN_GRAPH)]
     if not isinstance(model.config, ModelConfig):
         raise ConfigError(
-            "formats: expected saved_model or frozen_graph for a classifier, got onnx, which cannot hold the loop over "
-            "its chips: leave it out"
+            f"formats: expected saved_model or frozen_graph for a classifier, got {name}, which cannot hold the loop "
+            "over its chips: leave it out"
         )
+    if name == "litert":
+        formats.write_litert(model.graph, folder / _LITERT)
+        return [formats.read_litert(folder / _LITERT)]
     card = folder / _CARD
     text = card.read_text(encoding="utf-8") if card.is_file() else ""
     formats.write_onnx(model.graph, model.config, text, folder / _ONNX)

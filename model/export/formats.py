@@ -14,15 +14,17 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 from PIL import Image
 
 from geo.types import ImageArray
+from model.common.logs import hold_stderr
 from model.detectors import INPUT_MULTIPLE
 from model.detectors.registry import Decode
 from model.inference.calibration import Calibration
 from model.inference.frozen_graph import freeze
-from model.inference.weights_io import ModelConfig
+from model.inference.model_folder import ModelConfig
 
 # Boxes (B, N, 4) and scores (B, N).
 Outputs = tuple[NDArray[np.float32], NDArray[np.float32]]
@@ -107,13 +109,8 @@ def read_frozen_graph(file: Path) -> Signature:
     return Signature("frozen_graph", detect)
 
 
-def write_saved_model(graph: Any, folder: Path) -> None:
-    """Write a graph of `detector_graph` as a SavedModel with a signature for pixels and one for JPEG files.
-
-    Args:
-        graph: the graph.
-        folder: of the SavedModel, to be made.
-    """
+def _module(graph: Any) -> tf.Module:
+    """Return a module whose function `detect` runs a graph of `detector_graph`."""
 
     def detect(pixels: Any) -> dict[str, Any]:
         outputs = tf.graph_util.import_graph_def(graph, {PIXELS: pixels}, [f"{BOXES}:0", f"{SCORES}:0"], name="")
@@ -121,11 +118,41 @@ def write_saved_model(graph: Any, folder: Path) -> None:
 
     module = tf.Module()
     module.detect = tf.function(detect, [tf.TensorSpec((None, None, None, 3), tf.uint8, PIXELS)])
+    return module
+
+
+def write_saved_model(graph: Any, folder: Path) -> None:
+    """Write a graph of `detector_graph` as a SavedModel with a signature for pixels and one for JPEG files.
+
+    Args:
+        graph: the graph.
+        folder: of the SavedModel, to be made.
+    """
+    module = _module(graph)
     module.detect_jpeg = tf.function(
         lambda jpeg: module.detect(_pad(_decode_jpeg(jpeg))), [tf.TensorSpec((None,), tf.string, "jpeg")]
     )
     signatures = {"serving_default": module.detect, "detect": module.detect, "detect_jpeg": module.detect_jpeg}
     tf.saved_model.save(module, str(folder), signatures)
+
+
+def write_litert(graph: Any, file: Path) -> None:
+    """Write a graph of `detector_graph` as a LiteRT flatbuffer of any batch, height and width."""
+    module = _module(graph)
+    function = module.detect.get_concrete_function()
+    file.write_bytes(tf.lite.TFLiteConverter.from_concrete_functions([function], module).convert())
+
+
+def read_litert(file: Path) -> Signature:
+    """Read a file of `write_litert`."""
+    with hold_stderr():  # it announces its delegate
+        run = Interpreter(str(file)).get_signature_runner()
+
+    def detect(images: ImageArray) -> Outputs:
+        outputs = run(pixels=images)
+        return outputs[BOXES], outputs[SCORES]
+
+    return Signature("litert", detect)
 
 
 def read_saved_model(folder: Path) -> list[Signature]:

@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import optimize, special
 
 from geo.errors import ConfigError
 from geo.types import FloatArray
@@ -101,12 +100,16 @@ def fit(scores: FloatArray, boxes: FloatArray, correct: NDArray[np.bool_]) -> Ca
     # size alone may separate the right ones.
     bounds = [(1e-3, None), (1e-3, None), (None, None), (-4, 4)]
     initial, tolerances = (1.0, 1.0, 0.0, 0.0), {"ftol": 1e-14, "gtol": 1e-9}
+    from scipy import optimize  # slow to import, and needed for fitting only
+
     result = optimize.minimize(_mean_loss, initial, (features, correct), jac=True, bounds=bounds, options=tolerances)
     return Calibration(*(round(float(value), 4) for value in result.x))
 
 
 def _mean_loss(parameters: FloatArray, features: FloatArray, correct: NDArray[np.bool_]) -> tuple[float, FloatArray]:
     """Return the mean negative log-likelihood, and its gradient by a, b, c and d."""
+    from scipy import special
+
     log_odds = features @ parameters
     loss = np.logaddexp(0, log_odds) - np.where(correct, log_odds, 0)
     return float(loss.mean()), np.asarray((special.expit(log_odds) - correct) @ features / len(correct))

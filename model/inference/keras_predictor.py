@@ -4,8 +4,8 @@ import keras
 import numpy as np
 
 from geo.types import Detections, ImageArray
-from model.detectors.anchor_free.decode import tile_detections
 from model.detectors.registry import Decode
+from model.inference.cells import tile_detections
 
 
 class KerasPredictor:

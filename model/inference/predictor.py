@@ -7,7 +7,8 @@ import numpy as np
 
 from geo.errors import ConfigError
 from geo.types import Detections, ImageArray
-from model.inference.precision import Precision
+from model.common.logs import hold_stderr
+from model.inference.engine import Engine, Precision, resolve_engine, resolve_precision
 
 
 class Predictor(Protocol):
@@ -43,32 +44,42 @@ def load_predictor(
     min_score: float,
     *,
     precision: Precision = "float32",
+    engine: Engine = "tensorflow",
     calibrated: bool = True,
     trusted: bool = False,
 ) -> Predictor:
-    """Load a model into TensorFlow.
+    """Load a model into an engine.
 
     Args:
         name_or_path: Name of a packaged model, a model folder, or a SavedModel (see `model.inference.saved_model`).
         batch_size: Every batch is padded to this many images, so that results do not depend on their number.
         min_score: Detections below it are left out.
         precision: Number format of the computation; a SavedModel keeps its own.
+        engine: What runs it; see `model.inference.engine.resolve_engine`.
         calibrated: Whether scores are calibrated probabilities; else they are the detector's raw scores.
         trusted: Whether a SavedModel may be loaded, which can run code; a model folder cannot.
 
     Raises:
         WeightsError: No such model, a damaged one, or a SavedModel without the right signature.
-        ConfigError: Its config is damaged, or a SavedModel is not trusted or has no raw scores.
+        ConfigError: Its config is damaged, the engine cannot run it, or a SavedModel is not trusted or has no raw
+            scores.
     """
-    # Imported late, because they import TensorFlow.
+    resolved = resolve_engine(engine, resolve_precision(precision), is_saved_model(name_or_path))
+    # Imported late: they import TensorFlow, which writes to stderr whatever its settings are, or LiteRT.
     if is_saved_model(name_or_path):
         check_trusted(name_or_path, trusted)
         if not calibrated:
             raise ConfigError(f"model {name_or_path}: expected a model folder for raw scores, got a SavedModel")
-        from model.inference.saved_model import SavedModelPredictor
+        with hold_stderr():
+            from model.inference.saved_model import SavedModelPredictor
 
         return SavedModelPredictor(Path(name_or_path), batch_size, min_score)
-    from model.inference.frozen_graph import FrozenPredictor
+    if resolved == "litert":
+        from model.inference.litert import LitertPredictor
+
+        return LitertPredictor(name_or_path, min_score, calibrated)
+    with hold_stderr():
+        from model.inference.frozen_graph import FrozenPredictor
 
     return FrozenPredictor(name_or_path, batch_size, min_score, calibrated, precision)
 

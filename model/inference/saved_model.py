@@ -11,11 +11,14 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
 from geo.errors import ConfigError
+from geo.types import ImageArray
 from model.common.config import read_yaml
-from model.inference.frozen_graph import GraphPredictor, allow_memory_growth
-from model.inference.weights_io import CONFIG_FILE, WeightsError
+from model.inference.cells import CellPredictor
+from model.inference.frozen_graph import allow_memory_growth
+from model.inference.model_folder import CONFIG_FILE, WeightsError
 
 SIGNATURE = "detect"
 EXTRA = "assets.extra"
@@ -25,7 +28,7 @@ _MIN_SCORE = 0.5
 _SMALLEST_SCORE = float(np.finfo(np.float32).tiny)
 
 
-class SavedModelPredictor(GraphPredictor):
+class SavedModelPredictor(CellPredictor):
     """A SavedModel; see `model.inference.predictor.load_predictor`. Loading it can run code of its author."""
 
     def __init__(self, folder: Path, batch_size: int, min_score: float) -> None:
@@ -35,11 +38,11 @@ class SavedModelPredictor(GraphPredictor):
         self.loaded = _load(folder)
         detect = self.loaded.signatures[SIGNATURE]
 
-        def graph(pixels: Any) -> tuple[Any, Any]:
-            outputs = detect(pixels=pixels)
-            return outputs["boxes"], outputs["scores"]
+        def run(images: ImageArray) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+            outputs = detect(pixels=tf.constant(images))
+            return outputs["boxes"].numpy(), outputs["scores"].numpy()
 
-        super().__init__(version, default_min_score, graph, batch_size, max(min_score, _SMALLEST_SCORE))
+        super().__init__(version, default_min_score, run, batch_size, max(min_score, _SMALLEST_SCORE))
 
 
 def _load(folder: Path) -> Any:

@@ -13,10 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geo.aoi import Polygons, core_mask, tiles_in_area
-from geo.boxes import Suppression
 from geo.errors import ConfigError
 from geo.grid import Level, Tile, Tiling, plan_levels, plan_tiles, scene_detections, scene_points
-from geo.nms import merge_levels
+from geo.nms import Suppression, merge_levels
 from geo.raster.header import SceneHeader
 from geo.raster.reader import RasterReader
 from geo.types import Detections, FloatArray, ImageArray
@@ -30,6 +29,7 @@ PIPELINE_KEYS = frozenset(
     {
         "model",
         "min_score",
+        "engine",
         "precision",
         "batch_size",
         "block_tiles",

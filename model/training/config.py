@@ -3,14 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
+from model.common.config import ByKind
 from model.data.chips import AugmentConfig, SplitMethod
 from model.data.crops import CropConfig
 from model.data.sources import RenderedSet
-from model.detectors.anchor_free.network import DetectorConfig
-from model.detectors.classifier.network import ConvConfig, DenseConfig
-from model.detectors.grid.network import GridConfig
+from model.detectors.config import ConvConfig, DenseConfig, DetectorConfig, GridConfig
 from model.training.backend import Backend
 from model.training.distribution import DistributionConfig
 from model.training.schedules import CosineConfig, ScheduleConfig
@@ -141,7 +140,7 @@ class TrainConfig:
     sources: tuple[SourceConfig, ...] = ()
     records: RecordsConfig | None = None
     rendered: tuple[RenderedConfig, ...] = ()
-    detector: DetectorConfig | GridConfig = field(default_factory=DetectorConfig)
+    detector: Annotated[DetectorConfig | GridConfig, ByKind()] = field(default_factory=DetectorConfig)
     crops: CropConfig = field(default_factory=CropConfig)
     start: str = "imagenet"
     hard_examples: HardExamplesConfig | None = None
@@ -219,7 +218,7 @@ class ClassifierTrainConfig:
     name: str
     data: Path
     run: Path
-    classifier: DenseConfig | ConvConfig
+    classifier: Annotated[DenseConfig | ConvConfig, ByKind()]
     split: SplitMethod = "random"
     change: AugmentConfig = field(default_factory=AugmentConfig)
     batch: int = 100

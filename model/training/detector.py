@@ -17,12 +17,13 @@ import numpy as np
 from tensorboardX import SummaryWriter
 
 from geo.errors import ConfigError
+from model.common.atomic import make_folder
 from model.data import sources
 from model.data.crops import CropBatches, TrainingSet
 from model.data.labels import AnnotatedImage
 from model.detectors import INPUT_MULTIPLE, registry
 from model.detectors.backbones import efficientnet_lite
-from model.inference import weights_io
+from model.inference import model_folder, weights_io
 from model.inference.keras_predictor import KerasPredictor
 from model.inference.scan import read_scan_config
 from model.training import backend, callbacks, checkpointing, distribution, hard_examples, schedules
@@ -48,7 +49,7 @@ def train(config: TrainConfig) -> Path:
         return config.run / "model"
     devices = distribution.scope(config.distribution, config.batch)
     sets = _load_sets(config)
-    checkpointing.make_folder(config.run)
+    make_folder(config.run)
     with devices:
         _fit(sets, config)
     return config.run / "model"
@@ -164,9 +165,9 @@ def _start_model(config: TrainConfig) -> keras.Model:
     if config.start == "imagenet":
         efficientnet_lite.load_imagenet(model)
     elif config.start != "random":
-        folder = weights_io.resolve(config.start)
-        weights_io.read_config(folder)  # checks the digest of the weights
-        weights_io.load_into(model, folder / weights_io.WEIGHTS_FILE)
+        folder = model_folder.resolve(config.start)
+        model_folder.read_config(folder)  # checks the digest of the weights
+        weights_io.load_into(model, folder / model_folder.WEIGHTS_FILE)
     efficientnet_lite.freeze(model, config.frozen_blocks)
     return model
 

@@ -24,8 +24,7 @@ from typing import Any
 import numpy as np
 import psutil
 
-from geo.boxes import Suppression
-from geo.nms import merge_levels
+from geo.nms import Suppression, merge_levels
 from geo.types import Detections
 from model.common import logs
 from tests.benchmarks import scenes
@@ -96,7 +95,6 @@ def run_bare(scene: Path, model: str | None) -> float:
 def bare_rate(uri: str, model: str | None) -> float:
     """Returns the rate, Mpx/s, at which the model looks at tiles of the scene's middle that lie in memory."""
     logs.silence()
-    logs.import_quietly("model.inference.frozen_graph")
     from pipeline import planning, steps
     from pipeline.config import load_config
     from pipeline.model_loading import describe_model, load_model
@@ -126,13 +124,12 @@ def bare_rate(uri: str, model: str | None) -> float:
 def tile_gflop(model: str | None) -> float:
     """Returns the operations, thousand million, of the model's look at one tile."""
     logs.silence()
-    logs.import_quietly("model.inference.frozen_graph")
     from model.detectors import flops
-    from model.inference import weights_io
+    from model.inference import model_folder, weights_io
     from pipeline.config import load_config
 
     config = load_config(overrides={"model": model})
-    network, _ = weights_io.load(weights_io.resolve(config.model))
+    network, _ = weights_io.load(model_folder.resolve(config.model))
     return flops.count_flops(network, config.tiling.tile_px, config.tiling.tile_px) / 1e9
 
 

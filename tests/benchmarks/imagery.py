@@ -14,7 +14,6 @@ from model.common import logs
 
 def main() -> int:
     logs.silence()
-    logs.import_quietly("model.inference.frozen_graph")
     from pipeline.config import load_config
     from pipeline.model_loading import describe_model, load_model
     from tests.integration.imagery import CASES, agreement, detect, plain

@@ -42,7 +42,6 @@ def main() -> int:
     parser.add_argument("--margin", type=float, default=500.0, metavar="M")
     options = parser.parse_args()
     logs.silence()
-    logs.import_quietly("model.inference.frozen_graph")
     from pipeline.config import Screen, load_config
     from pipeline.model_loading import describe_model, load_model
 

@@ -46,7 +46,6 @@ def main() -> int:
     parser.add_argument("--pictures", type=int, default=8, metavar="N", help="of airbus test (default: %(default)s)")
     options = parser.parse_args()
     logs.silence()
-    logs.import_quietly("model.inference.frozen_graph")
     from pipeline.config import load_config
     from pipeline.model_loading import describe_model, load_model
 

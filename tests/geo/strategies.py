@@ -1,4 +1,4 @@
-"""Hypothesis strategies, named by the quantity they draw, and slow but plain counterparts to compare with."""
+"""Hypothesis strategies, named after what they draw, and slow, plain reference implementations."""
 
 import math
 from functools import cache
@@ -33,13 +33,13 @@ WIDTH, HEIGHT = 4000, 2500
 
 @st.composite
 def georeferences(draw: st.DrawFn, crs: SearchStrategy[str] = NAMES) -> GeoReference:
-    """Georeferences of scenes of WIDTH x HEIGHT pixels: any rotation, mirrored or not, 0.1 to 5 m per pixel."""
+    """Draw georeferences of WIDTH x HEIGHT pixels: any rotation, mirrored or not, 0.1 to 5 m per pixel."""
     name = draw(crs)
     west, south, east, north = AREAS[name]
-    # Whole numbers are drawn more evenly than floats.
+    # Integers are drawn more evenly than floats.
     lon = west + (east - west) * draw(st.integers(0, 1000)) / 1000
     lat = south + (north - south) * draw(st.integers(0, 1000)) / 1000
-    x, y = map_place(name, lon, lat)
+    x, y = map_coordinates(name, lon, lat)
     step = draw(st.floats(0.1, 5)) * map_units_per_metre(name)
     turn = Affine.rotation(draw(st.sampled_from([0.0, 90.0, 180.0]) | st.floats(-180, 180)))
     south_up = draw(st.booleans())
@@ -47,8 +47,8 @@ def georeferences(draw: st.DrawFn, crs: SearchStrategy[str] = NAMES) -> GeoRefer
     return GeoReference(Affine.translation(x, y) @ turn @ shape, CRS(name))
 
 
-def map_place(crs: str, lon: float, lat: float) -> tuple[float, float]:
-    """Map coordinates of a place; where the map repeats, those of the given longitude even beyond 180 degrees."""
+def map_coordinates(crs: str, lon: float, lat: float) -> tuple[float, float]:
+    """Return map coordinates; where the map repeats, those of the given longitude even beyond 180 degrees."""
     wrapped = (lon + 180) % 360 - 180
     x, y = to_lonlat(crs).transform(wrapped, lat, direction="INVERSE")
     laps = round((lon - wrapped) / 360)
@@ -58,18 +58,18 @@ def map_place(crs: str, lon: float, lat: float) -> tuple[float, float]:
 
 @cache
 def to_lonlat(crs: str) -> Transformer:
-    """The way of pyproj itself to longitude and latitude."""
+    """Return the pyproj transformer from map coordinates to longitude and latitude."""
     return Transformer.from_crs(CRS(crs).to_2d(), "OGC:CRS84", always_xy=True)
 
 
 def map_units_per_metre(crs: str) -> float:
-    """Roughly; exact for metres."""
+    """Return map units per metre: exact for metres, else roughly."""
     return {"EPSG:4326": 1 / 111_000, "EPSG:4807": 1 / 100_000}.get(crs, 1.0)
 
 
 @st.composite
 def boxes(draw: st.DrawFn, side: int = 60, max_size: int = 25) -> FloatArray:
-    """(N, 4) boxes with whole coordinates in a small square, so that many overlap, touch or are equal."""
+    """Draw (N, 4) boxes with integer coordinates in a small square, so that many overlap, touch or are equal."""
     corners = draw(st.lists(st.tuples(*[st.integers(0, side)] * 4), max_size=max_size))
     array = np.array(corners, dtype=np.float64).reshape(-1, 4)
     return np.column_stack([np.minimum(array[:, :2], array[:, 2:]), np.maximum(array[:, :2], array[:, 2:]) + 1])
@@ -77,7 +77,7 @@ def boxes(draw: st.DrawFn, side: int = 60, max_size: int = 25) -> FloatArray:
 
 @st.composite
 def detections(draw: st.DrawFn) -> Detections:
-    """Boxes with scores of few different values (so that ties are common) and levels of 0.5, 1 and 2 m."""
+    """Draw boxes with scores of few different values (so that ties are common) on levels of 0.5, 1 and 2 m."""
     drawn = draw(boxes())
     count = len(drawn)
     scores = draw(st.lists(st.integers(1, 8), min_size=count, max_size=count))
@@ -86,57 +86,61 @@ def detections(draw: st.DrawFn) -> Detections:
 
 
 def plain_iou(a: FloatArray, b: FloatArray) -> float:
-    """Intersection over union of two boxes with whole coordinates, by counting pixels."""
+    """Return intersection over union of two boxes with integer coordinates, by counting pixels."""
     first, second = pixels_of(a), pixels_of(b)
     return len(first & second) / len(first | second)
 
 
 def pixels_of(box: FloatArray) -> set[tuple[int, int]]:
-    """The whole pixels that a box covers."""
+    """Return (x, y) of the pixels in a box with integer coordinates."""
     xmin, ymin, xmax, ymax = (int(value) for value in box)
     return {(x, y) for x in range(xmin, xmax) for y in range(ymin, ymax)}
 
 
-def plain_suppress(found: Detections, iou: float, containment: float = 2.0) -> list[int]:
-    """The rule of `merge_levels` word by word; containment above 1: the rule of `suppress`."""
-    order = sorted(range(len(found)), key=lambda i: (-found.scores[i], *found.boxes[i], found.resolution_m[i]))
+def plain_suppress(detections: Detections, iou: float, containment: float = 2.0) -> list[int]:
+    """Return the indices kept by the rule of `merge_levels`; with containment above 1, by that of `suppress`."""
+    boxes, resolution_m = detections.boxes, detections.resolution_m
     kept: list[int] = []
-    for i in order:
+    for i in plain_rank(detections):
         for k in kept:
-            whole, part = found.boxes[k], found.boxes[i]
-            shared = len(pixels_of(whole) & pixels_of(part))
-            smaller = len(pixels_of(part)) < len(pixels_of(whole))
-            coarser = found.resolution_m[k] > found.resolution_m[i]
-            if plain_iou(whole, part) > iou:
+            shared = len(pixels_of(boxes[k]) & pixels_of(boxes[i]))
+            smaller = len(pixels_of(boxes[i])) < len(pixels_of(boxes[k]))
+            if plain_iou(boxes[k], boxes[i]) > iou:
                 break
-            if smaller and coarser and shared / len(pixels_of(part)) >= containment:
+            if smaller and resolution_m[k] > resolution_m[i] and shared / len(pixels_of(boxes[i])) >= containment:
                 break
         else:
             kept.append(i)
     return kept
 
 
-def plain_merge(found: Detections, iou: float, containment: float) -> list[list[float]]:
-    """The rule of `merge_levels` word by word, as `rows`, but not rounded, and in the order of `plain_suppress`."""
+def plain_rank(detections: Detections) -> list[int]:
+    """Return indices by falling score, then by coordinates, then from fine to coarse levels."""
+    scores, boxes, resolution_m = detections.scores, detections.boxes, detections.resolution_m
+    return sorted(range(len(detections)), key=lambda i: (-scores[i], *boxes[i], resolution_m[i]))
+
+
+def plain_merge(detections: Detections, iou: float, containment: float) -> list[list[float]]:
+    """Return the result of `merge_levels` as `rows`, but not rounded, and in the order of `plain_suppress`."""
+    boxes, scores, order = detections.boxes, detections.scores, plain_rank(detections)
     merged: list[list[float]] = []
-    kept = plain_suppress(found, iou, containment)
-    order = sorted(range(len(found)), key=lambda i: (-found.scores[i], *found.boxes[i], found.resolution_m[i]))
-    for k in kept:
-        others = [i for i in order[order.index(k) + 1 :] if plain_iou(found.boxes[k], found.boxes[i]) > iou]
+    for k in plain_suppress(detections, iou, containment):
+        suppressed = [i for i in order[order.index(k) + 1 :] if plain_iou(boxes[k], boxes[i]) > iou]
         levels: dict[float, list[tuple[float, FloatArray]]] = {}
-        for i in (k, *others):
-            weight = 1 - (found.scores[k] - found.scores[i]) / 0.3
+        for i in (k, *suppressed):
+            weight = 1 - (scores[k] - scores[i]) / 0.3
             if weight > 0:
-                levels.setdefault(found.resolution_m[i], []).append((weight, found.boxes[i]))
-        total, box = 0.0, np.zeros(4)
-        for resolution_m, said in levels.items():
-            weight = max(weight for weight, _ in said) / resolution_m
-            total += weight
-            box += weight * sum(one * of for one, of in said) / sum(one for one, _ in said)
-        merged.append([*(box / total).tolist(), found.scores[k], found.resolution_m[k]])
+                levels.setdefault(detections.resolution_m[i], []).append((weight, boxes[i]))
+        total, weighted_sum = 0.0, np.zeros(4)
+        for resolution_m, votes in levels.items():
+            level_weight = max(weight for weight, _ in votes) / resolution_m
+            total += level_weight
+            weighted_sum += level_weight * sum(weight * box for weight, box in votes) / sum(w for w, _ in votes)
+        merged.append([*(weighted_sum / total).tolist(), scores[k], detections.resolution_m[k]])
     return merged
 
 
-def rows(found: Detections) -> list[list[float]]:
-    rows: list[list[float]] = np.column_stack([found.boxes, found.scores, found.resolution_m]).tolist()
+def rows(detections: Detections) -> list[list[float]]:
+    """Return a row xmin, ymin, xmax, ymax, score, resolution_m for each detection."""
+    rows: list[list[float]] = np.column_stack([detections.boxes, detections.scores, detections.resolution_m]).tolist()
     return rows

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from model.detectors.anchor_free import network as detector
-from model.detectors.anchor_free.network import DetectorConfig
 from model.detectors.backbones import efficientnet_lite
+from model.detectors.config import DetectorConfig
 from model.inference import weights_io
 
 

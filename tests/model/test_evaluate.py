@@ -13,12 +13,12 @@ from geo.raster.header import read_header
 from geo.types import Detections
 from model import evaluate
 from model.data.sources import read_rendered_scenes
-from model.detectors.anchor_free.network import DetectorConfig
+from model.detectors.config import DetectorConfig
 from model.evaluation.measure import EvaluateConfig
-from model.inference import weights_io
+from model.inference import model_folder
+from model.inference.model_folder import CONFIG_FILE, WEIGHTS_FILE, ModelConfig
 from model.inference.predictor import FakePredictor
 from model.inference.scan import ScanConfig, read_scan_config, scan
-from model.inference.weights_io import CONFIG_FILE, WEIGHTS_FILE, ModelConfig
 from tests.model.photos import picture, write_rendered, write_set
 
 SCAN = {
@@ -49,7 +49,7 @@ class Fake(FakePredictor):
     """The fake detector, with the calibration of a model folder."""
 
     def __init__(self, model: Path, calibrated: bool) -> None:
-        self.calibration = weights_io.read_config(model).calibration if calibrated else None
+        self.calibration = model_folder.read_config(model).calibration if calibrated else None
 
     def __call__(self, images: Any) -> list[Detections]:
         each = super().__call__(images)
@@ -151,11 +151,11 @@ def write_val(config: Path, *levels: int) -> None:
 def test_record_writes_calibration_and_the_best_threshold_into_the_model(config: Path) -> None:
     write_val(config, 140, 145, 235)  # one of the false ones between the airplanes
     model = config.parent / "model"
-    before = weights_io.read_config(model)
+    before = model_folder.read_config(model)
     content = result(config, "--sets", "dev", "--split", "val", "--record")
     row = content["sets"]["together"]
     assert row["pictures"] == 2
-    after = weights_io.read_config(model)
+    after = model_folder.read_config(model)
     assert (after.name, after.sha256, after.detector) == (before.name, before.sha256, before.detector)
     assert after.calibration is not None
     assert content["calibration"] == asdict(after.calibration)
@@ -211,7 +211,7 @@ def test_two_sets_of_one_name_are_refused(config: Path, capsys: pytest.CaptureFi
 
 def test_rendered_sets_are_not_among_all_sets_together(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = write_rendered(config.parent / "drawn", {"a": picture(), "b": picture()}, airplanes=False)
-    monkeypatch.setattr("model.data.sources.draw", lambda *_: read_rendered_scenes(folder))
+    monkeypatch.setattr("model.data.sources.render_scenes", lambda *_: read_rendered_scenes(folder))
     content = result(write_config(config.parent, rendered=[{"scene": "town", "seeds": [1, 2]}]))["sets"]
     assert list(content) == ["bright", "together", "rendered town 0.5 m"]
     assert content["together"] == content["bright"]

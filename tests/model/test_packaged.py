@@ -5,25 +5,30 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from geo.matching import match
+from geo.raster.header import read_header
+from model import synthetic
 from model.detectors import registry
-from model.inference import weights_io
-from model.inference.precision import Precision
+from model.inference import model_folder, weights_io
+from model.inference.engine import Precision
+from model.inference.predictor import load_predictor
+from model.inference.scan import MARGIN_PX, read_scan_config, scan
 from tests.precisions import PRECISIONS
 
-FOLDERS = sorted(file.parent for file in weights_io.PACKAGED.glob(f"*/{weights_io.CONFIG_FILE}"))
+FOLDERS = sorted(file.parent for file in model_folder.PACKAGED.glob(f"*/{model_folder.CONFIG_FILE}"))
 
 
 def test_the_default_model_of_the_pipeline_is_packaged() -> None:
     from pipeline.config import load_config
 
-    assert weights_io.resolve(load_config().model) in FOLDERS
+    assert model_folder.resolve(load_config().model) in FOLDERS
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=[folder.name for folder in FOLDERS])
 def test_a_packaged_model_is_complete_small_and_documented(folder: Path) -> None:
-    config = weights_io.read_config(folder)  # checks the weights against their digest
+    config = model_folder.read_config(folder)  # checks the weights against their digest
     assert config.name == folder.name
-    weights = folder / weights_io.WEIGHTS_FILE
+    weights = folder / model_folder.WEIGHTS_FILE
     assert weights.stat().st_size <= 10_000_000
     weights_io.load_into(registry.get(config.detector).build(), weights)
     card = (folder / "README.md").read_text(encoding="utf-8")

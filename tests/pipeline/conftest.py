@@ -16,8 +16,8 @@ from tests.pipeline.scenes import CONFIG, write_scene
 @pytest.fixture
 def model_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A model folder with a valid description and weights of the right hash, for which the fake model is loaded."""
-    from model.detectors.anchor_free.network import DetectorConfig
-    from model.inference.weights_io import CONFIG_FILE, WEIGHTS_FILE, ModelConfig
+    from model.detectors.config import DetectorConfig
+    from model.inference.model_folder import CONFIG_FILE, WEIGHTS_FILE, ModelConfig
 
     folder = tmp_path / "model"
     folder.mkdir()
@@ -43,7 +43,9 @@ def desk(
 class _LoadedFake(FakePredictor):
     """The fake with the arguments of `load_predictor`."""
 
-    def __init__(self, name_or_path: str, batch_size: int, min_score: float, precision: str, trusted: bool) -> None:
+    def __init__(
+        self, name_or_path: str, batch_size: int, min_score: float, precision: str, engine: str, trusted: bool
+    ) -> None:
         self.min_score = min_score
 
     def __call__(self, images: ImageArray) -> list[Detections]:

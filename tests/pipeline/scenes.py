@@ -8,8 +8,8 @@ import numpy as np
 import rasterio
 from affine import Affine
 
-from geo.boxes import Suppression
 from geo.grid import Tiling
+from geo.nms import Suppression
 from model.inference.predictor import FakePredictor
 from pipeline.config import PipelineConfig
 from pipeline.values import Identity

@@ -2,14 +2,14 @@
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import keras
 import numpy as np
 from keras import layers
 
 from model.detectors.backbones import efficientnet_lite
+from model.detectors.config import DetectorConfig
 from model.detectors.normalization import conv_norm
 
 OUTPUT_STRIDE = 4
@@ -17,27 +17,6 @@ OUTPUT_STRIDE = 4
 _PRIOR = 0.01
 # Of the last kernel: so small that at first the bias decides everywhere (as in RetinaNet, arXiv:1708.02002, 4.1).
 _INITIAL_STDDEV = 0.01
-
-
-@dataclass(frozen=True, slots=True)
-class DetectorConfig:
-    """The layers of the detector, and so the names and shapes of its weights.
-
-    Attributes:
-        kind: Tells it apart from other detectors.
-        backbone: The feature extractor; only `efficientnet_lite0`.
-        channels: Width of the neck and of the head.
-    """
-
-    kind: Literal["anchor_free"] = "anchor_free"
-    backbone: str = "efficientnet_lite0"
-    channels: int = 64
-
-    def __post_init__(self) -> None:
-        if self.backbone != "efficientnet_lite0":
-            raise ValueError(f"backbone: expected efficientnet_lite0, got {self.backbone!r}")
-        if self.channels < 1:
-            raise ValueError(f"channels: expected a positive number, got {self.channels}")
 
 
 def build(config: DetectorConfig, *, folded: bool = False) -> keras.Model:

@@ -3,75 +3,17 @@
 Two networks: a dense one, and one of three convolutions. Both end in a softmax over no airplane and airplane.
 """
 
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import keras
 from keras import layers
 
 from model.detectors.classifier import SIDE_PX
+from model.detectors.config import ClassifierConfig, ConvConfig, DenseConfig
 
 # Sides of the three filters.
 _FILTERS = {"S": (4, 3, 2), "M": (5, 4, 3), "L": (6, 5, 4)}
 _STRIDES = (1, 2, 2)
-
-
-def _check(dropout: float, l2: float) -> None:
-    if not 0 <= dropout < 1:
-        raise ValueError(f"dropout: expected a number from 0 on and below 1, got {dropout}")
-    if not l2 >= 0:
-        raise ValueError(f"l2: expected a number from 0 on, got {l2}")
-
-
-@dataclass(frozen=True, slots=True)
-class DenseConfig:
-    """Dense layers of 200, 20 and 2.
-
-    Attributes:
-        kind: `dense`.
-        dropout: Share of the 200 units dropped in training.
-        l2: Weight of the L2 penalty of kernels in the loss.
-    """
-
-    kind: Literal["dense"] = "dense"
-    dropout: float = 0.0
-    l2: float = 0.0
-
-    def __post_init__(self) -> None:
-        _check(self.dropout, self.l2)
-
-
-@dataclass(frozen=True, slots=True)
-class ConvConfig:
-    """Three convolutions, of strides 1, 2 and 2, and dense layers of 80 and 2.
-
-    Attributes:
-        kind: `conv`.
-        filters: Sides of the filters: S 4, 3, 2; M 5, 4, 3; L 6, 5, 4.
-        depth: Channels of the first convolution; the second has twice as many, the third four times.
-        batch_norm_momentum: Of the moving means of batch normalisation.
-        dropout: Share of the 80 units dropped in training.
-        l2: Weight of the L2 penalty of kernels in the loss.
-    """
-
-    kind: Literal["conv"] = "conv"
-    filters: Literal["S", "M", "L"] = "M"
-    depth: int = 16
-    batch_norm_momentum: float = 0.99
-    dropout: float = 0.3
-    l2: float = 0.0
-
-    def __post_init__(self) -> None:
-        _check(self.dropout, self.l2)
-        if self.depth < 1:
-            raise ValueError(f"depth: expected a whole number from 1 on, got {self.depth}")
-        if not 0 <= self.batch_norm_momentum < 1:
-            raise ValueError(
-                f"batch_norm_momentum: expected a number from 0 on and below 1, got {self.batch_norm_momentum}"
-            )
-
-
-ClassifierConfig = DenseConfig | ConvConfig
 
 
 def build(config: ClassifierConfig) -> keras.Model:

@@ -5,7 +5,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from model.detectors.grid.network import TILE_PX, GridConfig
+from model.detectors.config import TILE_PX, GridConfig
 
 # Channels of a target.
 POSITION: Final = slice(0, 2)

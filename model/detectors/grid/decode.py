@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from keras import ops
 
-from model.detectors.grid.network import TILE_PX, GridConfig
+from model.detectors.config import TILE_PX, GridConfig
 
 # Channels of a raw cell's box.
 POSITION: Final = slice(0, 2)

@@ -7,8 +7,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from model.detectors.config import GridConfig
 from model.detectors.grid import assignment, decode
-from model.detectors.grid.network import GridConfig
 
 
 def grid_loss(target: Any, cells: Any, config: GridConfig) -> Any:

@@ -3,7 +3,7 @@ import math
 import pytest
 
 from model.ablation.results import ExperimentResult, detector_cost, gain, seed_result
-from model.detectors.grid.network import GridConfig
+from model.detectors.config import GridConfig
 from tests.model.ablation.studies import made_result
 
 NAN = math.nan

@@ -4,9 +4,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from geo.boxes import Suppression
 from geo.errors import ConfigError
 from geo.grid import Tiling
+from geo.nms import Suppression
 from geo.types import Detections
 from model.data.sources import read_annotated_images
 from model.evaluation.images import compare_image

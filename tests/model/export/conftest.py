@@ -12,8 +12,8 @@ from model.detectors.anchor_free import decode
 from model.export.check import Difference
 from model.export.exporter import export
 from model.export.formats import Outputs
-from model.inference import weights_io
 from model.inference.calibration import Calibration
+from model.inference.model_folder import read_config, write_config
 
 CARD = "# tiny\n\nDetects next to nothing.\n"
 # The output, and its differences from the model.
@@ -47,7 +47,7 @@ def calibrated_folder(model_folder: Path, tmp_path_factory: pytest.TempPathFacto
     """A model folder with a calibration and a card; not to be changed."""
     folder = tmp_path_factory.mktemp("calibrated") / "model"
     shutil.copytree(model_folder, folder)
-    weights_io.write_config(folder, replace(weights_io.read_config(folder), calibration=CALIBRATION))
+    write_config(folder, replace(read_config(folder), calibration=CALIBRATION))
     (folder / "README.md").write_text(CARD, encoding="utf-8")
     return folder
 
@@ -55,7 +55,7 @@ def calibrated_folder(model_folder: Path, tmp_path_factory: pytest.TempPathFacto
 @pytest.fixture(scope="session")
 def export_run(calibrated_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> ExportRun:
     output = tmp_path_factory.mktemp("exported") / "tiny"
-    return output, export(calibrated_folder, output, ("saved_model", "frozen_graph", "onnx"), random_images())
+    return output, export(calibrated_folder, output, ("saved_model", "frozen_graph", "litert", "onnx"), random_images())
 
 
 @pytest.fixture(scope="session")

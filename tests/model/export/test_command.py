@@ -10,7 +10,7 @@ from model.common.config import load_yaml
 from model.export import __main__ as export
 from model.export import check
 from model.export.config import ExportConfig
-from model.inference.weights_io import WEIGHTS_FILE
+from model.inference.model_folder import WEIGHTS_FILE
 from tests.model.photos import picture, write_set
 
 
@@ -81,7 +81,7 @@ def test_damaged_weights_are_refused(config: Path, capsys: pytest.CaptureFixture
     [
         (["--config", "nowhere.yaml"], "nowhere.yaml"),
         (["--model", "no-such-model"], "no-such-model"),
-        (["--formats", "saved_model", "tflite"], "tflite"),
+        (["--formats", "saved_model", "keras"], "keras"),
         (["--output", "model"], "output"),
         (["--output", "export.yaml/new"], "export.yaml/new"),
     ],

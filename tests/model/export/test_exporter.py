@@ -9,7 +9,7 @@ from tests.model.export.conftest import ExportRun
 
 def test_an_export_returns_the_differences_of_all_signatures(export_run: ExportRun) -> None:
     _, differences = export_run
-    assert set(differences) == {"saved_model detect", "saved_model detect_jpeg", "frozen_graph", "onnx"}
+    assert set(differences) == {"saved_model detect", "saved_model detect_jpeg", "frozen_graph", "litert", "onnx"}
     assert all(0 <= each.boxes_px < 0.05 and 0 <= each.scores < 1e-3 for each in differences.values())
     assert any(each.scores > 0 for each in differences.values())  # sums in another order
 
@@ -20,6 +20,7 @@ def test_no_temporary_files_are_left(exported: Path) -> None:
         "saved_model",
         "frozen_graph.pb",
         "model.onnx",
+        "model.tflite",
         "README.md",
         "config.yaml",
     }

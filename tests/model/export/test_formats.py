@@ -15,7 +15,7 @@ from PIL import Image
 
 from geo.types import ImageArray
 from model.export.formats import Outputs
-from model.inference import weights_io
+from model.inference import model_folder
 from tests.model.export.conftest import CALIBRATION, CARD, assert_close, expected_outputs, random_images
 
 SHAPES = pytest.mark.parametrize(("count", "shape"), [(2, (64, 96)), (1, (32, 160)), (3, (96, 32))])
@@ -103,7 +103,7 @@ def test_the_saved_model_has_the_signatures_of_the_docs(signatures: Any) -> None
 
 
 def test_no_format_holds_the_weights_twice(exported: Path, calibrated_folder: Path) -> None:
-    size = 2 * (calibrated_folder / weights_io.WEIGHTS_FILE).stat().st_size  # half precision there, single here
+    size = 2 * (calibrated_folder / model_folder.WEIGHTS_FILE).stat().st_size  # half precision there, single here
     for name in ("saved_model/saved_model.pb", "frozen_graph.pb", "model.onnx"):
         assert (exported / name).stat().st_size < 1.5 * size
 
@@ -116,7 +116,7 @@ def test_the_card_and_the_config_are_copied(exported: Path, calibrated_folder: P
 
 def test_the_onnx_file_holds_the_card_and_the_config(exported: Path, calibrated_folder: Path) -> None:
     proto = onnx.load(exported / "model.onnx")
-    config = weights_io.read_config(calibrated_folder)
+    config = model_folder.read_config(calibrated_folder)
     metadata = {entry.key: entry.value for entry in proto.metadata_props}
     assert proto.doc_string == CARD
     assert (metadata["name"], metadata["version"]) == ("tiny", config.version)

@@ -11,9 +11,9 @@ from keras import ops
 from geo.boxes import iou_matrix
 from geo.types import Detections, ImageArray
 from model.detectors.anchor_free import decode
-from model.inference import weights_io
 from model.inference.calibration import Calibration
 from model.inference.frozen_graph import FrozenPredictor
+from model.inference.model_folder import read_config, write_config
 from model.inference.predictor import load_predictor
 
 BATCH = 3
@@ -103,7 +103,7 @@ def test_any_number_of_images_can_be_predicted(predictor: FrozenPredictor) -> No
 
 
 def test_a_predictor_has_the_name_and_threshold_of_its_model(predictor: FrozenPredictor, model_folder: Path) -> None:
-    config = weights_io.read_config(model_folder)
+    config = read_config(model_folder)
     assert predictor.name == f"tiny@{config.sha256[:12]}"
     assert predictor.default_min_score == 0.25
 
@@ -111,7 +111,7 @@ def test_a_predictor_has_the_name_and_threshold_of_its_model(predictor: FrozenPr
 def test_scores_are_probabilities_by_the_calibration_of_the_model(model_folder: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(model_folder, tmp_path / "calibrated"))
     numbers = Calibration(1.7, 0.6, -0.4, 0.8)
-    weights_io.write_config(folder, replace(weights_io.read_config(folder), calibration=numbers))
+    write_config(folder, replace(read_config(folder), calibration=numbers))
     raw, found = (load_predictor(str(folder), BATCH, 0.0, calibrated=calibrated) for calibrated in (False, True))
     assert isinstance(raw, FrozenPredictor)
     assert isinstance(found, FrozenPredictor)

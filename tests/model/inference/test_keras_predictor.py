@@ -5,7 +5,7 @@ import numpy as np
 import tensorflow as tf
 
 from model.detectors import registry
-from model.detectors.anchor_free.network import DetectorConfig
+from model.detectors.config import DetectorConfig
 from model.inference.frozen_graph import FrozenPredictor
 from model.inference.keras_predictor import KerasPredictor
 from model.inference.predictor import Predictor, load_predictor

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
+from model.inference.model_folder import WeightsError
 from model.inference.predictor import FakePredictor, Predictor, load_predictor
-from model.inference.weights_io import WeightsError
 
 
 def test_the_fake_detects_bright_rectangles() -> None:

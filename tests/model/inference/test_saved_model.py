@@ -10,9 +10,9 @@ from geo.errors import ConfigError
 from geo.types import Detections, ImageArray
 from model.export.exporter import export
 from model.inference.calibration import Calibration
+from model.inference.model_folder import WeightsError, read_config, write_config
 from model.inference.predictor import load_predictor
 from model.inference.saved_model import SavedModelPredictor
-from model.inference.weights_io import WeightsError, read_config, write_config
 
 BATCH = 2
 

@@ -7,10 +7,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from geo.boxes import Suppression, iou_matrix
+from geo.boxes import iou_matrix
 from geo.errors import RasterError, ResolutionError
 from geo.grid import Tiling, plan_levels, plan_tiles
-from geo.nms import merge_levels
+from geo.nms import Suppression, merge_levels
 from geo.raster.header import read_header
 from geo.raster.reader import RasterReader
 from geo.types import Detections, ImageArray

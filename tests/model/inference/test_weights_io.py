@@ -12,12 +12,21 @@ import yaml
 from numpy.typing import NDArray
 
 from geo.errors import ConfigError, FinderError
-from model.detectors.anchor_free.network import DetectorConfig, build
-from model.detectors.classifier.network import ClassifierConfig, ConvConfig, DenseConfig
+from model.detectors.anchor_free.network import build
 from model.detectors.classifier.network import build as build_classifier
+from model.detectors.config import ClassifierConfig, ConvConfig, DenseConfig, DetectorConfig
 from model.inference import weights_io
 from model.inference.calibration import Calibration
-from model.inference.weights_io import CONFIG_FILE, WEIGHTS_FILE, ModelConfig, WeightsError
+from model.inference.model_folder import (
+    CONFIG_FILE,
+    WEIGHTS_FILE,
+    ModelConfig,
+    WeightsError,
+    is_classifier,
+    read_config,
+    resolve,
+    write_config,
+)
 
 
 @pytest.fixture
@@ -90,17 +99,17 @@ def test_the_same_weights_give_the_same_bytes(
 
 
 def test_the_config_names_the_weights_by_their_digest(model_folder: Path) -> None:
-    config = weights_io.read_config(model_folder)
+    config = read_config(model_folder)
     assert config.sha256 == hashlib.sha256((model_folder / WEIGHTS_FILE).read_bytes()).hexdigest()
     assert config.version == f"tiny@{config.sha256[:12]}"
 
 
 def test_a_new_threshold_leaves_the_weights_as_they_are(folder: Path) -> None:
-    config = weights_io.read_config(folder)
-    weights_io.write_config(folder, replace(config, min_score=0.75))
-    assert weights_io.read_config(folder) == replace(config, min_score=0.75)
-    weights_io.write_config(folder, replace(config, calibration=Calibration(2.5, 0.5, -1.0)))
-    assert weights_io.read_config(folder) == replace(config, calibration=Calibration(2.5, 0.5, -1.0))
+    config = read_config(folder)
+    write_config(folder, replace(config, min_score=0.75))
+    assert read_config(folder) == replace(config, min_score=0.75)
+    write_config(folder, replace(config, calibration=Calibration(2.5, 0.5, -1.0)))
+    assert read_config(folder) == replace(config, calibration=Calibration(2.5, 0.5, -1.0))
 
 
 @pytest.mark.parametrize("index", [0, 8, 1000, -1])
@@ -108,7 +117,7 @@ def test_a_flipped_bit_is_detected(folder: Path, index: int) -> None:
     content = bytearray((folder / WEIGHTS_FILE).read_bytes())
     content[index] ^= 1
     (folder / WEIGHTS_FILE).write_bytes(content)
-    for use in (weights_io.read_config, weights_io.load):
+    for use in (read_config, weights_io.load):
         with pytest.raises(WeightsError) as error:
             use(folder)
         assert "sha256" in one_line(error, folder / WEIGHTS_FILE)
@@ -150,18 +159,18 @@ def test_weights_of_another_network_are_refused_and_change_nothing(model_folder:
 
 
 def test_weights_of_something_else_are_refused(folder: Path) -> None:
-    config = weights_io.read_config(folder)
+    config = read_config(folder)
     raw = safetensors.numpy.save({"head_norm/gamma": np.ones(3, np.float32)})
     (folder / WEIGHTS_FILE).write_bytes(raw)
-    weights_io.write_config(folder, replace(config, sha256=hashlib.sha256(raw).hexdigest()))
+    write_config(folder, replace(config, sha256=hashlib.sha256(raw).hexdigest()))
     with pytest.raises(WeightsError) as error:
         weights_io.load(folder)
     assert "head_norm" in one_line(error, folder / WEIGHTS_FILE)
 
 
 def test_a_config_of_another_network_is_refused(folder: Path) -> None:
-    config = weights_io.read_config(folder)
-    weights_io.write_config(folder, replace(config, detector=DetectorConfig(channels=8)))
+    config = read_config(folder)
+    write_config(folder, replace(config, detector=DetectorConfig(channels=8)))
     with pytest.raises(WeightsError) as error:
         weights_io.load(folder)
     assert "detector" in one_line(error, folder / WEIGHTS_FILE)
@@ -188,23 +197,23 @@ def test_a_damaged_config_is_refused_by_name(folder: Path, old: str, new: str) -
 
 
 def test_a_model_is_found_by_its_folder(model_folder: Path) -> None:
-    assert weights_io.resolve(str(model_folder)) == model_folder
+    assert resolve(str(model_folder)) == model_folder
 
 
 def test_a_packaged_model_is_found_by_its_name(
     model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.copytree(model_folder, tmp_path / "packaged" / "tiny")
-    monkeypatch.setattr(weights_io, "PACKAGED", tmp_path / "packaged")
-    assert weights_io.resolve("tiny") == tmp_path / "packaged" / "tiny"
+    monkeypatch.setattr("model.inference.model_folder.PACKAGED", tmp_path / "packaged")
+    assert resolve("tiny") == tmp_path / "packaged" / "tiny"
     with pytest.raises(WeightsError, match=r"huge.*\(tiny\)"):
-        weights_io.resolve("huge")
+        resolve("huge")
 
 
 def test_a_path_without_a_model_is_refused(tmp_path: Path) -> None:
     for name in ("no-such-model", str(tmp_path), str(tmp_path / "nowhere"), ""):
         with pytest.raises(WeightsError, match="expected a packaged model"):
-            weights_io.resolve(name)
+            resolve(name)
 
 
 def test_the_error_is_one_a_user_can_cause() -> None:
@@ -229,7 +238,7 @@ def test_a_saved_classifier_comes_back(config: ClassifierConfig, tmp_path: Path)
     model = trained_classifier(config)
     saved = weights_io.save_classifier(tmp_path / "model", model, "tiny", config, 0.6)
     assert saved.version == f"tiny@{saved.sha256[:12]}"
-    assert weights_io.is_classifier(tmp_path / "model")
+    assert is_classifier(tmp_path / "model")
     loaded, config_read = weights_io.load_classifier(tmp_path / "model")
     assert config_read == saved
     # Kernels are stored in half precision.
@@ -239,11 +248,11 @@ def test_a_saved_classifier_comes_back(config: ClassifierConfig, tmp_path: Path)
 def test_a_classifier_is_refused_as_a_detector_with_the_remedy(tmp_path: Path) -> None:
     weights_io.save_classifier(tmp_path, build_classifier(DenseConfig()), "tiny", DenseConfig(), 0.5)
     with pytest.raises(WeightsError, match=r"got a classifier.*model\.export"):
-        weights_io.read_config(tmp_path)
+        read_config(tmp_path)
 
 
 def test_a_detector_is_no_classifier(model_folder: Path) -> None:
-    assert not weights_io.is_classifier(model_folder)
+    assert not is_classifier(model_folder)
 
 
 def test_a_damaged_classifier_is_refused(tmp_path: Path) -> None:

@@ -1,100 +1,57 @@
-"""Scenes without an airport."""
-
-import json
-from functools import cache
-from pathlib import Path
-
 import numpy as np
-import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from shapely import Polygon, prepare
 
-from geo.errors import ConfigError
-from geo.types import ImageArray, Window
-from model.synthetic import SCENES, SampleScene, paint_window, render, truth
-from model.synthetic.__main__ import main
+from model.synthetic.geometry import Frame, Size, centred_box, rectangle
+from model.synthetic.land import Parcel, ParcelFiller, fill_patchwork
+from model.synthetic.streams import stream
+from model.synthetic.style import sample_style
+from model.synthetic.world import Tier, World
 
-SIZE, SEED = 900, 7
-every_land = pytest.mark.parametrize("land", ["countryside", "town"])
-
-
-@cache
-def drawn(land: str) -> SampleScene:
-    return render(SIZE, SEED, 0.5, land)
+LAND = Polygon([(100, 100), (900, 150), (800, 850), (420, 500), (150, 900)])
 
 
-@cache
-def pixels(land: str) -> ImageArray:
-    return paint_window(drawn(land), Window(0, 0, SIZE, SIZE))
+def full_parcel(angle: float = 0.3) -> Parcel:
+    prepare(LAND)
+    return Parcel(World(1000, 1000, sample_style(1, 45.0)), Frame(500, 500, angle), LAND)
 
 
-def test_an_airport_is_what_is_drawn_when_nothing_is_said() -> None:
-    assert tuple(SCENES) == ("airport", "countryside", "town")
-    assert truth(render(400, 3)) == truth(render(400, 3, 0.5, "airport"))
-    assert truth(render(1200, 3))["features"]
+@given(st.floats(-7, 7), st.integers(0, 1000))
+def test_usable_points_lie_on_the_land(angle: float, seed: int) -> None:
+    parcel = full_parcel(angle)
+    spots = stream(seed, "x").uniform(-700, 700, (50, 2))
+    expected = [LAND.contains(Polygon(point + centred_box((1e-6, 1e-6)))) for point in parcel.frame.points(spots)]
+    assert parcel.usable(spots).tolist() == expected
 
 
-@every_land
-def test_there_is_no_airplane_and_the_truth_is_empty(land: str) -> None:
-    assert drawn(land).airplanes == ()
-    assert truth(drawn(land)) == {"type": "FeatureCollection", "features": []}
+@given(st.floats(-7, 7), st.floats(-500, 500), st.floats(-500, 500), st.floats(5, 600), st.floats(5, 600))
+def test_pave_clips_to_the_land(angle: float, x: float, y: float, width: float, depth: float) -> None:
+    parcel = full_parcel(angle)
+    ring = rectangle(x, y, x + width, y + depth)
+    parcel.pave([ring, ring], [(10, 20, 30), (40, 50, 60)], Tier.LAND)
+    packed = parcel.world.ground.pack(0.01)
+    parts = [
+        Polygon((packed.points[a:b] + 0.5) * 0.01).buffer(0)
+        for a, b in zip(packed.starts[:-1], packed.starts[1:], strict=True)
+    ]
+    wanted = LAND.intersection(Polygon(parcel.frame.points(ring)))
+    area = sum(part.area for part in parts)
+    np.testing.assert_allclose(area, 2 * wanted.area, rtol=1e-3, atol=30)
+    assert all(LAND.buffer(0.1).contains(part) for part in parts)
 
 
-@every_land
-def test_the_same_arguments_give_the_same_pixels(land: str) -> None:
-    again = paint_window(render(SIZE, SEED, 0.5, land), Window(300, 500, 200, 100))
-    np.testing.assert_array_equal(again, pixels(land)[500:600, 300:500])
+def test_patchwork_covers_the_land_without_overlaps() -> None:
+    parcel, rings = full_parcel(), []
 
+    def record(part: Parcel, size: Size, rng: np.random.Generator) -> None:
+        rings.append(Polygon(part.frame.points(centred_box(size))))
 
-@every_land
-def test_another_seed_is_another_land(land: str) -> None:
-    other = paint_window(render(SIZE, SEED + 1, 0.5, land), Window(0, 0, SIZE, SIZE))
-    assert (np.abs(other.astype(int) - pixels(land)) > 20).any(axis=2).mean() > 0.3
+    def choose(field: float, rng: np.random.Generator) -> ParcelFiller:
+        assert -3.2 <= field <= 3.2
+        return record
 
-
-@every_land
-def test_it_looks_like_a_picture_of_the_ground(land: str) -> None:
-    # The bounds of airports, and of every real scene at hand.
-    picture = pixels(land).astype(float)
-    assert 70 < picture.mean() < 190
-    assert 15 < picture.std() < 65
-    assert (pixels(land) == 255).mean() < 0.1
-    assert np.abs(picture[..., 0] - picture[..., 2]).mean() < 60
-
-
-@given(
-    st.sampled_from(["countryside", "town"]),
-    st.integers(64, 900),
-    st.integers(0, 10_000),
-    st.sampled_from([0.3, 0.5, 1.0, 2.0]),
-)
-@settings(max_examples=10)
-def test_any_size_seed_and_resolution_can_be_drawn(land: str, size: int, seed: int, resolution: float) -> None:
-    scene = render(size, seed, resolution, land)
-    assert not scene.airplanes
-    window = Window(size // 2, size // 2, 20, 20)
-    assert paint_window(scene, window).shape == (20, 20, 3)
-
-
-def test_an_unknown_scene_is_refused() -> None:
-    with pytest.raises(ConfigError, match="expected one of airport, countryside, town, got moon: choose"):
-        render(100, 1, 0.5, "moon")
-
-
-@every_land
-def test_the_command_writes_the_land_and_an_empty_truth(
-    land: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    output = tmp_path / "x.tif"
-    assert main(["--scene", land, "--size", "300", "--seed", "3", "--output", str(output)]) == 0
-    assert "0 airplanes" in capsys.readouterr().out
-    assert json.loads((tmp_path / "x.truth.geojson").read_text()) == {"type": "FeatureCollection", "features": []}
-    assert output.stat().st_size > 50_000
-
-
-def test_the_command_knows_no_other_scene(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as end:
-        main(["--scene", "moon", "--output", str(tmp_path / "x.tif")])
-    assert end.value.code == 2
-    assert "moon" in capsys.readouterr().err
-    assert not list(tmp_path.iterdir())
+    fill_patchwork(parcel, 780.0, (120.0, 90.0), 0.0, choose, stream(1, "x"))
+    covered = sum(ring.intersection(LAND).area for ring in rings)
+    np.testing.assert_allclose(covered, LAND.area, rtol=1e-6)
+    assert all(ring.intersects(LAND) for ring in rings)

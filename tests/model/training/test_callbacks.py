@@ -15,13 +15,13 @@ from keras import layers
 from numpy.typing import NDArray
 from tensorboardX.proto.event_pb2 import Event
 
-from geo.boxes import Suppression
 from geo.grid import Tiling
+from geo.nms import Suppression
 from model import train
 from model.data.sources import read_annotated_images
+from model.inference.model_folder import WEIGHTS_FILE
 from model.inference.predictor import FakePredictor
 from model.inference.scan import ScanConfig
-from model.inference.weights_io import WEIGHTS_FILE
 from model.training import callbacks
 from model.training.config import CallbacksConfig
 from tests.model.photos import AIRPLANES, picture, write_set

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from model import train
 from model.data import chips
 from model.data.chips import Chips
-from model.detectors.classifier.network import DenseConfig
+from model.detectors.config import DenseConfig
 from model.inference import weights_io
-from model.inference.weights_io import WEIGHTS_FILE
+from model.inference.model_folder import WEIGHTS_FILE
 from model.training import callbacks, classifier
 from model.training.classifier import measure_classifier
 from model.training.config import ClassifierTrainConfig

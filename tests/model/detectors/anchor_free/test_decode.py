@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from geo.boxes import iou_matrix
 from model.detectors.anchor_free import assignment, decode
 from model.detectors.anchor_free.network import OUTPUT_STRIDE
+from model.inference.cells import tile_detections
 
 
 def encode(box: NDArray[np.floating], row: int, col: int) -> NDArray[np.float64]:
@@ -70,7 +71,7 @@ def test_an_airplane_is_detected_once_by_its_highest_scoring_cell(seed: int, cou
     generator = np.random.default_rng(seed)
     low = generator.uniform(0, 60, (count, 2))
     boxes, scores = np.concatenate([low, low + generator.uniform(5, 40, (count, 2))], axis=1), generator.random(count)
-    found = decode.tile_detections(boxes, scores, 0.0, 0.0)
+    found = tile_detections(boxes, scores, 0.0, 0.0)
     assert np.isnan(found.resolution_m).all()
     kept = [int(np.flatnonzero(scores == score)[0]) for score in found.scores]
     overlaps = iou_matrix(boxes[kept], boxes)
@@ -84,6 +85,6 @@ def test_the_mean_of_overlapping_boxes_is_better_than_each() -> None:
     truth = np.array([20.0, 30, 60, 55])
     cells = truth + np.random.default_rng(1).normal(0, 1.5, (12, 4))
     stray = truth + np.array([11, 0, 11, 0])  # overlaps the others too little to vote
-    found = decode.tile_detections(np.vstack([cells, stray]), np.linspace(0.9, 0.6, 13), 0.7, 0.1)
+    found = tile_detections(np.vstack([cells, stray]), np.linspace(0.9, 0.6, 13), 0.7, 0.1)
     assert found.scores.tolist() == [0.9]
     assert np.abs(found.boxes[0] - truth).max() < 0.8 < np.abs(cells[0] - truth).max()

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from model.detectors import INPUT_MULTIPLE
 from model.detectors.anchor_free import decode
-from model.detectors.anchor_free.network import OUTPUT_STRIDE, DetectorConfig, build
+from model.detectors.anchor_free.network import OUTPUT_STRIDE, build
+from model.detectors.config import DetectorConfig
 
 
 @pytest.mark.parametrize(("height", "width"), [(32, 32), (64, 96)])

@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from scipy import signal
 
 from model.detectors import normalization
-from model.detectors.anchor_free.network import DetectorConfig, build
+from model.detectors.anchor_free.network import build
 from model.detectors.backbones import efficientnet_lite
 from model.detectors.backbones.efficientnet_lite import read_pytorch
+from model.detectors.config import DetectorConfig
 
 BACKBONE = ("conv_stem", "blocks_")
 

@@ -2,7 +2,8 @@ import keras
 import numpy as np
 import pytest
 
-from model.detectors.classifier.network import ClassifierConfig, ConvConfig, DenseConfig, build
+from model.detectors.classifier.network import build
+from model.detectors.config import ClassifierConfig, ConvConfig, DenseConfig
 
 
 @pytest.mark.parametrize(

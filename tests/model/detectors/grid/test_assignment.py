@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from model.detectors.config import GridConfig
 from model.detectors.grid import assignment
 from model.detectors.grid.assignment import COUNTED, PLANE, POSITION, SIZE
-from model.detectors.grid.network import GridConfig
 
 NONE = np.zeros((0, 4))
 Boxes = NDArray[np.float64]

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from keras import ops
 from numpy.typing import NDArray
 
+from model.detectors.config import GridConfig
 from model.detectors.grid import assignment, decode
 from model.detectors.grid.assignment import PLANE
-from model.detectors.grid.network import GridConfig
 from tests.model.detectors.grid.cells import perfect_cells
 
 NONE = np.zeros((0, 4))

@@ -10,9 +10,9 @@ import pytest
 from geo.types import ImageArray
 from model import train
 from model.detectors import registry
-from model.detectors.grid.network import GridConfig
+from model.detectors.config import GridConfig
 from model.export.exporter import export
-from model.inference import weights_io
+from model.inference import model_folder, weights_io
 from model.inference.predictor import load_predictor
 from tests.model import test_train
 from tests.model.detectors.grid.cells import perfect_cells
@@ -48,7 +48,7 @@ def random_images() -> ImageArray:
 
 
 def test_its_folder_holds_its_config(folder: Path) -> None:
-    assert weights_io.read_config(folder).detector == SMALLEST
+    assert model_folder.read_config(folder).detector == SMALLEST
 
 
 def test_detections_come_from_its_cells(folder: Path) -> None:
@@ -73,7 +73,7 @@ def test_an_airplane_in_several_cells_is_detected_once(monkeypatch: pytest.Monke
     told = keras.layers.Lambda(lambda pixels: keras.ops.convert_to_tensor(cells) + 0 * keras.ops.sum(pixels))
     pixels = keras.Input((None, None, 3))
     oracle = keras.Model(pixels, told(pixels))
-    monkeypatch.setattr(weights_io, "load", lambda *_: (oracle, weights_io.read_config(folder)))
+    monkeypatch.setattr(weights_io, "load", lambda *_: (oracle, model_folder.read_config(folder)))
     for found in load_predictor(str(folder), 2, 0.5)(random_images()):
         np.testing.assert_allclose(found.boxes[found.boxes[:, 0].argsort()], truth, atol=1e-2)
 
@@ -107,7 +107,7 @@ def test_a_training_broken_off_ends_as_an_unbroken_one(data: Path, tmp_path: Pat
     run = broken_off(tmp_path / "broken", data, in_the_second_epoch, **GRID)
     assert trained(tmp_path / "broken", data, **GRID) == run
     assert_same_run(run, unbroken)
-    assert weights_io.read_config(run / "model").detector == SMALLEST
+    assert model_folder.read_config(run / "model").detector == SMALLEST
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_a_training_broken_off_ends_as_an_unbroken_one(data: Path, tmp_path: Pat
     [
         ({"start": "imagenet"}, "start, frozen_blocks: expected random"),
         ({"frozen_blocks": 2}, "start, frozen_blocks: expected random"),
-        ({"mistakes": {"share": 0.2}}, "mistakes: expected a model to start from"),
+        ({"hard_examples": {"share": 0.2}}, "hard_examples: expected a model to start from"),
         ({"detector": {"kind": "net"}}, "detector.kind: expected 'anchor_free' or 'grid', got 'net'"),
         ({"detector": {"kind": "grid", "channels": 64}}, "unknown key detector.channels"),
         ({"schedule": {"kind": "steps"}}, "schedule.kind: expected 'cosine' or 'exponential' or 'cosine_restarts'"),

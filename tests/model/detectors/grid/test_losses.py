@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from keras import ops
 from numpy.typing import NDArray
 
+from model.detectors.config import GridConfig
 from model.detectors.grid import assignment
 from model.detectors.grid.assignment import COUNTED, PLANE, POSITION, SIZE
 from model.detectors.grid.losses import GridLoss, grid_loss, parts
-from model.detectors.grid.network import GridConfig
 from tests.model.detectors.grid.cells import perfect_cells
 
 CONFIG = GridConfig()

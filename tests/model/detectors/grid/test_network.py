@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from geo.errors import ConfigError
 from model.common.config import from_mapping
-from model.detectors.grid.network import GridConfig, build
+from model.detectors.config import GridConfig
+from model.detectors.grid.network import build
 from tests.model.detectors.backbones.graphs import longest_chain
 
 Grid = Literal[4, 8, 16]

@@ -1,13 +1,14 @@
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import numpy as np
 import pytest
 
+from geo.errors import ConfigError
 from model.detectors import normalization
 from model.inference import weights_io
-from model.inference.precision import Precision, resolve_precision
+from model.inference.engine import Engine, Precision, resolve_engine, resolve_precision
 from model.inference.predictor import load_predictor
 
 
@@ -56,3 +57,36 @@ def test_bfloat16_gives_nearly_the_same(model_folder: Path) -> None:
     }
     assert not np.array_equal(scores["bfloat16"], scores["float32"])
     np.testing.assert_allclose(scores["bfloat16"][-5:], scores["float32"][-5:], atol=0.05)
+
+
+@pytest.mark.parametrize(
+    ("engine", "precision", "saved_model", "gpu", "expected"),
+    [
+        ("auto", "float32", False, False, "litert"),
+        ("auto", "float32", False, True, "tensorflow"),
+        ("auto", "float32", True, False, "tensorflow"),
+        ("auto", "bfloat16", False, False, "tensorflow"),
+        ("tensorflow", "float32", False, False, "tensorflow"),
+        ("litert", "float32", False, True, "litert"),
+    ],
+)
+def test_the_engine_depends_on_the_machine(
+    tmp_path: Path,
+    engine: Engine,
+    precision: Literal["float32", "bfloat16"],
+    saved_model: bool,
+    gpu: bool,
+    expected: str,
+) -> None:
+    (tmp_path / ("nvidia0" if gpu else "sda0")).touch()
+    assert resolve_engine(engine, precision, saved_model, tmp_path) == expected
+
+
+@pytest.mark.parametrize(
+    ("precision", "saved_model", "key"), [("bfloat16", False, "precision"), ("float32", True, "engine")]
+)
+def test_litert_refuses_what_it_cannot_do(
+    precision: Literal["float32", "bfloat16"], saved_model: bool, key: str
+) -> None:
+    with pytest.raises(ConfigError, match=rf"{key}: expected .* litert"):
+        resolve_engine("litert", precision, saved_model)

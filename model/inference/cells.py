@@ -1,0 +1,86 @@
+"""The boxes and scores of all cells of an image to one detection per airplane, whatever engine computes them."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geo.nms import box_voting, suppress
+from geo.types import Detections, ImageArray
+
+# Boxes of one airplane overlap by more than this; boxes of two airplanes in one tile by less.
+_TILE_IOU = 0.5
+# A cell's box takes part in the average if it overlaps the highest-scoring one by this much.
+_VOTE_IOU = 0.6
+# Cells below this score do not take part in it.
+MIN_VOTE = 0.01
+
+#: Pixels uint8 (B, H, W, 3) to boxes (B, ..., 4) in pixels, and calibrated scores (B, ...), float32.
+Engine = Callable[[ImageArray], tuple[NDArray[np.float32], NDArray[np.float32]]]
+
+
+def tile_detections(boxes: NDArray[Any], scores: NDArray[Any], min_score: float, min_vote: float) -> Detections:
+    """Reduce the boxes of all cells of one image to one detection per airplane.
+
+    The highest-scoring cell gives the score; the box is the mean of the boxes that overlap its own, which is nearer to
+    the truth than any single one (box voting).
+
+    Args:
+        boxes: (..., 4) in pixels of the image.
+        scores: (...), 0..1.
+        min_score: Detections below it are left out.
+        min_vote: Cells from this score on take part in the mean: lower than `min_score`, so that boxes do not depend
+            on the threshold.
+    """
+    candidates = scores >= min(min_score, min_vote)
+    boxes, scores = boxes[candidates].astype(np.float64), scores[candidates].astype(np.float64)
+    kept = suppress(boxes, scores, _TILE_IOU)
+    kept = kept[scores[kept] >= min_score]
+    return Detections(box_voting(boxes, kept, _VOTE_IOU), scores[kept], np.full(len(kept), np.nan))
+
+
+class CellPredictor:
+    """A `Predictor` over an engine that computes a box and a score for each cell.
+
+    Args:
+        name: Of the model, with its digest.
+        default_min_score: The score from which a detection counts as an airplane.
+        engine: Computes the cells of a batch.
+        batch_size: Every batch is padded to this many images, since results differ in the last bits between sizes.
+        min_score: Detections below it are left out.
+        min_vote: See `tile_detections`.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        default_min_score: float,
+        engine: Engine,
+        batch_size: int,
+        min_score: float,
+        min_vote: float = MIN_VOTE,
+    ) -> None:
+        self.name = name
+        self.default_min_score = default_min_score
+        self.engine = engine
+        self.batch_size = batch_size
+        self.min_score = min_score
+        self.min_vote = min_vote
+
+    def __call__(self, images: ImageArray) -> list[Detections]:
+        """See `Predictor`."""
+        return [
+            detections
+            for start in range(0, len(images), self.batch_size)
+            for detections in self._predict_batch(images[start : start + self.batch_size])
+        ]
+
+    def _predict_batch(self, images: ImageArray) -> list[Detections]:
+        missing = self.batch_size - len(images)
+        padded = np.pad(images, ((0, missing), (0, 0), (0, 0), (0, 0))) if missing else images
+        boxes, scores = self.engine(padded)
+        return [
+            tile_detections(*cells, self.min_score, self.min_vote)
+            for cells in zip(boxes[: len(images)], scores[: len(images)], strict=True)
+        ]
