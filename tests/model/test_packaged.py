@@ -7,12 +7,11 @@ import pytest
 
 from geo.matching import match
 from geo.raster.header import read_header
-from model import synthetic
 from model.detectors import registry
 from model.inference import model_folder, weights_io
 from model.inference.engine import Precision
 from model.inference.predictor import load_predictor
-from model.inference.scan import MARGIN_PX, read_scan_config, scan
+from model.inference.scan import read_scan_config, scan
 from tests.precisions import PRECISIONS
 
 FOLDERS = sorted(file.parent for file in model_folder.PACKAGED.glob(f"*/{model_folder.CONFIG_FILE}"))
@@ -42,11 +41,7 @@ def test_a_packaged_model_is_complete_small_and_documented(folder: Path) -> None
 def test_a_small_scene_gives_the_airplanes_that_a_whole_tile_gives(
     folder: Path, precision: Precision, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from geo.matching import match
-    from geo.raster.header import read_header
     from model import synthetic as render
-    from model.inference.predictor import load_predictor
-    from model.inference.scan import read_scan_config, scan
 
     render.write(render.render(600, 9, 0.5), tmp_path / "small.tif")
     header, config = read_header(str(tmp_path / "small.tif")), read_scan_config(Path("configs/pipeline/default.yaml"))
