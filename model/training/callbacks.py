@@ -25,7 +25,7 @@ from model.evaluation.measure import ALL_SETS
 from model.evaluation.predictions import predict
 from model.evaluation.set_metrics import compute_metrics
 from model.inference.predictor import Predictor
-from model.inference.scan import MARGIN_PX, ScanConfig
+from model.inference.scan import ScanConfig
 from model.training.config import CallbacksConfig
 
 LOG = "log.csv"
@@ -191,9 +191,7 @@ def validate(
         A row of metrics for each set, and one for all together; and pictures (height, width, 3) by set and image, with
         truth and errors, see `model.evaluation.images.draw`.
     """
-    predictions = {
-        name: predict(images, predictor, scan, config.batch, margin_px=MARGIN_PX) for name, images in sets.items()
-    }
+    predictions = {name: predict(images, predictor, scan, config.batch) for name, images in sets.items()}
     compared = {name: predicted.compare() for name, predicted in predictions.items()}
     together = [picture for pictures in compared.values() for picture in pictures]
     rows = [_make_row(name, pictures, min_score) for name, pictures in {**compared, ALL_SETS: together}.items()]

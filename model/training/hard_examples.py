@@ -12,7 +12,7 @@ from geo.types import Detections, FloatArray
 from model.common.atomic import write_atomically
 from model.data.labels import AnnotatedImage
 from model.inference.predictor import Predictor
-from model.inference.scan import MARGIN_PX, ScanConfig, scan_all
+from model.inference.scan import ScanConfig, scan_all
 
 # A detection whose IOU with every airplane is below this is a false positive; between the two only its box is off.
 _FALSE_IOU = 0.1
@@ -40,7 +40,7 @@ def mine_hard_examples(
 ) -> list[FloatArray]:
     """Return the hard boxes (K, 4) of every image, scanned as the pipeline would."""
     headers = (read_header(str(image.path), image.resolution_m) for image in images)
-    detections = scan_all(headers, config, predictor, batch, MARGIN_PX)
+    detections = scan_all(headers, config, predictor, batch)
     return [select_hard_boxes(of_image, image.boxes) for of_image, image in zip(detections, images, strict=True)]
 
 
