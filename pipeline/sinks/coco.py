@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from geo.raster.uri import is_remote
 from pipeline import records
 from pipeline.records import Airplane
-from pipeline.sinks.geojson import FeatureText, features
+from pipeline.sinks.features import FeatureText, features
 
 if TYPE_CHECKING:
     from pipeline.ledger import SceneEntry

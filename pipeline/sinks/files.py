@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from pipeline import records
 from pipeline.records import Airplane
-from pipeline.sinks import coco, geojson, storage
+from pipeline.sinks import coco, features, storage
 
 if TYPE_CHECKING:
     from pipeline.ledger import SceneEntry
@@ -75,13 +75,13 @@ def write_file(uri: str, airplanes: Iterable[Airplane], scenes: Sequence[SceneEn
         if suffix == coco.SUFFIX:
             coco.write_coco(path, ordered, scenes, uri)
         else:
-            _FORMATS[suffix or geojson.SUFFIX].write(path, ordered)
+            _FORMATS[suffix or features.SUFFIX].write(path, ordered)
 
 
 def read_file(uri: str) -> list[Airplane]:
     """Return the airplanes of a file written by `write_file`, in file order."""
     suffix = file_suffix(uri)
-    read = coco.read_coco if suffix == coco.SUFFIX else _FORMATS[suffix or geojson.SUFFIX].read
+    read = coco.read_coco if suffix == coco.SUFFIX else _FORMATS[suffix or features.SUFFIX].read
     with storage.local_copy(uri) as path:
         return read(path)
 
@@ -93,7 +93,7 @@ def write_geojson(path: Path, airplanes: Iterable[Airplane]) -> None:
 
 def read_geojson(path: Path) -> list[Airplane]:
     """Return the airplanes of a GeoJSON file written by `write_file`, in file order."""
-    return geojson.read_collection(path)
+    return features.read_collection(path)
 
 
 def _write_geoparquet(path: Path, airplanes: Sequence[Airplane]) -> None:
@@ -176,8 +176,8 @@ def _sqlite_errors_as_os_errors() -> Iterator[None]:
 
 
 _FORMATS: Mapping[str, FileFormat] = {
-    geojson.SUFFIX: FileFormat(geojson.write_collection, geojson.read_collection),
-    geojson.LINES_SUFFIX: FileFormat(geojson.write_lines, geojson.read_lines),
+    features.SUFFIX: FileFormat(features.write_collection, features.read_collection),
+    features.LINES_SUFFIX: FileFormat(features.write_lines, features.read_lines),
     ".parquet": FileFormat(_write_geoparquet, _read_geoparquet),
     ".fgb": FileFormat(_write_flatgeobuf, _read_with_gdal),
     ".gpkg": FileFormat(_write_geopackage, _read_with_gdal),
