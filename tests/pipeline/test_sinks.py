@@ -30,7 +30,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from geo.errors import OutputError
+from geo.grid import Tile
 from geo.raster.reader import RasterReader
+from geo.types import ImageArray
 from model.data.sources import read_annotated_images
 from pipeline import records
 from pipeline.ledger import SceneResult, read_ledger
@@ -346,11 +348,14 @@ def test_shards_are_joined_in_order(tmp_path: Path, count: int) -> None:
 
 
 def test_several_outputs_read_the_pixels_once(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    tiles = []
+    tiles: list[Tile] = []
     read_tile = RasterReader.read_tile
-    monkeypatch.setattr(
-        RasterReader, "read_tile", lambda reader, tile: (tiles.append(tile), read_tile(reader, tile))[1]
-    )
+
+    def counted(reader: RasterReader, tile: Tile) -> ImageArray:
+        tiles.append(tile)
+        return read_tile(reader, tile)
+
+    monkeypatch.setattr(RasterReader, "read_tile", counted)
     outputs = [word for suffix in SUFFIXES for word in ("--output", f"out/y{suffix}")]
     status, lines = desk.run("--report", "report", *outputs, output="out/x.parquet")
     assert status == 0
@@ -371,6 +376,7 @@ def test_several_outputs_read_the_pixels_once(desk: Desk, monkeypatch: pytest.Mo
 FAILING = """
 import pathlib, resource, sys
 from geo.errors import OutputError
+from geo.grid import Tile
 from pipeline.sinks.files import SUFFIXES, write_file
 from tests.pipeline.airplanes import sample
 from tests.pipeline.report.factories import entry
