@@ -260,7 +260,8 @@ def run_job(inputs: Sequence[Path], model: str | None, folder: Path) -> dict[str
     from pipeline.ledger import read_ledger
 
     output = folder / "airplanes.geojson"
-    words = ["-m", "pipeline.run", "--input", *map(str, inputs), "--output", str(output), *_model(model)]
+    named = [word for path in inputs for word in ("--input", str(path))]
+    words = ["-m", "pipeline.run", *named, "--output", str(output), *_model(model)]
     started = time.perf_counter()
     process = psutil.Popen([sys.executable, *words])
     peak = peak_memory(process)
