@@ -168,10 +168,13 @@ def test_geopandas_reads_every_format(written: tuple[Path, list[Airplane]], suff
 def test_gdal_finds_airplanes_by_the_spatial_index(written: tuple[Path, list[Airplane]], suffix: str) -> None:
     folder, planes = written
     box = (-60.0, -20.0, 40.0, 50.0)
-    info = pyogrio.read_info(folder / f"a{suffix}")
-    assert info["capabilities"]["fast_spatial_filter"]
-    assert info["layer_name"] == "airplanes"
-    frame = pyogrio.read_dataframe(folder / f"a{suffix}", bbox=box)
+    info = pyogrio.read_info(folder / f"a{suffix}", layer="airplanes")
+    if suffix == ".gpkg":
+        with sqlite3.connect(folder / "a.gpkg") as database:
+            assert database.execute("SELECT count(*) FROM rtree_airplanes_geometry").fetchone() == (len(planes),)
+    else:
+        assert info["capabilities"]["fast_spatial_filter"]
+    frame = pyogrio.read_dataframe(folder / f"a{suffix}", layer="airplanes", bbox=box)
     inside = {plane.detection_id for plane in planes if plane.geometry.intersects(shapely.box(*box))}
     assert 0 < len(inside) < len(planes)
     assert set(frame.detection_id) == inside
