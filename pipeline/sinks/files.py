@@ -10,8 +10,6 @@ from model.common.atomic import write_atomically
 from pipeline import records
 from pipeline.records import Airplane
 
-GEOJSON_SUFFIX = ".geojson"
-
 
 def write_geojson(path: Path, airplanes: Iterable[Airplane]) -> None:
     """Write one FeatureCollection atomically; the bytes do not depend on the order of the airplanes.

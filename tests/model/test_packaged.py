@@ -41,7 +41,8 @@ def test_the_black_that_is_left_out_beyond_a_small_picture_changes_next_to_nothi
     from geo.raster.header import read_header
     from model import synthetic as render
     from model.inference.predictor import load_predictor
-    from model.inference.scan import read_scan_config, scan
+    from model.inference.scan import scan
+    from model.inference.scan_config import read_scan_config
 
     render.write(render.render(600, 9, 0.5), tmp_path / "small.tif")
     header, config = read_header(str(tmp_path / "small.tif")), read_scan_config(Path("configs/pipeline/default.yaml"))

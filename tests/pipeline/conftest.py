@@ -1,6 +1,7 @@
 import dataclasses
 import hashlib
 import json
+from collections import OrderedDict
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,7 @@ def model_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (folder / WEIGHTS_FILE).write_bytes(weights)
     (folder / CONFIG_FILE).write_text(yaml.safe_dump(dataclasses.asdict(config)), encoding="utf-8")
     monkeypatch.setattr(model_loading, "load_predictor", _LoadedFake)
+    monkeypatch.setattr(model_loading, "_models", OrderedDict())  # the tests patch what is loaded
     return folder
 
 
@@ -43,7 +45,9 @@ def desk(
 class _LoadedFake(FakePredictor):
     """The fake with the arguments of `load_predictor`."""
 
-    def __init__(self, name_or_path: str, batch_size: int, min_score: float, precision: str, trusted: bool) -> None:
+    def __init__(
+        self, name_or_path: str, batch_size: int, min_score: float, precision: str, engine: str, trusted: bool
+    ) -> None:
         self.min_score = min_score
 
     def __call__(self, images: ImageArray) -> list[Detections]:
