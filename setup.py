@@ -47,6 +47,8 @@ TUNE = [
 DEVELOPMENT = [
     *ONNX,
     *TUNE,
+    "duckdb",  # reads the outputs, in tests, as users do
+    "duckdb-extension-spatial",  # its spatial extension, without a download at run time
     "gcp-storage-emulator",  # a cloud storage on this machine, for the tests of gs://
     "hypothesis",  # properties over examples
     "jax==0.10.*",  # tests of training on the second of Keras' backends, and on several devices
@@ -71,7 +73,7 @@ setup(
     packages=find_packages(include=["geo", "geo.*", "model", "model.*", "pipeline", "pipeline.*"]),
     package_data={
         "model": ["weights/*/*", "evaluation/*.html", "evaluation/*.css", "tuning/*.html"],
-        "pipeline": ["report/*.html", "report/*.css", "report/*.js"],
+        "pipeline": ["report/*.html", "report/*.css", "report/*.js", "sinks/*.qml"],
     },
     install_requires=RUNTIME,
     extras_require={"dev": DEVELOPMENT, "onnx": ONNX, "tune": TUNE},

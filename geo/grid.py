@@ -1,4 +1,4 @@
-"""The tile grid of a scene: levels of ground resolution, tiles of one size, the tile that owns a point. Opens no files.
+"""The tile grid of a scene: levels of ground resolution, their tiles, and the tile that owns a point. Opens no files.
 
 A level is the scene resampled to about square pixels of a given ground resolution. It is never materialized: tiles read
 their windows of it. Level pixels cover the scene exactly, so that one scale per axis converts to scene pixels. Tiles
@@ -26,7 +26,8 @@ class Tiling:
 
     Args:
         levels_m: Ground resolutions of the levels, metres per pixel, in any order.
-        tile_px: Side of every tile in level pixels, a multiple of `align_px`.
+        tile_px: Longest side of a tile in level pixels, a multiple of `align_px`; the tiles of a level have one size,
+            which is smaller where that saves pixels (see `tile_size`).
         halo_px: Minimum distance of a core from the edges of its tile, except at the edges of the scene; 8 or more. It
             also limits the size of the boxes that a level keeps if there is a coarser level, see `Level`.
         align_px: Tiles start at multiples of this, the detector's coarsest stride.
@@ -35,6 +36,8 @@ class Tiling:
             there is one, which shows them in more detail.
         native_tolerance: A level whose resolution is this close (relative) to the scene's, or to 2, 4, 8... times that,
             is moved there: it then copies pixels of the scene or of an overview, without resampling.
+        skip_covered_levels: Leave out the second of three or more levels where the finest one shows all of the scene's
+            detail (it does not enlarge the scene), and every size is kept by the finest level or by the third.
 
     Raises:
         ConfigError: A value is out of range.
@@ -47,6 +50,7 @@ class Tiling:
     max_upsampling: float = 2.0
     min_side_px: float = 24.0
     native_tolerance: float = 0.1
+    skip_covered_levels: bool = True
 
     def __post_init__(self) -> None:
         levels = self.levels_m
@@ -76,8 +80,17 @@ class Tiling:
 
     @property
     def stride_px(self) -> int:
-        """Distance between the starts of neighbouring tiles, level pixels; a multiple of `align_px`."""
-        return (self.tile_px - 2 * self.halo_px) // self.align_px * self.align_px
+        """Distance between the starts of neighbouring tiles of `tile_px`, level pixels; a multiple of `align_px`."""
+        return self.stride_of(self.tile_px)
+
+    @property
+    def max_cut_side_px(self) -> float:
+        """Longer side of the largest box that fits in the tile which owns it, wherever its centre lies in the core."""
+        return 2.0 * (self.halo_px - SEAM_PX)
+
+    def stride_of(self, side_px: int) -> int:
+        """Return the distance between the starts of neighbouring tiles of a side; 0 or less: they cannot overlap."""
+        return (side_px - 2 * self.halo_px) // self.align_px * self.align_px
 
 
 def _require(holds: bool, name: str, value: object, expected: str) -> None:
@@ -115,7 +128,7 @@ class Tile:
 
     Args:
         level: The level.
-        window: The detector's input: a square of tile_px, which may extend beyond the level's right and bottom edges.
+        window: The detector's input, see `tile_size`; it may extend beyond the level's right and bottom edges.
         core: The part of the window that the tile owns, inside the level.
     """
 
@@ -137,7 +150,8 @@ def plan_levels(
         force: Use the coarsest level if the scene is too coarse for all of them.
 
     Returns:
-        One level for each requested resolution that the scene can provide; levels of equal size once.
+        One level for each requested resolution that the scene can provide; levels of equal size once, and without the
+        second one where `Tiling.skip_covered_levels` applies.
 
     Raises:
         ResolutionError: The scene is too coarse for all requested levels.
@@ -152,14 +166,25 @@ def plan_levels(
     for requested_m in usable:
         columns, rows, level_m = _level_size((width, height), resolution_m, requested_m, tiling.native_tolerance)
         resolutions.setdefault((columns, rows), level_m)
+    if tiling.skip_covered_levels and _second_is_covered((width, height), resolutions, tiling):
+        del resolutions[list(resolutions)[1]]
     levels = list[Level]()
     for number, (size, level_m) in enumerate(resolutions.items(), start=1):
         # A box too large for the finer level must not be too small for this one.
         finer_max_m = levels[-1].max_side_px * levels[-1].resolution_m if levels else 0.0
         min_side = min(tiling.min_side_px, finer_max_m / level_m)
-        max_side = 2.0 * (tiling.halo_px - SEAM_PX) if number < len(resolutions) else math.inf
+        max_side = tiling.max_cut_side_px if number < len(resolutions) else math.inf
         levels.append(Level(level_m, *size, width / size[0], height / size[1], min_side, max_side))
     return tuple(levels)
+
+
+def _second_is_covered(size: tuple[int, int], resolutions: dict[tuple[int, int], float], tiling: Tiling) -> bool:
+    """Return whether the second level adds nothing: the finest shows all detail, and its sizes reach the third's."""
+    if len(resolutions) < 3:
+        return False
+    (finest_size, finest_m), _, (_, third_m) = list(resolutions.items())[:3]
+    enlarged = finest_size[0] > size[0] or finest_size[1] > size[1]
+    return not enlarged and finest_m * tiling.max_cut_side_px >= third_m * tiling.min_side_px
 
 
 def _too_coarse(scene_m: float, tiling: Tiling) -> str:
@@ -188,21 +213,46 @@ def _level_size(
 
 
 def plan_tiles(level: Level, tiling: Tiling) -> Iterator[Tile]:
-    """Yield the tiles of a level, row by row; their cores partition the level."""
-    rows = _spans(level.height, tiling)
-    columns = _spans(level.width, tiling)
-    side = tiling.tile_px
-    for row, top, bottom in rows:
+    """Yield the tiles of a level, row by row; they have one size, and their cores partition the level."""
+    width, height = tile_size(level, tiling)
+    columns = _spans(level.width, width, tiling)
+    for row, top, bottom in _spans(level.height, height, tiling):
         for col, left, right in columns:
-            core = Window(left, top, right - left, bottom - top)
-            yield Tile(level, Window(col, row, side, side), core)
+            yield Tile(level, Window(col, row, width, height), Window(left, top, right - left, bottom - top))
 
 
-def _spans(length: int, tiling: Tiling) -> list[tuple[int, int, int]]:
+def tile_size(level: Level, tiling: Tiling) -> tuple[int, int]:
+    """Return columns and rows of a level's tiles.
+
+    Along each axis there are as few tiles as with `tile_px`, and they are as short as that allows: a level smaller than
+    a tile is not padded to one. Sides are multiples of `align_px`.
+    """
+    return _tile_side(level.width, tiling), _tile_side(level.height, tiling)
+
+
+def _tile_side(length: int, tiling: Tiling) -> int:
+    count = _tile_count(length, tiling.tile_px, tiling)
+    sides = range(tiling.align_px, tiling.tile_px + 1, tiling.align_px)
+    return next(side for side in sides if _tile_count(length, side, tiling) == count)
+
+
+def _tile_count(length: int, side: int, tiling: Tiling) -> int | None:
+    """Return how many tiles of a side cover `length` pixels; None: they would not overlap."""
+    beyond = _aligned(length, tiling) - side
+    if beyond <= 0:
+        return 1
+    stride = tiling.stride_of(side)
+    return 1 + math.ceil(beyond / stride) if stride > 0 else None
+
+
+def _aligned(length: int, tiling: Tiling) -> int:
+    return math.ceil(length / tiling.align_px) * tiling.align_px
+
+
+def _spans(length: int, side: int, tiling: Tiling) -> list[tuple[int, int, int]]:
     """Return (start of the tile, start of its core, end of its core) along one axis of `length` pixels."""
-    side, align = tiling.tile_px, tiling.align_px
-    last = max(0, math.ceil(length / align) * align - side)
-    starts = [*range(0, last, tiling.stride_px), last]
+    last = max(0, _aligned(length, tiling) - side)
+    starts = [*range(0, last, tiling.stride_of(side)), last] if last else [0]
     # Seams lie in the middle of the overlap of two neighbours.
     seams = [(after + before + side) // 2 for before, after in itertools.pairwise(starts)]
     return list(zip(starts, [0, *seams], [*seams, length], strict=True))

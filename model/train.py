@@ -1,4 +1,4 @@
-"""Train a detector: `python -m model.train --config FILE`, or the `task` of the config.
+"""Train a detector: `python -m model.train --config configs/train/default.yaml`; or the `task` of the config.
 
 The same command resumes an interrupted training.
 """

@@ -10,15 +10,15 @@ import argparse
 import dataclasses
 import difflib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from geo.errors import CommandError, ConfigError, InputError, OutputError
-from model.common.atomic import check_writable
+from geo.raster.uri import canonical_uri, is_remote
 from model.common.command import Parser
 from pipeline import report
-from pipeline.sinks import GEOJSON_SUFFIX
+from pipeline.sinks import SUFFIXES, file_suffix, storage
 
 if TYPE_CHECKING:
     from geo.aoi import AreaOfInterest
@@ -37,8 +37,8 @@ class Command:
 
     Attributes:
         sources: the scenes, each once.
-        outputs: files for the airplanes, each once.
-        ledger: file for the ledger.
+        outputs: files for the airplanes, each once, local or `gs://`.
+        ledger: file for the ledger, local or `gs://`.
         report: folder for the report, or None.
         plan: print the plan and stop.
         work_dir: folder of the tile cache, to resume from; None: nothing is cached.
@@ -50,8 +50,8 @@ class Command:
     """
 
     sources: tuple[SceneSource, ...]
-    outputs: tuple[Path, ...]
-    ledger: Path
+    outputs: tuple[str, ...]
+    ledger: str
     report: Path | None
     plan: bool
     work_dir: Path | None
@@ -78,9 +78,10 @@ def parse(argv: Sequence[str]) -> Command:
         check_utf8(argument)
     outputs = tuple(dict.fromkeys(options.output))
     folder = options.report
-    ledger = folder / LEDGER_FILE if folder else outputs[0].with_name(f"{outputs[0].name}.{LEDGER_FILE}")
+    ledger = str(folder / LEDGER_FILE) if folder else f"{outputs[0]}.{LEDGER_FILE}"
     overrides = {"model": options.model, "min_score": options.min_score, "force": options.force or None}
-    config = load_config(options.config or DEFAULT_CONFIG, overrides)
+    config_file = options.config or DEFAULT_CONFIG
+    config = load_config(config_file, overrides)
     sources = resolve_inputs(options.input, config.asset, config.acquired_in_name)
     if beam:
         from model.datagen import beam_options
@@ -94,18 +95,20 @@ def parse(argv: Sequence[str]) -> Command:
         plan=options.plan,
         work_dir=options.work_dir,
         area=read_area(options.aoi) if options.aoi else None,
-        mosaic=outputs[0].with_name(f"{outputs[0].name}{MOSAIC_SUFFIX}") if options.mosaic else None,
+        mosaic=_mosaic(outputs) if options.mosaic else None,
         config=config,
         trusted=options.trust_model,
         beam=tuple(beam),
     )
+    read = (*(source.uri for source in command.sources), *options.input, options.aoi, config_file)
+    _check_not_read((*outputs, ledger, command.mosaic), filter(None, read))
     optional = (
         folder / report.FILE_NAME if folder else None,
         command.mosaic,
         command.work_dir / "tile.json" if command.work_dir else None,  # any name: the folder must be writable
     )
     for path in (*outputs, ledger, *filter(None, optional)):
-        check_writable(path)
+        storage.check_writable(str(path))
     return command
 
 
@@ -179,7 +182,7 @@ def _parser() -> Parser:
         action="append",
         required=True,
         metavar="PATH",
-        help=f"file for the airplanes, {GEOJSON_SUFFIX}; repeatable",
+        help=f"file for the airplanes, local or gs://: {', '.join(SUFFIXES)}; repeatable",
     )
     add("--config", type=_path, metavar="FILE", help="settings (default: configs/pipeline/default.yaml)")
     add("--model", metavar="NAME|PATH", help="packaged model, model folder or SavedModel (default: from the settings)")
@@ -194,14 +197,35 @@ def _parser() -> Parser:
     return parser
 
 
-def _output(text: str) -> Path:
-    path = Path(text)
-    if path.suffix.lower() != GEOJSON_SUFFIX:
-        got = f"'{path.suffix}'" if path.suffix else "no suffix"
+def _output(text: str) -> str:
+    storage.check_uri(text, "--output")
+    if file_suffix(text) is None:
+        got = f"'{Path(text).suffix}'" if Path(text).suffix else "no suffix"
         raise OutputError(
-            f"--output {text}: expected the suffix {GEOJSON_SUFFIX}, got {got}: name a file such as x{GEOJSON_SUFFIX}"
+            f"--output {text}: expected the suffix {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}, got {got}: "
+            f"name a file such as x{SUFFIXES[0]}"
         )
-    return path
+    return text if is_remote(text) else str(Path(text))
+
+
+def _mosaic(outputs: Sequence[str]) -> Path:
+    local = [output for output in outputs if not is_remote(output)]
+    if not local:
+        raise OutputError(
+            f"--mosaic: expected a local --output, beside which the mosaic is written, got {outputs[0]}: add one"
+        )
+    return Path(f"{local[0]}{MOSAIC_SUFFIX}")
+
+
+def _check_not_read(written: Iterable[str | Path | None], read: Iterable[str | Path]) -> None:
+    """Reject outputs that would overwrite a file that the command reads."""
+    names = {canonical_uri(str(uri)): uri for uri in read}
+    for uri in filter(None, written):
+        if canonical_uri(str(uri)) in names:
+            raise OutputError(
+                f"{uri}: expected an output other than the files to read, got {names[canonical_uri(str(uri))]} "
+                "for both: name another file"
+            )
 
 
 def _path(text: str) -> Path:
@@ -212,8 +236,6 @@ def _path(text: str) -> Path:
 
 
 def _folder(text: str) -> Path:
-    from geo.raster.uri import is_remote
-
     if is_remote(text):
         raise OutputError(f"--work-dir {text}: expected a local folder, got a URL: name a folder of this machine")
     return _path(text)

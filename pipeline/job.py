@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import functools
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
@@ -15,10 +14,10 @@ from apache_beam.runners.runner import PipelineRunner
 from geo.aoi import AreaOfInterest
 from geo.errors import WorkerError
 from model.inference.predictor import Predictor
-from pipeline.ledger import Ledger, RunInfo, SceneEntry, SceneResult, read_ledger
+from pipeline.ledger import Ledger, RunInfo, read_ledger
 from pipeline.model_loading import ModelSpec, load_model
-from pipeline.records import Airplane
-from pipeline.sinks.transforms import WriteGeoJson, WriteLedger
+from pipeline.sinks import storage
+from pipeline.sinks.transforms import WriteAirplanes, WriteLedger, remove_shards
 from pipeline.tile_cache import TileCache
 from pipeline.transforms import DetectAirplanes
 from pipeline.values import SceneSource
@@ -34,8 +33,8 @@ class Job:
     Attributes:
         sources: the scenes.
         model: the model and the settings.
-        outputs: the files for the airplanes.
-        ledger: the file for the ledger.
+        outputs: the files for the airplanes, local or `gs://`.
+        ledger: the file for the ledger, local or `gs://`.
         info: what the ledger says of the run.
         area: the area of interest; None: everything.
         cache: the tile cache; None: nothing is cached.
@@ -43,8 +42,8 @@ class Job:
 
     sources: tuple[SceneSource, ...]
     model: ModelSpec
-    outputs: tuple[Path, ...]
-    ledger: Path
+    outputs: tuple[str, ...]
+    ledger: str
     info: RunInfo
     area: AreaOfInterest | None = None
     cache: TileCache | None = None
@@ -66,18 +65,19 @@ def run_job(
         WorkerError: a worker process was lost; nothing is written then.
     """
     load = load or functools.partial(load_model, job.model)
-    with _lost_worker_as_error(), beam.Pipeline(runner=runner, options=options) as pipeline:
-        results = (
-            pipeline
-            | "Scenes" >> beam.Create(job.sources)
-            | "DetectAirplanes" >> DetectAirplanes(job.model.config, load, job.model.identity, job.area, job.cache)
-        )
-        airplanes = results | "Airplanes" >> beam.FlatMap(_airplanes)
-        entries = results | "LedgerEntries" >> beam.Map(_entry)
-        paths = tuple(airplanes | f"Write {path}" >> WriteGeoJson(path) for path in job.outputs)
-        written = paths | "Written" >> beam.Flatten()
-        _ = (entries, written) | "WriteLedger" >> WriteLedger(job.ledger, job.info)
-    return read_ledger(job.ledger)
+    try:
+        with _lost_worker_as_error(), beam.Pipeline(runner=runner, options=options) as pipeline:
+            results = (
+                pipeline
+                | "Scenes" >> beam.Create(job.sources)
+                | "DetectAirplanes" >> DetectAirplanes(job.model.config, load, job.model.identity, job.area, job.cache)
+            )
+            written = results | "WriteAirplanes" >> WriteAirplanes(job.outputs, job.info.run_id)
+            _ = (results, written) | "WriteLedger" >> WriteLedger(job.ledger, job.info)
+    finally:
+        remove_shards(job.outputs, job.info.run_id)
+    with storage.local_copy(job.ledger) as path:
+        return read_ledger(path)
 
 
 @contextlib.contextmanager
@@ -92,11 +92,3 @@ def _lost_worker_as_error() -> Iterator[None]:
             "expected every worker process to live until the end, got one that was killed or ran out of memory: "
             "run the command again (with --work-dir it resumes), with fewer workers if memory is short"
         ) from error
-
-
-def _airplanes(result: SceneResult) -> tuple[Airplane, ...]:
-    return result.airplanes
-
-
-def _entry(result: SceneResult) -> SceneEntry:
-    return result.entry

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from geo.aoi import AreaOfInterest
+from model.common.prefetch import prefetch
+from model.inference import scan
 from model.inference.predictor import Predictor
 from pipeline import planning, steps
 from pipeline.config import PipelineConfig
 from pipeline.ledger import SceneResult, duplicate_entry, failed_entry
-from pipeline.prefetch import prefetch
 from pipeline.values import (
     Duplicate,
     Identity,
@@ -35,41 +37,67 @@ def detect_scenes(
     Failed scenes and duplicates have a ledger entry and no airplanes.
     """
     described = planning.describe_scenes(sources, config, area)
-    return [detect_scene(scene, config, predictor, identity) for scene in described]
+    scenes = [item for item in described if isinstance(item, Scene)]
+    outcomes = _group_by_scene(_detect_scenes(scenes, config, predictor))
+    return [_result(item, outcomes, config, identity) for item in described]
 
 
 def detect_scene(
     scene: Scene | SceneFailure | Duplicate, config: PipelineConfig, predictor: Predictor, identity: Identity
 ) -> SceneResult:
     """Return the result of one described scene."""
-    if isinstance(scene, SceneFailure):
-        return SceneResult(failed_entry(scene), ())
-    if isinstance(scene, Duplicate):
-        return SceneResult(duplicate_entry(scene), ())
-    outcomes = list(detect_tiles(scene, config, predictor))
-    return steps.finish(scene, outcomes, steps.merge(outcomes, config.suppression), identity)
+    scenes = [scene] if isinstance(scene, Scene) else []
+    return _result(scene, _group_by_scene(_detect_scenes(scenes, config, predictor)), config, identity)
 
 
 def detect_tiles(scene: Scene, config: PipelineConfig, predictor: Predictor) -> Iterator[TileOutcome]:
     """Yield the outcome of each tile of a scene."""
-    first = list(_detect_blocks(planning.plan_blocks(scene, config), config, predictor))
+    return _detect_scenes([scene], config, predictor)
+
+
+def _detect_scenes(scenes: Sequence[Scene], config: PipelineConfig, predictor: Predictor) -> Iterator[TileOutcome]:
+    """Yield the outcome of each tile of scenes; tiles of several scenes may share a batch."""
+    blocks = itertools.chain.from_iterable(planning.plan_blocks(scene, config) for scene in scenes)
+    first = list(_detect_blocks(blocks, config, predictor))
     yield from first
-    remaining = list(planning.plan_remaining(scene, config, first))
+    coarse = _group_by_scene(first)
+    remaining = [item for scene in scenes for item in planning.plan_remaining(scene, config, coarse[scene.header.uri])]
     yield from (item for item in remaining if isinstance(item, TileOutcome))
     yield from _detect_blocks((item for item in remaining if isinstance(item, TileBlock)), config, predictor)
 
 
 def _detect_blocks(blocks: Iterable[TileBlock], config: PipelineConfig, predictor: Predictor) -> Iterator[TileOutcome]:
-    """Yield the outcome of each tile of blocks; the next batch is read while the model runs on one."""
+    """Yield the outcome of each tile of blocks; the next tiles are read while the model runs."""
     tiles = itertools.chain.from_iterable(steps.read_tiles(block) for block in blocks)
-    batch: list[TileImage] = []
-    for item in prefetch(tiles, config.batch_size):
-        if isinstance(item, TileOutcome):
-            yield item
-            continue
-        batch.append(item)
-        if len(batch) == config.batch_size:
-            yield from steps.detect_tiles(predictor, batch, config)
-            batch = []
-    if batch:
-        yield from steps.detect_tiles(predictor, batch, config)
+    ahead = prefetch(tiles, config.batch_size * scan.BATCHES_PER_CALL)
+    for group in scan.group_by_shape(ahead, _shape, config.batch_size):
+        images = [item for item in group if isinstance(item, TileImage)]
+        yield from (item for item in group if isinstance(item, TileOutcome))
+        if images:
+            yield from steps.detect_tiles(predictor, images, config)
+
+
+def _shape(item: TileImage | TileOutcome) -> tuple[int, ...] | None:
+    return item.pixels.shape if isinstance(item, TileImage) else None
+
+
+def _group_by_scene(outcomes: Iterable[TileOutcome]) -> dict[str, list[TileOutcome]]:
+    grouped: dict[str, list[TileOutcome]] = defaultdict(list)
+    for outcome in outcomes:
+        grouped[outcome.scene_uri].append(outcome)
+    return grouped
+
+
+def _result(
+    scene: Scene | SceneFailure | Duplicate,
+    outcomes: Mapping[str, list[TileOutcome]],
+    config: PipelineConfig,
+    identity: Identity,
+) -> SceneResult:
+    """Return the result of a described scene; `outcomes` holds those of its tiles under its URI."""
+    if isinstance(scene, SceneFailure):
+        return SceneResult(failed_entry(scene), ())
+    if isinstance(scene, Duplicate):
+        return SceneResult(duplicate_entry(scene), ())
+    tiles = outcomes[scene.header.uri]
+    return steps.finish(scene, tiles, steps.merge(tiles, config.suppression), identity)

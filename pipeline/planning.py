@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import filecmp
 import itertools
+import math
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,7 +18,7 @@ import numpy as np
 
 from geo.aoi import AreaOfInterest, core_mask
 from geo.errors import FinderError, GeoreferenceError
-from geo.grid import Tile, Tiling
+from geo.grid import Tile, Tiling, tile_size
 from geo.raster.header import SceneHeader, read_header
 from geo.raster.uri import is_remote, redacted, suffix
 from geo.types import Detections, FloatArray
@@ -202,10 +203,10 @@ def _scene_core(tile: Tile) -> FloatArray:
 
 
 def _blocks(scene: Scene, tiles: Iterator[Tile], block_tiles: int) -> Iterator[TileBlock]:
+    """Yield tiles in blocks of `block_tiles`; a small scene is one block, with the tiles of all levels."""
     header = scene.header
-    for _, level_tiles in itertools.groupby(tiles, key=lambda tile: tile.level):
-        while block := tuple(itertools.islice(level_tiles, block_tiles)):
-            yield TileBlock(header.uri, header.scene_id, header.version, header.radiometry, scene.area, block)
+    while block := tuple(itertools.islice(tiles, block_tiles)):
+        yield TileBlock(header.uri, header.scene_id, header.version, header.radiometry, scene.area, block)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -217,7 +218,7 @@ class Estimate:
         duplicates: scenes that are duplicates of these.
         errors: why the other scenes cannot be processed, one line each.
         tiles: tile count by ground resolution, metres, finest first.
-        tile_px: side of a tile.
+        mpx: pixels to infer by ground resolution, millions.
         km2: ground of interest.
     """
 
@@ -225,28 +226,30 @@ class Estimate:
     duplicates: int
     errors: tuple[str, ...]
     tiles: dict[float, int]
-    tile_px: int
+    mpx: dict[float, float]
     km2: float
 
     @property
-    def mpx(self) -> float:
-        """Pixels to infer, millions."""
-        return sum(self.tiles.values()) * self.tile_px**2 / 1e6
+    def total_mpx(self) -> float:
+        """Pixels to infer on all levels, millions."""
+        return sum(self.mpx.values())
 
 
 def estimate(described: Sequence[Scene | SceneFailure | Duplicate], config: PipelineConfig) -> Estimate:
     """Return the extent of a run over described scenes."""
     scenes = [item for item in described if isinstance(item, Scene)]
     tiles: Counter[float] = Counter()
-    for scene in scenes:
-        for planned in scene.plan:
-            tiles[round(planned.level.resolution_m, 2)] += planned.tile_count
+    pixels: Counter[float] = Counter()
+    for planned in (planned for scene in scenes for planned in scene.plan if planned.tile_count):
+        resolution_m = round(planned.level.resolution_m, 2)
+        tiles[resolution_m] += planned.tile_count
+        pixels[resolution_m] += planned.tile_count * math.prod(tile_size(planned.level, config.tiling))
     return Estimate(
         scenes=len(scenes),
         duplicates=sum(isinstance(item, Duplicate) for item in described),
         errors=tuple(item.error for item in described if isinstance(item, SceneFailure)),
-        tiles=dict(sorted((resolution_m, count) for resolution_m, count in tiles.items() if count)),
-        tile_px=config.tiling.tile_px,
+        tiles=dict(sorted(tiles.items())),
+        mpx={resolution_m: count / 1e6 for resolution_m, count in sorted(pixels.items())},
         km2=sum(_km2_of_interest(scene, config.tiling) for scene in scenes),
     )
 
@@ -288,10 +291,11 @@ def estimate_lines(planned: Estimate, mpx_per_s: float, screened: bool) -> Itera
     """
     duplicates = f", {planned.duplicates} duplicate" if planned.duplicates else ""
     yield f"{planned.scenes} scenes to process, {len(planned.errors)} that cannot be{duplicates}"
-    for resolution_m, tiles in planned.tiles.items():
-        yield f"{resolution_m:g} m: {tiles:,} tiles, {tiles * planned.tile_px**2 / 1e6:,.1f} Mpx"
+    for resolution_m, count in planned.tiles.items():
+        yield f"{resolution_m:g} m: {count:,} tiles, {planned.mpx[resolution_m]:,.1f} Mpx"
     if screened:
         yield "finer levels: only tiles near a candidate of the coarsest level"
-    yield f"in total at most {sum(planned.tiles.values()):,} tiles, {planned.mpx:,.1f} Mpx, {planned.km2:,.2f} km2"
-    hours = planned.mpx / mpx_per_s / 3600
+    tiles, mpx = sum(planned.tiles.values()), planned.total_mpx
+    yield f"in total at most {tiles:,} tiles, {mpx:,.1f} Mpx, {planned.km2:,.2f} km2"
+    hours = mpx / mpx_per_s / 3600
     yield f"at most {hours:,.2f} hours for the model on this machine ({mpx_per_s:.1f} Mpx/s measured)"

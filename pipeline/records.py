@@ -105,6 +105,24 @@ def to_frame(airplanes: Sequence[Airplane]) -> geopandas.GeoDataFrame:
     return geopandas.GeoDataFrame(columns, geometry="geometry", crs=CRS).astype(types)
 
 
+def from_frame(frame: geopandas.GeoDataFrame) -> list[Airplane]:
+    """Return the airplanes of a frame with the columns of `to_frame`, among others, in any order; row by row.
+
+    Files that promote all geometries to MultiPolygons are read back, too: one of a single part is a Polygon.
+    """
+    columns = [[_simplified(geometry) for geometry in frame.geometry]]
+    for name in PROPERTIES:
+        # Missing values are NaN or None, by the type of the column.
+        missing = frame[name].isna()
+        values = frame[name].astype(object).where(~missing, None)
+        columns.append(values.tolist())
+    return [Airplane(*row) for row in zip(*columns, strict=True)]
+
+
+def _simplified(geometry: Polygon | MultiPolygon) -> Polygon | MultiPolygon:
+    return geometry.geoms[0] if isinstance(geometry, MultiPolygon) and len(geometry.geoms) == 1 else geometry
+
+
 def sort_key(airplane: Airplane) -> tuple[str, float, float, float, float, float]:
     """Return the sort key of every output: by scene, then highest score first, ties by position."""
     return (

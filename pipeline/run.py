@@ -110,9 +110,9 @@ def _process(command: Command, spec: ModelSpec, argv: Sequence[str]) -> Ledger:
         ledger = run_job(job, beam_options.runner(options), options)
     if command.report:
         from pipeline.report.page import write_report
-        from pipeline.sinks.files import read_geojson
+        from pipeline.sinks.files import read_file
 
-        write_report(command.report, read_geojson(command.outputs[0]), ledger)
+        write_report(command.report, read_file(command.outputs[0]), ledger)
     return ledger
 
 
@@ -153,13 +153,14 @@ def _print_summary(ledger: Ledger, command: Command) -> None:
             f"empty: {totals.empty} of {totals.scenes} scenes have no valid pixel, or none in the area of interest; "
             "the ledger says which\n"
         )
+    pages = [str(command.report / "report.html")] if command.report else []
     others = [f", {count} {name}" for name in ("empty", "duplicate") if (count := getattr(totals, name))]
     coarse = f" and {totals.km2_coarse:.2f} km2 at the coarsest level only" if totals.km2_coarse else ""
     sys.stderr.write(
         f"{totals.airplanes} airplanes in {totals.scenes} scenes ({totals.complete} complete, "
         f"{totals.incomplete} incomplete, {totals.failed} failed{''.join(others)}), "
         f"{totals.km2:.2f} km2{coarse} in {ledger.seconds:.0f} s: "
-        f"{', '.join(map(str, (*command.outputs, command.ledger)))}\n"
+        f"{', '.join((*command.outputs, command.ledger, *pages))}\n"
     )
 
 

@@ -58,7 +58,7 @@ def read_tiles(block: TileBlock) -> Iterator[TileImage | TileOutcome]:
 
 
 def detect_tiles(predictor: Predictor, images: Sequence[TileImage], config: PipelineConfig) -> list[TileOutcome]:
-    """Run the model on a batch of tiles; each outcome has the detections that its tile owns, in scene pixels."""
+    """Run the model on tiles of one shape; each outcome has the detections that its tile owns, in scene pixels."""
     started = time.perf_counter()
     # With screening the model also returns detections below the threshold, as candidates.
     min_score = (config.min_score or 0.0) if config.screen else 0.0

@@ -14,7 +14,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -63,7 +63,7 @@ class TileCache:
         return self.folder / _digest(repr((block.fingerprint, block.version, block.radiometry, area)))
 
 
-def read_tiles(cache: TileCache | None, block: TileBlock) -> Iterator[TileImage | TileOutcome]:
+def read_tiles(cache: TileCache | None, block: TileBlock) -> Generator[TileImage | TileOutcome, None, None]:
     """Yield what `steps.read_tiles` yields; for cached tiles their outcome, without opening the scene for them.
 
     Raises:
@@ -91,7 +91,7 @@ def read_tiles(cache: TileCache | None, block: TileBlock) -> Iterator[TileImage 
 
 
 def detect_tiles(predictor: Predictor, images: Sequence[TileImage], config: PipelineConfig) -> list[TileOutcome]:
-    """Run the model on a batch of tiles as `steps.detect_tiles` does, and cache the outcomes of those with a folder.
+    """Run the model on tiles of one shape as `steps.detect_tiles` does, and cache the outcomes of those with a folder.
 
     Raises:
         OutputError: the cache cannot be written.

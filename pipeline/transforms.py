@@ -6,21 +6,24 @@ Transforms are plain dataclasses, not frozen ones: Beam stores a transform's res
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import apache_beam as beam
 from apache_beam.metrics import Metrics
 from apache_beam.ml.inference.base import ModelHandler, RunInference
+from apache_beam.transforms.window import GlobalWindows
 
 from geo.aoi import AreaOfInterest
 from geo.nms import LocalNmsResult, Suppression, merge_local_results
 from geo.types import Detections
+from model.inference import scan
 from model.inference.predictor import Predictor
 from pipeline import planning, progress, steps, tile_cache
 from pipeline.config import PipelineConfig
 from pipeline.ledger import SceneResult, duplicate_entry, failed_entry
-from pipeline.prefetch import prefetch
 from pipeline.tile_cache import TileCache
 from pipeline.values import (
     Duplicate,
@@ -179,7 +182,8 @@ class DetectBlocks(beam.PTransform):  # type: ignore[misc]
         read = (
             blocks
             | "RedistributeBlocks" >> beam.Reshuffle()
-            | "ReadTiles" >> beam.FlatMap(self._read).with_outputs(_OUTCOMES, main="images")
+            | "ReadTiles"
+            >> beam.ParDo(ReadTiles(self.cache, _tiles_per_call(self.config))).with_outputs(_OUTCOMES, main="images")
         )
         handler = TileModelHandler(self.load, self.config)
         # Both passes share one loaded model. Tiles are counted before the Flatten, which ends a stage: too late for
@@ -188,22 +192,100 @@ class DetectBlocks(beam.PTransform):  # type: ignore[misc]
         inferred = read.images | "Infer" >> infer | "CountTiles" >> beam.Map(_counted)
         return (inferred, read[_OUTCOMES]) | "Outcomes" >> beam.Flatten()
 
-    def _read(self, block: TileBlock) -> Iterator[TileImage | beam.pvalue.TaggedOutput]:
-        # RunInference is fused with this: while the model runs on what was yielded, the thread reads on.
-        for item in prefetch(tile_cache.read_tiles(self.cache, block), self.config.batch_size):
+
+class ReadTiles(beam.DoFn):  # type: ignore[misc]
+    """Blocks to their tiles with pixels, and to the outcomes of those without.
+
+    RunInference is fused with this: while the model runs on tiles that were yielded, a thread reads on, across blocks.
+    So the last block is yielded when the next one comes, or the bundle ends.
+
+    Args:
+        cache: the tile cache; None: nothing is cached.
+        depth: how many tiles are read in advance.
+    """
+
+    def __init__(self, cache: TileCache | None, depth: int) -> None:
+        self._cache = cache
+        self._depth = depth
+        self._reader: TileReader
+
+    def start_bundle(self) -> None:
+        """Begin to read."""
+        self._reader = TileReader(self._cache, self._depth)
+
+    def process(self, block: TileBlock) -> Iterator[TileImage | beam.pvalue.TaggedOutput]:
+        """Add a block and yield the tiles of the one before."""
+        self._reader.add(block)
+        for item in self._reader.take(keep=len(block.tiles)):
             yield item if isinstance(item, TileImage) else beam.pvalue.TaggedOutput(_OUTCOMES, _counted(item))
+
+    def finish_bundle(self) -> Iterator[Any]:
+        """Yield the tiles of the last block."""
+        for item in self._reader.take(keep=0):
+            value = GlobalWindows.windowed_value(item)
+            if isinstance(item, TileImage):
+                yield value
+            else:
+                _counted(item)
+                yield beam.pvalue.TaggedOutput(_OUTCOMES, value)
+        self._reader.close()
+
+
+class TileReader:
+    """Reads the tiles of blocks in a thread, in order, and not more than `depth` before they are taken."""
+
+    def __init__(self, cache: TileCache | None, depth: int) -> None:
+        self._cache = cache
+        self._depth = depth
+        self._pool = ThreadPoolExecutor(max_workers=1)
+        self._unread: deque[tuple[Generator[TileImage | TileOutcome, None, None], bool]] = deque()
+        self._pending: deque[Future[TileImage | TileOutcome]] = deque()
+
+    def add(self, block: TileBlock) -> None:
+        """Add a block, which has an item for each of its tiles."""
+        items = tile_cache.read_tiles(self._cache, block)
+        count = len(block.tiles)
+        self._unread.extend((items, number == count) for number in range(1, count + 1))
+        self._read_ahead()
+
+    def take(self, keep: int) -> Iterator[TileImage | TileOutcome]:
+        """Yield tiles until `keep` of those that were added remain."""
+        while len(self._unread) + len(self._pending) > keep:
+            item = self._pending.popleft().result()
+            self._read_ahead()
+            yield item
+
+    def close(self) -> None:
+        """End the thread."""
+        self._pool.shutdown()
+
+    def _read_ahead(self) -> None:
+        while self._unread and len(self._pending) < self._depth:
+            self._pending.append(self._pool.submit(_next_tile, *self._unread.popleft()))
+
+
+def _next_tile(items: Generator[TileImage | TileOutcome, None, None], last: bool) -> TileImage | TileOutcome:
+    """Return the next tile of a block; after its last one its scene is closed, in the thread that opened it."""
+    item = next(items)
+    if last:
+        items.close()
+    return item
+
+
+def _tiles_per_call(config: PipelineConfig) -> int:
+    return config.batch_size * scan.BATCHES_PER_CALL
 
 
 class TileModelHandler(ModelHandler[TileImage, TileOutcome, Predictor]):  # type: ignore[misc]
-    """The detector as RunInference calls it: tiles of one size in, their outcomes out.
+    """The detector as RunInference calls it: tiles in, their outcomes out, in the order of their shapes.
 
     Args:
         load: loads the model; RunInference calls it once per process.
-        config: the settings; the last batch of a bundle may hold fewer tiles than `batch_size`.
+        config: the settings.
     """
 
     def __init__(self, load: Callable[[], Predictor], config: PipelineConfig) -> None:
-        super().__init__(min_batch_size=config.batch_size, max_batch_size=config.batch_size)
+        super().__init__(min_batch_size=_tiles_per_call(config), max_batch_size=_tiles_per_call(config))
         self._load = load
         self._config = config
 
@@ -214,10 +296,13 @@ class TileModelHandler(ModelHandler[TileImage, TileOutcome, Predictor]):  # type
     def run_inference(
         self, batch: Sequence[TileImage], model: Predictor, inference_args: dict[str, Any] | None = None
     ) -> Iterable[TileOutcome]:
-        """Run the model on a batch of tiles; there are no `inference_args`."""
+        """Run the model on tiles of any shapes; there are no `inference_args`."""
         del inference_args
-        progress.add(pixels=sum(image.pixels[..., 0].size for image in batch))
-        return tile_cache.detect_tiles(model, batch, self._config)
+        outcomes: list[TileOutcome] = []
+        for group in scan.group_by_shape(batch, _shape, self._config.batch_size):
+            progress.add(pixels=sum(image.pixels[..., 0].size for image in group))
+            outcomes += tile_cache.detect_tiles(model, group, self._config)
+        return outcomes
 
     def get_num_bytes(self, batch: Sequence[TileImage]) -> int:
         """Return the size of the pixels; Beam's default would pickle them to know it."""
@@ -279,6 +364,10 @@ class FinishScenes(beam.PTransform):  # type: ignore[misc]
         _count("airplanes", len(result.airplanes))
         progress.add(scenes_done=1)
         return result
+
+
+def _shape(image: TileImage) -> tuple[int, ...]:
+    return image.pixels.shape
 
 
 def _key_scene(scene: Scene) -> tuple[str, Scene]:

@@ -112,7 +112,7 @@ class Duplicate:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class TileBlock:
-    """Tiles of one scene and level that one worker reads in order, row by row.
+    """Tiles of one scene that one worker reads in order: level by level, row by row.
 
     Attributes:
         scene_uri: their scene.
@@ -138,7 +138,7 @@ class TileImage:
     Attributes:
         scene_uri: its scene.
         tile: the tile.
-        pixels: uint8 (tile_px, tile_px, 3).
+        pixels: uint8 (height, width, 3) of its window.
         valid_fraction: share of its core that is valid and of interest, 0..1.
         seconds: time it took to read.
         cache_folder: folder in which its outcome is to be cached; None: nowhere.

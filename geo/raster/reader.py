@@ -79,7 +79,7 @@ class RasterReader:
         self.__enter__()
 
     def read_tile(self, tile: Tile) -> ImageArray:
-        """Return the tile's window as RGB, uint8 (tile_px, tile_px, 3).
+        """Return the tile's window as RGB, uint8 (height, width, 3).
 
         Level pixels are area averages of the scene's pixels (or of the coarsest overview that is not coarser than the
         level), or bilinear if the level is finer. A grey band is repeated. Nodata is black, and so is what lies beyond
@@ -101,7 +101,7 @@ class RasterReader:
         return image
 
     def read_valid_mask(self, tile: Tile) -> NDArray[np.bool_] | None:
-        """Return which pixels of the tile's window are valid, bool (tile_px, tile_px); False beyond the scene.
+        """Return which pixels of the tile's window are valid, bool (height, width); False beyond the scene.
 
         Invalid are pixels that nodata, a mask or alpha marks in every band that is read, pixels that are not finite in
         any, and those of the black collar. None, without reading any pixel, if the window has no nodata.

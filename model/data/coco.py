@@ -84,7 +84,7 @@ def _airplane_categories(file: Path, categories: list[dict[str, Any]], settings:
 def _check_reference(file: Path, annotation: dict[str, Any], key: str, known_ids: Set[Any]) -> None:
     if annotation[key] not in known_ids:
         raise ConfigError(
-            f"{_describe(file, annotation)}: expected the {key} of an entry of this file, got {annotation[key]!r}: "
+            f"{_describe(file, annotation)}: expected {key} of an entry of this file, got {annotation[key]!r}: "
             "export the labels again"
         )
 

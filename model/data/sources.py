@@ -15,6 +15,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from geo.errors import ConfigError, FinderError
+from model.common.atomic import make_folder
 from model.data.coco import is_coco, read_coco
 from model.data.geojson import is_geojson, read_geojson
 from model.data.labels import (
@@ -107,16 +108,14 @@ def render_scenes(rendered: RenderedSet, folder: Path) -> list[AnnotatedImage]:
         folder: The set gets a subfolder of it; remove this to render the scenes anew.
 
     Raises:
-        ConfigError: The folder cannot be created, or a truth in it is damaged.
+        OutputError: The folder cannot be created.
+        ConfigError: A truth in it is damaged.
         RasterError: A scene cannot be written.
     """
     from model import synthetic  # many modules: imported only where it is used
 
     subfolder = folder / f"{rendered.scene}-{rendered.size_px}px-{rendered.resolution_m:g}m"
-    try:
-        subfolder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"rendered: expected a folder that can be created, got {subfolder}: {error}") from error
+    make_folder(subfolder)
     files = [subfolder / f"{seed}.tif" for seed in rendered.seeds]
     for seed, file in zip(rendered.seeds, files, strict=True):
         if not (file.is_file() and file.with_suffix(_TRUTH_SUFFIX).is_file()):

@@ -16,10 +16,10 @@ from model.common.config import load_yaml
 
 @command("model.datagen")
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit status."""
+    """Run the command, and return its exit status."""
     options, beam_words = _parser().parse_known_args(arguments)
     logs.silence()
-    # These import Beam and TensorFlow, which must be silenced before.
+    # These import Beam and TensorFlow: only once they are silenced.
     from model.datagen import beam_options
 
     job = logs.import_quietly("model.datagen.job")

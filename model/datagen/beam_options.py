@@ -1,53 +1,40 @@
-"""Beam's options on a command line, and the runner that they name; for every command that runs a Beam job."""
+"""Beam's options on a command line, and the runner that they name; for every command that is a Beam job."""
 
-import argparse
 from collections.abc import Sequence
-from typing import NoReturn
 
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.runners.runner import PipelineRunner, create_runner
 
 from geo.errors import CommandError
+from model.common.command import Parser
 
 _DIRECT = {"directrunner", "direct", "fnapirunner"}
 
 
-class Parser(argparse.ArgumentParser):
-    """A parser that raises one-line errors, like every other error of the project."""
-
-    def error(self, message: str) -> NoReturn:
-        """Raise the error.
-
-        Raises:
-            CommandError: Always.
-        """
-        raise CommandError(f"{message}: see --help")
-
-
 def parse(words: Sequence[str]) -> PipelineOptions:
-    """Parse the words that a command does not know itself as Beam's options.
+    """Beam's options of the words that a command does not know itself.
 
-    Beam drops unknown options; here a mistyped option is an error.
+    Beam drops what it does not know; a mistyped option must not vanish like that.
 
     Raises:
-        CommandError: An option is unknown, or its value does not fit.
+        CommandError: an option that is unknown, or has a value that does not fit.
     """
-    parser = Parser(allow_abbrev=False, add_help=False)
+    parser = Parser(add_help=False)
     for options in PipelineOptions.__subclasses__():
         options._add_argparse_args(parser)
     known, unknown = parser.parse_known_args(words)
-    # Other runners have options of their own, which only they can check.
+    # Other runners have options of their own, which only they can judge.
     if unknown and _in_process(known.runner):
         raise CommandError(f"expected options of this command or of Beam, got {' '.join(unknown)}: see --help")
     return PipelineOptions(list(words))
 
 
 def runner(options: PipelineOptions) -> PipelineRunner:
-    """Create the runner that the options name; DirectRunner, and none, mean Beam's in-process Python runner.
+    """The runner that the options name; DirectRunner, and none, mean Beam's in-process Python runner.
 
     Raises:
-        CommandError: The runner is unknown.
+        CommandError: no such runner.
     """
     name = options.view_as(StandardOptions).runner
     if _in_process(name):

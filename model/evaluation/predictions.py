@@ -46,7 +46,6 @@ def predict(
     config: ScanConfig,
     batch_size: int,
     name: str | None = None,
-    margin_px: int | None = None,
 ) -> Predictions:
     """Detect airplanes on the images of a set, through the levels, tiles and suppression of the pipeline.
 
@@ -56,7 +55,6 @@ def predict(
         config: levels, tiles and suppression.
         batch_size: tiles per call of the detector.
         name: of the set, for a progress bar on a terminal; none if None.
-        margin_px: see `model.inference.scan.scan_all`.
 
     Raises:
         RasterError: an image cannot be read.
@@ -69,7 +67,7 @@ def predict(
             read.append(read_evaluation_image(image))
             yield read[-1].header
 
-    detections = scan_all(headers(), config, predictor, batch_size, margin_px)
+    detections = scan_all(headers(), config, predictor, batch_size)
     return Predictions(read, detections)
 
 

@@ -4,11 +4,11 @@ The evaluation calls `scan_all`. The pipeline, in one process or on Beam, calls 
 retries, failures as values and counters around them: what is measured is what runs.
 """
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from typing import NamedTuple, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from geo.aoi import Polygons, core_mask, tiles_in_area
 from geo.grid import Level, Tile, Tiling, plan_levels, plan_tiles, scene_detections, scene_points
@@ -16,20 +16,23 @@ from geo.nms import Suppression, merge_levels
 from geo.raster.header import SceneHeader
 from geo.raster.reader import RasterReader
 from geo.types import Detections, FloatArray, ImageArray
-from model.detectors import INPUT_MULTIPLE
+from model.common.prefetch import prefetch
 from model.inference.predictor import Predictor
 from model.inference.scan_config import ScanConfig
 
-#: A `margin_px` for `scan_all` that is cheap and close: with the first packaged model, on three data sets, no score
-#: moved by more than 0.003.
-MARGIN_PX = 256
+#: Batches that a predictor gets in one call: while the model runs on one, the cells of the one before become boxes.
+BATCHES_PER_CALL = 4
+#: Tiles that wait for others of their shape, in calls: more would hold the pixels of a whole folder of odd chips.
+_MAX_WAITING_CALLS = 4
+
+T = TypeVar("T")
 
 
 class TilePixels(NamedTuple):
     """The pixels of a tile.
 
     Attributes:
-        pixels: uint8 (tile_px, tile_px, 3).
+        pixels: uint8 (height, width, 3) of the tile's window.
         valid_fraction: share of the tile's core that is valid and of interest, 0..1.
     """
 
@@ -83,6 +86,13 @@ def read_tile(reader: RasterReader, tile: Tile, area: Polygons | None = None) ->
     valid = reader.read_valid_mask(tile)
     if valid is not None and not valid.any():
         return None
+    return TilePixels(reader.read_tile(tile), _valid_fraction(tile, valid, area))
+
+
+def _valid_fraction(tile: Tile, valid: NDArray[np.bool_] | None, area: Polygons | None) -> float:
+    """Return the share of a tile's core that is valid (mask of its window) and of interest."""
+    if valid is None and area is None:
+        return 1.0
     core = tile.core
     counted = np.ones((core.height, core.width), dtype=np.bool_)
     if valid is not None:
@@ -90,13 +100,41 @@ def read_tile(reader: RasterReader, tile: Tile, area: Polygons | None = None) ->
         counted &= valid[top : top + core.height, left : left + core.width]
     if area is not None:
         counted &= core_mask(area, tile)
-    return TilePixels(reader.read_tile(tile), float(counted.mean()))
+    return float(counted.mean())
+
+
+def group_by_shape(items: Iterable[T], shape: Callable[[T], Hashable], batch_size: int) -> Iterator[list[T]]:
+    """Yield the items in groups of equal shape, each for one call of a predictor.
+
+    Groups are full, `BATCHES_PER_CALL` batches, but for the last of each shape and where too many shapes wait.
+
+    Args:
+        items: tiles of any number of scenes.
+        shape: the shape of an item.
+        batch_size: tiles that the model runs on at once.
+    """
+    size = batch_size * BATCHES_PER_CALL
+    waiting: dict[Hashable, list[T]] = {}
+    count = 0
+    for item in items:
+        group = waiting.setdefault(shape(item), [])
+        group.append(item)
+        count += 1
+        if len(group) == size:
+            count -= size
+            yield waiting.pop(shape(item))
+        elif count == size * _MAX_WAITING_CALLS:
+            # The group that was begun first.
+            group = waiting.pop(next(iter(waiting)))
+            count -= len(group)
+            yield group
+    yield from waiting.values()
 
 
 def detect(
     predictor: Predictor, tiles: Sequence[Tile], images: Sequence[ImageArray], min_score: float = 0.0
 ) -> list[TileDetections]:
-    """Run the predictor on a batch of tiles and assign each detection to the tile that owns it.
+    """Run the predictor on tiles of one shape and assign each detection to the tile that owns it.
 
     Args:
         predictor: the detector.
@@ -124,19 +162,13 @@ def merge(detections: Iterable[Detections], suppression: Suppression) -> Detecti
     return merge_levels(Detections.concatenate(list(detections)), suppression)
 
 
-def scan(
-    header: SceneHeader, config: ScanConfig, predictor: Predictor, batch: int, margin_px: int | None = None
-) -> Detections:
+def scan(header: SceneHeader, config: ScanConfig, predictor: Predictor, batch_size: int) -> Detections:
     """Detect the airplanes of one scene; see `scan_all`."""
-    return scan_all([header], config, predictor, batch, margin_px)[0]
+    return scan_all([header], config, predictor, batch_size)[0]
 
 
 def scan_all(
-    headers: Iterable[SceneHeader],
-    config: ScanConfig,
-    predictor: Predictor,
-    batch: int,
-    margin_px: int | None = None,
+    headers: Iterable[SceneHeader], config: ScanConfig, predictor: Predictor, batch_size: int
 ) -> list[Detections]:
     """Detect the airplanes of several scenes; tiles of different scenes may share a batch.
 
@@ -144,9 +176,7 @@ def scan_all(
         headers: the scenes.
         config: levels, tiles and suppression.
         predictor: the detector.
-        batch: tiles per call of the predictor.
-        margin_px: where a tile is larger than its level, cut off what is more than this beyond the level's right and
-            bottom edges. Faster on small images, but not exactly what the pipeline computes. None: infer whole tiles.
+        batch_size: tiles that the model runs on at once.
 
     Returns:
         For each scene one detection for each airplane, in scene pixels, by falling score. Tiles without a valid pixel
@@ -157,53 +187,35 @@ def scan_all(
         ResolutionError: a scene is too coarse.
     """
     by_scene: list[list[Detections]] = []
-    pending: dict[tuple[int, ...], list[_SceneTile]] = defaultdict(list)
-    for number, header in enumerate(headers):
-        by_scene.append([])
-        for item in _read_tiles(number, header, config.tiling, margin_px):
-            same_shape = pending[item.pixels.shape]
-            same_shape.append(item)
-            if len(same_shape) == batch:
-                _detect_batch(same_shape, predictor, by_scene)
-    for same_shape in pending.values():
-        if same_shape:
-            _detect_batch(same_shape, predictor, by_scene)
+    tiles = _read_scenes(headers, config.tiling, by_scene)
+    for group in group_by_shape(prefetch(tiles, batch_size * BATCHES_PER_CALL), _shape, batch_size):
+        results = detect(predictor, [item.tile for item in group], [item.pixels for item in group])
+        for item, result in zip(group, results, strict=True):
+            item.detections.append(result.owned)
     return [merge(detections, config.suppression) for detections in by_scene]
 
 
 class _SceneTile(NamedTuple):
-    """A tile with its pixels, and the number of its scene."""
+    """A tile with its pixels, and the list for the detections of its scene."""
 
-    scene: int
+    detections: list[Detections]
     tile: Tile
     pixels: ImageArray
 
 
-def _read_tiles(number: int, header: SceneHeader, tiling: Tiling, margin_px: int | None) -> Iterator[_SceneTile]:
-    """Yield the tiles of a scene that hold a valid pixel."""
-    with RasterReader(header.uri, header.radiometry) as reader:
-        for level in plan_scan(header, tiling):
-            for tile in level_tiles(level, tiling):
-                image = read_tile(reader, tile)
-                if image is not None:
-                    yield _SceneTile(number, tile, _trimmed(image.pixels, tile, margin_px))
+def _shape(item: _SceneTile) -> tuple[int, ...]:
+    return item.pixels.shape
 
 
-def _trimmed(pixels: ImageArray, tile: Tile, margin_px: int | None) -> ImageArray:
-    """Cut off what lies more than a margin beyond the level; the sides stay multiples of the detector's stride."""
-    if margin_px is None:
-        return pixels
-    level, window = tile.level, tile.window
-    rows, columns = (
-        -(-(length + margin_px) // INPUT_MULTIPLE) * INPUT_MULTIPLE
-        for length in (level.height - window.row, level.width - window.col)
-    )
-    return pixels[:rows, :columns]
-
-
-def _detect_batch(items: list[_SceneTile], predictor: Predictor, by_scene: list[list[Detections]]) -> None:
-    """Run the detector on tiles of one shape and append the detections to their scenes; clears the list."""
-    results = detect(predictor, [item.tile for item in items], [item.pixels for item in items])
-    for item, result in zip(items, results, strict=True):
-        by_scene[item.scene].append(result.owned)
-    items.clear()
+def _read_scenes(
+    headers: Iterable[SceneHeader], tiling: Tiling, by_scene: list[list[Detections]]
+) -> Iterator[_SceneTile]:
+    """Yield the tiles of scenes that hold a valid pixel; appends a list for each scene to `by_scene`."""
+    for header in headers:
+        by_scene.append([])
+        with RasterReader(header.uri, header.radiometry) as reader:
+            for level in plan_scan(header, tiling):
+                for tile in level_tiles(level, tiling):
+                    image = read_tile(reader, tile)
+                    if image is not None:
+                        yield _SceneTile(by_scene[-1], tile, image.pixels)

@@ -1,10 +1,9 @@
-"""Sample scenes drawn from a seed, with their truth: airports, and land without any.
+"""Sample scenes drawn from a seed, with their ground truth: airports, open countryside and towns.
 
-`streams`, `place`, `layers`, `style` and `world` are what the rest stands on. `aircraft`, `fleet`, `livery` and
-`airframe` make airplanes; `things`, `buildings`, `roofs`, `structures` and `water` what else there is. `runway`,
-`pavement`, `service`, `stands`, `terminal`, `outposts`, `landside` and `airside` put airports together, and `layout`
-says where. `parcel` divides land; `country`, `rural`, `urban`, `industry`, `leisure`, `harbour` and `railway` fill it,
-and `outland` and `town` say where. `texture` and `paint` make pixels of it, and `scene` is the whole.
+`geometry`, `style`, `world` and `streams` are the base. `aircraft` and `airframe` draw airplanes; `buildings`,
+`objects` and `pavement` draw everything else. `stands`, `decoys`, `aprons`, `landside` and `airport` build airports;
+`land` divides the ground into parcels, which `countryside`, `districts` and `town` fill. `paint` turns the result into
+pixels, and `scene` is the entry point.
 """
 
 from model.synthetic.scene import SCENES, SampleScene, paint_blocks, paint_window, render, truth, write

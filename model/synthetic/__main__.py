@@ -11,35 +11,39 @@ from model.synthetic.scene import SCENES, render, write
 
 @command("python -m model.synthetic")
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; return its exit status: 0, or 2 when the command is wrong or the scene cannot be written."""
+    """Run the command and return its exit status: 0, or 2 if the arguments are wrong or the scene cannot be written."""
     options = _parser().parse_args(argv)
     scene = render(options.size, options.seed, options.resolution, options.scene)
-    beside = write(scene, options.output)
+    truth_path = write(scene, options.output)
     size = f"{scene.size_px} x {scene.size_px} px of {scene.resolution_m} m"
-    print(f"{options.output}: {size}; {beside}: {len(scene.airplanes)} airplanes")
+    print(f"{options.output}: {size}; {truth_path}: {len(scene.airplanes)} airplanes")
     return 0
 
 
 def _parser() -> Parser:
     parser = Parser(
         prog="python -m model.synthetic",
-        description="Render a sample scene: an airport or land without one, from above, with its truth beside it.",
+        description="Render a sample scene, an airport, countryside or a town seen from above, with its ground truth.",
     )
     parser.add_argument(
         "--scene",
         choices=tuple(SCENES),
         default="airport",
-        help="what is drawn (default airport); no other has an airplane in it",
+        help="kind of scene (default airport); only airports contain airplanes",
     )
-    parser.add_argument("--size", type=int, default=4000, metavar="PX", help="columns, and as many rows (default 4000)")
-    parser.add_argument("--seed", type=int, default=1, metavar="N", help="another seed is another scene (default 1)")
-    parser.add_argument("--resolution", type=float, default=0.5, metavar="M", help="metres of a pixel (default 0.5)")
+    parser.add_argument(
+        "--size", type=int, default=4000, metavar="PX", help="width and height in pixels (default 4000)"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=1, metavar="N", help="random seed; each one gives another scene (default 1)"
+    )
+    parser.add_argument("--resolution", type=float, default=0.5, metavar="M", help="metres per pixel (default 0.5)")
     parser.add_argument(
         "--output",
         type=_geotiff,
         required=True,
         metavar="FILE",
-        help="the scene, .tif; the truth is FILE.truth.geojson",
+        help="output GeoTIFF, .tif; the truth is written next to it as .truth.geojson",
     )
     return parser
 
@@ -47,7 +51,7 @@ def _parser() -> Parser:
 def _geotiff(text: str) -> Path:
     path = Path(text)
     if path.suffix.lower() not in (".tif", ".tiff"):
-        raise argparse.ArgumentTypeError(f"expected a name that ends in .tif, got {text}")
+        raise argparse.ArgumentTypeError(f"expected a file name ending in .tif, got {text}")
     return path
 
 

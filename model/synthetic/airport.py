@@ -1,9 +1,7 @@
-"""The aprons on one side of a runway: a terminal in the middle, other aprons outwards, landside behind.
+"""Layout of an airport that grows with the scene, and of the country around it.
 
-What stands where: an airport that grows with the scene, and the country around it.
-
-The airport's frame: x along the main runway, y = 0 on its centre line, y growing towards the terminal; the scene's
-middle lies on the apron, so that the smallest scene shows airplanes.
+Airport frame: x along the main runway, y = 0 on its centre line, y towards the terminal. The centre of the scene lies
+on the apron, so that even the smallest scene contains airplanes.
 """
 
 import math
@@ -17,111 +15,112 @@ from shapely import Polygon, unary_union
 from model.synthetic import aprons
 from model.synthetic.aircraft import NARROW, REGIONAL, TYPES, WIDE
 from model.synthetic.aprons import Pier, build_terminal
-from model.synthetic.countryside import near_airport, spread_country
+from model.synthetic.countryside import choose_near_airport, spread_country
 from model.synthetic.decoys import apron_traffic, close_taxiways, helipad, old_runway
-from model.synthetic.geometry import Place, rectangle
+from model.synthetic.geometry import Frame, Size, rectangle
 from model.synthetic.landside import blocks, forecourt, grove, road
 from model.synthetic.pavement import Runway, TaxiNet, lay_apron, lay_runway, lay_taxiways
-from model.synthetic.stands import park, service_road
+from model.synthetic.stands import park_airplane, service_road
 from model.synthetic.streams import stream
 from model.synthetic.world import Material, Tier, World
 
 APRON_Y = 235.0  # near edge of the aprons, metres from the runway's centre line
 LANE_Y = 266.0  # the taxi lane along them
-_OUTPOST_Y = LANE_Y + 20
-_MOST_PIERS = 7
-_PIER_REACH_M = 210.0  # half a side for each pier
-_HANGAR_ROOM_M = 96.0  # behind an apron, for what stands at its back
-Outpost = Callable[[World, Place, tuple[float, float], np.random.Generator], None]
-_OUTPOSTS: tuple[Outpost, ...] = (
+_APRON_CONTENT_Y = LANE_Y + 20
+_MAX_PIERS = 7
+_PIER_REACH_M = 210.0  # half length of the side per pier
+_HANGAR_ROOM_M = 96.0  # depth reserved for buildings behind an apron
+
+ApronBuilder = Callable[[World, Frame, Size, np.random.Generator], None]
+_APRON_BUILDERS: tuple[ApronBuilder, ...] = (
     aprons.remote_stands,
     aprons.small_aircraft,
     aprons.cargo_apron,
     aprons.hangars,
     aprons.flying_club,
 )
-_MIDDLE_Y = 400.0  # where the scene's middle lies in the airport's frame
+_SCENE_CENTRE_Y = 400.0  # centre of the scene in the airport's frame
 _TAXIWAY_Y = 180.0
 _SECOND_Y = -430.0  # the second runway's centre line
 _HALF_RUNWAY_M = (380.0, 1800.0)
-_TWO_RUNWAYS_M, _TWO_TERMINALS_M = 2400.0, 4200.0  # scenes larger than this have them
-_MOVING = tuple(shape for shape in TYPES if shape.kind in (NARROW, REGIONAL, WIDE))
-_FASTEST_M = 4.0  # how far the bands of a sensor see an airplane apart on the runway
-_ABREAST_M = 6.0  # moving airplanes keep this distance
+_TWO_RUNWAYS_M, _TWO_TERMINALS_M = 2400.0, 4200.0  # minimum extents of the scene
+_MOVING_TYPES = tuple(shape for shape in TYPES if shape.kind in (NARROW, REGIONAL, WIDE))
+_MAX_FRINGE_M = 4.0  # maximum shift between bands, on the runway
+_MOVING_CLEARANCE_M = 6.0  # between moving and other airplanes
 
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """What the aprons on one side of a runway may take up.
+    """The area available for aprons on one side of a runway.
 
     Attributes:
         frame: x along the runway, y = 0 on its centre line, y pointing away from it.
         half: Half the length of the taxiway that serves them, metres.
-        terminal: Whether a passenger terminal stands in the middle.
+        terminal: Whether it has a passenger terminal in the middle.
     """
 
-    frame: Place
+    frame: Frame
     half: float
     terminal: bool
 
     @property
     def reach(self) -> float:
-        """Half the length along x that is built on, metres."""
+        """Half the length along x that may be built on, metres."""
         return self.half + 60
 
 
 def build_side(world: World, side: Side, net: TaxiNet, rng: np.random.Generator) -> list[NDArray[np.float64]]:
-    """Build aprons and what belongs to them from the middle outwards.
+    """Build the aprons of one side with their surroundings, from the middle outwards.
 
     Args:
-        world: The sheet.
-        side: Where, and how much.
-        net: Gets the aprons' outlines and the taxi lane along them.
-        rng: Everything is drawn from it.
+        world: The scene's contents.
+        side: The area to build on.
+        net: Receives the outlines of the aprons and the taxi lane along them.
+        rng: Source of all choices.
 
     Returns:
-        The ground that they take: rings (4, 2) in the side's frame.
+        The ground used: rings (4, 2) in the side's frame.
     """
-    taken: list[NDArray[np.float64]] = []
+    used_ground: list[NDArray[np.float64]] = []
     left, right, road_y = 0.0, 0.0, LANE_Y + 390
     if side.terminal:
         width, road_y, ring = _terminal(world, side, net, rng)
-        taken.append(ring)
+        used_ground.append(ring)
         left, right = -width / 2, width / 2
-    order = rng.permutation(len(_OUTPOSTS))
+    order = rng.permutation(len(_APRON_BUILDERS))
     built = 0
     while min(right, -left) < side.reach:
         width = rng.uniform(230, 420)
         x = right + width / 2 if right <= -left else left - width / 2
-        _outpost(world, side, net, (x, width, road_y), _OUTPOSTS[order[built % len(order)]], rng)
+        _build_apron(world, side, net, (x, width, road_y), _APRON_BUILDERS[order[built % len(order)]], rng)
         step = width + rng.choice((0.0, 46.0, 90.0))
         left, right = (left, right + step) if x > 0 else (left - step, right)
         built += 1
-    net.along(LANE_Y, max(left, -side.reach), min(right, side.reach), 30.0)
+    net.add_lane(LANE_Y, max(left, -side.reach), min(right, side.reach), 30.0)
     road(world, side.frame, [(left - 200, road_y), (right + 200, road_y)], 13.0, rng, 2.0)
-    return [*taken, rectangle(left - 40, APRON_Y, right + 40, road_y + 12)]
+    return [*used_ground, rectangle(left - 40, APRON_Y, right + 40, road_y + 12)]
 
 
-def _outpost(
+def _build_apron(
     world: World,
     side: Side,
     net: TaxiNet,
     box: tuple[float, float, float],
-    build: Outpost,
+    build: ApronBuilder,
     rng: np.random.Generator,
 ) -> None:
-    """One apron with its buildings: its middle along x, its width, and the y of the road behind."""
+    """Build one apron with its buildings; `box` holds its centre x, its width, and the y of the road behind it."""
     x, width, road_y = box
     depth = min(rng.uniform(150, 250), road_y - LANE_Y - 150)
-    rear = _OUTPOST_Y + depth
+    rear = _APRON_CONTENT_Y + depth
     outline = _chamfered(x - width / 2, x + width / 2, rear, rng.uniform(6, 30))
     if build is aprons.flying_club:
-        outline = _chamfered(x - width / 2, x + width / 2, _OUTPOST_Y + 26, 6)
+        outline = _chamfered(x - width / 2, x + width / 2, _APRON_CONTENT_Y + 26, 6)
     concrete = rng.random() < (0.35 if build in (aprons.small_aircraft, aprons.flying_club) else 0.8)
     lay_apron(world, side.frame, outline, bool(concrete), rng)
     net.aprons.append(outline)
-    build(world, side.frame.child(x, _OUTPOST_Y), (width - 16, depth), rng)
-    apron_traffic(world, side.frame.child(x, _OUTPOST_Y), (width - 16, depth), rng)
+    build(world, side.frame.child(x, _APRON_CONTENT_Y), (width - 16, depth), rng)
+    apron_traffic(world, side.frame.child(x, _APRON_CONTENT_Y), (width - 16, depth), rng)
     if rng.random() < 0.5 and build is not aprons.flying_club:
         service_road(world, side.frame, [(x - width / 2 + 8, rear - 5), (x + width / 2 - 8, rear - 5)], rng)
     behind = rear + _HANGAR_ROOM_M
@@ -129,7 +128,7 @@ def _outpost(
 
 
 def _chamfered(x0: float, x1: float, y1: float, cut: float) -> NDArray[np.float64]:
-    """An apron's outline (6, 2), its corners towards the taxiway cut."""
+    """Return an apron's outline (6, 2), with chamfered corners towards the taxiway."""
     near = APRON_Y
     return np.array([(x0 + cut, near), (x1 - cut, near), (x1, near + cut), (x1, y1), (x0, y1), (x0, near + cut)])
 
@@ -137,14 +136,14 @@ def _chamfered(x0: float, x1: float, y1: float, cut: float) -> NDArray[np.float6
 def _terminal(
     world: World, side: Side, net: TaxiNet, rng: np.random.Generator
 ) -> tuple[float, float, NDArray[np.float64]]:
-    """The passenger terminal, its apron and forecourt: their width, the y of the road behind, the ground they take."""
+    """Build the terminal, its apron and forecourt; return width, y of the road behind, and the ground used."""
     length = rng.uniform(190, 330) if side.reach > 500 else 150.0
     piers, width = _piers(side, length, rng)
     face, depth, behind = LANE_Y + 110 + length, rng.uniform(55, 85), rng.uniform(260, 420)
     outline = _chamfered(-width / 2 - 20, width / 2 + 20, face + 10, 24)
     net.aprons.append(outline)
     lay_apron(world, side.frame, outline, True, rng)
-    if rng.random() < 0.5:  # airplanes are pushed out onto asphalt
+    if rng.random() < 0.5:  # an asphalt push-back lane
         tone = np.array(world.palette.asphalt) * rng.uniform(0.95, 1.15)
         lane = rectangle(-width / 2 + 20, LANE_Y - 16, width / 2 - 20, LANE_Y + 26)
         world.pave(side.frame, lane, tone, Tier.JOINT, Material.ASPHALT)
@@ -157,8 +156,8 @@ def _terminal(
 
 
 def _piers(side: Side, length: float, rng: np.random.Generator) -> tuple[list[Pier], float]:
-    """The piers of a terminal, none longer than `length`, and the width they need."""
-    count, tilt = int(np.clip(side.reach / _PIER_REACH_M, 1, _MOST_PIERS)), float(rng.choice((0.0, 0.0, 0.22, -0.22)))
+    """Plan the piers of a terminal, at most `length` metres long; return them and the width they need."""
+    count, tilt = int(np.clip(side.reach / _PIER_REACH_M, 1, _MAX_PIERS)), float(rng.choice((0.0, 0.0, 0.22, -0.22)))
     large, heads = rng.random(count) < 0.3, rng.choice((0.0, 0.0, 0.0, 32.0), count)
     rooms = np.where(large, 290.0, 200.0) + np.where(heads > 0, 60.0, 0.0)
     middles = np.cumsum(rooms) - rooms / 2 - rooms.sum() / 2
@@ -171,37 +170,37 @@ def _piers(side: Side, length: float, rng: np.random.Generator) -> tuple[list[Pi
 
 @dataclass(frozen=True, slots=True)
 class _Airport:
-    """The plan of an airport: its frame, its runways, and the aprons on one side or both."""
+    """The plan of an airport: its frame, its runways, and the aprons on one or both sides."""
 
-    frame: Place
+    frame: Frame
     runways: tuple[Runway, ...]
     sides: tuple[Side, ...]
 
     @property
     def airfield(self) -> NDArray[np.float64]:
-        """The ground (4, 2) of runways and taxiways, the airport's frame."""
+        """Ground (4, 2) of runways and taxiways, in the airport's frame."""
         end = self.runways[0].x1 + 240
-        near = -170.0 if len(self.sides) == 1 else _SECOND_Y - APRON_Y - 10  # as far as the other side's aprons
+        near = -170.0 if len(self.sides) == 1 else _SECOND_Y - APRON_Y - 10  # up to the aprons of the other side
         return rectangle(-end, near, end, APRON_Y + 40)
 
 
-def lay_out(world: World, seed: int) -> None:
-    """Put an airport and its surroundings on an empty sheet."""
+def lay_out_airport(world: World, seed: int) -> None:
+    """Lay out an airport and its surroundings in an empty world."""
     rng = stream(seed, "layout")
     extent = max(world.width_m, world.height_m)
-    middle = Place(world.width_m / 2, world.height_m / 2, rng.uniform(0, 2 * math.pi))
-    airport = _plan(middle.child(0, -_MIDDLE_Y), extent, rng)
+    middle = Frame(world.width_m / 2, world.height_m / 2, rng.uniform(0, 2 * math.pi))
+    airport = _plan(middle.child(0, -_SCENE_CENTRE_Y), extent, rng)
     ground = _build(world, airport, seed)
     _perimeter(world, airport, stream(seed, "perimeter"))
     _decoys(world, airport, stream(seed, "decoys"))
     turn = rng.uniform(0, 0.5) - middle.angle if rng.random() < 0.5 else rng.normal(0, 0.06)
     reach = 0.72 * extent + 60
     land = Polygon(middle.points(rectangle(-2 * reach, -2 * reach, 2 * reach, 2 * reach))) - ground
-    spread_country(world, middle.child(0, 0, turn), reach, land, stream(seed, "country"), near_airport)
+    spread_country(world, middle.child(0, 0, turn), reach, land, stream(seed, "country"), choose_near_airport)
     _grass(world, airport.frame, ground, stream(seed, "grass"))
 
 
-def _plan(frame: Place, extent: float, rng: np.random.Generator) -> _Airport:
+def _plan(frame: Frame, extent: float, rng: np.random.Generator) -> _Airport:
     half = float(np.clip(0.45 * extent, *_HALF_RUNWAY_M))
     first = Runway(0.0, -half, half, float(rng.choice((45.0, 60.0))), bool(rng.random() < 0.7))
     side = Side(frame, half, terminal=True)
@@ -213,7 +212,7 @@ def _plan(frame: Place, extent: float, rng: np.random.Generator) -> _Airport:
 
 
 def _build(world: World, airport: _Airport, seed: int) -> Polygon:
-    """Build the airport; return its ground in scene metres."""
+    """Build the airport and return its ground in scene metres."""
     rng = stream(seed, "airfield")
     asphalt = bool(rng.random() < 0.5)
     ground = [airport.frame.points(airport.airfield)]
@@ -232,27 +231,27 @@ def _build(world: World, airport: _Airport, seed: int) -> Polygon:
 
 
 def _taxiways(net: TaxiNet, half: float, rng: np.random.Generator) -> None:
-    """The parallel taxiway, its ways to the runway and to the aprons."""
-    net.along(_TAXIWAY_Y, -half, half, 25.0)
+    """Add the parallel taxiway and its connectors to the runway and to the aprons."""
+    net.add_lane(_TAXIWAY_Y, -half, half, 25.0)
     for end in (-1, 1):
-        net.link(end * (half - 12), 0, _TAXIWAY_Y, 28.0, turns=(-end,))
+        net.add_connector(end * (half - 12), 0, _TAXIWAY_Y, 28.0, turns=(-end,))
     for x in np.arange(-half + 320, half - 250, rng.uniform(420, 640)):
-        net.link(x, 0, _TAXIWAY_Y, 24.0, float(rng.choice((0.0, 0.0, 110.0, -110.0))))
+        net.add_connector(x, 0, _TAXIWAY_Y, 24.0, float(rng.choice((0.0, 0.0, 110.0, -110.0))))
     for x in np.arange(-half + rng.uniform(60, 140), half, rng.uniform(150, 240)):
-        net.link(x, _TAXIWAY_Y, LANE_Y, 24.0)
+        net.add_connector(x, _TAXIWAY_Y, LANE_Y, 24.0)
 
 
 def _between_runways(world: World, airport: _Airport, asphalt: bool, rng: np.random.Generator) -> None:
     net, y, half = TaxiNet(), _SECOND_Y / 2, airport.runways[1].x1
-    net.along(y, -0.8 * half, half, 25.0)
+    net.add_lane(y, -0.8 * half, half, 25.0)
     for x in np.arange(-0.7 * half, half, rng.uniform(500, 800)):
-        net.link(x, y, 0, 24.0)
-        net.link(x + 90, y, _SECOND_Y, 24.0)
+        net.add_connector(x, y, 0, 24.0)
+        net.add_connector(x + 90, y, _SECOND_Y, 24.0)
     lay_taxiways(world, airport.frame, net, asphalt, rng)
 
 
 def _moving_airplanes(world: World, side: Side, rng: np.random.Generator) -> None:
-    """Airplanes on their way: along the taxiways, in line for the runway, on the runway."""
+    """Add taxiing airplanes, airplanes holding short of the runway, and one on the runway."""
     half, heading = side.half, float(rng.choice((0.0, math.pi)))
     spots = [
         (x + rng.uniform(-60, 60), y, heading)
@@ -264,13 +263,16 @@ def _moving_airplanes(world: World, side: Side, rng: np.random.Generator) -> Non
     spots += [(end, 110 + 75.0 * k, -math.pi / 2) for k in range(int(rng.integers(0, 2)))]
     spots.append((rng.uniform(-0.7, 0.7) * half, 0.0, heading + math.pi))
     for x, y, turn in spots:
-        shape, rims = _MOVING[int(rng.integers(len(_MOVING)))], _FASTEST_M if y == 0 else 0.4 * _FASTEST_M
+        shape, rims = (
+            _MOVING_TYPES[int(rng.integers(len(_MOVING_TYPES)))],
+            _MAX_FRINGE_M if y == 0 else 0.4 * _MAX_FRINGE_M,
+        )
         moving = rng.uniform(0.2, 1.0) * rims if rng.random() < 0.5 else 0.0
-        park(world, shape, side.frame.child(x, y, turn), rng, _ABREAST_M, moving)
+        park_airplane(world, shape, side.frame.child(x, y, turn), rng, _MOVING_CLEARANCE_M, moving)
 
 
 def _decoys(world: World, airport: _Airport, rng: np.random.Generator) -> None:
-    """A disused runway beside the first one, landing places for helicopters on the grass."""
+    """Add a disused runway beside the first one, and helipads on the grass."""
     half = airport.runways[0].x1
     if rng.random() < 0.5:
         strip = airport.frame.child(rng.uniform(-0.3, 0.3) * half, -105, rng.normal(0, 0.02))
@@ -281,7 +283,7 @@ def _decoys(world: World, airport: _Airport, rng: np.random.Generator) -> None:
 
 
 def _perimeter(world: World, airport: _Airport, rng: np.random.Generator) -> None:
-    """A gravel road inside the fence, and thickets along it."""
+    """Add a gravel road inside the fence, with thickets along it."""
     (x0, y0), (x1, _) = airport.airfield.min(axis=0), airport.airfield.max(axis=0)
     road(world, airport.frame, [(x0, y0 + 14), (x1, y0 + 14)], 4.5, rng, 0.2)
     for x in (x0 + 14, x1 - 14):
@@ -290,8 +292,8 @@ def _perimeter(world: World, airport: _Airport, rng: np.random.Generator) -> Non
         grove(world, airport.frame.child(x, y0 - 4), (rng.uniform(40, 160), 10), rng, 0.5)
 
 
-def _grass(world: World, frame: Place, ground: Polygon, rng: np.random.Generator) -> None:
-    """Mown strips over the airport's ground, greener and drier ones."""
+def _grass(world: World, frame: Frame, ground: Polygon, rng: np.random.Generator) -> None:
+    """Cover the airport's ground with mown strips of different greenness."""
     area = Polygon(frame.local(np.array(ground.exterior.coords)))
     x0, y0, x1, y1 = area.bounds
     green, dry = np.array(world.palette.grass), np.array(world.palette.dry_grass)

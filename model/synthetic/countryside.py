@@ -1,8 +1,7 @@
-"""The country around an airport: a patchwork of fields, woods, villages and works, with roads between.
+"""Open country: the layout of scenes without an airport, and what fills a parcel of country.
 
-Its frame may lie at any angle to the airport's. Nothing is put into the airport's own ground.
-
-What fills a parcel of open country besides fields and woods: farms, glass, panels, turbines, ponds.
+A patchwork of fields, woods, farms, villages and works with roads between. Its frame may have any angle to the
+airport's; nothing is placed on the airport's own ground.
 """
 
 import math
@@ -13,22 +12,31 @@ from numpy.typing import NDArray
 from shapely import LineString, unary_union
 from shapely.geometry.base import BaseGeometry
 
-from model.synthetic.buildings import building, house, pitched, round_tank, vaulted
+from model.synthetic.buildings import building, house, pitched_building, round_tank, vaulted_hall
 from model.synthetic.districts import industry
-from model.synthetic.geometry import Place, centred, discs, rectangle, rectangles, ribbon
-from model.synthetic.land import (
-    Choice,
-    Maker,
-    Parcel,
+from model.synthetic.geometry import (
+    QUARTER_TURN,
+    SCENE_FRAME,
+    Frame,
     Size,
-    draw_water,
+    centred_box,
+    discs,
+    rectangle,
+    rectangles,
+    ribbon,
+)
+from model.synthetic.land import (
+    FillerChoice,
+    Parcel,
+    ParcelFiller,
+    fill_patchwork,
+    land_radius,
     lay_pond,
     lay_water,
-    lines_across,
-    patchwork,
-    reach,
-    river,
-    zones,
+    river_polygon,
+    sample_water_colour,
+    split_into_zones,
+    winding_paths,
 )
 from model.synthetic.landside import car_park, road
 from model.synthetic.objects import boats, cars, power_line, trees, trucks, wind_turbine
@@ -36,55 +44,56 @@ from model.synthetic.streams import stream
 from model.synthetic.world import Level, Material, Tier, World
 
 _PARCEL_M = (300.0, 240.0)
-_STREET_M = 68.0  # between streets of a village
+_STREET_M = 68.0  # between village streets
 _WOOD_STEP_M = 6.4
-_ACROSS = math.pi / 2
 _BARNS = np.array([(168, 164, 156), (134, 100, 88), (196, 194, 188), (120, 124, 128), (150, 128, 108)])
 _PANELS = (54, 62, 84)
-_TRAMLINES_M = 21.0  # between the tracks that tractors leave in a crop
+_TRAMLINES_M = 21.0  # between tractor tracks in a crop
 
 
 def lay_out_countryside(world: World, seed: int) -> None:
-    """Put fields, woods, farms, villages and waters on an empty sheet."""
+    """Lay out fields, woods, farms, villages and waters in an empty world; it contains no airplanes."""
     rng = stream(seed, "countryside")
-    paths = lines_across(world, int(rng.integers(1, 4)), rng)
+    paths = winding_paths(world, int(rng.integers(1, 4)), rng)
     waters: list[BaseGeometry] = []
     roads = []
     for path in paths:
         width = rng.uniform(6, 70) if rng.random() < 0.5 else 0.0
         if width:
-            waters.append(river(path, width, rng))
+            waters.append(river_polygon(path, width, rng))
         shore = 0.7 * width + 25 if width else 0.0
         roads.append(np.array(LineString(path).offset_curve(shore * rng.choice((-1, 1))).coords))
-    for k, land in enumerate(zones(world, paths, [*waters, *(LineString(path).buffer(14) for path in roads)])):
-        frame = Place(world.width_m / 2, world.height_m / 2, rng.uniform(0, 2 * math.pi))
-        spread_country(world, frame, reach(world), land, stream(seed, "zone", k), country_choice)
+    for k, land in enumerate(
+        split_into_zones(world, paths, [*waters, *(LineString(path).buffer(14) for path in roads)])
+    ):
+        frame = Frame(world.width_m / 2, world.height_m / 2, rng.uniform(0, 2 * math.pi))
+        spread_country(world, frame, land_radius(world), land, stream(seed, "zone", k), choose_countryside)
     if waters:
-        lay_water(world, unary_union(waters), draw_water(rng), rng.uniform(2, 8))
+        lay_water(world, unary_union(waters), sample_water_colour(rng), rng.uniform(2, 8))
     for path in roads:
-        road(world, Place(0, 0), path, float(rng.choice((6.0, 8.0, 16.0))), rng)
+        road(world, SCENE_FRAME, path, float(rng.choice((6.0, 8.0, 16.0))), rng)
 
 
 def spread_country(
-    world: World, frame: Place, reach: float, land: BaseGeometry, rng: np.random.Generator, choose: Choice
+    world: World, frame: Frame, reach: float, land: BaseGeometry, rng: np.random.Generator, choose: FillerChoice
 ) -> None:
     """Cover the land within `reach` metres of a frame's origin with parcels, and lay roads between them.
 
     Args:
-        world: The sheet.
-        frame: The parcels lie along its axes.
+        world: The scene's contents.
+        frame: The parcels are aligned with its axes.
         reach: Metres.
         land: Ground that may be used, scene metres.
-        rng: What each parcel holds.
-        choose: What there is to choose from.
+        rng: Source of all choices.
+        choose: Selects the filler of each parcel.
     """
-    whole = Parcel(world, frame, land)
-    lines_x, lines_y = patchwork(whole, reach, _PARCEL_M, 10.0, choose, rng)
-    _roads(whole, lines_x, lines_y, rng)
+    area = Parcel(world, frame, land)
+    lines_x, lines_y = fill_patchwork(area, reach, _PARCEL_M, 10.0, choose, rng)
+    _roads(area, lines_x, lines_y, rng)
 
 
 def fields(parcel: Parcel, size: Size, rng: np.random.Generator) -> None:
-    """One to three fields side by side, and perhaps a hedge."""
+    """Add one to three fields side by side, sometimes with a hedge."""
     width, depth = size
     cuts = rng.uniform(-0.4, 0.4, int(rng.integers(0, 3))) * width
     for x0, x1 in pairwise(np.sort([-width / 2, *cuts, width / 2])):
@@ -92,12 +101,12 @@ def fields(parcel: Parcel, size: Size, rng: np.random.Generator) -> None:
     if rng.random() < 0.5:
         count = int(rng.integers(8, 50))
         spots = np.stack([rng.uniform(-width / 2, width / 2, count), rng.normal(depth / 2, 1.2, count)], axis=1)
-        spots = spots[parcel.free(spots)]
-        trees(parcel.world, parcel.place, spots, rng.uniform(1.4, 4.0, len(spots)), rng)
+        spots = spots[parcel.usable(spots)]
+        trees(parcel.world, parcel.frame, spots, rng.uniform(1.4, 4.0, len(spots)), rng)
 
 
 def _crop(parcel: Parcel, sides: Size, depth: float, rng: np.random.Generator) -> None:
-    """One field between two x, in rows of alternating tone."""
+    """Add one field between two x, in rows of alternating tone."""
     (x0, x1), crops = sides, parcel.world.palette.crops
     base = np.array(crops[int(rng.integers(len(crops)))]) * rng.uniform(0.92, 1.08)
     field = rectangle(x0, -depth / 2, x1, depth / 2)
@@ -113,52 +122,52 @@ def _crop(parcel: Parcel, sides: Size, depth: float, rng: np.random.Generator) -
 
 
 def wood(parcel: Parcel, size: Size, rng: np.random.Generator) -> None:
-    """Trees so close that no ground is seen."""
-    world, place = parcel.world, parcel.place
-    parcel.pave(centred(size), np.array(world.palette.tree) * 0.9, Tier.LAND, Material.GRASS)
+    """Add trees so dense that no ground is visible."""
+    world, frame = parcel.world, parcel.frame
+    parcel.pave(centred_box(size), np.array(world.palette.tree) * 0.9, Tier.LAND, Material.GRASS)
     x = np.arange(-size[0] / 2, size[0] / 2, _WOOD_STEP_M)
     y = np.arange(-size[1] / 2, size[1] / 2, _WOOD_STEP_M)
     spots = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
     spots = spots + rng.normal(0, 1.8, spots.shape)
-    spots = spots[parcel.free(spots) & (rng.random(len(spots)) < 0.93)]
-    trees(world, place, spots, rng.uniform(2.8, 5.2, len(spots)), rng)
+    spots = spots[parcel.usable(spots) & (rng.random(len(spots)) < 0.93)]
+    trees(world, frame, spots, rng.uniform(2.8, 5.2, len(spots)), rng)
 
 
 def houses(parcel: Parcel, size: Size, rng: np.random.Generator) -> None:
-    """Streets with houses, gardens and trees."""
-    world, place, (width, depth) = parcel.world, parcel.place, size
-    parcel.pave(centred(size), np.array(world.palette.grass) * 0.95, Tier.LAND, Material.SOIL)
+    """Add streets with houses, gardens and trees."""
+    world, frame, (width, depth) = parcel.world, parcel.frame, size
+    parcel.pave(centred_box(size), np.array(world.palette.grass) * 0.95, Tier.LAND, Material.SOIL)
     for y in np.arange(-depth / 2 + 34, depth / 2 - 20, _STREET_M):
         street = np.stack([np.linspace(-width / 2, width / 2, 40), np.full(40, y)], axis=1)
-        for piece in parcel.stretches(street):
-            road(world, place, piece, 6.0, rng, 1.2)
+        for piece in parcel.usable_stretches(street):
+            road(world, frame, piece, 6.0, rng, 1.2)
         for side in (-1, 1):
             _row_of_houses(parcel, y + 16 * side, width, rng)
         x = rng.uniform(-width / 2, width / 2, int(width / 7))
         behind = y + rng.choice((-1, 1), len(x)) * rng.uniform(24, 33, len(x))
         spots = np.stack([x, behind], axis=1)
-        spots = spots[parcel.free(spots)]
-        trees(world, place, spots, rng.uniform(1.5, 3.8, len(spots)), rng)
+        spots = spots[parcel.usable(spots)]
+        trees(world, frame, spots, rng.uniform(1.5, 3.8, len(spots)), rng)
 
 
 def _row_of_houses(parcel: Parcel, y: float, width: float, rng: np.random.Generator) -> None:
     roofs = parcel.world.palette.house_roofs
     for x in np.arange(-width / 2 + 12, width / 2 - 8, rng.uniform(16, 22)):
-        spot = parcel.place.child(x + rng.normal(0, 1), y + rng.normal(0, 1.5), rng.choice((0, _ACROSS)))
+        spot = parcel.frame.child(x + rng.normal(0, 1), y + rng.normal(0, 1.5), rng.choice((0, QUARTER_TURN)))
         size, roof = (rng.uniform(9, 14), rng.uniform(7, 10)), roofs[int(rng.integers(len(roofs)))]
-        if rng.random() < 0.9 and parcel.takes(spot, (18, 18)):
+        if rng.random() < 0.9 and parcel.fits(spot, (18, 18)):
             house(parcel.world, spot, size, roof)
 
 
 def works(parcel: Parcel, size: Size, rng: np.random.Generator) -> None:
-    """Warehouses, yards, car parks."""
-    world, place, (width, depth) = parcel.world, parcel.place, size
+    """Add warehouses, yards and car parks."""
+    world, frame, (width, depth) = parcel.world, parcel.frame, size
     yard = np.array(world.palette.road) * rng.uniform(0.95, 1.15)
-    parcel.pave(centred(size), yard, Tier.LAND, Material.ASPHALT)
+    parcel.pave(centred_box(size), yard, Tier.LAND, Material.ASPHALT)
     for x in (-width / 4, width / 4):
         for y in (-depth / 4, depth / 4):
-            spot = place.child(x, y)
-            if not parcel.takes(spot, (width / 2, depth / 2)):
+            spot = frame.child(x, y)
+            if not parcel.fits(spot, (width / 2, depth / 2)):
                 continue
             if rng.random() < 0.75:
                 _warehouse(world, spot, (rng.uniform(0.26, 0.42) * width, rng.uniform(0.2, 0.36) * depth), rng)
@@ -166,45 +175,47 @@ def works(parcel: Parcel, size: Size, rng: np.random.Generator) -> None:
                 car_park(world, spot, (0.44 * width, 0.42 * depth), rng)
     along = np.arange(-width / 2 + 6, width / 2 - 6, 3.0)
     lane = np.stack([along, np.zeros(len(along))], axis=1)
-    cars(world, place, lane[parcel.free(lane) & (rng.random(len(lane)) < 0.4)], _ACROSS, rng)
+    cars(world, frame, lane[parcel.usable(lane) & (rng.random(len(lane)) < 0.4)], QUARTER_TURN, rng)
 
 
-def _warehouse(world: World, place: Place, size: Size, rng: np.random.Generator) -> None:
-    building(world, place, size, rng.uniform(7, 14), world.palette.draw_roof(rng), rng)
+def _warehouse(world: World, frame: Frame, size: Size, rng: np.random.Generator) -> None:
+    building(world, frame, size, rng.uniform(7, 14), world.palette.sample_roof(rng), rng)
     docks = np.arange(-size[0] / 2 + 4, size[0] / 2 - 3, 4.4)
     docks = docks[rng.random(len(docks)) < 0.35]
-    trucks(world, place, np.stack([docks, np.full(len(docks), size[1] / 2 + 9)], axis=1), _ACROSS, rng, 14.0)
+    trucks(world, frame, np.stack([docks, np.full(len(docks), size[1] / 2 + 9)], axis=1), QUARTER_TURN, rng, 14.0)
 
 
 def _roads(land: Parcel, lines_x: NDArray[np.float64], lines_y: NDArray[np.float64], rng: np.random.Generator) -> None:
-    """Roads along some of the parcels' edges, cut where the airport begins."""
+    """Add roads along some of the parcel edges, cut where the land ends."""
     down, across = (np.linspace(line[0], line[-1], 200) for line in (lines_y, lines_x))
     paths = [np.stack([np.full(200, x), down], axis=1) for x in lines_x[1::3]]
     paths += [np.stack([across, np.full(200, y)], axis=1) for y in lines_y[::3]]
     for path in paths:
         width = float(rng.choice((5.5, 7.0, 7.0, 15.0)))
-        for piece in land.stretches(path):
-            road(land.world, land.place, piece, width, rng)
+        for piece in land.usable_stretches(path):
+            road(land.world, land.frame, piece, width, rng)
 
 
-def country_choice(town: float, rng: np.random.Generator) -> Maker:
-    """Draw what a parcel of open country holds: villages where `town` (-3.2..3.2) is high, woods where it is low."""
+def choose_countryside(town: float, rng: np.random.Generator) -> ParcelFiller:
+    """Choose what fills a parcel of open country: villages where `town` (-3.2..3.2) is high, woods where it is low."""
     if town > 1.3 and rng.random() < 0.5:
         return houses
     if town < -1.1 and rng.random() < 0.75:
         return wood
-    return _KINDS[int(rng.choice(len(_KINDS), p=[share for _, share in _KINDS]))][0]
+    return _COUNTRYSIDE_FILLERS[
+        int(rng.choice(len(_COUNTRYSIDE_FILLERS), p=[share for _, share in _COUNTRYSIDE_FILLERS]))
+    ][0]
 
 
-def near_airport(town: float, rng: np.random.Generator) -> Maker:
-    """Draw what a parcel beside an airport holds: towns and works where `town` (-3.2..3.2) is high."""
+def choose_near_airport(town: float, rng: np.random.Generator) -> ParcelFiller:
+    """Choose what fills a parcel near an airport: towns and works where `town` (-3.2..3.2) is high."""
     if town > 0.9:
         return (houses, works, industry)[int(rng.choice(3, p=(0.6, 0.2, 0.2)))]
-    return country_choice(town, rng)
+    return choose_countryside(town, rng)
 
 
 def _tilled(parcel: Parcel, size: Size, rng: np.random.Generator) -> None:
-    """Fields as anywhere, with the tracks of tractors, and a way along them."""
+    """Add fields with tractor tracks, sometimes with a farm track along them."""
     fields(parcel, size, rng)
     (width, depth), lengthwise = size, rng.random() < 0.5
     tone = np.array(parcel.world.palette.soil) * rng.uniform(0.86, 1.05)
@@ -221,21 +232,21 @@ def _tilled(parcel: Parcel, size: Size, rng: np.random.Generator) -> None:
 
 
 def _farm_track(parcel: Parcel, size: Size, rng: np.random.Generator) -> None:
-    """A track of gravel across, a little winding."""
+    """Add a slightly winding gravel track across the parcel."""
     x = np.linspace(-size[0] / 2, size[0] / 2, 50)
     y = rng.uniform(-0.3, 0.3) * size[1] + rng.uniform(0, 9) * np.sin(x / rng.uniform(30, 60))
     path = np.stack([x, y], axis=1)
     tone = np.array(parcel.world.palette.soil) * rng.uniform(1.0, 1.15)
-    for piece in parcel.stretches(path):
+    for piece in parcel.usable_stretches(path):
         for side in (-0.9, 0.9):
-            parcel.world.pave(parcel.place, ribbon(piece + np.array((0.0, side)), 0.9), tone, Tier.TRACK, Material.SOIL)
-    beside = path + np.array((0.0, rng.choice((-5.0, 5.0)))) + rng.normal(0, 0.8, path.shape)
-    beside = beside[parcel.free(beside) & (rng.random(len(beside)) < rng.choice((0.0, 0.3, 0.9)))]
-    trees(parcel.world, parcel.place, beside, rng.uniform(1.2, 3.6, len(beside)), rng)
+            parcel.world.pave(parcel.frame, ribbon(piece + np.array((0.0, side)), 0.9), tone, Tier.TRACK, Material.SOIL)
+    roadside = path + np.array((0.0, rng.choice((-5.0, 5.0)))) + rng.normal(0, 0.8, path.shape)
+    roadside = roadside[parcel.usable(roadside) & (rng.random(len(roadside)) < rng.choice((0.0, 0.3, 0.9)))]
+    trees(parcel.world, parcel.frame, roadside, rng.uniform(1.2, 3.6, len(roadside)), rng)
 
 
 def _strips(parcel: Parcel, size: Size, rng: np.random.Generator) -> None:
-    """Narrow fields side by side, each of its own crop."""
+    """Add narrow fields side by side, each with its own crop."""
     (width, depth), crops = size, parcel.world.palette.crops
     x = -width / 2
     while x < width / 2 - 6:
@@ -249,7 +260,7 @@ def _strips(parcel: Parcel, size: Size, rng: np.random.Generator) -> None:
 
 
 def _pivot(parcel: Parcel, size: Size, rng: np.random.Generator) -> None:
-    """A round field, and the arm that waters it."""
+    """Add a round field and its irrigation arm."""
     fields(parcel, size, rng)
     world, radius = parcel.world, 0.47 * min(size)
     tone = np.array(world.palette.crops[int(rng.integers(len(world.palette.crops)))]) * rng.uniform(0.8, 1.0)
@@ -257,17 +268,17 @@ def _pivot(parcel: Parcel, size: Size, rng: np.random.Generator) -> None:
         parcel.pave(discs((0.0, 0.0), radius * part, 48)[0], tone * (1 + 0.03 * (k % 2)), Tier.LAND, Material.FIELD)
     angle = rng.uniform(0, 2 * math.pi)
     end = radius * np.array((math.cos(angle), math.sin(angle)))
-    if parcel.takes(parcel.place, (2 * radius, 2 * radius)):
+    if parcel.fits(parcel.frame, (2 * radius, 2 * radius)):
         arm = ribbon([(0, 0), tuple(end)], 0.7)
-        world.shade(parcel.place, arm, 3.5)
-        world.put(parcel.place, arm, (206, 206, 202), Level.VEHICLE, 3.5)
+        world.cast_shadow(parcel.frame, arm, 3.5)
+        world.draw(parcel.frame, arm, (206, 206, 202), Level.VEHICLE, 3.5)
 
 
 def _orchard(parcel: Parcel, size: Size, rng: np.random.Generator) -> None:
-    """Trees in rows, or vines."""
+    """Add trees in rows, or vines."""
     (width, depth), vines = size, rng.random() < 0.4
     ground = np.array(parcel.world.palette.dry_grass if rng.random() < 0.5 else parcel.world.palette.soil)
-    parcel.pave(centred(size), ground, Tier.LAND, Material.SOIL)
+    parcel.pave(centred_box(size), ground, Tier.LAND, Material.SOIL)
     if vines:
         rows = np.arange(-depth / 2 + 3, depth / 2 - 3, rng.uniform(2.4, 3.4))
         lines = rectangles([(-width / 2 + 3, y, width / 2 - 3, y + 1.1) for y in rows])
@@ -276,41 +287,41 @@ def _orchard(parcel: Parcel, size: Size, rng: np.random.Generator) -> None:
     step = rng.uniform(5.5, 9)
     x, y = (np.arange(-side / 2 + 5, side / 2 - 4, step) for side in size)
     spots = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
-    spots = spots[parcel.free(spots) & (rng.random(len(spots)) < 0.96)]
-    trees(parcel.world, parcel.place, spots, rng.normal(0.3 * step, 0.25, len(spots)).clip(1), rng)
+    spots = spots[parcel.usable(spots) & (rng.random(len(spots)) < 0.96)]
+    trees(parcel.world, parcel.frame, spots, rng.normal(0.3 * step, 0.25, len(spots)).clip(1), rng)
 
 
 def _meadow(parcel: Parcel, size: Size, rng: np.random.Generator) -> None:
-    """Grass with some trees; bales or cattle on it."""
+    """Add grass with some trees, bales or cattle."""
     world = parcel.world
-    parcel.pave(centred(size), np.array(world.palette.grass) * rng.uniform(0.92, 1.1), Tier.LAND, Material.GRASS)
+    parcel.pave(centred_box(size), np.array(world.palette.grass) * rng.uniform(0.92, 1.1), Tier.LAND, Material.GRASS)
     spots = rng.uniform(-0.5, 0.5, (int(rng.integers(4, 60)), 2)) * size
-    spots = spots[parcel.free(spots)]
+    spots = spots[parcel.usable(spots)]
     if rng.random() < 0.5:
         paint = np.array((206, 188, 140) if rng.random() < 0.6 else (232, 232, 228))
         bales = discs(spots, 0.8, 8)
-        world.shade(parcel.place, bales, 1.2)
-        world.put(parcel.place, bales, paint, Level.VEHICLE)
+        world.cast_shadow(parcel.frame, bales, 1.2)
+        world.draw(parcel.frame, bales, paint, Level.VEHICLE)
     grown = rng.normal(0, 0.12, (int(rng.integers(0, 40)), 2)) * size
-    grown = grown[parcel.free(grown)]
-    trees(world, parcel.place, grown, rng.uniform(1.8, 4.8, len(grown)), rng)
+    grown = grown[parcel.usable(grown)]
+    trees(world, parcel.frame, grown, rng.uniform(1.8, 4.8, len(grown)), rng)
 
 
 def _farm(parcel: Parcel, size: Size, rng: np.random.Generator) -> None:
-    """A farmyard among fields: house, barns, silos, machines."""
+    """Add a farmyard among fields: house, barns, silos, vehicles."""
     fields(parcel, size, rng)
-    world, yard = parcel.world, parcel.somewhere(size, 0.2, rng, rng.choice((0.0, 0.3, _ACROSS)))
-    if not parcel.takes(yard, (110, 110)):
+    world, yard = parcel.world, parcel.random_frame(size, 0.2, rng, rng.choice((0.0, 0.3, QUARTER_TURN)))
+    if not parcel.fits(yard, (110, 110)):
         return
-    world.pave(yard, centred((86, 72)), np.array(world.palette.soil) * 1.05, Tier.TRACK, Material.SOIL)
-    world.pave(yard, centred((60, 40)), np.array(world.palette.concrete) * 0.9, Tier.ROAD, Material.CONCRETE)
+    world.pave(yard, centred_box((86, 72)), np.array(world.palette.soil) * 1.05, Tier.TRACK, Material.SOIL)
+    world.pave(yard, centred_box((60, 40)), np.array(world.palette.concrete) * 0.9, Tier.ROAD, Material.CONCRETE)
     roofs = world.palette.house_roofs
     roof, hip = roofs[int(rng.integers(len(roofs)))], bool(rng.random() < 0.5)
-    pitched(world, yard.child(-30, 24), (15, 10), (5, 9), roof, hip)
-    for x, y, turn in ((-22, -24, 0.0), (20, -26, 0.0), (38, 6, _ACROSS), (-42, -4, _ACROSS)):
+    pitched_building(world, yard.child(-30, 24), (15, 10), (5, 9), roof, hip)
+    for x, y, turn in ((-22, -24, 0.0), (20, -26, 0.0), (38, 6, QUARTER_TURN), (-42, -4, QUARTER_TURN)):
         if rng.random() < 0.75:
             barn = (rng.uniform(22, 40), rng.uniform(11, 19))
-            draw = vaulted if rng.random() < 0.25 else pitched
+            draw = vaulted_hall if rng.random() < 0.25 else pitched_building
             draw(world, yard.child(x, y, turn), barn, (4.5, 8.5), tuple(_BARNS[int(rng.integers(len(_BARNS)))]))
     for k in range(int(rng.integers(0, 5))):
         silo = yard.child(4 + 8 * k, 26 + rng.normal(0, 1))
@@ -324,86 +335,86 @@ def _farm(parcel: Parcel, size: Size, rng: np.random.Generator) -> None:
 
 
 def _greenhouses(parcel: Parcel, size: Size, rng: np.random.Generator) -> None:
-    """Rows of glass or plastic."""
+    """Add rows of glass or plastic greenhouses."""
     world, (width, depth) = parcel.world, (0.94 * size[0], 0.9 * size[1])
-    parcel.pave(centred(size), np.array(world.palette.soil) * 1.02, Tier.LAND, Material.SOIL)
+    parcel.pave(centred_box(size), np.array(world.palette.soil) * 1.02, Tier.LAND, Material.SOIL)
     plastic, span, block = rng.random() < 0.5, rng.uniform(6, 10), rng.uniform(40, 90)
     tone = np.array((222, 224, 220) if plastic else (176, 190, 190)) * rng.uniform(0.9, 1.05)
     for x in np.arange(-width / 2, width / 2 - block, block + 8):
         for y in np.arange(-depth / 2, depth / 2 - span, span if rng.random() < 0.6 else span + 2):
-            spot = parcel.place.child(x + block / 2, y + span / 2)
-            if parcel.takes(spot, (block, span)) and rng.random() < 0.95:
+            spot = parcel.frame.child(x + block / 2, y + span / 2)
+            if parcel.fits(spot, (block, span)) and rng.random() < 0.95:
                 paint = tuple(tone * rng.uniform(0.88, 1.06))
                 if plastic:
-                    vaulted(world, spot, (block, span), (1.5, 4.0), paint, 4)
+                    vaulted_hall(world, spot, (block, span), (1.5, 4.0), paint, 4)
                 else:
-                    pitched(world, spot, (block, span), (3.5, 5.0), paint, wall=paint)
+                    pitched_building(world, spot, (block, span), (3.5, 5.0), paint, wall=paint)
 
 
 def _solar_park(parcel: Parcel, size: Size, rng: np.random.Generator) -> None:
-    """Rows of panels."""
+    """Add rows of solar panels."""
     world, (width, depth) = parcel.world, (0.95 * size[0], 0.92 * size[1])
-    parcel.pave(centred(size), np.array(world.palette.dry_grass), Tier.LAND, Material.GRASS)
+    parcel.pave(centred_box(size), np.array(world.palette.dry_grass), Tier.LAND, Material.GRASS)
     pitch, tone, gaps = rng.uniform(5.5, 9), np.array(_PANELS) * rng.uniform(0.8, 1.3), rng.uniform(30, 80)
     for y in np.arange(-depth / 2, depth / 2 - 3, pitch):
         starts = np.arange(-width / 2, width / 2 - gaps, gaps)
         rings = rectangles([(x, y, x + gaps - 3, y + 0.55 * pitch) for x in starts])
-        whole = parcel.free(rings.reshape(-1, 2), 90.0).reshape(-1, 4).all(axis=1)
-        rings = rings[whole & (rng.random(len(rings)) < 0.97)]
-        world.shade(parcel.place, rings, 1.6)
-        world.put(parcel.place, rings, tone * rng.uniform(0.95, 1.08, (len(rings), 1)), Level.VEHICLE, 1.6)
+        inside = parcel.usable(rings.reshape(-1, 2), 90.0).reshape(-1, 4).all(axis=1)
+        rings = rings[inside & (rng.random(len(rings)) < 0.97)]
+        world.cast_shadow(parcel.frame, rings, 1.6)
+        world.draw(parcel.frame, rings, tone * rng.uniform(0.95, 1.08, (len(rings), 1)), Level.VEHICLE, 1.6)
 
 
 def _turbines(parcel: Parcel, size: Size, rng: np.random.Generator) -> None:
-    """Fields with a wind turbine, the way to it, and the ground it was built on."""
+    """Add fields with a wind turbine, its access road and its hardstand."""
     _tilled(parcel, size, rng)
-    world, foot = parcel.world, parcel.somewhere(size, 0.25, rng)
-    if not parcel.takes(foot, (60, 60)):
+    world, foot = parcel.world, parcel.random_frame(size, 0.25, rng)
+    if not parcel.fits(foot, (60, 60)):
         return
     gravel = np.array(world.palette.soil) * 1.12
     world.pave(foot, rectangle(-12, -10, 26, 12), gravel, Tier.TRACK, Material.SOIL)
     path = np.stack([np.linspace(20, 0.5 * size[0], 20), np.linspace(0, 0.1 * size[1], 20)], axis=1)
-    for piece in Parcel(world, foot, parcel.land).stretches(path):
+    for piece in Parcel(world, foot, parcel.land).usable_stretches(path):
         world.pave(foot, ribbon(piece, 4.5), gravel, Tier.TRACK, Material.SOIL)
     wind_turbine(world, foot, rng.uniform(60, 120), rng)
 
 
 def _pond(parcel: Parcel, size: Size, rng: np.random.Generator) -> None:
-    """A pond in a meadow, trees on its bank, perhaps a rowing boat."""
+    """Add a pond in a meadow, with trees on its bank and sometimes rowing boats."""
     _meadow(parcel, size, rng)
-    middle, radius = parcel.somewhere(size, 0.25, rng), rng.uniform(12, 0.28 * min(size))
-    if parcel.takes(middle, (2.8 * radius, 2.8 * radius)):
+    middle, radius = parcel.random_frame(size, 0.25, rng), rng.uniform(12, 0.28 * min(size))
+    if parcel.fits(middle, (2.8 * radius, 2.8 * radius)):
         bank = lay_pond(parcel.world, middle, radius, rng)
         spots = bank[rng.random(len(bank)) < rng.choice((0.2, 0.8))]
-        trees(parcel.world, Place(0, 0), spots, rng.uniform(1.5, 4, len(spots)), rng)
+        trees(parcel.world, SCENE_FRAME, spots, rng.uniform(1.5, 4, len(spots)), rng)
         rowing = rng.normal(0, 0.3 * radius, (int(rng.integers(0, 3)), 2))
         boats(parcel.world, middle, rowing, rng.uniform(0, 6), rng)
 
 
 def _pylons(parcel: Parcel, size: Size, rng: np.random.Generator) -> None:
-    """Fields under a power line."""
+    """Add fields under a power line."""
     _tilled(parcel, size, rng)
     x = np.arange(-size[0] / 2, size[0] / 2 + 1, size[0])
     path = np.stack([x, np.full(len(x), rng.uniform(-0.4, 0.4) * size[1])], axis=1)
-    if parcel.free(path, 200.0).all():
-        power_line(parcel.world, parcel.place, path, rng.uniform(28, 48))
+    if parcel.usable(path, 200.0).all():
+        power_line(parcel.world, parcel.frame, path, rng.uniform(28, 48))
 
 
-def _works_yard(parcel: Parcel, size: Size, rng: np.random.Generator) -> None:
-    """A gravel pit or a store of earth: heaps, a pool, trucks."""
+def _gravel_pit(parcel: Parcel, size: Size, rng: np.random.Generator) -> None:
+    """Add a gravel pit: heaps of earth and trucks."""
     world = parcel.world
-    parcel.pave(centred(size), np.array(world.palette.soil) * 1.08, Tier.LAND, Material.SOIL)
+    parcel.pave(centred_box(size), np.array(world.palette.soil) * 1.08, Tier.LAND, Material.SOIL)
     for _ in range(int(rng.integers(6, 18))):
         spot = rng.uniform(-0.42, 0.42, 2) * size
         for part, light in ((1.0, 0.88), (0.7, 1.04), (0.4, 1.14)):
             ring = discs(spot + np.array(world.light.sun[:2]) * 6 * (1 - part), rng.uniform(6, 20) * part, 11)[0]
             parcel.pave(ring, np.array(world.palette.soil) * light, Tier.TRACK, Material.SOIL)
     spots = rng.uniform(-0.4, 0.4, (8, 2)) * size
-    spots = spots[parcel.free(spots)]
-    trucks(world, parcel.place, spots, rng.uniform(0, 6, len(spots)), rng, 8.0)
+    spots = spots[parcel.usable(spots)]
+    trucks(world, parcel.frame, spots, rng.uniform(0, 6, len(spots)), rng, 8.0)
 
 
-_KINDS: tuple[tuple[Maker, float], ...] = (  # with the share of each
+_COUNTRYSIDE_FILLERS: tuple[tuple[ParcelFiller, float], ...] = (  # and their shares
     (_tilled, 0.28),
     (_strips, 0.08),
     (_meadow, 0.10),
@@ -415,5 +426,5 @@ _KINDS: tuple[tuple[Maker, float], ...] = (  # with the share of each
     (_pond, 0.06),
     (_pylons, 0.05),
     (_pivot, 0.04),
-    (_works_yard, 0.02),
+    (_gravel_pit, 0.02),
 )

@@ -1,7 +1,7 @@
-"""Places on the ground and plain shapes in them.
+"""Local frames on the ground, and the plain shapes drawn in them.
 
-Scene metres: x to the right and y down, from the scene's upper left corner. A place is a frame of its own in that
-plane.
+Scene coordinates are in metres: x to the right and y down from the scene's upper left corner. Angles are in radians,
+clockwise as seen in the image.
 """
 
 import math
@@ -10,18 +10,22 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+QUARTER_TURN = math.pi / 2
+
+Size = tuple[float, float]  # metres along x and y
+
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """A local frame: an origin in scene metres and the direction of its x axis.
+class Frame:
+    """A local coordinate frame: an origin in scene metres and the direction of its x axis.
 
-    The y axis lies a quarter turn clockwise of x, as seen on the picture, so that an unturned place is the scene's own
-    frame, moved.
+    The y axis is a quarter turn clockwise from the x axis, as seen in the image, so a frame with angle 0 is the scene's
+    own frame, translated.
 
     Attributes:
         x: Origin, scene metres to the right.
         y: Origin, scene metres down.
-        angle: Radians from the scene's x axis to this x axis, clockwise as seen on the picture.
+        angle: Radians from the scene's x axis to this x axis, clockwise as seen in the image.
     """
 
     x: float
@@ -29,50 +33,53 @@ class Place:
     angle: float = 0.0
 
     def points(self, local: ArrayLike) -> NDArray[np.float64]:
-        """Take local points (..., 2) in metres to scene metres (..., 2)."""
+        """Transform local points (..., 2) in metres to scene metres (..., 2)."""
         xy = np.asarray(local, dtype=np.float64)
         cos, sin = math.cos(self.angle), math.sin(self.angle)
         turned: NDArray[np.float64] = xy @ np.array([[cos, sin], [-sin, cos]]) + np.array((self.x, self.y))
         return turned
 
     def local(self, scene: ArrayLike) -> NDArray[np.float64]:
-        """Take points in scene metres (..., 2) to local metres (..., 2): the inverse of `points`."""
+        """Transform points in scene metres (..., 2) to local metres (..., 2): the inverse of `points`."""
         xy = np.asarray(scene, dtype=np.float64) - np.array((self.x, self.y))
         cos, sin = math.cos(self.angle), math.sin(self.angle)
         turned: NDArray[np.float64] = xy @ np.array([[cos, -sin], [sin, cos]])
         return turned
 
-    def child(self, x: float, y: float, turn: float = 0.0) -> "Place":
-        """Return the place at local (x, y) metres, turned clockwise by `turn` radians from this one."""
+    def child(self, x: float, y: float, turn: float = 0.0) -> "Frame":
+        """Return the frame at local (x, y) metres, turned clockwise by `turn` radians from this one."""
         origin = self.points((x, y))
-        return Place(float(origin[0]), float(origin[1]), self.angle + turn)
+        return Frame(float(origin[0]), float(origin[1]), self.angle + turn)
 
     def vector(self, scene: ArrayLike) -> NDArray[np.float64]:
-        """Turn a displacement in scene metres (2,) into this frame, without moving it."""
+        """Rotate a displacement in scene metres (2,) into this frame; the origin has no effect."""
         origin = np.array((self.x, self.y))
         return self.local(np.asarray(scene, dtype=np.float64) + origin)
 
 
+SCENE_FRAME = Frame(0, 0)
+
+
 def rectangle(x0: float, y0: float, x1: float, y1: float) -> NDArray[np.float64]:
-    """Return the four corners (4, 2) of an upright rectangle."""
+    """Return the four corners (4, 2) of an axis-aligned rectangle."""
     return np.array([(x0, y0), (x1, y0), (x1, y1), (x0, y1)], dtype=np.float64)
 
 
-def centred(size: tuple[float, float]) -> NDArray[np.float64]:
-    """Return the four corners (4, 2) of a rectangle around the origin, of a length along x and a width along y."""
+def centred_box(size: Size) -> NDArray[np.float64]:
+    """Return the corners (4, 2) of a rectangle centred on the origin, given its length along x and width along y."""
     return rectangle(-size[0] / 2, -size[1] / 2, size[0] / 2, size[1] / 2)
 
 
 def rectangles(boxes: ArrayLike) -> NDArray[np.float64]:
-    """Return the corners (N, 4, 2) of upright rectangles (N, 4) given as x0, y0, x1, y1."""
+    """Return the corners (N, 4, 2) of axis-aligned rectangles (N, 4) given as x0, y0, x1, y1."""
     box = np.asarray(boxes, dtype=np.float64).reshape(-1, 4)
     return np.stack([box[:, [0, 1]], box[:, [2, 1]], box[:, [2, 3]], box[:, [0, 3]]], axis=1)
 
 
-def boxes_at(centres: ArrayLike, length: ArrayLike, width: ArrayLike, angles: ArrayLike) -> NDArray[np.float64]:
+def oriented_boxes(centres: ArrayLike, length: ArrayLike, width: ArrayLike, angles: ArrayLike) -> NDArray[np.float64]:
     """Return rectangles (N, 4, 2) around centres (N, 2), turned clockwise by angles.
 
-    Lengths, widths and angles (radians) are (N,) or one for all.
+    Lengths, widths and angles (radians) are (N,), or scalars for all.
     """
     centre = np.asarray(centres, dtype=np.float64).reshape(-1, 2)
     half_length, half_width, angle = (
@@ -86,7 +93,7 @@ def boxes_at(centres: ArrayLike, length: ArrayLike, width: ArrayLike, angles: Ar
 
 
 def discs(centres: ArrayLike, radius: ArrayLike, corners: int = 10) -> NDArray[np.float64]:
-    """Return regular polygons (N, corners, 2) around centres (N, 2) with radii (N,) or one for all."""
+    """Return regular polygons (N, corners, 2) around centres (N, 2); radii are (N,), or a scalar for all."""
     centre = np.asarray(centres, dtype=np.float64).reshape(-1, 2)
     angle = np.arange(corners) * (2 * np.pi / corners)
     ring = np.stack([np.cos(angle), np.sin(angle)], axis=-1)
@@ -103,7 +110,7 @@ def arc(x: float, y: float, radius: float, start: float, end: float, step: float
 
 
 def ribbon(path: ArrayLike, width: float) -> NDArray[np.float64]:
-    """Return the ring (2N, 2) of a line of the given width along a path (N, 2), N >= 2, of gentle bends."""
+    """Return the outline (2N, 2) of a line of the given width along a path (N, 2), N >= 2, with gentle bends."""
     line = np.asarray(path, dtype=np.float64)
     ahead = np.gradient(line, axis=0)
     ahead /= np.maximum(np.hypot(ahead[:, 0], ahead[:, 1]), 1e-9)[:, None]
@@ -111,15 +118,15 @@ def ribbon(path: ArrayLike, width: float) -> NDArray[np.float64]:
     return np.concatenate([line + side, (line - side)[::-1]])
 
 
-def lengths(path: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return how far along a path (N, 2) each of its points lies, metres (N,)."""
+def path_distances(path: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the distance along a path (N, 2) at each of its points, metres (N,)."""
     return np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(path, axis=0).T))])
 
 
 def dashes(path: ArrayLike, mark: float, gap: float) -> list[NDArray[np.float64]]:
-    """Cut a path (N, 2) into marks of one length with gaps between: a list of short paths (M, 2)."""
+    """Cut a path (N, 2) into dashes of length `mark` separated by `gap`; returns short paths (2, 2)."""
     line = np.asarray(path, dtype=np.float64)
-    along = lengths(line)
+    along = path_distances(line)
     pieces = []
     for start in np.arange(0.0, along[-1] - mark, mark + gap):
         at = np.linspace(start, start + mark, 2)
@@ -127,11 +134,11 @@ def dashes(path: ArrayLike, mark: float, gap: float) -> list[NDArray[np.float64]
     return pieces
 
 
-def ring_around(radius: float, corners: int) -> NDArray[np.float64]:
-    """Return a regular polygon (corners, 2) around the origin, one of its sides square to the x axis."""
-    return Place(0, 0, math.pi / corners).points(discs((0.0, 0.0), radius, corners)[0])
+def regular_polygon(radius: float, corners: int) -> NDArray[np.float64]:
+    """Return a regular polygon (corners, 2) around the origin, with one side perpendicular to the x axis."""
+    return Frame(0, 0, math.pi / corners).points(discs((0.0, 0.0), radius, corners)[0])
 
 
-def rows(count: int, spacing: float) -> list[float]:
-    """Return `count` positions `spacing` apart around 0."""
+def evenly_spaced(count: int, spacing: float) -> list[float]:
+    """Return `count` positions, `spacing` apart and centred on 0."""
     return [(k - (count - 1) / 2) * spacing for k in range(count)]

@@ -1,6 +1,6 @@
-"""Behind the aprons: roads, car parks, office blocks, groves. Roads are paths (N, 2) in any frame.
+"""Landside of an airport and general infrastructure: roads, car parks, office blocks, groves and railways.
 
-Railways: tracks side by side along a path, trains on them, a station or a yard where there are many.
+Roads and railways are paths (N, 2).
 """
 
 import math
@@ -8,24 +8,33 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from model.synthetic.buildings import building, draw_letter, winged, wings_of
-from model.synthetic.geometry import Place, centred, dashes, lengths, rectangle, rectangles, ribbon
+from model.synthetic.buildings import building, sample_plan_letter, wing_boxes, winged_building
+from model.synthetic.geometry import (
+    SCENE_FRAME,
+    Frame,
+    Size,
+    centred_box,
+    dashes,
+    path_distances,
+    rectangle,
+    rectangles,
+    ribbon,
+)
 from model.synthetic.objects import cars, tower_crane, train, trees, trucks
 from model.synthetic.world import Material, Tier, World
 
-Size = tuple[float, float]
 _STALL_M = (2.6, 5.2)
-_BAY_M = 17.0  # two rows of stalls and an aisle
+_BAY_M = 17.0  # depth of two rows of stalls and an aisle
 _TREE_STEP_M = 6.0
 _BALLAST = np.array((132, 118, 106))
 _RAIL = np.array((98, 92, 88))
-_TRACKS_M = 4.6  # between two tracks
+_TRACKS_M = 4.6  # between track centres
 
 
 def road(
-    world: World, frame: Place, path: ArrayLike, width: float, rng: np.random.Generator, traffic: float = 1.0
+    world: World, frame: Frame, path: ArrayLike, width: float, rng: np.random.Generator, traffic: float = 1.0
 ) -> None:
-    """Pave a road along a local path (N, 2), with marks and `traffic` vehicles for each 100 m."""
+    """Pave a road along a local path (N, 2), with markings and `traffic` vehicles for each 100 m."""
     palette, line = world.palette, np.asarray(path, dtype=np.float64)
     world.pave(frame, ribbon(line, width + 3), np.array(palette.soil) * 0.97, Tier.TRACK, Material.SOIL)
     tone = np.array(palette.road) * rng.uniform(0.9, 1.05)
@@ -37,7 +46,7 @@ def road(
 
 
 def _traffic(
-    world: World, frame: Place, path: NDArray[np.float64], width: float, rng: np.random.Generator, traffic: float
+    world: World, frame: Frame, path: NDArray[np.float64], width: float, rng: np.random.Generator, traffic: float
 ) -> None:
     legs = np.diff(path, axis=0)
     steps = np.hypot(legs[:, 0], legs[:, 1])
@@ -52,35 +61,35 @@ def _traffic(
     trucks(world, frame, spots[heavy], angles[heavy], rng, 12.0)
 
 
-def car_park(world: World, frame: Place, size: Size, rng: np.random.Generator) -> None:
-    """A car park centred on a place: double rows of stalls, aisles, perhaps trees."""
+def car_park(world: World, frame: Frame, size: Size, rng: np.random.Generator) -> None:
+    """Add a car park centred on a frame: double rows of stalls, aisles, sometimes trees."""
     (width, depth), palette = size, world.palette
     tone = np.array(palette.asphalt if rng.random() < 0.6 else palette.concrete) * rng.uniform(0.88, 1.05)
-    world.pave(frame, centred((width + 6, depth + 6)), tone, Tier.PAVEMENT, Material.ASPHALT)
+    world.pave(frame, centred_box((width + 6, depth + 6)), tone, Tier.PAVEMENT, Material.ASPHALT)
     share, stalls = rng.uniform(0.35, 0.95), np.arange(-width / 2 + 4, width / 2 - 3, _STALL_M[0])
     for y in np.arange(-depth / 2 + 6, depth / 2 - 5, _BAY_M):
         lines = [(x - 1.35, y - _STALL_M[1], x - 1.22, y + _STALL_M[1]) for x in stalls]
         world.pave(frame, rectangles(lines), np.minimum(tone * 1.35, 225), Tier.MARKING)
-        # Cars gather somewhere along the row.
+        # Occupancy varies along the row.
         busy = np.clip(share + 0.35 * np.sin(stalls / rng.uniform(12, 40) + rng.uniform(0, 6)), 0.03, 0.97)
         for row in (y - _STALL_M[1] / 2, y + _STALL_M[1] / 2):
-            taken = stalls[rng.random(len(stalls)) < busy]
-            spots = np.stack([taken, np.full(len(taken), row)], axis=1)
+            occupied = stalls[rng.random(len(stalls)) < busy]
+            spots = np.stack([occupied, np.full(len(occupied), row)], axis=1)
             cars(world, frame, spots + rng.normal(0, 0.15, spots.shape), math.pi / 2, rng)
         if rng.random() < 0.35:
             x = rng.uniform(-width / 2, width / 2, int(width / 18))
             trees(world, frame, np.stack([x, np.full(len(x), y)], axis=1), rng.uniform(1.6, 2.8, len(x)), rng)
 
 
-def forecourt(world: World, frame: Place, width: float, depth: float, rng: np.random.Generator) -> None:
-    """Roads, car parks, garages and office blocks behind a terminal.
+def forecourt(world: World, frame: Frame, width: float, depth: float, rng: np.random.Generator) -> None:
+    """Add roads, car parks, garages and office blocks behind a terminal.
 
     Args:
-        world: The sheet.
+        world: The scene's contents.
         frame: x along the terminal, y away from it, the origin in the middle of the hall's rear wall.
         width: Metres along x.
         depth: Metres along y.
-        rng: The choice and order of what stands there.
+        rng: Source of all choices.
     """
     half = width / 2
     drop_off = rectangle(-half - 20, 4, half + 20, 34)
@@ -90,8 +99,8 @@ def forecourt(world: World, frame: Place, width: float, depth: float, rng: np.ra
     blocks(world, frame.child(0, 46), width, depth - 46, rng)
 
 
-def blocks(world: World, frame: Place, width: float, depth: float, rng: np.random.Generator) -> None:
-    """Fill a rectangle, from the middle of its near side on, with plots and the roads between them."""
+def blocks(world: World, frame: Frame, width: float, depth: float, rng: np.random.Generator) -> None:
+    """Fill a rectangle with plots and the roads between them; the origin is the middle of its near side."""
     half, y = width / 2, 0.0
     while y + 60 < depth:
         tall = min(rng.uniform(80, 150), depth - y)
@@ -104,66 +113,73 @@ def blocks(world: World, frame: Place, width: float, depth: float, rng: np.rando
         road(world, frame, [(-half - 12, y), (half + 12, y)], 8.0, rng, 1.5)
 
 
-def _plot(world: World, place: Place, size: Size, rng: np.random.Generator) -> None:
+def _plot(world: World, frame: Frame, size: Size, rng: np.random.Generator) -> None:
     choice = rng.random()
     if choice < 0.48:
-        car_park(world, place, size, rng)
-    elif choice < 0.60:  # a parking garage, its top deck open
+        car_park(world, frame, size, rng)
+    elif choice < 0.60:  # a parking garage
         red, green, blue = np.array(world.palette.concrete) * rng.uniform(0.95, 1.08)
-        building(world, place, (0.9 * size[0], 0.85 * size[1]), 15.0, (red, green, blue), rng)
+        building(world, frame, (0.9 * size[0], 0.85 * size[1]), 15.0, (red, green, blue), rng)
     elif choice < 0.86:
-        _offices(world, place, size, rng)
+        _offices(world, frame, size, rng)
     else:
-        grove(world, place, size, rng, 0.25)
+        grove(world, frame, size, rng, 0.25)
 
 
-def _offices(world: World, place: Place, size: Size, rng: np.random.Generator) -> None:
-    world.pave(place, centred(size), world.palette.road, Tier.ROAD, Material.ASPHALT)
+def _offices(world: World, frame: Frame, size: Size, rng: np.random.Generator) -> None:
+    world.pave(frame, centred_box(size), world.palette.road, Tier.ROAD, Material.ASPHALT)
     block = (rng.uniform(0.45, 0.8) * size[0], rng.uniform(0.35, 0.7) * size[1])
-    height, roof = rng.uniform(10, 32), world.palette.draw_roof(rng)
+    height, roof = rng.uniform(10, 32), world.palette.sample_roof(rng)
     if rng.random() < 0.5:
-        building(world, place, block, height, roof, rng)
+        building(world, frame, block, height, roof, rng)
     else:
-        winged(world, place, wings_of(draw_letter(rng), block, rng.uniform(0.24, 0.4) * min(block)), height, roof, rng)
+        winged_building(
+            world,
+            frame,
+            wing_boxes(sample_plan_letter(rng), block, rng.uniform(0.24, 0.4) * min(block)),
+            height,
+            roof,
+            rng,
+        )
     if rng.random() < 0.12:
-        tower_crane(world, place.child(0.3 * block[0], 0.3 * block[1], rng.uniform(0, 6)), height + 18, rng)
+        tower_crane(world, frame.child(0.3 * block[0], 0.3 * block[1], rng.uniform(0, 6)), height + 18, rng)
     spots = rng.uniform(-0.5, 0.5, (int(rng.integers(4, 24)), 2)) * size
     spots = spots[(np.abs(spots) > np.array(block) / 2 + 4).any(axis=1)]
-    trees(world, place, spots, rng.uniform(2, 4, len(spots)), rng)
+    trees(world, frame, spots, rng.uniform(2, 4, len(spots)), rng)
 
 
-def grove(world: World, place: Place, size: Size, rng: np.random.Generator, density: float) -> None:
-    """Trees over a rectangle centred on a place; density 1 is closed forest."""
+def grove(world: World, frame: Frame, size: Size, rng: np.random.Generator, density: float) -> None:
+    """Add trees over a rectangle centred on a frame; a density of 1 is closed forest."""
     x = np.arange(-size[0] / 2, size[0] / 2, _TREE_STEP_M)
     y = np.arange(-size[1] / 2, size[1] / 2, _TREE_STEP_M)
     grid = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
     spots = grid[rng.random(len(grid)) < density]
-    trees(world, place, spots + rng.normal(0, 1.6, spots.shape), rng.uniform(2.2, 4.8, len(spots)), rng)
+    trees(world, frame, spots + rng.normal(0, 1.6, spots.shape), rng.uniform(2.2, 4.8, len(spots)), rng)
 
 
 def lay_railway(world: World, path: NDArray[np.float64], rng: np.random.Generator) -> None:
-    """Lay tracks along a path (N, 2), scene metres: two, or a yard of up to six."""
-    here, count = Place(0, 0), int(rng.choice((2, 2, 4, 6)))
+    """Lay two to six parallel tracks along a path (N, 2), scene metres, with trains on them."""
+    count = int(rng.choice((2, 2, 4, 6)))
     fine = _resampled(path)
     tone = _BALLAST * rng.uniform(0.85, 1.1)
-    world.pave(here, ribbon(fine, _TRACKS_M * count + 3), tone, Tier.SHOULDER, Material.SOIL)
+    world.pave(SCENE_FRAME, ribbon(fine, _TRACKS_M * count + 3), tone, Tier.SHOULDER, Material.SOIL)
     ahead = np.gradient(fine, axis=0)
     side = np.stack([-ahead[:, 1], ahead[:, 0]], axis=-1) / np.hypot(ahead[:, 0], ahead[:, 1])[:, None]
     for k in range(count):
         track = fine + side * (k - (count - 1) / 2) * _TRACKS_M
-        world.pave(here, ribbon(track, 2.6), tone * 0.86, Tier.PAVEMENT)
+        world.pave(SCENE_FRAME, ribbon(track, 2.6), tone * 0.86, Tier.PAVEMENT)
         for rail in (-0.72, 0.72):
-            world.pave(here, ribbon(track + side * rail, 0.22), _RAIL, Tier.MARKING)
+            world.pave(SCENE_FRAME, ribbon(track + side * rail, 0.22), _RAIL, Tier.MARKING)
         start = int(rng.integers(0, 80))
         while start < len(track) - 60:
             wagons = int(rng.integers(4, 34))
             if rng.random() < (0.35 if count > 2 else 0.12):
-                train(world, here, track[start:], wagons, rng)
+                train(world, SCENE_FRAME, track[start:], wagons, rng)
             start += wagons * 13 + int(rng.integers(20, 200))
 
 
 def _resampled(path: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return points (M, 2) on a path (N, 2) that lie 2 m apart."""
-    along = lengths(path)
+    """Return points (M, 2), 2 m apart, on a path (N, 2)."""
+    along = path_distances(path)
     at = np.arange(0.0, along[-1], 2.0)
     return np.stack([np.interp(at, along, path[:, 0]), np.interp(at, along, path[:, 1])], axis=-1)

@@ -1,7 +1,4 @@
-"""Small things that stand about and are no airplanes: vehicles, equipment, trees.
-
-Tall and odd things that are no airplanes but may look like one: turbines, cranes, pylons, ships, trains, boats.
-"""
+"""Objects other than airplanes: vehicles, trees, containers, turbines, cranes, power lines, ships, boats and trains."""
 
 import math
 
@@ -9,11 +6,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from model.synthetic.buildings import bar
-from model.synthetic.geometry import Place, boxes_at, discs, rectangle, rectangles, ribbon
+from model.synthetic.geometry import SCENE_FRAME, Frame, discs, oriented_boxes, rectangle, rectangles, ribbon
 from model.synthetic.style import Colour
 from model.synthetic.world import Level, World
 
-# Paints, red, green, blue, and how common each is.
+# Colours: red, green, blue, share.
 _CARS = np.array(
     [
         (226, 226, 224, 0.16),
@@ -49,60 +46,65 @@ _BOXES = np.array(
 _WAGONS = np.array([(104, 90, 80), (128, 126, 122), (86, 92, 98), (140, 66, 54), (190, 188, 182), (70, 88, 120)])
 
 
-def cars(world: World, place: Place, centres: ArrayLike, angles: ArrayLike, rng: np.random.Generator) -> None:
-    """Draw cars at local centres (N, 2), lengthwise along `angles` (N,) or one for all."""
+def cars(world: World, frame: Frame, centres: ArrayLike, angles: ArrayLike, rng: np.random.Generator) -> None:
+    """Draw cars at local centres (N, 2), along `angles`, (N,) or a scalar."""
     centre = np.asarray(centres, dtype=np.float64).reshape(-1, 2)
     count = len(centre)
     paint = _paint(_CARS, count, rng) * rng.uniform(0.85, 1.05, (count, 1))
     length = rng.normal(4.5, 0.25, count)
     angle = np.broadcast_to(np.asarray(angles, dtype=np.float64), (count,))
-    _cast(world, place, boxes_at(centre, length, 1.8, angle), 1.4)
-    world.put(place, boxes_at(centre, length, 1.8, angle), paint, Level.VEHICLE)
-    world.put(place, boxes_at(centre, 0.56 * length, 1.6, angle), np.broadcast_to(_GLASS, paint.shape), Level.VEHICLE)
-    world.put(place, boxes_at(centre, 0.34 * length, 1.5, angle), np.minimum(paint * 1.06, 250), Level.VEHICLE)
+    _cast_shadows(world, frame, oriented_boxes(centre, length, 1.8, angle), 1.4)
+    world.draw(frame, oriented_boxes(centre, length, 1.8, angle), paint, Level.VEHICLE)
+    world.draw(
+        frame,
+        oriented_boxes(centre, 0.56 * length, 1.6, angle),
+        np.broadcast_to(_GLASS, paint.shape),
+        Level.VEHICLE,
+    )
+    world.draw(frame, oriented_boxes(centre, 0.34 * length, 1.5, angle), np.minimum(paint * 1.06, 250), Level.VEHICLE)
 
 
 def _paint(paints: NDArray[np.float64], count: int, rng: np.random.Generator) -> NDArray[np.float64]:
     return paints[rng.choice(len(paints), count, p=paints[:, 3]), :3]
 
 
-def equipment(world: World, place: Place, centres: ArrayLike, angles: ArrayLike, rng: np.random.Generator) -> None:
-    """Draw ground equipment (carts, containers, loaders) at local centres (N, 2), along `angles` (N,)."""
+def equipment(world: World, frame: Frame, centres: ArrayLike, angles: ArrayLike, rng: np.random.Generator) -> None:
+    """Draw ground equipment (carts, containers, loaders) at local centres (N, 2), along `angles`, (N,) or a scalar."""
     centre = np.asarray(centres, dtype=np.float64).reshape(-1, 2)
     count = len(centre)
     paint = _paint(_EQUIPMENT, count, rng)
     length, width = rng.uniform(2.2, 5.0, count), rng.uniform(1.5, 2.2, count)
     angle = np.broadcast_to(np.asarray(angles, dtype=np.float64), (count,)) + rng.normal(0, 0.06, count)
-    rings = boxes_at(centre, length, width, angle)
-    _cast(world, place, rings, 1.6)
-    world.put(place, rings, paint * rng.uniform(0.85, 1.05, (count, 1)), Level.VEHICLE)
-    world.put(place, boxes_at(centre, 0.4 * length, 0.7 * width, angle), paint * 0.8, Level.VEHICLE)
+    rings = oriented_boxes(centre, length, width, angle)
+    _cast_shadows(world, frame, rings, 1.6)
+    world.draw(frame, rings, paint * rng.uniform(0.85, 1.05, (count, 1)), Level.VEHICLE)
+    world.draw(frame, oriented_boxes(centre, 0.4 * length, 0.7 * width, angle), paint * 0.8, Level.VEHICLE)
 
 
 def trucks(
-    world: World, place: Place, centres: ArrayLike, angles: ArrayLike, rng: np.random.Generator, length: float = 9.0
+    world: World, frame: Frame, centres: ArrayLike, angles: ArrayLike, rng: np.random.Generator, length: float = 9.0
 ) -> None:
-    """Draw trucks (or buses, or trailers) of one length at local centres (N, 2), the cab ahead along `angles` (N,)."""
+    """Draw trucks, buses or trailers at local centres (N, 2), cabs facing along `angles`, (N,) or a scalar."""
     centre = np.asarray(centres, dtype=np.float64).reshape(-1, 2)
     count = len(centre)
     angle = np.broadcast_to(np.asarray(angles, dtype=np.float64), (count,))
     paint = _paint(_EQUIPMENT, count, rng)
     ahead = np.stack([np.cos(angle), np.sin(angle)], axis=-1)
-    body = boxes_at(centre - ahead * 0.11 * length, 0.78 * length, 2.5, angle)
-    cab = boxes_at(centre + ahead * 0.40 * length, 0.2 * length, 2.3, angle)
+    body = oriented_boxes(centre - ahead * 0.11 * length, 0.78 * length, 2.5, angle)
+    cab = oriented_boxes(centre + ahead * 0.40 * length, 0.2 * length, 2.3, angle)
     for rings, height in ((body, 3.2), (cab, 2.4)):
-        _cast(world, place, rings, height)
-    world.put(place, body, paint, Level.VEHICLE)
-    world.put(place, cab, 0.8 * paint, Level.VEHICLE)
+        _cast_shadows(world, frame, rings, height)
+    world.draw(frame, body, paint, Level.VEHICLE)
+    world.draw(frame, cab, 0.8 * paint, Level.VEHICLE)
 
 
-def trees(world: World, place: Place, centres: ArrayLike, radii: ArrayLike, rng: np.random.Generator) -> None:
-    """Draw trees with crowns of radii (N,) metres at local centres (N, 2)."""
-    centre = place.points(np.asarray(centres, dtype=np.float64).reshape(-1, 2))
+def trees(world: World, frame: Frame, centres: ArrayLike, radii: ArrayLike, rng: np.random.Generator) -> None:
+    """Draw trees with crown radii (N,) in metres at local centres (N, 2)."""
+    centre = frame.points(np.asarray(centres, dtype=np.float64).reshape(-1, 2))
     count = len(centre)
     if not count:
         return
-    here, radius = Place(0, 0), np.broadcast_to(np.asarray(radii, dtype=np.float64), (count,))
+    radius = np.broadcast_to(np.asarray(radii, dtype=np.float64), (count,))
     height = 1.9 * radius[:, None]
     shadow, lean, sun = (np.array(v) for v in (world.light.shadow, world.light.lean, world.light.sun[:2]))
     ragged = rng.uniform(0.78, 1.12, (count, 9, 1))
@@ -113,7 +115,7 @@ def trees(world: World, place: Place, centres: ArrayLike, radii: ArrayLike, rng:
     sizes = ((1.0, 0.0, 0.62), (0.78, 0.18, 0.95), (0.46, 0.36, 1.22))
     for size, towards_sun, light in sizes:
         rings = _ragged(top + sun * (radius * towards_sun)[:, None], radius * size, ragged)
-        world.put(here, rings, colour * light, Level.TREE)
+        world.draw(SCENE_FRAME, rings, colour * light, Level.TREE)
 
 
 def _ragged(
@@ -122,58 +124,58 @@ def _ragged(
     return centres[:, None, :] + (discs(centres, radius, 9) - centres[:, None, :]) * ragged
 
 
-def _cast(world: World, place: Place, rings: NDArray[np.float64], height: float) -> None:
+def _cast_shadows(world: World, frame: Frame, rings: NDArray[np.float64], height: float) -> None:
     for part in (0.35, 1.0):
-        world.shade(place, rings, part * height)
+        world.cast_shadow(frame, rings, part * height)
 
 
-def wind_turbine(world: World, place: Place, hub: float, rng: np.random.Generator) -> None:
-    """Draw a wind turbine with its hub at a height in metres: little is seen of it, but its shadow is a cross."""
+def wind_turbine(world: World, frame: Frame, hub: float, rng: np.random.Generator) -> None:
+    """Draw a wind turbine with its hub `hub` metres high; most of what shows is its cross-shaped shadow."""
     length, towards, turned = 0.6 * hub, rng.uniform(0, math.pi), rng.uniform(0, 2)
-    bar(world, place, [(0, 0, 0), (0, 0, hub)], (4.4, 2.6), _WHITE)
+    bar(world, frame, [(0, 0, 0), (0, 0, hub)], (4.4, 2.6), _WHITE)
     across = np.array((math.cos(towards), math.sin(towards)))
     nose = 0.05 * hub * np.array((-across[1], across[0]))
-    bar(world, place, [(*-nose, hub), (*nose, hub)], (3.4, 3.4), _WHITE)
+    bar(world, frame, [(*-nose, hub), (*nose, hub)], (3.4, 3.4), _WHITE)
     for angle in turned + np.arange(3) * (2 * math.pi / 3):
         tip = nose + across * length * math.cos(angle)
-        bar(world, place, [(*nose, hub), (*tip, hub + length * math.sin(angle))], (3.6, 0.8), _WHITE)
-    world.put(place, discs((0.0, 0.0), 3.4, 10)[0], (190, 188, 182), Level.VEHICLE)
+        bar(world, frame, [(*nose, hub), (*tip, hub + length * math.sin(angle))], (3.6, 0.8), _WHITE)
+    world.draw(frame, discs((0.0, 0.0), 3.4, 10)[0], (190, 188, 182), Level.VEHICLE)
 
 
-def tower_crane(world: World, place: Place, height: float, rng: np.random.Generator) -> None:
-    """Draw a building site's crane: a mast, a long arm, a short one with its weight."""
+def tower_crane(world: World, frame: Frame, height: float, rng: np.random.Generator) -> None:
+    """Draw a tower crane: a mast, a long jib, and a short counter-jib with its weight."""
     paint = _CRANES[int(rng.integers(len(_CRANES)))]
     reach = rng.uniform(38, 62)
-    bar(world, place, [(0, 0, 0), (0, 0, height + 5)], (2.0, 2.0), paint)
-    bar(world, place, [(-0.28 * reach, 0, height), (reach, 0, height)], (1.5, 1.2), paint)
-    bar(world, place, [(-0.28 * reach, 0, height), (-0.19 * reach, 0, height)], (3.0, 3.0), _STEEL)
-    bar(world, place, [(0, 0, height + 5), (0.7 * reach, 0, height)], (0.5, 0.3), paint)
+    bar(world, frame, [(0, 0, 0), (0, 0, height + 5)], (2.0, 2.0), paint)
+    bar(world, frame, [(-0.28 * reach, 0, height), (reach, 0, height)], (1.5, 1.2), paint)
+    bar(world, frame, [(-0.28 * reach, 0, height), (-0.19 * reach, 0, height)], (3.0, 3.0), _STEEL)
+    bar(world, frame, [(0, 0, height + 5), (0.7 * reach, 0, height)], (0.5, 0.3), paint)
 
 
-def quay_crane(world: World, place: Place, rng: np.random.Generator) -> None:
-    """Draw a ship-to-shore crane: its rails run along the place's x axis, its arm reaches to greater y."""
+def quay_crane(world: World, frame: Frame, rng: np.random.Generator) -> None:
+    """Draw a ship-to-shore crane: its rails run along the frame's x axis, its boom reaches towards greater y."""
     paint = _CRANES[int(rng.integers(len(_CRANES)))]
     reach = rng.uniform(38, 56)
     for x in (-9.0, 9.0):
         for y in (-12.0, 12.0):
-            bar(world, place, [(x, y, 0), (x * 0.5, y, 38)], (1.8, 1.4), paint)
-        bar(world, place, [(x * 0.4, -26, 40), (x * 0.4, reach, 40)], (1.5, 1.5), paint)
+            bar(world, frame, [(x, y, 0), (x * 0.5, y, 38)], (1.8, 1.4), paint)
+        bar(world, frame, [(x * 0.4, -26, 40), (x * 0.4, reach, 40)], (1.5, 1.5), paint)
     for y in (-26.0, -12.0, 12.0, reach):
-        bar(world, place, [(-5, y, 40), (5, y, 40)], (1.4, 1.4), paint)
-    bar(world, place, [(0, -20, 41), (0, -9, 41)], (7.0, 7.0), _WHITE)
+        bar(world, frame, [(-5, y, 40), (5, y, 40)], (1.4, 1.4), paint)
+    bar(world, frame, [(0, -20, 41), (0, -9, 41)], (7.0, 7.0), _WHITE)
 
 
-def pylon(world: World, place: Place, height: float) -> None:
-    """Draw a power line's pylon; the line runs along the place's x axis."""
-    bar(world, place, [(0, 0, 0), (0, 0, height)], (4.5, 0.8), _STEEL)
+def pylon(world: World, frame: Frame, height: float) -> None:
+    """Draw a transmission tower; the power line runs along the frame's x axis."""
+    bar(world, frame, [(0, 0, 0), (0, 0, height)], (4.5, 0.8), _STEEL)
     for z, half in ((0.72, 7.0), (0.86, 5.5), (0.98, 4.0)):
-        bar(world, place, [(0, -half, z * height), (0, half, z * height)], (0.7, 0.7), _STEEL)
+        bar(world, frame, [(0, -half, z * height), (0, half, z * height)], (0.7, 0.7), _STEEL)
 
 
-def power_line(world: World, frame: Place, path: NDArray[np.float64], height: float) -> None:
-    """Draw pylons at the points of a straight local path (N, 2), and the wires between them."""
-    way = path[-1] - path[0]
-    angle = math.atan2(way[1], way[0])
+def power_line(world: World, frame: Frame, path: NDArray[np.float64], height: float) -> None:
+    """Draw transmission towers at the points of a straight local path (N, 2), and the wires between them."""
+    direction = path[-1] - path[0]
+    angle = math.atan2(direction[1], direction[0])
     for x, y in path:
         pylon(world, frame.child(x, y, angle), height)
     side = np.array((-math.sin(angle), math.cos(angle)))
@@ -183,44 +185,44 @@ def power_line(world: World, frame: Place, path: NDArray[np.float64], height: fl
 
 
 def containers(
-    world: World, place: Place, centres: ArrayLike, angle: float, rng: np.random.Generator, most: int = 4
+    world: World, frame: Frame, centres: ArrayLike, angle: float, rng: np.random.Generator, max_tiers: int = 4
 ) -> None:
-    """Draw stacks of up to `most` shipping containers of 12.2 x 2.4 m at local centres (N, 2)."""
+    """Draw stacks of 1 to `max_tiers` shipping containers of 12 x 2.35 m at local centres (N, 2)."""
     centre = np.asarray(centres, dtype=np.float64).reshape(-1, 2)
-    rings = boxes_at(centre, 12.0, 2.35, angle)
-    tiers = rng.integers(1, most + 1, len(rings))
+    rings = oriented_boxes(centre, 12.0, 2.35, angle)
+    tiers = rng.integers(1, max_tiers + 1, len(rings))
     paint = _BOXES[rng.integers(len(_BOXES), size=len(rings))] * rng.uniform(0.85, 1.1, (len(rings), 1))
-    for tier in range(1, most + 1):
-        here = tiers == tier
+    for tier in range(1, max_tiers + 1):
+        visible = tiers == tier
         for part in (0.5, 1.0):
-            world.shade(place, rings[here], 2.6 * tier * part)
-        world.put(place, rings[here], paint[here] * 0.6, Level.VEHICLE, 1.2 * tier)
-        world.put(place, rings[here], paint[here], Level.VEHICLE, 2.6 * tier)
+            world.cast_shadow(frame, rings[visible], 2.6 * tier * part)
+        world.draw(frame, rings[visible], paint[visible] * 0.6, Level.VEHICLE, 1.2 * tier)
+        world.draw(frame, rings[visible], paint[visible], Level.VEHICLE, 2.6 * tier)
 
 
-def ship(world: World, place: Place, length: float, rng: np.random.Generator) -> None:
-    """Draw a cargo ship whose bow points along the place's x axis."""
+def ship(world: World, frame: Frame, length: float, rng: np.random.Generator) -> None:
+    """Draw a cargo ship with its bow along the frame's x axis."""
     beam, hull = length * rng.uniform(0.13, 0.17), _HULLS[int(rng.integers(len(_HULLS)))]
     ring = hull_ring(length, beam)
-    world.solid(place, ring, 6.0, hull, hull)
+    world.extrude(frame, ring, 6.0, hull, hull)
     deck = np.array((142, 84, 70) if rng.random() < 0.5 else (122, 132, 124))
-    world.put(place, ring * (0.97, 0.9), deck, Level.STRUCTURE, 6.0)
+    world.draw(frame, ring * (0.97, 0.9), deck, Level.STRUCTURE, 6.0)
     hold = np.arange(-0.28 * length, 0.34 * length, max(9.0, 0.1 * length))
     if rng.random() < 0.5:
-        _deck_cargo(world, place, hold, beam, rng)
+        _deck_cargo(world, frame, hold, beam, rng)
     else:
         boxes = [(x, -0.34 * beam, x + 0.075 * length, 0.34 * beam) for x in hold]
-        world.put(place, rectangles(boxes), deck * rng.uniform(0.8, 1.35), Level.STRUCTURE, 8.0)
+        world.draw(frame, rectangles(boxes), deck * rng.uniform(0.8, 1.35), Level.STRUCTURE, 8.0)
     bridge = rectangle(-0.44 * length, -0.44 * beam, -0.36 * length, 0.44 * beam)
-    world.solid(place, bridge, 0.09 * length + 8, _WHITE)
-    world.solid(place, rectangle(-0.425 * length, -0.1 * beam, -0.39 * length, 0.1 * beam), 0.12 * length + 9, hull)
+    world.extrude(frame, bridge, 0.09 * length + 8, _WHITE)
+    world.extrude(frame, rectangle(-0.425 * length, -0.1 * beam, -0.39 * length, 0.1 * beam), 0.12 * length + 9, hull)
 
 
-def _deck_cargo(world: World, place: Place, hold: ArrayLike, beam: float, rng: np.random.Generator) -> None:
+def _deck_cargo(world: World, frame: Frame, hold: ArrayLike, beam: float, rng: np.random.Generator) -> None:
     for x in np.asarray(hold):
         for y in np.arange(-0.42 * beam, 0.40 * beam, 2.5):
             paint = _BOXES[int(rng.integers(len(_BOXES)))] * rng.uniform(0.85, 1.1)
-            world.put(place, rectangle(x, y, x + 8.6, y + 2.3), paint, Level.STRUCTURE, 6 + 2.6 * int(rng.integers(4)))
+            world.draw(frame, rectangle(x, y, x + 8.6, y + 2.3), paint, Level.STRUCTURE, 6 + 2.6 * int(rng.integers(4)))
 
 
 def hull_ring(length: float, beam: float) -> NDArray[np.float64]:
@@ -230,27 +232,27 @@ def hull_ring(length: float, beam: float) -> NDArray[np.float64]:
     return np.array([*right, (half, 0.0), *((x, -y) for x, y in reversed(right))])
 
 
-def boats(world: World, place: Place, centres: ArrayLike, angles: ArrayLike, rng: np.random.Generator) -> None:
-    """Draw yachts and motor boats of 6 to 16 m at local centres (N, 2), bows along `angles` (N,) or one for all."""
+def boats(world: World, frame: Frame, centres: ArrayLike, angles: ArrayLike, rng: np.random.Generator) -> None:
+    """Draw yachts and motor boats of 6 to 16 m at local centres (N, 2), bows along `angles`, (N,) or a scalar."""
     centre = np.asarray(centres, dtype=np.float64).reshape(-1, 2)
     for (x, y), angle in zip(centre, np.broadcast_to(np.asarray(angles), (len(centre),)), strict=True):
-        length, spot = rng.uniform(6, 16), place.child(float(x), float(y), float(angle))
+        length, spot = rng.uniform(6, 16), frame.child(float(x), float(y), float(angle))
         ring = hull_ring(length, length * rng.uniform(0.24, 0.34))
-        world.shade(spot, ring, 1.2)
-        world.put(spot, ring, np.array(_WHITE) * rng.uniform(0.75, 1.05), Level.VEHICLE)
-        world.put(spot, ring * (0.55, 0.6), np.array(_WHITE) * rng.uniform(0.45, 1.0), Level.VEHICLE)
+        world.cast_shadow(spot, ring, 1.2)
+        world.draw(spot, ring, np.array(_WHITE) * rng.uniform(0.75, 1.05), Level.VEHICLE)
+        world.draw(spot, ring * (0.55, 0.6), np.array(_WHITE) * rng.uniform(0.45, 1.0), Level.VEHICLE)
         if rng.random() < 0.5:
             bar(world, spot, [(0.1 * length, 0, 0), (0.1 * length, 0, 1.3 * length)], (0.25, 0.15), _WHITE)
 
 
-def train(world: World, frame: Place, path: NDArray[np.float64], count: int, rng: np.random.Generator) -> None:
-    """Draw a train of `count` wagons along the first part of a local path (N, 2) whose points lie 2 m apart."""
+def train(world: World, frame: Frame, path: NDArray[np.float64], count: int, rng: np.random.Generator) -> None:
+    """Draw a train of `count` wagons from the start of a local path (N, 2) whose points are 2 m apart."""
     passengers = rng.random() < 0.4
     paint, step = _WAGONS[rng.integers(len(_WAGONS), size=count)], 13 if passengers else 8
     for k in range(min(count, (len(path) - 1) // step)):
         ring = ribbon(path[k * step : (k + 1) * step], 3.0)
         tone = paint[0] if passengers else paint[k]
         for part in (0.5, 1.0):
-            world.shade(frame, ring, 3.8 * part)
-        world.put(frame, ring, tone * 0.7, Level.VEHICLE, 2.0)
-        world.put(frame, ring, tone * 1.15, Level.VEHICLE, 3.8)
+            world.cast_shadow(frame, ring, 3.8 * part)
+        world.draw(frame, ring, tone * 0.7, Level.VEHICLE, 2.0)
+        world.draw(frame, ring, tone * 1.15, Level.VEHICLE, 3.8)

@@ -1,8 +1,6 @@
-"""Runways: pavement, markings, the rubber of landings.
+"""Runways, taxiways and aprons: pavement, markings, joints and traces of use.
 
-An airport's frame: x along the runway, y towards the terminal, metres.
-
-Taxiways and aprons: pavement, joints, guide lines, traces of use.
+Airport frame: x along the runway, y towards the terminal, metres.
 """
 
 import math
@@ -13,13 +11,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from shapely import LineString, Polygon, unary_union
 
-from model.synthetic.geometry import Place, arc, dashes, rectangle, rectangles, ribbon
+from model.synthetic.geometry import Frame, arc, dashes, rectangle, rectangles, ribbon
 from model.synthetic.world import WHITE_PAINT, YELLOW_PAINT, Material, Tier, World
 
 _SHOULDER_M = 7.5
 _BLAST_PAD_M = 60.0
-_LONG_M, _MIDDLING_M = 1200.0, 700.0  # lengths from which on there are more marks
-# A digit's strokes, and their ends on a grid of 2 x 3 points.
+_LONG_M, _MEDIUM_M = 1200.0, 700.0  # minimum lengths for more markings
+# Segments of each digit, and their ends on a grid of 2 x 3 points.
 _DIGITS = {
     0: "abcdef",
     1: "bc",
@@ -41,7 +39,7 @@ _SEGMENTS = {
     "f": (0, 0, 0, 1),
     "g": (0, 1, 1, 1),
 }
-_FILLET_M = 28.0  # radius of the pavement's inner corners
+_FILLET_M = 28.0  # radius of the inner corners of the pavement
 _CURVE_M = 36.0  # radius of the guide lines where taxiways meet
 _ASPHALT_LANE_M = 12.0
 _SLAB_M = 7.5
@@ -52,11 +50,11 @@ class Runway:
     """A runway in an airport's frame.
 
     Attributes:
-        y: Of its centre line, metres.
-        x0: One end, metres.
-        x1: The other, greater.
+        y: Position of the centre line, metres.
+        x0: First end, metres.
+        x1: Second end, metres, greater than `x0`.
         width: Metres.
-        asphalt: Asphalt, or else concrete.
+        asphalt: True for asphalt, False for concrete.
     """
 
     y: float
@@ -66,7 +64,7 @@ class Runway:
     asphalt: bool
 
 
-def lay_runway(world: World, frame: Place, runway: Runway, rng: np.random.Generator) -> None:
+def lay_runway(world: World, frame: Frame, runway: Runway, rng: np.random.Generator) -> None:
     """Pave and mark a runway."""
     palette, half, (y, x0, x1) = world.palette, runway.width / 2, (runway.y, runway.x0, runway.x1)
     base = np.array(palette.asphalt if runway.asphalt else palette.concrete)
@@ -78,17 +76,17 @@ def lay_runway(world: World, frame: Place, runway: Runway, rng: np.random.Genera
     world.pave(frame, surface, base * rng.uniform(0.88, 1.04), Tier.RUNWAY, material)
     _resurface(world, frame, runway, base, rng)
     for end, inwards in ((x0, 0.0), (x1, math.pi)):
-        place = frame.child(end, y, inwards)
-        _mark_end(world, place, runway)
-        _rubber(world, place, min(0.4 * (x1 - x0), 900), rng)
+        threshold = frame.child(end, y, inwards)
+        _mark_end(world, threshold, runway)
+        _rubber(world, threshold, min(0.4 * (x1 - x0), 900), rng)
     for dash in dashes([(x0 + 90, y), (x1 - 90, y)], 36, 24):
         world.pave(frame, ribbon(dash, 0.9), WHITE_PAINT, Tier.MARKING)
     for side in (y - half + 1.2, y + half - 1.2):
         world.pave(frame, ribbon([(x0, side), (x1, side)], 0.9), WHITE_PAINT, Tier.MARKING)
 
 
-def _resurface(world: World, frame: Place, runway: Runway, base: NDArray[np.float64], rng: np.random.Generator) -> None:
-    """Lengthwise lanes, and a newer stretch, each of its own tone."""
+def _resurface(world: World, frame: Frame, runway: Runway, base: NDArray[np.float64], rng: np.random.Generator) -> None:
+    """Draw lengthwise lanes and a newer section, each in a slightly different tone."""
     half = runway.width / 2
     lanes = np.linspace(runway.y - half, runway.y + half, 9)
     boxes = [(runway.x0, low, runway.x1, high) for low, high in pairwise(lanes)]
@@ -97,8 +95,8 @@ def _resurface(world: World, frame: Place, runway: Runway, base: NDArray[np.floa
     world.pave(frame, rectangle(begin, lanes[2], end, lanes[6]), base * rng.uniform(0.86, 1.06), Tier.SLAB)
 
 
-def _mark_end(world: World, end: Place, runway: Runway) -> None:
-    """Threshold, number, touchdown marks, chevrons on the blast pad; x runs inwards from the threshold."""
+def _mark_end(world: World, end: Frame, runway: Runway) -> None:
+    """Paint threshold, number, touchdown marks and blast pad chevrons; x points inwards from the threshold."""
     half, length = runway.width / 2, runway.x1 - runway.x0
     right = np.arange(2.0, half - 4, 3.6)
     marks = [(6.0, y, 36.0, y + 1.8) for y in (*right, *(-right - 1.8))]
@@ -110,30 +108,30 @@ def _mark_end(world: World, end: Place, runway: Runway) -> None:
             for bar in range(bars)
             for side in (-1, 1)
         ]
-    elif length > _MIDDLING_M:
+    elif length > _MEDIUM_M:
         marks += [(200.0, 8 * side - 2, 230.0, 8 * side + 2) for side in (-1, 1)]
     world.pave(end, rectangles(marks), WHITE_PAINT, Tier.MARKING)
     number = runway_number(end)
-    _write(world, end.child(48, 0), (number // 10, number % 10))
+    _paint_number(world, end.child(48, 0), (number // 10, number % 10))
     for x in np.arange(-52, -12, 14.0):
         world.pave(end, ribbon([(x, -half), (x + 20, 0), (x, half)], 1.0), YELLOW_PAINT, Tier.MARKING)
 
 
-def runway_number(end: Place) -> int:
-    """Return what is painted at a runway's end: the heading, in tens of degrees 1..36, of those who land along x."""
+def runway_number(end: Frame) -> int:
+    """Return the number painted at a runway end: the landing heading along x in tens of degrees, 1..36."""
     return round((math.degrees(end.angle) + 90) / 10 - 1) % 36 + 1
 
 
-def _write(world: World, place: Place, digits: tuple[int, int]) -> None:
-    """Two figures of 9 x 5 m, read by those who come in to land (along x)."""
+def _paint_number(world: World, frame: Frame, digits: tuple[int, int]) -> None:
+    """Paint two digits of 9 x 5 m, readable when landing along x."""
     for digit, y in zip(digits, (-6.5, 1.5), strict=True):
         for name in _DIGITS[digit]:
             ax, ay, bx, by = _SEGMENTS[name]
             stroke = ribbon([(9 - 4.5 * ay, y + 5 * ax), (9 - 4.5 * by, y + 5 * bx)], 1.1)
-            world.pave(place, stroke, WHITE_PAINT, Tier.MARKING)
+            world.pave(frame, stroke, WHITE_PAINT, Tier.MARKING)
 
 
-def _rubber(world: World, end: Place, reach: float, rng: np.random.Generator) -> None:
+def _rubber(world: World, end: Frame, reach: float, rng: np.random.Generator) -> None:
     count = 150
     start = rng.triangular(90, 300, max(reach, 301), count)
     side = rng.choice((-1, 1), count) * rng.normal(4.2, 1.6, count)
@@ -145,11 +143,11 @@ def _rubber(world: World, end: Place, reach: float, rng: np.random.Generator) ->
 
 @dataclass(slots=True)
 class TaxiNet:
-    """Taxiways gathered before they are paved as one, in an airport's frame.
+    """The taxiways and aprons of an airport, collected to be paved together, in the airport's frame.
 
     Attributes:
-        paths: Centre lines (N, 2) with the width of the pavement, metres.
-        guides: Yellow lines besides the centre lines: curves at junctions.
+        paths: Centre lines (N, 2), each with the width of its pavement, metres.
+        guides: Yellow lines in addition to the centre lines: curves at junctions.
         aprons: Outlines of aprons.
     """
 
@@ -157,14 +155,14 @@ class TaxiNet:
     guides: list[NDArray[np.float64]] = field(default_factory=list)
     aprons: list[NDArray[np.float64]] = field(default_factory=list)
 
-    def along(self, y: float, x0: float, x1: float, width: float) -> None:
+    def add_lane(self, y: float, x0: float, x1: float, width: float) -> None:
         """Add a taxiway along x."""
         self.paths.append((np.array([(x0, y), (x1, y)]), width))
 
-    def link(
+    def add_connector(
         self, x: float, y0: float, y1: float, width: float, slant: float = 0.0, turns: tuple[int, ...] = (-1, 1)
     ) -> None:
-        """Add a taxiway from (x, y0) to (x + slant, y1), with lines that curve to smaller x (-1) and greater x (1)."""
+        """Add a taxiway from (x, y0) to (x + slant, y1), with guide curves to smaller (-1) and greater x (1)."""
         self.paths.append((np.array([(x, y0), (x + slant, y1)]), width))
         if abs(y1 - y0) < 2.5 * _CURVE_M or slant:
             return
@@ -176,13 +174,13 @@ class TaxiNet:
                 self.guides.append(arc(*centre, _CURVE_M, start, -out * math.pi / 2))
 
 
-def lay_taxiways(world: World, frame: Place, net: TaxiNet, asphalt: bool, rng: np.random.Generator) -> None:
-    """Pave a net of taxiways as one, with rounded corners, shoulders and yellow lines."""
+def lay_taxiways(world: World, frame: Frame, net: TaxiNet, asphalt: bool, rng: np.random.Generator) -> None:
+    """Pave the union of a taxiway network, with rounded corners, shoulders and yellow lines."""
     palette = world.palette
     strips = [LineString(path).buffer(width / 2, cap_style="flat") for path, width in net.paths]
     strips += [Polygon(outline) for outline in net.aprons]
-    whole = unary_union(strips).buffer(0.5)
-    rounded = whole.buffer(_FILLET_M, quad_segs=5).buffer(-_FILLET_M, quad_segs=5)
+    union = unary_union(strips).buffer(0.5)
+    rounded = union.buffer(_FILLET_M, quad_segs=5).buffer(-_FILLET_M, quad_segs=5)
     paved = unary_union([rounded, *strips])
     dark = np.array(palette.asphalt) * rng.uniform(0.72, 0.95)
     world.pave_area(frame, paved.buffer(_SHOULDER_M, quad_segs=4), dark, Tier.SHOULDER, Material.ASPHALT)
@@ -199,23 +197,23 @@ def lay_taxiways(world: World, frame: Place, net: TaxiNet, asphalt: bool, rng: n
         yellow_line(world, frame, guide)
 
 
-def yellow_line(world: World, frame: Place, path: ArrayLike, width: float = 0.35) -> None:
-    """Paint a taxi guide line along a local path (N, 2), with the dirt that gathers beside it."""
+def yellow_line(world: World, frame: Frame, path: ArrayLike, width: float = 0.35) -> None:
+    """Paint a taxi guide line along a local path (N, 2), with the dirt beside it."""
     world.stain(frame, ribbon(path, 1.6), 0.12)
     world.pave(frame, ribbon(path, width), YELLOW_PAINT, Tier.MARKING)
 
 
 def lay_apron(
-    world: World, frame: Place, outline: NDArray[np.float64], concrete: bool, rng: np.random.Generator
+    world: World, frame: Frame, outline: NDArray[np.float64], concrete: bool, rng: np.random.Generator
 ) -> None:
-    """Pave an apron: lanes and slabs of slightly different tone, joints between them, repairs, grime.
+    """Pave an apron: lanes and slabs of slightly different tone, joints, repairs, dirt.
 
     Args:
-        world: The sheet.
-        frame: The frame of the outline.
-        outline: Ring (N, 2), local metres, whose sides mostly follow the axes.
-        concrete: Concrete slabs, or else asphalt lanes.
-        rng: Tones and repairs are drawn from it.
+        world: The scene's contents.
+        frame: Frame of the outline.
+        outline: Ring (N, 2), local metres, with sides mostly along the axes.
+        concrete: True for concrete slabs, False for asphalt lanes.
+        rng: Source of tones and repairs.
     """
     base = np.array(world.palette.concrete if concrete else world.palette.asphalt) * rng.uniform(0.94, 1.06)
     material = Material.CONCRETE if concrete else Material.ASPHALT
@@ -232,19 +230,19 @@ def lay_apron(
         _joints(world, frame, inside, base * 0.90)
 
 
-def _repairs(world: World, frame: Place, inside: Polygon, base: NDArray[np.float64], rng: np.random.Generator) -> None:
-    """Slabs laid anew, lighter or darker."""
-    spots = _strewn(inside, 2600, rng)
+def _repairs(world: World, frame: Frame, inside: Polygon, base: NDArray[np.float64], rng: np.random.Generator) -> None:
+    """Draw replaced slabs, lighter or darker."""
+    spots = _random_points(inside, 2600, rng)
     corners = np.round(spots / _SLAB_M) * _SLAB_M
     sides = _SLAB_M * rng.choice((1, 1, 1, 2, 3), spots.shape)
     slabs = rectangles(np.concatenate([corners, corners + sides], axis=1))
-    whole = slabs[[bool(inside.contains(Polygon(slab))) for slab in slabs]]
-    world.pave(frame, whole, base * rng.normal(0.99, 0.05, (len(whole), 1)), Tier.SLAB)
+    inner = slabs[[bool(inside.contains(Polygon(slab))) for slab in slabs]]
+    world.pave(frame, inner, base * rng.normal(0.99, 0.05, (len(inner), 1)), Tier.SLAB)
 
 
-def _grime(world: World, frame: Place, inside: Polygon, rng: np.random.Generator) -> None:
-    """Streaks and drops that wheels, rain and spills leave on an apron."""
-    spots = _strewn(inside, 900, rng)
+def _grime(world: World, frame: Frame, inside: Polygon, rng: np.random.Generator) -> None:
+    """Draw streaks and drops left by wheels, rain and spills."""
+    spots = _random_points(inside, 900, rng)
     count = len(spots)
     size = np.stack([rng.gamma(1.5, 6.0, count) + 1, rng.uniform(0.5, 2.0, count)], axis=1)
     size = np.where(rng.random((count, 1)) < 0.5, size, size[:, ::-1])
@@ -253,13 +251,13 @@ def _grime(world: World, frame: Place, inside: Polygon, rng: np.random.Generator
         world.stain(frame, streak, rng.uniform(0.10, 0.35), rng.uniform(0.2, 0.6))
 
 
-def _strewn(inside: Polygon, area: float, rng: np.random.Generator) -> NDArray[np.float64]:
-    """Random points (N, 2) in a polygon's bounds, one for each `area` square metres."""
+def _random_points(inside: Polygon, area: float, rng: np.random.Generator) -> NDArray[np.float64]:
+    """Return random points (N, 2) in a polygon's bounds, one for each `area` square metres."""
     x0, y0, x1, y1 = inside.bounds
     return rng.uniform((x0, y0), (x1, y1), (int((x1 - x0) * (y1 - y0) / area), 2))
 
 
-def _joints(world: World, frame: Place, inside: Polygon, colour: NDArray[np.float64]) -> None:
+def _joints(world: World, frame: Frame, inside: Polygon, colour: NDArray[np.float64]) -> None:
     x0, y0, x1, y1 = inside.bounds
     lines = [LineString([(x, y0), (x, y1)]) for x in np.arange(x0, x1, _SLAB_M)]
     lines += [LineString([(x0, y), (x1, y)]) for y in np.arange(y0, y1, _SLAB_M)]

@@ -1,4 +1,4 @@
-"""A sample scene as a whole: drawn from a seed, painted in blocks of any size, written with its truth beside it."""
+"""Sample scenes: drawn from a seed, painted in blocks of any size, written with their ground truth."""
 
 import json
 import math
@@ -17,11 +17,11 @@ from geo.polygons import geojson_mapping, ground_polygon
 from geo.raster.writer import write_scene
 from geo.types import ImageArray, Window
 from model.common.atomic import make_folder, write_atomically
-from model.synthetic.airport import lay_out
+from model.synthetic.airport import lay_out_airport
 from model.synthetic.countryside import lay_out_countryside
-from model.synthetic.paint import CELL_PX, OVERSAMPLING, Painting, draw_grain, draw_textures, paint_cell
+from model.synthetic.paint import CELL_PX, OVERSAMPLING, Painting, make_grain, make_textures, paint_cell
 from model.synthetic.streams import stream
-from model.synthetic.style import draw_style
+from model.synthetic.style import sample_style
 from model.synthetic.town import lay_out_town
 from model.synthetic.world import Airplane, World
 
@@ -29,12 +29,12 @@ SIZE_PX = (64, 60_000)
 RESOLUTION_M = (0.1, 3.0)
 BLOCK_PX = 4 * CELL_PX
 SCENES: dict[str, Callable[[World, int], None]] = {
-    "airport": lay_out,
+    "airport": lay_out_airport,
     "countryside": lay_out_countryside,
     "town": lay_out_town,
 }
 _GEOD = Geod(ellps="WGS84")
-# Plains in several parts of the world: longitude and latitude in degrees, and how far around them a scene may lie.
+# Plains around the world (longitude, latitude), and the maximum offset of a scene from them, degrees.
 _REGIONS = (
     (11.6, 48.4),
     (-97.0, 32.9),
@@ -53,11 +53,11 @@ class SampleScene:
     """A scene ready to be painted.
 
     Attributes:
-        size_px: Columns, and as many rows.
-        georef: Where it lies: a UTM zone, north up.
-        airplanes: What stands in it, every one wholly inside.
-        painting: What its pixels are painted from.
-        resolution_m: Map metres of a pixel.
+        size_px: Width and height, pixels.
+        georef: Georeference: a UTM zone, north up.
+        airplanes: The airplanes in it, all completely inside.
+        painting: The source of its pixels.
+        resolution_m: Metres per pixel.
     """
 
     size_px: int
@@ -68,28 +68,28 @@ class SampleScene:
 
 
 def render(size_px: int, seed: int, resolution_m: float = 0.5, scene: str = "airport") -> SampleScene:
-    """Draw a scene. The same arguments give the same scene, to the last bit of its pixels.
+    """Lay out a scene. Equal arguments give the same scene, bit for bit.
 
     Args:
-        size_px: Columns, and as many rows.
-        seed: 0 or more; another seed is another scene.
-        resolution_m: Map metres of a pixel.
-        scene: One of SCENES: only an airport has airplanes.
+        size_px: Width and height, pixels.
+        seed: 0 or more; each seed gives another scene.
+        resolution_m: Metres per pixel.
+        scene: One of SCENES; only "airport" contains airplanes.
 
     Raises:
         ConfigError: An argument is out of range.
     """
-    _check(size_px, seed, resolution_m, scene)
-    lon, lat = _middle(seed)
+    _validate(size_px, seed, resolution_m, scene)
+    lon, lat = _scene_centre(seed)
     extent = size_px * resolution_m
-    world = World(extent, extent, draw_style(seed, lat))
+    world = World(extent, extent, sample_style(seed, lat))
     SCENES[scene](world, seed)
     subsample = resolution_m / OVERSAMPLING
     painting = Painting(
         seed=seed,
         style=world.style,
-        textures=draw_textures(seed),
-        grain=draw_grain(seed),
+        textures=make_textures(seed),
+        grain=make_grain(seed),
         ground=world.ground.pack(subsample),
         stains=world.stains.pack(subsample),
         shadows=world.shadows.pack(subsample),
@@ -99,7 +99,7 @@ def render(size_px: int, seed: int, resolution_m: float = 0.5, scene: str = "air
     return SampleScene(size_px, georef, tuple(world.airplanes), painting, resolution_m)
 
 
-def _check(size_px: int, seed: int, resolution_m: float, scene: str) -> None:
+def _validate(size_px: int, seed: int, resolution_m: float, scene: str) -> None:
     if not SIZE_PX[0] <= size_px <= SIZE_PX[1]:
         raise ConfigError(f"size: expected {SIZE_PX[0]} to {SIZE_PX[1]} pixels, got {size_px}: choose another")
     if not RESOLUTION_M[0] <= resolution_m <= RESOLUTION_M[1]:
@@ -112,14 +112,14 @@ def _check(size_px: int, seed: int, resolution_m: float, scene: str) -> None:
         raise ConfigError(f"seed: expected 0 or more, got {seed}: choose another")
 
 
-def _middle(seed: int) -> tuple[float, float]:
+def _scene_centre(seed: int) -> tuple[float, float]:
     rng = stream(seed, "region")
     lon, lat = _REGIONS[int(rng.integers(len(_REGIONS)))]
     return lon + rng.uniform(-_REGION_DEG, _REGION_DEG), lat + rng.uniform(-_REGION_DEG, _REGION_DEG)
 
 
 def _georeference(lon: float, lat: float, extent_m: float, resolution_m: float) -> GeoReference:
-    """A north-up georeference in the UTM zone of a point, which lies within a metre of the scene's middle."""
+    """Return a north-up georeference in the UTM zone of a point, which lies within a metre of the scene's centre."""
     zone = math.floor((lon + 180) / 6) + 1
     crs = CRS.from_epsg((32600 if lat >= 0 else 32700) + zone)
     easting, northing = Transformer.from_crs("OGC:CRS84", crs, always_xy=True).transform(lon, lat)
@@ -132,39 +132,39 @@ def paint_window(scene: SampleScene, window: Window) -> ImageArray:
 
     Args:
         scene: The scene.
-        window: Whole pixels inside the scene.
+        window: A pixel window inside the scene.
 
     Returns:
-        uint8 (height, width, 3); a pixel's value does not depend on the window it is painted in.
+        uint8 (height, width, 3); a pixel's value does not depend on the window.
     """
-    picture = np.empty((window.height, window.width, 3), dtype=np.uint8)
+    image = np.empty((window.height, window.width, 3), dtype=np.uint8)
     for row in range(window.row // CELL_PX, -(-window.bottom // CELL_PX)):
         for column in range(window.col // CELL_PX, -(-window.right // CELL_PX)):
             cell = Window(column * CELL_PX, row * CELL_PX, CELL_PX, CELL_PX)
             part = cell.intersection(window)
             painted = paint_cell(scene.painting, row, column)
-            picture[_within(part, window)] = painted[_within(part, cell)]
-    return picture
+            image[_slices_within(part, window)] = painted[_slices_within(part, cell)]
+    return image
 
 
-def _within(part: Window, whole: Window) -> tuple[slice, slice]:
-    row, col = part.row - whole.row, part.col - whole.col
+def _slices_within(part: Window, outer: Window) -> tuple[slice, slice]:
+    row, col = part.row - outer.row, part.col - outer.col
     return slice(row, row + part.height), slice(col, col + part.width)
 
 
 def paint_blocks(scene: SampleScene, block_px: int = BLOCK_PX) -> Iterator[tuple[Window, ImageArray]]:
-    """Paint a scene block by block, row by row; multiples of 512 px do no cell twice."""
-    whole = Window(0, 0, scene.size_px, scene.size_px)
+    """Paint a scene block by block, row by row; with a multiple of 512 px no cell is painted twice."""
+    extent = Window(0, 0, scene.size_px, scene.size_px)
     for row in range(0, scene.size_px, block_px):
         for col in range(0, scene.size_px, block_px):
-            window = Window(col, row, block_px, block_px).intersection(whole)
+            window = Window(col, row, block_px, block_px).intersection(extent)
             yield window, paint_window(scene, window)
 
 
 def truth(scene: SampleScene) -> dict[str, Any]:
     """Return the airplanes as a GeoJSON FeatureCollection (RFC 7946).
 
-    The geometry is the upright box around the airplane's outline, on the ground. Properties: `xmin_px`, `ymin_px`,
+    The geometry is the axis-aligned pixel box of the airplane, on the ground. Properties: `xmin_px`, `ymin_px`,
     `xmax_px`, `ymax_px` (the same box in pixels, corner origin, without the shadow), `type`, `length_m`, `wingspan_m`,
     and `heading_deg`, of the nose, clockwise from true north, 0 <= heading < 360.
     """
@@ -188,20 +188,20 @@ def _feature(scene: SampleScene, airplane: Airplane) -> dict[str, Any]:
 
 
 def _true_heading(scene: SampleScene, airplane: Airplane) -> float:
-    """Degrees of the nose clockwise from true north; the UTM grid's north differs from it by the convergence."""
-    ends = airplane.place.points([(-5.0, 0.0), (5.0, 0.0)]) / scene.resolution_m
+    """Return the heading of the nose in degrees clockwise from true north (UTM grid north plus the convergence)."""
+    ends = airplane.pose.points([(-5.0, 0.0), (5.0, 0.0)]) / scene.resolution_m
     (lon0, lat0), (lon1, lat1) = scene.georef.pixel_to_lonlat(ends)
     return float(_GEOD.inv(lon0, lat0, lon1, lat1)[0])
 
 
 def write(scene: SampleScene, path: Path) -> Path:
-    """Write a scene as a GeoTIFF, and its truth beside it; return the truth's path.
+    """Write a scene as a GeoTIFF and its truth next to it; return the path of the truth.
 
     Raises:
-        OutputError, RasterError: One of them cannot be written.
+        OutputError, RasterError: A file cannot be written.
     """
-    beside = path.with_suffix(".truth.geojson")
+    truth_path = path.with_suffix(".truth.geojson")
     make_folder(path.parent)
-    write_atomically(beside, json.dumps(truth(scene)) + "\n")
+    write_atomically(truth_path, json.dumps(truth(scene)) + "\n")
     write_scene(path, scene.size_px, scene.size_px, scene.georef, paint_blocks(scene))
-    return beside
+    return truth_path

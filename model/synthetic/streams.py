@@ -1,6 +1,6 @@
-"""Random numbers by name: each part of a scene draws from a stream of its own.
+"""Named random streams: each part of a scene has its own generator.
 
-A part that draws one number more then changes nothing elsewhere in the scene.
+Drawing one more number in one part then leaves the rest of the scene unchanged.
 """
 
 import zlib
@@ -9,11 +9,12 @@ import numpy as np
 
 
 def stream(seed: int, *names: str | int) -> np.random.Generator:
-    """Return the generator of one named part of a scene.
+    """Return the random generator of one named part of a scene.
 
     Args:
         seed: The scene's seed, 0 or more.
-        *names: The part's name, then what tells it from its siblings (a row and a column, say; whole numbers >= 0).
+        *names: The name of the part, then what distinguishes it from its siblings, such as a row and a column (integers
+            >= 0).
     """
     key = [zlib.crc32(name.encode()) if isinstance(name, str) else name for name in names]
     return np.random.default_rng(np.random.SeedSequence(entropy=seed, spawn_key=tuple(key)))

@@ -1,6 +1,6 @@
-"""How a scene looks as a whole: its light, its colours and the sensor that saw it. Drawn once from the seed.
+"""The look of a scene: its light, its colours and its sensor, sampled once from the seed.
 
-Colours are what a picture on a screen shows, 0..255, of flat ground in full sun before haze.
+Colours are display values, 0..255, of flat ground in full sun, before haze.
 """
 
 import math
@@ -16,13 +16,13 @@ Colour = tuple[float, float, float]
 
 @dataclass(frozen=True, slots=True)
 class Light:
-    """Where the sun and the sensor stand.
+    """Directions of the sun and of the sensor.
 
     Attributes:
         sun: Unit vector towards the sun: right, down, up.
-        shadow: How far a shadow reaches for each metre of height, scene metres (right, down).
-        lean: How far a top is displaced for each metre of height, seen from a sensor that looks aslant, scene metres.
-        sky: Part of the light on flat ground that comes from the sky, and so reaches the shade.
+        shadow: Horizontal displacement of a shadow for each metre of height, scene metres (right, down).
+        lean: Horizontal displacement of a top for each metre of height, seen off nadir, scene metres (right, down).
+        sky: Fraction of the light on flat ground that comes from the sky, and so also reaches shaded ground.
     """
 
     sun: tuple[float, float, float]
@@ -31,25 +31,25 @@ class Light:
     sky: float
 
     def brightness(self, normals: ArrayLike) -> NDArray[np.float64]:
-        """Return the light on surfaces of unit normals (..., 3: right, down, up), as a part of that on flat ground."""
+        """Return the light on surfaces with unit normals (..., 3: right, down, up), relative to flat ground."""
         normal = np.asarray(normals, dtype=np.float64)
         direct = np.maximum(normal @ np.array(self.sun), 0.0) / self.sun[2]
         from_sky = self.sky * (0.5 + 0.5 * normal[..., 2]) + 0.10 * (0.5 - 0.5 * normal[..., 2])
         light: NDArray[np.float64] = from_sky + (1 - self.sky) * direct
         return light
 
-    def cast(self, ring: ArrayLike, height: float) -> NDArray[np.float64]:
+    def project_shadow(self, ring: ArrayLike, height: float) -> NDArray[np.float64]:
         """Return where the shadow of a flat ring (..., 2) at a height in metres falls on the ground."""
         return np.asarray(ring, dtype=np.float64) + np.array(self.shadow) * height
 
-    def raise_(self, ring: ArrayLike, height: float) -> NDArray[np.float64]:
-        """Return where a flat ring (..., 2) at a height in metres is seen."""
+    def displace_top(self, ring: ArrayLike, height: float) -> NDArray[np.float64]:
+        """Return where a flat ring (..., 2) at a height in metres appears in the image, scene metres."""
         return np.asarray(ring, dtype=np.float64) + np.array(self.lean) * height
 
 
 @dataclass(frozen=True, slots=True)
 class Palette:
-    """Ground colours of a region."""
+    """Colours of the ground, the vegetation and the roofs of a region."""
 
     grass: Colour
     dry_grass: Colour
@@ -62,22 +62,22 @@ class Palette:
     roofs: tuple[Colour, ...]
     house_roofs: tuple[Colour, ...]
 
-    def draw_roof(self, rng: np.random.Generator) -> Colour:
-        """Draw the colour of a big flat roof."""
+    def sample_roof(self, rng: np.random.Generator) -> Colour:
+        """Sample the colour of a large flat roof."""
         return self.roofs[int(rng.integers(len(self.roofs)))]
 
 
 @dataclass(frozen=True, slots=True)
 class Sensor:
-    """How the sensor changes what it sees.
+    """Properties of the sensor and of the image processing.
 
     Attributes:
-        psf_px: Standard deviation of the point spread, pixels.
-        sharpening: Strength of the publisher's sharpening, 0..1.
-        noise: Standard deviation of the noise, grey levels at mid grey.
-        haze: Part of the light that comes from the air, 0..1.
+        psf_px: Standard deviation of the point spread function, pixels.
+        sharpening: Strength of the provider's sharpening, 0..1.
+        noise: Standard deviation of the noise at mid grey, grey levels.
+        haze: Fraction of the light scattered by the atmosphere, 0..1.
         haze_colour: Colour of that light.
-        gain: Factors on red, green and blue.
+        gain: Factors for red, green and blue.
         contrast: Factor around mid grey.
     """
 
@@ -92,7 +92,7 @@ class Sensor:
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """Everything that holds for the whole scene."""
+    """Light, palette and sensor of one scene."""
 
     light: Light
     palette: Palette
@@ -154,26 +154,26 @@ _RED = Palette(
 _PALETTES = (_TEMPERATE, _DRY, _GREEN, _RED)
 
 
-def draw_style(seed: int, north: float) -> Style:
-    """Draw the look of a scene.
+def sample_style(seed: int, latitude: float) -> Style:
+    """Sample the look of a scene.
 
     Args:
         seed: The scene's seed.
-        north: Latitude of the scene in degrees; the sun stands south or north of it, mostly in the morning.
+        latitude: Latitude of the scene in degrees, which decides whether the sun stands south or north.
     """
-    return Style(_draw_light(seed, north), _draw_palette(seed), _draw_sensor(seed))
+    return Style(_sample_light(seed, latitude), _sample_palette(seed), _sample_sensor(seed))
 
 
-_SATELLITES = 0.7  # of the scenes; the others are seen from an airplane, at any time of the day
+_SATELLITE_SHARE = 0.7  # the other scenes are aerial images, taken at any time of day
 
 
-def _draw_light(seed: int, north: float) -> Light:
+def _sample_light(seed: int, latitude: float) -> Light:
     rng = stream(seed, "light")
     elevation = math.radians(rng.uniform(24, 66))
-    if rng.random() < _SATELLITES:  # they pass in the morning
-        azimuth = math.radians(rng.uniform(105, 165) if north >= 0 else rng.uniform(15, 75))
+    if rng.random() < _SATELLITE_SHARE:  # satellites pass in the morning
+        azimuth = math.radians(rng.uniform(105, 165) if latitude >= 0 else rng.uniform(15, 75))
     else:
-        azimuth = math.radians(rng.uniform(100, 260) if north >= 0 else rng.uniform(-80, 80))
+        azimuth = math.radians(rng.uniform(100, 260) if latitude >= 0 else rng.uniform(-80, 80))
     sun = (math.sin(azimuth) * math.cos(elevation), -math.cos(azimuth) * math.cos(elevation), math.sin(elevation))
     tilt, towards = math.tan(math.radians(rng.uniform(2, 16))), rng.uniform(0, 2 * math.pi)
     return Light(
@@ -184,25 +184,25 @@ def _draw_light(seed: int, north: float) -> Light:
     )
 
 
-def _draw_palette(seed: int) -> Palette:
+def _sample_palette(seed: int) -> Palette:
     rng = stream(seed, "palette")
     palette = _PALETTES[int(rng.integers(len(_PALETTES)))]
 
-    def near(colour: Colour, spread: float) -> Colour:
+    def vary(colour: Colour, spread: float) -> Colour:
         shifted = np.array(colour) * rng.normal(1.0, spread) * rng.normal(1.0, 0.012, 3)
         return tuple(shifted.tolist())
 
     return replace(
         palette,
-        grass=near(palette.grass, 0.06),
-        dry_grass=near(palette.dry_grass, 0.05),
-        concrete=near(palette.concrete, 0.04),
-        asphalt=near(palette.asphalt, 0.08),
-        road=near(palette.road, 0.05),
+        grass=vary(palette.grass, 0.06),
+        dry_grass=vary(palette.dry_grass, 0.05),
+        concrete=vary(palette.concrete, 0.04),
+        asphalt=vary(palette.asphalt, 0.08),
+        road=vary(palette.road, 0.05),
     )
 
 
-def _draw_sensor(seed: int) -> Sensor:
+def _sample_sensor(seed: int) -> Sensor:
     rng = stream(seed, "sensor")
     warmth, exposure = rng.normal(0.012, 0.02), rng.uniform(1.0, 1.14)
     return Sensor(

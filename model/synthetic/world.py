@@ -1,7 +1,4 @@
-"""What a scene is painted from: flat polygons in paint order, found quickly by where they lie.
-
-The sheet that the parts of a scene are drawn on, before anything is a pixel.
-"""
+"""The polygons of a scene in paint order, before they become pixels."""
 
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -12,7 +9,7 @@ from shapely import constrained_delaunay_triangles
 from shapely.geometry.base import BaseGeometry
 
 from model.synthetic.aircraft import AircraftType
-from model.synthetic.geometry import Place
+from model.synthetic.geometry import Frame
 from model.synthetic.style import Colour, Light, Palette, Style
 
 WHITE_PAINT: Colour = (226, 226, 220)
@@ -21,12 +18,12 @@ YELLOW_PAINT: Colour = (206, 172, 78)
 
 @dataclass(frozen=True, slots=True)
 class PackedLayer:
-    """A finished layer, on a grid of subsamples.
+    """A finished layer on the subsample grid.
 
     Attributes:
         points: (M, 2) int32 corners of all rings, x and y in subsamples of the scene.
         starts: (K + 1,) int64: ring k is points[starts[k]:starts[k + 1]].
-        values: (K, C) uint8, what ring k is filled with.
+        values: (K, C) uint8, the fill of ring k.
         bounds: (K, 4) int32 xmin, ymin, xmax, ymax of ring k, both ends included.
     """
 
@@ -35,14 +32,14 @@ class PackedLayer:
     values: NDArray[np.uint8]
     bounds: NDArray[np.int32]
 
-    def touching(self, x0: int, y0: int, x1: int, y1: int) -> list[int]:
-        """Return, in paint order, the rings whose bounds reach into a box of subsamples (half-open)."""
+    def intersecting(self, x0: int, y0: int, x1: int, y1: int) -> list[int]:
+        """Return the indices of the rings whose bounds intersect a half-open box of subsamples, in paint order."""
         low_x, low_y, high_x, high_y = self.bounds.T
         return np.flatnonzero((high_x >= x0) & (low_x < x1) & (high_y >= y0) & (low_y < y1)).tolist()
 
 
 class Layer:
-    """Collects rings; the ones of a higher level are painted later, and those of one level in the order they came."""
+    """Collects rings; higher levels are painted later, and rings of one level in the order they were added."""
 
     def __init__(self, channels: int) -> None:
         self._channels = channels
@@ -55,8 +52,8 @@ class Layer:
         """Add one ring (N, 2) or K rings (K, N, 2) in scene metres.
 
         Args:
-            rings: Corners in scene metres, x to the right, y down; the last corner is joined to the first.
-            values: (C,) for all or (K, C): the fill, 0..255; what lies outside is clipped.
+            rings: Corners in scene metres, x to the right, y down; the ring closes from the last corner to the first.
+            values: The fill, (C,) for all rings or (K, C); clipped to 0..255.
             level: Rings of a higher level are painted over those of a lower one.
         """
         ring = np.asarray(rings, dtype=np.float64)
@@ -68,7 +65,7 @@ class Layer:
         self._levels.append(np.full(len(ring), level, dtype=np.int64))
 
     def pack(self, subsample_m: float) -> PackedLayer:
-        """Put all rings on a grid of subsamples of the given size in metres."""
+        """Convert all rings to a grid of subsamples of the given size in metres."""
         if not self._rings:
             empty = np.zeros((0, 4), dtype=np.int32)
             return PackedLayer(empty[:, :2], np.zeros(1, np.int64), np.zeros((0, self._channels), np.uint8), empty)
@@ -77,7 +74,7 @@ class Layer:
         starts = np.concatenate([[0], np.cumsum(counts)])
         begin = np.concatenate([[0], np.cumsum(counts[order])])
         members = np.repeat(starts[:-1][order] - begin[:-1], counts[order]) + np.arange(begin[-1])
-        # The painter fills the subsamples whose index lies between the corners, both ends included: hence the half.
+        # ImageDraw fills subsample indices between the corners, both ends included: hence the half.
         points = np.rint(np.concatenate(self._rings) / subsample_m - 0.5).astype(np.int32)[members]
         low = np.minimum.reduceat(points, begin[:-1], axis=0)
         high = np.maximum.reduceat(points, begin[:-1], axis=0)
@@ -85,7 +82,7 @@ class Layer:
 
 
 class Material(IntEnum):
-    """How uneven a piece of ground is; KEEP leaves what lies there (for paint on it)."""
+    """Surface roughness class of the ground; KEEP retains the material below (for paint on it)."""
 
     KEEP = 0
     GRASS = 1
@@ -112,7 +109,7 @@ class Tier(IntEnum):
 
 
 class Level(IntEnum):
-    """Paint order of what stands on the ground, lowest first."""
+    """Paint order of objects on the ground, lowest first."""
 
     VEHICLE = 0
     AIRPLANE = 1
@@ -122,33 +119,33 @@ class Level(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Airplane:
-    """One airplane of the scene.
+    """An airplane in the scene.
 
     Attributes:
         shape: Its type.
-        place: The middle of its length, x axis towards the nose.
-        box: xmin, ymin, xmax, ymax of what is seen of it, without its shadow; scene metres.
+        pose: Frame at the middle of its length, x axis towards the nose.
+        box: xmin, ymin, xmax, ymax of its visible parts without the shadow, scene metres.
     """
 
     shape: AircraftType
-    place: Place
+    pose: Frame
     box: tuple[float, float, float, float]
 
 
 @dataclass(slots=True)
 class World:
-    """Collects what stands where.
+    """The contents of a scene: polygon layers and ground truth.
 
     Attributes:
-        width_m: Scene metres to the right.
-        height_m: Scene metres down.
+        width_m: Extent to the right, metres.
+        height_m: Extent down, metres.
         style: Light, colours, sensor.
         ground: Flat ground: red, green, blue, material.
-        stains: Soft stains on it: red, green, blue, opacity; 128 grey changes nothing.
-        shadows: Where no direct sun reaches the ground.
-        objects: What stands on it: red, green, blue, opacity.
-        airplanes: The truth.
-        footprints: Outlines of airplanes and buildings, scene metres: no two airplanes share ground.
+        stains: Soft stains on the ground: red, green, blue, opacity; grey 128 has no effect.
+        shadows: Ground without direct sunlight.
+        objects: Objects on the ground: red, green, blue, opacity.
+        airplanes: The ground truth.
+        footprints: Outlines of airplanes and buildings in scene metres, for keeping airplanes apart.
     """
 
     width_m: float
@@ -172,7 +169,7 @@ class World:
         return self.style.palette
 
     def is_free(self, outline: BaseGeometry, clearance: float) -> bool:
-        """Say whether an outline in scene metres keeps `clearance` metres from all airplanes and buildings so far."""
+        """Return whether an outline, scene metres, is `clearance` metres or more from all airplanes and buildings."""
         x0, y0, x1, y1 = outline.bounds
         near = [
             other
@@ -185,68 +182,70 @@ class World:
         return all(other.distance(outline) >= clearance for other in near)
 
     def pave(
-        self, place: Place, rings: ArrayLike, colours: ArrayLike, tier: Tier, material: Material = Material.KEEP
+        self, frame: Frame, rings: ArrayLike, colours: ArrayLike, tier: Tier, material: Material = Material.KEEP
     ) -> None:
-        """Paint flat ground: local rings (N, 2) or (K, N, 2) with a colour (3,) for all or (K, 3)."""
+        """Paint flat ground: local rings (N, 2) or (K, N, 2), in a colour (3,) for all or (K, 3)."""
         colour = np.asarray(colours, dtype=np.float64)
         filled = np.concatenate([colour, np.full((*colour.shape[:-1], 1), int(material))], axis=-1)
-        self.ground.add(place.points(rings), filled, int(tier))
+        self.ground.add(frame.points(rings), filled, int(tier))
 
-    def pave_area(self, place: Place, area: BaseGeometry, colour: ArrayLike, tier: Tier, material: Material) -> None:
-        """Paint flat ground: local polygons, which may have holes."""
+    def pave_area(self, frame: Frame, area: BaseGeometry, colour: ArrayLike, tier: Tier, material: Material) -> None:
+        """Paint flat ground: local polygons, possibly with holes."""
         for polygon in getattr(area, "geoms", [area]):
-            if polygon.interiors:  # the painter knows no holes
+            if polygon.interiors:  # ImageDraw does not support holes
                 pieces = constrained_delaunay_triangles(polygon).geoms
-                self.pave(place, np.array([piece.exterior.coords[:3] for piece in pieces]), colour, tier, material)
+                self.pave(frame, np.array([piece.exterior.coords[:3] for piece in pieces]), colour, tier, material)
             elif not polygon.is_empty:
-                self.pave(place, np.array(polygon.exterior.coords[:-1]), colour, tier, material)
+                self.pave(frame, np.array(polygon.exterior.coords[:-1]), colour, tier, material)
 
-    def stain(self, place: Place, rings: ArrayLike, darkness: ArrayLike, opacity: float = 1.0) -> None:
-        """Darken ground softly: local rings (N, 2) or (K, N, 2), the part of light lost, one or (K,)."""
+    def stain(self, frame: Frame, rings: ArrayLike, darkness: ArrayLike, opacity: float = 1.0) -> None:
+        """Darken the ground softly: local rings (N, 2) or (K, N, 2) and the fraction of light lost, scalar or (K,)."""
         grey = 128 * (1 - np.asarray(darkness, dtype=np.float64))
         values = np.stack([grey, grey, grey, np.full_like(grey, 255 * opacity)], axis=-1)
-        self.stains.add(place.points(rings), values)
+        self.stains.add(frame.points(rings), values)
 
-    def shade(self, place: Place, rings: ArrayLike, height: float = 0.0) -> None:
+    def cast_shadow(self, frame: Frame, rings: ArrayLike, height: float = 0.0) -> None:
         """Cast the shadow of flat local rings (..., 2) at a height in metres."""
-        self.shadows.add(self.light.cast(place.points(rings), height), (255,))
+        self.shadows.add(self.light.project_shadow(frame.points(rings), height), (255,))
 
-    def put(self, place: Place, rings: ArrayLike, colours: ArrayLike, level: Level, height: float = 0.0) -> None:
-        """Draw flat things: local rings (N, 2) or (K, N, 2), one colour (3,) or (K, 3), seen at a height in metres."""
+    def draw(self, frame: Frame, rings: ArrayLike, colours: ArrayLike, level: Level, height: float = 0.0) -> None:
+        """Draw flat surfaces at a height in metres: local rings (N, 2) or (K, N, 2), in a colour (3,) or (K, 3)."""
         colour = np.asarray(colours, dtype=np.float64)
         opaque = np.concatenate([colour, np.full((*colour.shape[:-1], 1), 255.0)], axis=-1)
-        self.objects.add(self.light.raise_(place.points(rings), height), opaque, int(level))
+        self.objects.add(self.light.displace_top(frame.points(rings), height), opaque, int(level))
 
-    def solid(
+    def extrude(
         self,
-        place: Place,
+        frame: Frame,
         ring: ArrayLike,
         height: float,
         roof: Colour,
         wall: Colour | None = None,
         level: Level = Level.STRUCTURE,
     ) -> None:
-        """Draw something with upright walls and a flat roof, and its shadow.
+        """Draw a body with vertical walls and a flat roof, and its shadow.
 
         Args:
-            place: The frame of the ring.
-            ring: Footprint (N, 2), local metres, either way round.
+            frame: Frame of the ring.
+            ring: Footprint (N, 2), local metres, in either orientation.
             height: Metres.
             roof: Colour of the roof in full sun.
-            wall: Colour of the walls; the roof's, dulled, when not given.
-            level: When it is painted.
+            wall: Colour of the walls; defaults to the roof's. Walls are drawn darker by a fifth.
+            level: Paint order.
         """
         corners = np.asarray(ring, dtype=np.float64)
         following = np.roll(corners, -1, axis=0)
-        foot, ahead = place.points(corners), place.points(following)
-        quads = np.stack([foot, ahead, self.light.cast(ahead, height), self.light.cast(foot, height)], axis=1)
+        foot, ahead = frame.points(corners), frame.points(following)
+        quads = np.stack(
+            [foot, ahead, self.light.project_shadow(ahead, height), self.light.project_shadow(foot, height)], axis=1
+        )
         self.shadows.add(quads, (255,))
-        self.shade(place, corners, height)
-        tops = self.light.raise_(foot, height), self.light.raise_(ahead, height)
+        self.cast_shadow(frame, corners, height)
+        tops = self.light.displace_top(foot, height), self.light.displace_top(ahead, height)
         walls = np.stack([foot, ahead, tops[1], tops[0]], axis=1)
         paint = np.array(wall if wall is not None else roof) * 0.8
         self.objects.add(walls, self._wall_colours(foot, ahead, paint), int(level))
-        self.put(place, corners, roof, level, height)
+        self.draw(frame, corners, roof, level, height)
 
     def _wall_colours(
         self, foot: NDArray[np.float64], ahead: NDArray[np.float64], paint: NDArray[np.float64]

@@ -12,7 +12,6 @@ from pathlib import Path
 import keras
 from tensorboardX import SummaryWriter
 
-from geo.errors import ConfigError
 from model.training import callbacks
 from model.training.callbacks import EpochBatches
 from model.training.config import ClassifierTrainConfig, TrainConfig
@@ -20,18 +19,6 @@ from model.training.config import ClassifierTrainConfig, TrainConfig
 # In the run's folder.
 _STATE = "state"
 _FORMER_FILES = {"dev.csv": callbacks.VAL, "mistakes.json": "hard_examples.json"}
-
-
-def make_folder(folder: Path) -> None:
-    """Create the folder of a run.
-
-    Raises:
-        ConfigError: It cannot be created.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"run: expected a folder that can be created, got {folder}: {error}") from error
 
 
 def resume_epoch(run: Path) -> int:

@@ -13,6 +13,7 @@ import keras
 import numpy as np
 from tensorboardX import SummaryWriter
 
+from model.common.atomic import make_folder
 from model.data import chips
 from model.data.chips import ChipBatches, Chips, ChipSplit
 from model.detectors.classifier.network import build
@@ -37,7 +38,7 @@ def train(config: ClassifierTrainConfig) -> Path:
     keras.utils.set_random_seed(config.seed)
     splits = chips.split_chips(chips.read_chips(config.data / chips.FILE), config.split)
     if checkpointing.resume_epoch(config.run) < config.epochs:
-        checkpointing.make_folder(config.run)
+        make_folder(config.run)
         _fit(splits, config)
     _test(splits["test"], config)
     return config.run / "model"

@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
+from model.common.config import ByKind
 from model.data.chips import AugmentConfig, SplitMethod
 from model.data.crops import CropConfig
 from model.data.sources import RenderedSet
@@ -139,7 +140,7 @@ class TrainConfig:
     sources: tuple[SourceConfig, ...] = ()
     records: RecordsConfig | None = None
     rendered: tuple[RenderedConfig, ...] = ()
-    detector: DetectorConfig | GridConfig = field(default_factory=DetectorConfig)
+    detector: Annotated[DetectorConfig | GridConfig, ByKind()] = field(default_factory=DetectorConfig)
     crops: CropConfig = field(default_factory=CropConfig)
     start: str = "imagenet"
     hard_examples: HardExamplesConfig | None = None
@@ -217,7 +218,7 @@ class ClassifierTrainConfig:
     name: str
     data: Path
     run: Path
-    classifier: DenseConfig | ConvConfig
+    classifier: Annotated[DenseConfig | ConvConfig, ByKind()]
     split: SplitMethod = "random"
     change: AugmentConfig = field(default_factory=AugmentConfig)
     batch: int = 100

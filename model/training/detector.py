@@ -17,6 +17,7 @@ import numpy as np
 from tensorboardX import SummaryWriter
 
 from geo.errors import ConfigError
+from model.common.atomic import make_folder
 from model.data import sources
 from model.data.crops import CropBatches, TrainingSet
 from model.data.labels import AnnotatedImage
@@ -48,7 +49,7 @@ def train(config: TrainConfig) -> Path:
         return config.run / "model"
     devices = distribution.scope(config.distribution, config.batch)
     sets = _load_sets(config)
-    checkpointing.make_folder(config.run)
+    make_folder(config.run)
     with devices:
         _fit(sets, config)
     return config.run / "model"

@@ -1,10 +1,12 @@
 """Schedules of the learning rate."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import keras
 from keras import ops
+
+from model.common.config import ByKind
 
 # Where a warmup begins and a schedule ends, as a share of the highest rate.
 _MIN_SHARE = 0.01
@@ -59,7 +61,7 @@ class RestartsConfig:
             raise ValueError(f"lower: expected a number above 0 and up to 1, got {self.lower}")
 
 
-ScheduleConfig = CosineConfig | ExponentialConfig | RestartsConfig
+ScheduleConfig = Annotated[CosineConfig | ExponentialConfig | RestartsConfig, ByKind()]
 
 
 def make_schedule(

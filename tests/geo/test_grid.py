@@ -1,6 +1,7 @@
 import itertools
 import math
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from geo.errors import ConfigError, ResolutionError
-from geo.grid import SEAM_PX, Level, Tile, Tiling, plan_levels, plan_tiles, scene_detections
+from geo.grid import SEAM_PX, Level, Tile, Tiling, plan_levels, plan_tiles, scene_detections, tile_size
 from geo.types import FloatArray, Window
 
 SMALL = Tiling((1.0,), tile_px=64, halo_px=10, align_px=8)
@@ -40,7 +41,9 @@ def test_cores_partition_the_level_and_keep_their_halo(tiling: Tiling, width: in
     assert (owners(tiles, width, height) == 1).all()
     for tile in tiles:
         window, core = tile.window, tile.core
-        assert (window.width, window.height) == (tiling.tile_px, tiling.tile_px)
+        assert (window.width, window.height) == tile_size(tile.level, tiling)
+        assert max(window.width, window.height) <= tiling.tile_px
+        assert window.width % tiling.align_px == window.height % tiling.align_px == 0
         assert min(window.col, window.row) >= 0
         assert window.col % tiling.align_px == window.row % tiling.align_px == 0
         assert core == core.intersection(Window(0, 0, width, height))
@@ -63,7 +66,51 @@ def test_the_number_of_tiles_is_minimal(tiling: Tiling, length: int) -> None:
         1, math.ceil((math.ceil(length / tiling.align_px) * tiling.align_px - tiling.tile_px) / tiling.stride_px) + 1
     )
     # Only the alignment reaches past the level's edge.
-    assert len(columns) == 1 or tiles[-1].window.right - length < tiling.align_px
+    assert tiles[-1].window.right - length < tiling.align_px
+    # Shorter tiles would be more.
+    shorter = tiles[0].window.width - tiling.align_px
+    if len(columns) == 1:
+        assert shorter < length
+    elif (stride := tiling.stride_of(shorter)) > 0:
+        assert (len(columns) - 1) * stride + shorter < length
+
+
+@pytest.mark.parametrize(
+    ("size", "tile"),
+    [((300, 300), (320, 320)), ((90, 1376), (96, 1376)), ((1377, 40), (768, 64)), ((6000, 2000), (1312, 1088))],
+)
+def test_tiles_are_no_larger_than_they_must_be(size: tuple[int, int], tile: tuple[int, int]) -> None:
+    assert tile_size(level_of(*size), Tiling((0.5,))) == tile
+
+
+@pytest.mark.parametrize(
+    ("scene_m", "levels_m"),
+    [
+        (0.5, [0.5, 2.0]),
+        (0.52, [0.52, 2.08]),
+        (0.3, [0.5, 2.0]),  # reduced to 0.5 m: all that the level can show
+        (0.7, [0.5, 1.0, 2.0]),  # enlarged to 0.5 m: 1 m shows as much, and is what the detector knows
+        (1.0, [0.5, 1.0, 2.0]),
+        (1.5, [1.0, 2.0]),
+    ],
+)
+def test_a_level_between_two_others_is_left_out_where_the_finer_one_has_all_detail(
+    scene_m: float, levels_m: list[float]
+) -> None:
+    tiling = Tiling((0.5, 1.0, 2.0))
+    levels = plan_levels(3000, 2000, (scene_m, scene_m), tiling)
+    assert [level.resolution_m for level in levels] == pytest.approx(levels_m)
+    # No size is lost between two levels.
+    for finer, coarser in itertools.pairwise(levels):
+        assert finer.max_side_px * finer.resolution_m >= coarser.min_side_px * coarser.resolution_m
+    kept = plan_levels(3000, 2000, (scene_m, scene_m), replace(tiling, skip_covered_levels=False))
+    assert len(kept) == (2 if scene_m == 1.5 else 3)
+
+
+def test_a_level_is_kept_where_sizes_would_be_lost_without_it() -> None:
+    # 2 * (24 - 4) px at 0.5 m are 20 m, and at 2 m the smallest are 48 m.
+    tiling = Tiling((0.5, 1.0, 2.0), halo_px=24)
+    assert len(plan_levels(3000, 2000, (0.5, 0.5), tiling)) == 3
 
 
 def test_ten_thousand_pixels_take_eight_tiles_of_the_default_size() -> None:
@@ -131,7 +178,7 @@ def test_levels_are_square_exact_and_as_requested(
 def test_a_level_near_a_native_resolution_copies_pixels(
     scene_m: tuple[float, float], asked: tuple[float, ...], factors: tuple[int, ...]
 ) -> None:
-    levels = plan_levels(1001, 640, scene_m, Tiling(asked))
+    levels = plan_levels(1001, 640, scene_m, Tiling(asked, skip_covered_levels=False))
     assert [(level.width, level.height) for level in levels] == [(-(-1001 // n), -(-640 // n)) for n in factors]
     assert [level.resolution_m for level in levels] == pytest.approx(
         [math.sqrt(scene_m[0] * scene_m[1]) * n for n in factors]
@@ -182,7 +229,7 @@ def test_settings_out_of_range_are_named(name: str, settings: dict[str, object])
 def perfect_detector(tile: Tile, truth: FloatArray) -> FloatArray:
     """Return all boxes of the level that intersect the tile, clipped to it, in tile pixels."""
     placed = truth - [tile.window.col, tile.window.row] * 2
-    seen = np.clip(placed, 0, tile.window.width)
+    seen = np.clip(placed, 0, [tile.window.width, tile.window.height] * 2)
     return seen[(seen[:, 2] > seen[:, 0]) & (seen[:, 3] > seen[:, 1])]
 
 

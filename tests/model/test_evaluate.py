@@ -212,7 +212,7 @@ def test_two_sets_of_one_name_are_refused(config: Path, capsys: pytest.CaptureFi
 
 def test_rendered_sets_are_not_among_all_sets_together(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = write_rendered(config.parent / "drawn", {"a": picture(), "b": picture()}, airplanes=False)
-    monkeypatch.setattr("model.data.sources.draw", lambda *_: read_rendered_scenes(folder))
+    monkeypatch.setattr("model.data.sources.render_scenes", lambda *_: read_rendered_scenes(folder))
     content = result(write_config(config.parent, rendered=[{"scene": "town", "seeds": [1, 2]}]))["sets"]
     assert list(content) == ["bright", "together", "rendered town 0.5 m"]
     assert content["together"] == content["bright"]

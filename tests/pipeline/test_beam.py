@@ -20,6 +20,7 @@ from geo.errors import OutputError
 from geo.grid import Tile
 from geo.raster import reader as raster
 from geo.types import Detections, ImageArray
+from model.inference import scan
 from model.inference.predictor import FakePredictor, Predictor
 from pipeline import local, planning, progress, records, steps, transforms
 from pipeline.job import Job, run_job
@@ -30,6 +31,8 @@ from pipeline.values import SceneSource
 from tests.pipeline.scenes import AIRPLANES, CONFIG, IDENTITY, write_alike, write_damaged_scene, write_scene
 
 TAKEN = "2026-05-01T10:20:30Z"
+
+PER_CALL = CONFIG.batch_size * scan.BATCHES_PER_CALL
 
 INFO = RunInfo("r", "c", "2026-11-23T06:00:00.000+00:00", IDENTITY.model, {}, {})
 
@@ -156,12 +159,12 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> type[Watched]:
 
 def test_progress_is_counted_between_batches(sources: tuple[SceneSource, ...], watched: type[Watched]) -> None:
     run_beam(sources, lambda _: None, watched)
-    # The tiles of a batch are counted before the model is called with the next.
+    # The tiles of a call of RunInference, which may be several of the model, are counted before the next.
     assert watched.done_before == sorted(watched.done_before)
-    assert len(set(watched.done_before)) == len(watched.batches)
+    assert len(set(watched.done_before)) >= len(watched.batches) / 3
 
 
-def test_one_model_sees_every_tile_once_in_full_batches(tmp_path: Path, watched: type[Watched]) -> None:
+def test_one_model_sees_every_tile_once_in_batches(tmp_path: Path, watched: type[Watched]) -> None:
     sources = [SceneSource(str(path)) for path in write_alike(tmp_path / "a.tif", tmp_path / "b.tif")]
     planned = sum(
         result.entry.parts_planned for result in local.detect_scenes(sources, CONFIG, FakePredictor(), IDENTITY)
@@ -170,17 +173,20 @@ def test_one_model_sees_every_tile_once_in_full_batches(tmp_path: Path, watched:
     run_beam(sources, lambda _: None, watched)
     assert len(watched.loads) == 1
     assert sum(watched.batches) == len(watched.reads) == planned
-    assert all(size == CONFIG.batch_size for size in watched.batches[:-1])
+    # Odd are at most the last of each shape in a call of RunInference: two scenes have two shapes each.
+    assert sum(size % CONFIG.batch_size for size in watched.batches) <= 6
+    assert max(watched.batches) == PER_CALL
+    assert len(watched.batches) <= planned / CONFIG.batch_size / 2
 
 
 def test_tiles_are_inferred_in_the_stage_that_reads_them(tmp_path: Path, watched: type[Watched]) -> None:
-    run_beam([SceneSource(str(write_scene(tmp_path / "a.tif")))], lambda _: None, watched)
-    # A shuffle between reading and looking would have every tile read before the first batch.
+    run_beam([SceneSource(str(write_scene(tmp_path / "a.tif", size=(600, 700))))], lambda _: None, watched)
+    # A shuffle between reading and inference would have every tile read before the first batch.
     seen = 0
     for size, reads in zip(watched.batches, watched.reads_before, strict=True):
         seen += size
-        assert reads <= seen + CONFIG.batch_size + 1
-    assert len(watched.reads) > 3 * CONFIG.batch_size
+        assert reads <= seen + 2 * PER_CALL + 1
+    assert len(watched.reads) > 3 * PER_CALL
 
 
 def test_nothing_large_is_shuffled(tmp_path: Path) -> None:
@@ -201,7 +207,9 @@ class Broken(FakePredictor):
 
 
 def job(sources: Sequence[SceneSource], folder: Path) -> Job:
-    return Job(tuple(sources), ModelSpec(CONFIG, IDENTITY), (folder / "x.geojson",), folder / "ledger.json", INFO)
+    return Job(
+        tuple(sources), ModelSpec(CONFIG, IDENTITY), (str(folder / "x.geojson"),), str(folder / "ledger.json"), INFO
+    )
 
 
 def test_the_job_writes_airplanes_and_ledger(sources: tuple[SceneSource, ...], tmp_path: Path) -> None:

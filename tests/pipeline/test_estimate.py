@@ -1,17 +1,16 @@
 """The estimate of `--plan` equals what the run then does."""
 
-import dataclasses
 from pathlib import Path
 
 import pytest
 import shapely
 from pyproj import CRS
 
-from geo.aoi import build_aoi
+from geo.aoi import AreaOfInterest, build_aoi
 from model.inference.predictor import FakePredictor
-from pipeline import local, planning, run
+from pipeline import local, planning, run, steps
 from pipeline.ledger import make_ledger
-from pipeline.values import SceneSource
+from pipeline.values import SceneSource, TileImage
 from tests.pipeline.desk import Desk
 from tests.pipeline.scenes import CONFIG, IDENTITY, write_scene
 from tests.pipeline.test_beam import INFO
@@ -32,6 +31,12 @@ def sources(tmp_path: Path) -> list[SceneSource]:
     return [SceneSource(str(path)) for path in paths]
 
 
+def _images(source: SceneSource, area: AreaOfInterest | None) -> list[TileImage]:
+    scene = planning.open_scene(source, CONFIG, area)
+    blocks = planning.plan_blocks(scene, CONFIG)
+    return [item for block in blocks for item in steps.read_tiles(block) if isinstance(item, TileImage)]
+
+
 @pytest.mark.parametrize("corners", [None, CORNERS])
 def test_the_estimate_equals_the_totals_of_the_run(
     sources: list[SceneSource], corners: list[list[float]] | None
@@ -41,7 +46,8 @@ def test_the_estimate_equals_the_totals_of_the_run(
     results = local.detect_scenes(sources, CONFIG, FakePredictor(), IDENTITY, area)
     done = make_ledger(INFO, 0.0, [result.entry for result in results]).totals
     assert sum(planned.tiles.values()) == done.parts_done == done.parts_planned
-    assert planned.mpx == done.parts_done * CONFIG.tiling.tile_px**2 / 1e6
+    shapes = [item.pixels.shape for source in sources[:1] + sources[2:3] for item in _images(source, area)]
+    assert planned.total_mpx == pytest.approx(sum(height * width for height, width, _ in shapes) / 1e6)
     assert planned.km2 == pytest.approx(done.km2, abs=1e-6)
     assert (planned.scenes, planned.duplicates, len(planned.errors)) == (2, done.duplicate, done.failed)
     assert set(planned.tiles) >= {0.5, 1.0}
@@ -80,4 +86,4 @@ def test_the_estimate_mentions_screening(sources: list[SceneSource]) -> None:
     found = planning.estimate(planning.describe_scenes(sources, CONFIG), CONFIG)
     plain, screened = (list(planning.estimate_lines(found, 10.0, screened)) for screened in (False, True))
     assert len(screened) == len(plain) + 1
-    assert dataclasses.replace(found, tiles={0.5: 3600}).mpx == 3600 * CONFIG.tiling.tile_px**2 / 1e6
+    assert any(f"{found.total_mpx:,.1f} Mpx" in line for line in plain)

@@ -36,5 +36,5 @@ def test_lower_modules_do_not_import_their_users() -> None:
         "pipeline.command",
         "pipeline.api",
     }
-    for name in ("records", "ledger", "config", "values", "planning", "steps", "sources/resolve", "prefetch"):
+    for name in ("records", "ledger", "config", "values", "planning", "steps", "sources/resolve"):
         assert not imported(ROOM / f"{name}.py") & users

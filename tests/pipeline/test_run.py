@@ -434,9 +434,9 @@ def test_an_unwritable_output_is_refused(desk: Desk) -> None:
 
 
 def test_an_unknown_output_format_is_refused(desk: Desk) -> None:
-    for output in ("x.parquet", "x", "x.json", ""):
+    for output in ("x.shp", "x", "x.json", ""):
         line = desk.refused(output=output)
-        assert f"--output {output}: expected the suffix .geojson, got" in line
+        assert f"--output {output}: expected the suffix .geojson, .geojsonl, .parquet, .fgb, .gpkg or .coco" in line
         assert line.endswith(": name a file such as x.geojson")
 
 

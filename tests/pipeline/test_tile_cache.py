@@ -140,7 +140,7 @@ class Bench:
         info = RunInfo("r", "c", "2026-11-23T06:00:00.000+00:00", model, versions, {})
         cache = TileCache.for_model(self.folder / "work", spec, versions)
         Counting.seen = 0
-        job = Job(sources, spec, (output,), self.folder / "ledger.json", info, area, cache)
+        job = Job(sources, spec, (str(output),), str(self.folder / "ledger.json"), info, area, cache)
         ledger = run_job(job, FnApiRunner(), PipelineOptions([]), Counting)
         seen = Counting.seen
         plain = [
@@ -299,7 +299,7 @@ def test_an_unusable_work_folder_is_refused(desk: Desk) -> None:
     line = desk.refused("--work-dir", "gs://bucket/work")
     assert "--work-dir gs://bucket/work: expected a local folder, got a URL: name a folder of this machine" in line
     assert "a.tif/tile.json: expected a writable path" in desk.refused("--work-dir", "a.tif")
-    assert "--work-dir: expected a path, got an empty word" in desk.refused("--work-dir", "")
+    assert "argument --work-dir: expected a path, got an empty argument" in desk.refused("--work-dir", "")
 
 
 def test_a_full_disk_is_an_error_of_one_line_and_leaves_a_sound_cache(desk: Desk) -> None:

@@ -98,5 +98,5 @@ def test_a_config_names_the_run_beside_it(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(OutputError, match="file: expected a place"), process.lock_folder(tmp_path / "file"):
+    with pytest.raises(OutputError, match="file: expected a writable path"), process.lock_folder(tmp_path / "file"):
         pass

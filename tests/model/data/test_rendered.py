@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from geo.errors import ConfigError
+from geo.errors import OutputError
 from model.data.sources import RenderedSet, render_scenes
 
 SMALL = RenderedSet("airport", (3, 5), size_px=300, resolution_m=2.0)
@@ -28,7 +28,7 @@ def test_scenes_without_an_airport_have_no_airplanes(tmp_path: Path, scene: str)
 
 def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(ConfigError, match="rendered"):
+    with pytest.raises(OutputError, match="file"):
         render_scenes(SMALL, tmp_path / "file")
 
 

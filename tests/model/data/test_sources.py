@@ -183,7 +183,7 @@ def test_a_picture_that_is_cut_off_is_refused_by_name(tmp_path: Path) -> None:
         ({"boxes": [[5, 1, 4, 8]]}, "box 1 of x.png: expected a box with an area"),
         ({"boxes": [[1, 1, float("nan"), 8]]}, "box 1 of x.png: expected a box with an area"),
         ({"boxes": [[9, 1, 12, 8]]}, r"box 1 of x.png: expected a box in x.png \(9 x 9 px\)"),
-        ({"width": 18, "height": 9}, r"x.png: expected a picture of 18 x 9 px, got one of 9 x 9"),
+        ({"width": 18, "height": 9}, r"x.png: expected an image of 18 x 9 px, got one of 9 x 9"),
     ],
 )
 def test_boxes_that_do_not_fit_their_picture_are_refused(tmp_path: Path, image: dict[str, Any], named: str) -> None:

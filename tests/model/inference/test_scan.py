@@ -1,3 +1,4 @@
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from geo.raster.header import read_header
 from geo.raster.reader import RasterReader
 from geo.types import Detections, ImageArray
 from model.inference.predictor import FakePredictor
-from model.inference.scan import MARGIN_PX, detect, scan, scan_all
+from model.inference.scan import BATCHES_PER_CALL, detect, group_by_shape, scan, scan_all
 from model.inference.scan_config import ScanConfig
 from tests.geo.scenes import write_tiff
 
@@ -130,9 +131,10 @@ def test_the_predictor_gets_batches_of_tiles_of_one_size(tmp_path: Path) -> None
     tiling = config(0.5, 1.0).tiling
     planned = [tile for level in plan_levels(WIDTH, HEIGHT, (0.5, 0.5), tiling) for tile in plan_tiles(level, tiling)]
     counts = [shape[0] for shape in predictor.shapes]
-    assert {shape[1:] for shape in predictor.shapes} == {(128, 128, 3)}
+    shapes = {(tile.window.height, tile.window.width, 3) for tile in planned}
+    assert {shape[1:] for shape in predictor.shapes} == shapes
     assert sum(counts) == len(planned)
-    assert set(counts[:-1]) <= {5}
+    assert len([count for count in counts if count != 5 * BATCHES_PER_CALL]) <= len(shapes)
 
 
 def test_a_too_coarse_or_missing_scene_is_an_error(tmp_path: Path) -> None:
@@ -186,14 +188,41 @@ def test_scenes_in_one_call_share_batches_and_give_the_same_results(tmp_path: Pa
         np.testing.assert_array_equal(one.boxes, other.boxes)
         np.testing.assert_array_equal(one.scores, other.scores)
     counts = [shape[0] for shape in predictor.shapes]
-    assert set(counts) <= {1, 2, 3, 4}
-    assert len([count for count in counts if count < 4]) <= len({shape[1:] for shape in predictor.shapes})
+    assert max(counts) <= 4 * BATCHES_PER_CALL
+    assert len([count for count in counts if count < 4 * BATCHES_PER_CALL]) <= len(
+        {shape[1:] for shape in predictor.shapes}
+    )
 
 
-def test_margin_px_cuts_off_the_black_beyond_a_small_image(tmp_path: Path) -> None:
+def test_tiles_of_a_small_scene_are_as_small_as_its_levels(tmp_path: Path) -> None:
     header = read_header(scene(tmp_path, np.array([[300.0, 390, 320, 405]]), np.array([250], np.uint8)))
     predictor = Recorder()
     large = ScanConfig(Tiling((0.5, 1.0), tile_px=1376, halo_px=64), Suppression(0.5, 0.8))
-    assert len(scan(header, large, predictor, 1, MARGIN_PX)) == 1
-    # 330 x 410 and 165 x 205 pixels, each with 256 more, rounded up to 32.
-    assert [shape[1:] for shape in predictor.shapes] == [(672, 608, 3), (480, 448, 3)]
+    assert len(scan(header, large, predictor, 1)) == 1
+    # 330 x 410 and 165 x 205 pixels, rounded up to 32.
+    assert [shape[1:] for shape in predictor.shapes] == [(416, 352, 3), (224, 192, 3)]
+
+
+@given(st.lists(st.integers(0, 6), max_size=200), st.integers(1, 3))
+def test_groups_have_one_shape_and_hold_each_item_once(shapes: list[int], batch_size: int) -> None:
+    taken: list[int] = []
+
+    def items() -> Iterator[tuple[int, int]]:
+        for number, shape in enumerate(shapes):
+            taken.append(number)
+            yield number, shape
+
+    size = batch_size * BATCHES_PER_CALL
+    groups, given_out = [], 0
+    for group in group_by_shape(items(), lambda item: item[1], batch_size):
+        assert 1 <= len(group) <= size
+        assert len({shape for _, shape in group}) == 1
+        # Not more wait than four calls hold.
+        assert len(taken) - given_out <= 4 * size
+        given_out += len(group)
+        groups.append(group)
+    for shape in set(shapes):
+        in_order = [number for group in groups for number, of_group in group if of_group == shape]
+        assert in_order == [number for number, other in enumerate(shapes) if other == shape]
+    if len(set(shapes)) == 1:
+        assert all(len(group) == size for group in groups[:-1])

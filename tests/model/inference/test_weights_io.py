@@ -204,7 +204,7 @@ def test_a_packaged_model_is_found_by_its_name(
     model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.copytree(model_folder, tmp_path / "packaged" / "tiny")
-    monkeypatch.setattr(weights_io, "PACKAGED", tmp_path / "packaged")
+    monkeypatch.setattr("model.inference.model_folder.PACKAGED", tmp_path / "packaged")
     assert resolve("tiny") == tmp_path / "packaged" / "tiny"
     with pytest.raises(WeightsError, match=r"huge.*\(tiny\)"):
         resolve("huge")

@@ -24,7 +24,7 @@ every_type = pytest.mark.parametrize("shape", TYPES, ids=lambda shape: f"{shape.
 
 
 @every_type
-def test_the_outline_is_as_long_and_as_wide_as_the_type_says(shape: AircraftType) -> None:
+def test_outline_has_length_and_span_of_the_type(shape: AircraftType) -> None:
     points = np.concatenate(silhouette(shape))
     assert np.ptp(points[:, 0]) == pytest.approx(shape.length, rel=0.002)
     assert np.ptp(points[:, 1]) == pytest.approx(shape.span)
@@ -32,22 +32,22 @@ def test_the_outline_is_as_long_and_as_wide_as_the_type_says(shape: AircraftType
 
 
 @every_type
-def test_the_outline_is_one_piece_and_the_same_on_both_sides(shape: AircraftType) -> None:
+def test_outline_is_connected_and_symmetric(shape: AircraftType) -> None:
     parts = [Polygon(ring) for ring in silhouette(shape)]
     assert all(part.is_valid for part in parts)
-    whole = unary_union(parts)
-    assert whole.geom_type == "Polygon"
-    other = unary_union([Polygon(mirrored(ring)) for ring in silhouette(shape)])
-    assert whole.symmetric_difference(other).area < 1e-6 * whole.area
+    outline = unary_union(parts)
+    assert outline.geom_type == "Polygon"
+    mirror = unary_union([Polygon(mirrored(ring)) for ring in silhouette(shape)])
+    assert outline.symmetric_difference(mirror).area < 1e-6 * outline.area
 
 
 @every_type
-def test_parts_lie_where_they_belong(shape: AircraftType) -> None:
+def test_parts_lie_within_the_airplane(shape: AircraftType) -> None:
     half = Polygon(half_wing(shape.wing, shape.length)).buffer(0.05)
     for chord, out in (((0.0, 0.1), (0.14, 0.92)), ((0.76, 1.0), (0.38, 0.72))):
         assert half.contains(Polygon(wing_band(shape.wing, shape.length, chord, out)))
     for engine in shape.engines:
-        assert Polygon(nacelle(shape, engine)).centroid.y == pytest.approx(engine.out, abs=1e-6)
+        assert Polygon(nacelle(shape, engine)).centroid.y == pytest.approx(engine.offset, abs=1e-6)
     swelling = fairing(shape)
     assert np.abs(swelling[:, 1]).max() < shape.width
     feet = fin(shape)
@@ -56,13 +56,13 @@ def test_parts_lie_where_they_belong(shape: AircraftType) -> None:
 
 
 @every_type
-def test_strips_of_the_fuselage_make_the_fuselage(shape: AircraftType) -> None:
+def test_fuselage_strips_add_up_to_the_fuselage(shape: AircraftType) -> None:
     strips = [Polygon(fuselage(shape, 0.2, 0.7, side, side + 0.5)) for side in (-1.0, -0.5, 0.0, 0.5)]
-    whole = Polygon(fuselage(shape, 0.2, 0.7, -1, 1))
-    assert sum(strip.area for strip in strips) == pytest.approx(whole.area)
+    outline = Polygon(fuselage(shape, 0.2, 0.7, -1, 1))
+    assert sum(strip.area for strip in strips) == pytest.approx(outline.area)
 
 
-def test_the_fleet_has_every_class_in_its_size() -> None:
+def test_fleet_covers_all_classes_in_plausible_sizes() -> None:
     sizes = {kind: [shape.length for shape in TYPES if shape.kind == kind] for kind in {shape.kind for shape in TYPES}}
     assert len(sizes) >= 7
     assert max(sizes[LIGHT]) < min(sizes[REGIONAL]) < max(sizes[NARROW]) < max(sizes[WIDE])

@@ -6,7 +6,7 @@ import pytest
 from model.synthetic.__main__ import main
 
 
-def test_it_writes_a_scene_and_its_truth(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_command_writes_scene_and_truth(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     output = tmp_path / "x.tif"
     assert main(["--size", "700", "--seed", "3", "--resolution", "0.5", "--output", str(output)]) == 0
     features = json.loads((tmp_path / "x.truth.geojson").read_text())["features"]
@@ -15,7 +15,7 @@ def test_it_writes_a_scene_and_its_truth(tmp_path: Path, capsys: pytest.CaptureF
 
 
 @pytest.mark.parametrize(
-    ("arguments", "named"),
+    ("arguments", "expected"),
     [
         (["--size", "10", "--output", "x.tif"], "size"),
         (["--size", "many", "--output", "x.tif"], "many"),
@@ -26,9 +26,9 @@ def test_it_writes_a_scene_and_its_truth(tmp_path: Path, capsys: pytest.CaptureF
         ([], "--output"),
     ],
 )
-def test_a_wrong_command_ends_with_2_and_one_line(
+def test_invalid_arguments_exit_2_with_one_line(
     arguments: list[str],
-    named: str,
+    expected: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -39,13 +39,13 @@ def test_a_wrong_command_ends_with_2_and_one_line(
     except SystemExit as end:
         status = end.code
     assert status == 2
-    said = capsys.readouterr().err
-    assert said.count("\n") == 1
-    assert named in said
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert expected in error
     assert not list(tmp_path.iterdir())
 
 
-def test_an_unwritable_place_ends_with_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_unwritable_output_exits_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "file").write_text("")
     assert main(["--size", "64", "--output", str(tmp_path / "file" / "x.tif")]) == 2
     assert capsys.readouterr().err.count("\n") == 1

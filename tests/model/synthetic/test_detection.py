@@ -1,6 +1,6 @@
-"""Are the scenes real enough for the packaged detector? It has trained on photos and on other seeds.
+"""Are rendered scenes realistic enough for the packaged detector, which was trained on photos and on other seeds?
 
-What weights that had seen photos alone found in such scenes is in docs/results.md.
+Results of weights trained on photos alone are in docs/results.md.
 """
 
 from pathlib import Path
@@ -23,23 +23,23 @@ SIZE_PX, SEEDS = 1800, (31, 32)
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
-@pytest.mark.skipif(not (ROOT / "model/weights" / MODEL).is_dir(), reason="the trained weights are not there yet")
-def test_the_packaged_detector_finds_nine_in_ten_airplanes_with_nine_in_ten_right(
+@pytest.mark.skipif(not (ROOT / "model/weights" / MODEL).is_dir(), reason="the packaged weights are missing")
+def test_packaged_detector_reaches_90_percent_recall_at_90_percent_precision(
     precision: Precision, tmp_path: Path
 ) -> None:
     config = read_scan_config(ROOT / "configs/pipeline/default.yaml")
     predictor = load_predictor(MODEL, batch_size=2, min_score=0.01, precision=precision)
-    scores, right, airplanes = [], [], 0
+    scores, correct, airplanes = [], [], 0
     for seed in SEEDS:
         scene = render(SIZE_PX, seed)
         write(scene, tmp_path / f"{seed}.tif")
-        found = scan(read_header(str(tmp_path / f"{seed}.tif")), config, predictor, 2)
+        detections = scan(read_header(str(tmp_path / f"{seed}.tif")), config, predictor, 2)
         boxes = np.array([airplane.box for airplane in scene.airplanes]) / scene.resolution_m
-        scores.append(found.scores)
-        right.append(match(found.boxes, found.scores, boxes, 0.5) >= 0)
+        scores.append(detections.scores)
+        correct.append(match(detections.boxes, detections.scores, boxes, 0.5) >= 0)
         airplanes += len(boxes)
-    hits = np.concatenate(right)[np.argsort(-np.concatenate(scores), kind="stable")]
-    right_share = np.cumsum(hits) / np.arange(1, len(hits) + 1)
+    hits = np.concatenate(correct)[np.argsort(-np.concatenate(scores), kind="stable")]
+    precision_curve = np.cumsum(hits) / np.arange(1, len(hits) + 1)
     recall = np.cumsum(hits) / airplanes
     assert airplanes > 30
-    assert recall[right_share >= 0.9].max() >= 0.9
+    assert recall[precision_curve >= 0.9].max() >= 0.9

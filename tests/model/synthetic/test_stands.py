@@ -5,22 +5,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model.synthetic.aircraft import LIGHT, NARROW, REGIONAL, TYPES, WIDE
-from model.synthetic.geometry import Place
-from model.synthetic.stands import Stand, choose_type, park, use_stand
+from model.synthetic.geometry import SCENE_FRAME, Frame
+from model.synthetic.stands import Stand, choose_type, fill_stand, park_airplane
 from model.synthetic.streams import stream
-from model.synthetic.style import draw_style
+from model.synthetic.style import sample_style
 from model.synthetic.world import World
 
 JET = next(shape for shape in TYPES if shape.kind == NARROW)
 
 
 def empty_world(size: float = 300.0) -> World:
-    return World(size, size, draw_style(1, 45.0))
+    return World(size, size, sample_style(1, 45.0))
 
 
 @given(st.integers(0, 1000), st.sampled_from([(36.0, 46.0), (64.9, 75.0), (30.0, 40.0)]))
-def test_the_type_fits_the_stand(seed: int, size: tuple[float, float]) -> None:
-    stand = Stand(Place(0, 0), *size, ((NARROW, 0.5), (REGIONAL, 0.3), (WIDE, 0.2)))
+def test_type_fits_the_stand(seed: int, size: tuple[float, float]) -> None:
+    stand = Stand(SCENE_FRAME, *size, ((NARROW, 0.5), (REGIONAL, 0.3), (WIDE, 0.2)))
     shape = choose_type(stand, stream(seed, "x"))
     assert shape.span <= size[0]
     assert shape.length <= size[1]
@@ -29,10 +29,10 @@ def test_the_type_fits_the_stand(seed: int, size: tuple[float, float]) -> None:
 
 @given(st.floats(-60, 60), st.floats(-60, 60), st.floats(0, 2 * math.pi))
 @settings(max_examples=60)
-def test_no_two_airplanes_share_ground(x: float, y: float, angle: float) -> None:
+def test_parked_airplanes_do_not_overlap(x: float, y: float, angle: float) -> None:
     world, rng = empty_world(), stream(1, "x")
-    assert park(world, JET, Place(150, 150, 1.0), rng)
-    stands = park(world, JET, Place(150 + x, 150 + y, angle), rng, clearance=2.0)
+    assert park_airplane(world, JET, Frame(150, 150, 1.0), rng)
+    stands = park_airplane(world, JET, Frame(150 + x, 150 + y, angle), rng, clearance=2.0)
     assert len(world.airplanes) == len(world.footprints) == 1 + stands
     if stands:
         assert world.footprints[0].distance(world.footprints[1]) >= 2.0
@@ -42,33 +42,33 @@ def test_no_two_airplanes_share_ground(x: float, y: float, angle: float) -> None
 
 @given(st.floats(-20, 320), st.floats(-20, 320), st.floats(0, 2 * math.pi))
 @settings(max_examples=60)
-def test_an_airplane_is_wholly_inside_or_left_out(x: float, y: float, angle: float) -> None:
+def test_airplane_is_completely_inside_or_left_out(x: float, y: float, angle: float) -> None:
     world = empty_world()
-    if park(world, JET, Place(x, y, angle), stream(1, "x")):
+    if park_airplane(world, JET, Frame(x, y, angle), stream(1, "x")):
         box = np.array(world.airplanes[0].box)
         assert box.min() >= 0
         assert box.max() <= 300
     else:
         assert not world.airplanes
-        assert world.objects.pack(0.1).touching(-(10**6), -(10**6), 10**6, 10**6) == []
+        assert world.objects.pack(0.1).intersecting(-(10**6), -(10**6), 10**6, 10**6) == []
 
 
-def test_an_airplane_well_inside_stands() -> None:
-    assert park(empty_world(), JET, Place(150, 150, 0.3), stream(1, "x"))
+def test_airplane_well_inside_is_parked() -> None:
+    assert park_airplane(empty_world(), JET, Frame(150, 150, 0.3), stream(1, "x"))
 
 
-def test_a_stand_is_used_as_often_as_it_is_occupied() -> None:
+def test_stand_is_filled_with_the_given_probability() -> None:
     used = 0
     for seed in range(200):
-        stand = Stand(Place(150, 150, 0.7), 20.0, 20.0, ((LIGHT, 1.0),))
-        used += use_stand(empty_world(), stand, stream(seed, "x"), 0.7) is not None
+        stand = Stand(Frame(150, 150, 0.7), 20.0, 20.0, ((LIGHT, 1.0),))
+        used += fill_stand(empty_world(), stand, stream(seed, "x"), 0.7) is not None
     assert 120 <= used <= 160
 
 
-def test_the_nose_is_at_the_stop() -> None:
+def test_nose_is_at_the_stop() -> None:
     world = empty_world()
-    stand = Stand(Place(150, 150, 0.0), 36.0, 46.0, ((NARROW, 1.0),))
-    shape = use_stand(world, stand, stream(5, "x"), 1.0)
+    stand = Stand(Frame(150, 150, 0.0), 36.0, 46.0, ((NARROW, 1.0),))
+    shape = fill_stand(world, stand, stream(5, "x"), 1.0)
     assert shape is not None
-    nose = world.airplanes[0].place.points((shape.length / 2, 0))
+    nose = world.airplanes[0].pose.points((shape.length / 2, 0))
     np.testing.assert_allclose(nose, (150, 150), atol=1.0)

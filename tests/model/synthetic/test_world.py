@@ -8,13 +8,13 @@ from model.synthetic.world import Layer
 boxes = st.tuples(st.integers(-40, 40), st.integers(-40, 40), st.integers(1, 20), st.integers(1, 20))
 
 
-def test_an_empty_layer_packs() -> None:
+def test_empty_layer_packs() -> None:
     packed = Layer(4).pack(0.1)
-    assert packed.touching(0, 0, 100, 100) == []
+    assert packed.intersecting(0, 0, 100, 100) == []
     assert packed.values.shape == (0, 4)
 
 
-def test_rings_come_by_level_and_then_by_order() -> None:
+def test_rings_are_ordered_by_level_then_insertion() -> None:
     layer = Layer(1)
     layer.add(rectangle(0, 0, 1, 1), (1,), level=2)
     layer.add([rectangle(0, 0, 1, 1), rectangle(5, 5, 6, 6)], [(2,), (3,)], level=0)
@@ -33,7 +33,7 @@ def test_values_are_rounded_and_clipped() -> None:
 
 
 @given(st.lists(boxes, max_size=12), boxes)
-def test_touching_finds_what_a_look_at_every_ring_finds(
+def test_intersecting_agrees_with_brute_force(
     rings: list[tuple[int, int, int, int]], view: tuple[int, int, int, int]
 ) -> None:
     layer = Layer(1)
@@ -47,10 +47,10 @@ def test_touching_finds_what_a_look_at_every_ring_finds(
         covered_y = set(range(points[:, 1].min(), points[:, 1].max() + 1))
         if covered_x & set(range(left, left + wide)) and covered_y & set(range(top, top + high)):
             expected.append(k)
-    assert packed.touching(left, top, left + wide, top + high) == expected
+    assert packed.intersecting(left, top, left + wide, top + high) == expected
 
 
-def test_rings_are_put_on_the_grid_without_a_shift() -> None:
+def test_rings_are_packed_without_a_shift() -> None:
     offsets = (np.arange(50) + 0.5) / 50
     layer = Layer(1)
     for offset in offsets:

@@ -115,7 +115,7 @@ def test_devices_that_are_not_there_are_refused_before_any_work(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with_gpus(monkeypatch, 0)
-    monkeypatch.setattr(training, "_load", lambda config: pytest.fail("read data"))
+    monkeypatch.setattr(training, "_load_sets", lambda config: pytest.fail("read data"))
     assert train.main(["--config", str(settings(tmp_path, data)), "--distribution.device=gpu"]) == 2
     captured = capsys.readouterr()
     assert captured.err.count("\n") == 1
@@ -174,7 +174,7 @@ COMMON = """
 import keras, numpy as np
 from model.detectors.anchor_free import assignment
 from model.training.detector import distribution
-from model.detectors.anchor_free.losses import DetectionLoss, box_loss, detection_lossx_loss, detection_loss
+from model.detectors.anchor_free.losses import DetectionLoss, box_loss, detection_loss
 from tests.model.test_train import tiny_network
 
 generator = np.random.default_rng(1)

@@ -1,5 +1,4 @@
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -79,13 +78,11 @@ def test_hard_examples_round_trip(tmp_path: Path) -> None:
 
 
 def test_hard_examples_are_written_atomically(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    plain = Path.write_text
-
-    def half(self: Path, text: str, **options: Any) -> int:
-        plain(self, text[: len(text) // 2], **options)
+    def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Path, "write_text", half)
+    monkeypatch.setattr(Path, "replace", interrupt)
+    monkeypatch.setattr("os.replace", interrupt)
     with pytest.raises(KeyboardInterrupt):
         hard_examples.write_hard_examples({"one": [np.ones((5, 4))]}, tmp_path / "hard_examples.json")
     assert not (tmp_path / "hard_examples.json").exists()

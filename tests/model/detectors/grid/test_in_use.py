@@ -115,7 +115,7 @@ def test_a_training_broken_off_ends_as_an_unbroken_one(data: Path, tmp_path: Pat
     [
         ({"start": "imagenet"}, "start, frozen_blocks: expected random"),
         ({"frozen_blocks": 2}, "start, frozen_blocks: expected random"),
-        ({"mistakes": {"share": 0.2}}, "mistakes: expected a model to start from"),
+        ({"hard_examples": {"share": 0.2}}, "hard_examples: expected a model to start from"),
         ({"detector": {"kind": "net"}}, "detector.kind: expected 'anchor_free' or 'grid', got 'net'"),
         ({"detector": {"kind": "grid", "channels": 64}}, "unknown key detector.channels"),
         ({"schedule": {"kind": "steps"}}, "schedule.kind: expected 'cosine' or 'exponential' or 'cosine_restarts'"),

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.prefetch import prefetch
+from model.common.prefetch import prefetch
 
 
 @given(st.lists(st.integers() | st.none()), st.integers(1, 5))

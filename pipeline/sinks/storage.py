@@ -1,0 +1,117 @@
+"""Outputs on this machine and in buckets (`gs://`): written elsewhere first, and moved into place when complete."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from geo.errors import FinderError, OutputError
+from geo.raster.uri import is_remote, redacted
+from model.common import atomic
+
+_OBJECT = re.compile(r"gs://[^/]+/(.*/)?[^/]+")
+
+
+def check_uri(uri: str, option: str) -> None:
+    """Check that a URI names a local file or an object in a bucket; nothing is opened.
+
+    Raises:
+        OutputError: it has another scheme, or is incomplete.
+    """
+    if not is_remote(uri):
+        return
+    scheme = uri.partition("://")[0]
+    if scheme != "gs":
+        raise OutputError(
+            f"{option} {redacted(uri)}: expected a local path or gs://bucket/name, got {scheme}://: "
+            "write to one of these, and copy it from there"
+        )
+    if not _OBJECT.fullmatch(uri):
+        raise OutputError(f"{option} {uri}: expected gs://bucket/name, got no name: add one")
+
+
+def check_writable(uri: str) -> None:
+    """Check that a file can be written, by writing another beside it and removing it.
+
+    Raises:
+        OutputError: it cannot.
+    """
+    if not is_remote(uri):
+        atomic.check_writable(Path(uri))
+        return
+    with _bucket_errors(uri):
+        from model.datagen import files  # imports Beam, which takes seconds
+
+        files.check_writable(uri.rpartition("/")[0])
+
+
+@contextlib.contextmanager
+def staged(uri: str) -> Iterator[Path]:
+    """Yield a local path for the block to write to; the end of the block moves that file to the URI.
+
+    The path ends in the name of the output, since GDAL picks formats and layouts by suffix. What is written beside it
+    (a journal, a temporary index) is removed.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    if not is_remote(uri):
+        with _staged_locally(Path(uri)) as path:
+            yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="airplanes-") as folder:
+        complete = Path(folder) / uri.rpartition("/")[2]
+        with _staged_locally(complete) as path:
+            yield path
+        with _bucket_errors(uri):
+            from model.datagen import files
+
+            files.write_atomically(uri, complete)
+
+
+@contextlib.contextmanager
+def local_copy(uri: str) -> Iterator[Path]:
+    """Yield a local path of a file: itself, or a copy for the duration of the block."""
+    if not is_remote(uri):
+        yield Path(uri)
+        return
+    from model.datagen import files
+
+    with files.local_file(uri) as path:
+        yield path
+
+
+def with_name(uri: str, rename: Callable[[str], str]) -> str:
+    """Return the URI of a file beside another: `rename` gets the name of that one."""
+    if is_remote(uri):
+        folder, _, name = uri.rpartition("/")
+        return f"{folder}/{rename(name)}"
+    path = Path(uri)
+    return str(path.with_name(rename(path.name)))
+
+
+@contextlib.contextmanager
+def _staged_locally(path: Path) -> Iterator[Path]:
+    with (
+        atomic.atomic_file(path) as partial,
+        tempfile.TemporaryDirectory(prefix=f"{partial.name}.", dir=partial.parent) as folder,
+    ):
+        yield Path(folder) / path.name
+        (Path(folder) / path.name).replace(partial)
+
+
+@contextlib.contextmanager
+def _bucket_errors(uri: str) -> Iterator[None]:
+    """Turn the errors of a bucket's client into OutputErrors of one line."""
+    try:
+        yield
+    # Several libraries raise here: no credentials, no network, no such bucket.
+    except Exception as error:
+        cause = error.__cause__ if isinstance(error, FinderError) and error.__cause__ else error
+        reason = " ".join(str(cause).split()) or type(cause).__name__
+        raise OutputError(
+            f"{uri}: expected a bucket that can be written, got '{reason}': check its name and your credentials"
+        ) from error
