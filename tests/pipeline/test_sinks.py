@@ -1,8 +1,10 @@
 """Output files: read back by independent readers, checked against the rules of their formats; complete or absent."""
 
 import dataclasses
+import datetime
 import itertools
 import json
+import re
 import socket
 import sqlite3
 import subprocess
@@ -497,6 +499,10 @@ def test_outputs_elsewhere_are_refused(desk: Desk, output: str, message: str) ->
     assert message in desk.refused(output=output)
 
 
+def test_a_report_in_a_bucket_is_refused(desk: Desk) -> None:
+    assert "--report gs://bucket/r: expected a local folder, got a URL" in desk.refused("--report", "gs://bucket/r")
+
+
 def test_an_output_that_is_also_read_is_refused(desk: Desk) -> None:
     to_frame([airplane()]).to_file("area.gpkg")
     write(desk.folder / "items.geojson", items(item("S-1")))
@@ -508,6 +514,42 @@ def test_an_output_that_is_also_read_is_refused(desk: Desk) -> None:
 
 def test_a_mosaic_needs_a_local_output(desk: Desk) -> None:
     assert "--mosaic: expected a local --output" in desk.refused("--mosaic", output="gs://bucket/x.geojson")
+
+
+# The examples of the docs
+
+
+def test_the_examples_of_the_docs_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, database: duckdb.DuckDBPyConnection
+) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "gis.md").read_text(encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    now = datetime.datetime.now(datetime.UTC)
+    planes = [
+        dataclasses.replace(
+            airplane(str(days)),
+            size_m=30.0 + 5 * days,
+            acquired_at=(now - datetime.timedelta(days=3 * days)).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        )
+        for days in range(5)
+    ]
+    write_file("airplanes.parquet", planes)
+    write_file("last-week.parquet", [])
+    airports = {"name": ["Hamburg", "empty"]}
+    boxes = [shapely.box(9.9, 53.5, 10.1, 53.7), shapely.box(0, 0, 1, 1)]
+    geopandas.GeoDataFrame(airports, geometry=boxes, crs="EPSG:4326").to_file("airports.geojson")
+
+    queries = re.findall(r"```sql\n(.*?)```", text[text.index("## DuckDB") : text.index("## BigQuery")], re.DOTALL)
+    large, inside, per_airport, recent, new = (database.execute(query).fetchall() for query in queries[1:])
+    assert [row[:2] for row in large] == [("4", 50.0), ("3", 45.0)]
+    assert (inside, per_airport, recent) == ([(5,)], [("Hamburg", 5)], [("5c", 3)])
+    assert len(new) == 5
+
+    names: dict[str, Any] = {}
+    (example,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    exec(example, names)  # noqa: S102 -- our own
+    assert (len(names["hamburg"]), len(names["large"]), len(names["recent"])) == (5, 2, 3)
+    assert names["per_airport"].to_dict() == {"Hamburg": 5}
 
 
 # Frames
