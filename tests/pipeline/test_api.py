@@ -12,6 +12,7 @@ import pytest
 
 import pipeline
 from geo.errors import ConfigError, InputError, RasterError
+from model.inference.engine import Engine
 from model.inference.model_folder import WeightsError
 from model.inference.predictor import FakePredictor
 from pipeline import model_loading, records
@@ -162,7 +163,7 @@ def test_a_model_that_does_not_load_is_tried_again(loaded: list[tuple[object, ..
 
 
 @pytest.mark.parametrize("engine", ["litert", "tensorflow"])
-def test_detect_is_quiet(tmp_path: Path, engine: str) -> None:
+def test_detect_is_quiet(tmp_path: Path, engine: Engine) -> None:
     """With the packaged model, whose engines announce themselves on stderr."""
     scene = write_scene(tmp_path / "a.tif")
     config = tmp_path / "settings.yaml"
