@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import difflib
+import functools
 import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -191,8 +192,18 @@ def _parser() -> Parser:
     add("--aoi", type=_path, metavar="FILE", help="area of interest: vector file with polygons (default: everything)")
     add("--mosaic", action="store_true", help="treat the inputs as adjacent parts of one scene")
     add("--force", action="store_true", help="process scenes that are too coarse for airplanes, too")
-    add("--report", type=_path, metavar="DIR", help=f"folder for {report.FILE_NAME} and {LEDGER_FILE}")
-    add("--work-dir", type=_folder, metavar="DIR", help="folder that caches results, to resume an interrupted run")
+    add(
+        "--report",
+        type=functools.partial(_folder, option="--report"),
+        metavar="DIR",
+        help=f"folder for {report.FILE_NAME} and {LEDGER_FILE}",
+    )
+    add(
+        "--work-dir",
+        type=functools.partial(_folder, option="--work-dir"),
+        metavar="DIR",
+        help="folder that caches results, to resume an interrupted run",
+    )
     add("--plan", action="store_true", help="print tiles, pixels, ground area and hours of the run, and stop")
     return parser
 
@@ -235,9 +246,9 @@ def _path(text: str) -> Path:
     return Path(text)
 
 
-def _folder(text: str) -> Path:
+def _folder(text: str, option: str) -> Path:
     if is_remote(text):
-        raise OutputError(f"--work-dir {text}: expected a local folder, got a URL: name a folder of this machine")
+        raise OutputError(f"{option} {text}: expected a local folder, got a URL: name a folder of this machine")
     return _path(text)
 
 

@@ -74,7 +74,7 @@ class _WriteLines(beam.PTransform):  # type: ignore[misc]
             results
             | "Key" >> beam.Map(_with_shard_number)
             | "Group" >> beam.GroupByKey()
-            | "WriteShard" >> beam.MapTuple(write_shard, uri=self.uri, run_id=self.run_id)
+            | "WriteShard" >> beam.Map(_write_group, self.uri, self.run_id)
             | "Collect" >> beam.combiners.ToList()
             | "Join" >> beam.Map(join_shards, self.uri)
         )
@@ -82,6 +82,11 @@ class _WriteLines(beam.PTransform):  # type: ignore[misc]
 
 def _with_shard_number(result: SceneResult) -> tuple[int, SceneResult]:
     return zlib.crc32(result.entry.scene_uri.encode()) % SHARD_COUNT, result
+
+
+def _write_group(group: tuple[int, Iterable[SceneResult]], uri: str, run_id: str) -> Shard:
+    number, results = group
+    return write_shard(number, results, uri, run_id)
 
 
 def write_shard(number: int, results: Iterable[SceneResult], uri: str, run_id: str) -> Shard:

@@ -1,11 +1,16 @@
 """Airplanes for tests: a Hypothesis strategy, and one by hand."""
 
+import dataclasses
+
+import numpy as np
+import shapely
 from hypothesis import strategies as st
 from shapely.geometry import MultiPolygon, Polygon
 
 from pipeline.records import Airplane
 
-TEXTS = st.text(max_size=8)
+# No paths, names or times hold NUL, which GDAL takes for the end of a text.
+TEXTS = st.text(st.characters(exclude_characters="\0", codec="utf-8"), max_size=8)
 METRES = st.floats(0, 1e3)
 PIXELS = st.floats(0, 1e6)
 
@@ -25,7 +30,7 @@ airplanes = st.builds(
     geometry=geometries(),
     detection_id=TEXTS,
     scene_id=TEXTS,
-    scene_uri=TEXTS,
+    scene_uri=TEXTS.filter(bool),
     acquired_at=st.none() | TEXTS,
     score=st.floats(0, 1),
     xmin_px=PIXELS,
@@ -60,3 +65,36 @@ def airplane(detection_id: str = "1f", scene_uri: str = "a.tif", score: float = 
         resolution_m=0.5,
         model="fake@000000000000",
     )
+
+
+def sample(count: int, antimeridian: bool = False) -> list[Airplane]:
+    """Airplanes over the whole Earth with different values in every field; every third has unknown values."""
+    random = np.random.default_rng(7)
+    made = []
+    for number in range(count):
+        lon, lat = np.round(random.uniform((-179, -80), (179, 80)), 7).tolist()
+        unknown = number % 3 == 0
+        made.append(
+            Airplane(
+                geometry=shapely.transform(ring(lon, lat), lambda lonlat: np.round(lonlat, 7)),
+                detection_id=f"{number:016x}",
+                scene_id=f"scène {number % 4}",
+                scene_uri="a.tif",
+                acquired_at=None if unknown else "2026-11-23T06:00:00Z",
+                score=round(float(random.random()), 6),
+                xmin_px=number + 0.25,
+                ymin_px=7.5,
+                xmax_px=number + 60.5,
+                ymax_px=60.25,
+                size_m=30.0 + number / 8,
+                length_m=None if unknown else 31.5,
+                wingspan_m=None if unknown else 28.25,
+                heading_deg=None if unknown else 359.5,
+                resolution_m=0.5,
+                model="fake@000000000000",
+            )
+        )
+    if antimeridian:
+        split = MultiPolygon([shapely.box(179.9998, 10, 180, 10.0003), shapely.box(-180, 10, -179.9998, 10.0003)])
+        made[0] = dataclasses.replace(made[0], geometry=shapely.orient_polygons(split))
+    return made

@@ -1,61 +1,573 @@
-import json
-from pathlib import Path
+"""Output files: read back by independent readers, checked against the rules of their formats; complete or absent."""
 
+import dataclasses
+import datetime
+import itertools
+import json
+import re
+import socket
+import sqlite3
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import apache_beam as beam
+import duckdb
 import geopandas
+import numpy as np
+import pyarrow.parquet
+import pyogrio
 import pytest
+import shapely
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from gcp_storage_emulator.server import create_server
+from google.auth.credentials import AnonymousCredentials
+from google.cloud.storage import Client
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from geo.errors import OutputError
+from geo.grid import Tile
+from geo.raster.reader import RasterReader
+from geo.types import ImageArray
+from model.data.sources import read_annotated_images
 from pipeline import records
+from pipeline.ledger import SceneResult, read_ledger
 from pipeline.records import Airplane, to_frame
-from pipeline.sinks.files import read_geojson, write_geojson
-from tests.pipeline.airplanes import airplane, airplanes
+from pipeline.sinks import SUFFIXES, files, transforms
+from pipeline.sinks.files import read_file, read_geojson, write_file, write_geojson
+from pipeline.sinks.transforms import WriteAirplanes
+from tests.pipeline.airplanes import airplane, airplanes, sample
+from tests.pipeline.desk import Desk
+from tests.pipeline.report.factories import entry
+from tests.pipeline.scenes import AIRPLANES
+from tests.pipeline.stac_files import item, items, write
+from tests.pipeline.vector_rules import feature_faults, geojson_faults, geoparquet_faults
+
+TABLES = tuple(suffix for suffix in SUFFIXES if suffix != ".coco.json")
+SPATIALLY_SORTED = (".parquet", ".fgb")
+SCENES = [entry("a.tif")]
 
 
-@given(st.lists(airplanes, max_size=5))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_geojson_does_not_depend_on_the_order_of_airplanes(tmp_path: Path, drawn: list[Airplane]) -> None:
-    write_geojson(tmp_path / "a.geojson", drawn)
-    write_geojson(tmp_path / "b.geojson", drawn[::-1])
-    assert read_geojson(tmp_path / "a.geojson") == sorted(drawn, key=records.sort_key)
-    if len({records.sort_key(plane) for plane in drawn}) == len(drawn):
-        assert (tmp_path / "a.geojson").read_bytes() == (tmp_path / "b.geojson").read_bytes()
+def by_id(planes: list[Airplane]) -> list[Airplane]:
+    return sorted(planes, key=lambda plane: plane.detection_id)
 
 
-def test_geojson_follows_rfc_7946(tmp_path: Path) -> None:
-    write_geojson(tmp_path / "a.geojson", [airplane()])
-    collection = json.loads((tmp_path / "a.geojson").read_text(encoding="utf-8"))
-    assert set(collection) == {"type", "features"}
-    assert collection["type"] == "FeatureCollection"
-    (feature,) = collection["features"]
-    assert feature["type"] == "Feature"
-    (exterior,) = feature["geometry"]["coordinates"]
-    assert exterior[0] == exterior[-1]
+# What is written is read back
 
 
-def test_geopandas_reads_geojson(tmp_path: Path) -> None:
-    write_geojson(tmp_path / "a.geojson", [airplane("1"), airplane("2", xmin_px=99.0)])
-    frame = geopandas.read_file(tmp_path / "a.geojson")
-    assert frame.crs == "OGC:CRS84" or frame.crs.to_epsg() == 4326
-    assert list(frame.detection_id) == ["1", "2"]
-    assert frame.geometry.iloc[0].bounds == pytest.approx((9.98, 53.63, 9.9805, 53.6303))
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@given(st.lists(airplanes, max_size=4, unique_by=records.sort_key))
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_airplanes_are_read_back_whatever_their_order(tmp_path: Path, suffix: str, drawn: list[Airplane]) -> None:
+    scenes = [entry(uri) for uri in sorted({plane.scene_uri for plane in drawn})]
+    first, second = tmp_path / f"a{suffix}", tmp_path / f"b{suffix}"
+    write_file(str(first), drawn, scenes)
+    write_file(str(second), drawn[::-1], scenes[::-1])
+    expected = sorted(drawn, key=records.sort_key)
+    read = read_file(str(first))
+    assert (sorted(read, key=records.sort_key) if suffix in SPATIALLY_SORTED else read) == expected
+    if suffix != ".gpkg":  # it holds the time of writing
+        assert first.read_bytes() == second.read_bytes()
 
 
-def test_no_airplanes_give_an_empty_collection(tmp_path: Path) -> None:
-    write_geojson(tmp_path / "a.geojson", [])
-    assert json.loads((tmp_path / "a.geojson").read_text()) == {"type": "FeatureCollection", "features": []}
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_no_airplanes_give_a_file_without_features(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"a{suffix}"
+    write_file(str(path), [], SCENES)
+    assert read_file(str(path)) == []
+    if suffix in TABLES and suffix != ".geojsonl":
+        frame = geopandas.read_parquet(path) if suffix == ".parquet" else geopandas.read_file(path)
+        assert len(frame) == 0
+    if suffix in (".fgb", ".gpkg", ".parquet"):
+        assert set(records.PROPERTIES) <= set(frame.columns)
+
+
+def test_suffixes_in_capitals_name_the_same_format(tmp_path: Path) -> None:
+    write_file(str(tmp_path / "A.FGB"), sample(3))
+    assert pyogrio.read_info(tmp_path / "A.FGB")["driver"] == "FlatGeobuf"
+
+
+# Independent readers: same count, fields, and coordinates to 1e-7 degrees
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Airplane]]:
+    """The same airplanes in every format, one of them cut at the antimeridian."""
+    folder = tmp_path_factory.mktemp("written")
+    planes = sample(300, antimeridian=True)
+    for suffix in SUFFIXES:
+        write_file(str(folder / f"a{suffix}"), planes, SCENES)
+    return folder, planes
+
+
+@pytest.fixture(scope="module")
+def database() -> Iterator[duckdb.DuckDBPyConnection]:
+    """DuckDB with its spatial extension, from their Python packages."""
+    import duckdb_extension_spatial
+
+    (extension,) = Path(duckdb_extension_spatial.__path__[0]).rglob("spatial.duckdb_extension")
+    with duckdb.connect() as connection:
+        connection.execute(f"LOAD '{extension}'")
+        yield connection
+
+
+def assert_same(rows: list[dict[str, Any]], planes: list[Airplane]) -> None:
+    """Compare rows with a shapely `geometry` and the fields to airplanes."""
+    assert len(rows) == len(planes)
+    rows = sorted(rows, key=lambda row: str(row["detection_id"]))
+    for row, plane in zip(rows, by_id(planes), strict=True):
+        for name, value in records.properties(plane).items():
+            if isinstance(value, float):
+                assert row[name] == pytest.approx(value, abs=1e-9)
+            elif value is None:
+                assert row[name] is None or row[name] != row[name]
+            else:
+                # GDAL recognises times in GeoJSON.
+                got = str(row[name]).replace(" ", "T").replace("+00:00", "Z").replace("+00", "Z")
+                assert got.rstrip("Z") == value.rstrip("Z") if name == "acquired_at" else row[name] == value
+        # Parts may be nested in a MultiPolygon, and rings may start elsewhere.
+        assert row["geometry"].normalize().equals_exact(plane.geometry.normalize(), 1e-7) or (
+            shapely.MultiPolygon([plane.geometry]).normalize().equals_exact(row["geometry"].normalize(), 1e-7)
+        )
+
+
+@pytest.mark.parametrize("suffix", TABLES)
+def test_duckdb_reads_every_format(
+    written: tuple[Path, list[Airplane]], database: duckdb.DuckDBPyConnection, suffix: str
+) -> None:
+    folder, planes = written
+    path = folder / f"a{suffix}"
+    table = f"'{path}'" if suffix == ".parquet" else f"st_read('{path}')"
+    column = "geometry" if suffix in (".parquet", ".gpkg") else "geom"
+    query = f"SELECT *, ST_AsWKB({column})::BLOB AS wkb FROM {table}"  # noqa: S608
+    result = database.execute(query)
+    names = [description[0] for description in result.description or ()]
+    assert set(records.PROPERTIES) <= set(names)
+    rows = [dict(zip(names, row, strict=True)) for row in result.fetchall()]
+    assert_same([{**row, "geometry": shapely.from_wkb(bytes(row["wkb"]))} for row in rows], planes)
+
+
+@pytest.mark.parametrize("suffix", TABLES)
+def test_geopandas_reads_every_format(written: tuple[Path, list[Airplane]], suffix: str) -> None:
+    folder, planes = written
+    path = folder / f"a{suffix}"
+    frame = geopandas.read_parquet(path) if suffix == ".parquet" else geopandas.read_file(path)
+    assert frame.crs == "OGC:CRS84" if suffix == ".parquet" else frame.crs.to_epsg() == 4326
+    names = [name for name in frame.columns if name not in ("geometry", "id", "bbox")]
+    assert names == list(records.PROPERTIES)
+    assert_same(frame.astype(object).to_dict("records"), planes)
+
+
+@pytest.mark.parametrize("suffix", [".fgb", ".gpkg"])
+def test_gdal_finds_airplanes_by_the_spatial_index(written: tuple[Path, list[Airplane]], suffix: str) -> None:
+    folder, planes = written
+    box = (-60.0, -20.0, 40.0, 50.0)
+    info = pyogrio.read_info(folder / f"a{suffix}")
+    assert info["capabilities"]["fast_spatial_filter"]
+    assert info["layer_name"] == "airplanes"
+    frame = pyogrio.read_dataframe(folder / f"a{suffix}", bbox=box)
+    inside = {plane.detection_id for plane in planes if plane.geometry.intersects(shapely.box(*box))}
+    assert 0 < len(inside) < len(planes)
+    assert set(frame.detection_id) == inside
+
+
+# GeoJSON
+
+
+def test_geojson_follows_rfc_7946(written: tuple[Path, list[Airplane]]) -> None:
+    folder, planes = written
+    collection = json.loads((folder / "a.geojson").read_text(encoding="utf-8"))
+    assert geojson_faults(collection) == []
+    lines = (folder / "a.geojsonl").read_text(encoding="utf-8").removesuffix("\n").split("\n")
+    assert len(lines) == len(planes)
+    assert [json.loads(line) for line in lines] == collection["features"]
+    assert {feature["geometry"]["type"] for feature in collection["features"]} == {"Polygon", "MultiPolygon"}
+
+
+@pytest.mark.parametrize(
+    ("fault", "section"),
+    [
+        (lambda feature: feature["geometry"]["coordinates"][0].reverse(), "right-hand rule"),
+        (lambda feature: feature["geometry"]["coordinates"][0].pop(), "not closed"),
+        (lambda feature: [position.reverse() for position in feature["geometry"]["coordinates"][0]], "right-hand"),
+        (lambda feature: feature["geometry"]["coordinates"][0][1].__setitem__(0, 190.0), "out of range"),
+        (lambda feature: feature.update(crs={}), "members that another type defines"),
+        (lambda feature: feature["geometry"].update(type="Ring"), "unknown type"),
+        (lambda feature: feature.pop("properties"), "no member properties"),
+    ],
+)
+def test_the_checks_of_geojson_find_faults(fault: Any, section: str) -> None:
+    feature = records.to_feature(airplane())
+    assert feature_faults(feature) == []
+    fault(feature)
+    assert section in " ".join(feature_faults(feature))
+
+
+# GeoParquet
+
+
+def test_geoparquet_follows_its_schema(written: tuple[Path, list[Airplane]]) -> None:
+    path = written[0] / "a.parquet"
+    assert geoparquet_faults(path) == []
+    (column,) = json.loads(pyarrow.parquet.read_schema(path).metadata[b"geo"])["columns"].values()
+    assert column["crs"]["id"] == {"authority": "OGC", "code": "CRS84"}
+    assert set(column["geometry_types"]) == {"Polygon", "MultiPolygon"}
+    assert "covering" in column
+    types = {name: str(kind) for name, kind in zip(*_names_and_types(path), strict=True)}
+    assert {types[name] for name in ("score", "length_m", "size_m")} == {"double"}
+    assert types["acquired_at"] in ("string", "large_string")
+
+
+def _names_and_types(path: Path) -> tuple[list[str], list[Any]]:
+    schema = pyarrow.parquet.read_schema(path)
+    return schema.names, schema.types
+
+
+def test_the_checks_of_geoparquet_find_faults(tmp_path: Path) -> None:
+    frame = to_frame(sample(3))
+    frame.to_parquet(tmp_path / "old.parquet", schema_version="1.0.0")
+    assert geoparquet_faults(tmp_path / "old.parquet") == ["version 1.0.0"]
+    frame.set_crs(None, allow_override=True).to_parquet(tmp_path / "a.parquet", schema_version="1.1.0")
+    assert "crs is null" in " ".join(geoparquet_faults(tmp_path / "a.parquet"))
+    frame.drop(columns="geometry").to_parquet(tmp_path / "b.parquet")
+    assert geoparquet_faults(tmp_path / "b.parquet") == ["no key geo"]
+
+
+def test_a_spatial_filter_skips_row_groups(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, database: duckdb.DuckDBPyConnection
+) -> None:
+    monkeypatch.setattr(files, "ROW_GROUP_SIZE", 50)
+    planes = sample(2000)
+    path = tmp_path / "a.parquet"
+    write_file(str(path), planes)
+    xmin, ymin, xmax, ymax = box = (0.0, 30.0, 30.0, 60.0)
+    metadata = pyarrow.parquet.read_metadata(path)
+    assert metadata.num_row_groups == 40
+    columns = {metadata.schema.column(number).path: number for number in range(metadata.num_columns)}
+    touched = 0
+    for number in range(metadata.num_row_groups):
+        statistics = {
+            side: metadata.row_group(number).column(columns[f"bbox.{side}"]).statistics
+            for side in ("xmin", "ymin", "xmax", "ymax")
+        }
+        touched += bool(
+            statistics["xmin"].min <= xmax
+            and statistics["xmax"].max >= xmin
+            and statistics["ymin"].min <= ymax
+            and statistics["ymax"].max >= ymin
+        )
+    # The box covers 1/72 of the area; unsorted, every group would touch it.
+    assert touched <= 6
+    inside = {plane.detection_id for plane in planes if plane.geometry.intersects(shapely.box(*box))}
+    assert set(geopandas.read_parquet(path, bbox=box).detection_id) == inside
+    where = "bbox.xmin <= 30 AND bbox.xmax >= 0 AND bbox.ymin <= 60 AND bbox.ymax >= 30"
+    rows = database.execute(f"SELECT detection_id FROM '{path}' WHERE {where}").fetchall()  # noqa: S608
+    assert {name for (name,) in rows} == inside
+
+
+# GeoPackage
+
+
+def test_the_geopackage_has_a_style_by_score_for_qgis(written: tuple[Path, list[Airplane]]) -> None:
+    with sqlite3.connect(written[0] / "a.gpkg") as database:
+        (row,) = database.execute(
+            "SELECT f_table_name, f_geometry_column, useAsDefault, styleQML FROM layer_styles"
+        ).fetchall()
+        contents = dict(database.execute("SELECT table_name, data_type FROM gpkg_contents").fetchall())
+        (geometry,) = database.execute("SELECT table_name, column_name, srs_id FROM gpkg_geometry_columns").fetchall()
+        assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    assert row[:3] == (*geometry[:2], 1)
+    assert geometry == ("airplanes", "geometry", 4326)
+    assert contents == {"airplanes": "features", "layer_styles": "attributes"}
+    renderer = ElementTree.fromstring(row[3]).find("renderer-v2")  # noqa: S314 -- our own
+    assert renderer is not None
+    assert renderer.get("attr") == "score"
+    ranges = [(float(one.get("lower", "")), float(one.get("upper", ""))) for one in renderer.iter("range")]
+    assert ranges[0][0] == 0
+    assert ranges[-1][1] == 1
+    assert all(before[1] == after[0] for before, after in itertools.pairwise(ranges))
+    symbols = {symbol.get("name") for symbol in renderer.iter("symbol")}
+    assert {one.get("symbol") for one in renderer.iter("range")} == symbols
+    assert list(pyogrio.list_layers(written[0] / "a.gpkg")[:, 0]) == ["airplanes", "layer_styles"]
+
+
+# COCO
+
+
+def test_coco_comes_back_as_training_data(desk: Desk) -> None:
+    labels = desk.folder / "labels"
+    assert desk.run(output="labels/x.coco.json")[0] == 0
+    (image,) = read_annotated_images(labels, "all")
+    assert image.path.resolve() == (desk.folder / "a.tif").resolve()
+    expected = [list(sides) for *sides, level in AIRPLANES if level / 255 >= 0.85]
+    assert sorted(image.boxes.tolist()) == sorted(expected)
+    content = json.loads((labels / "x.coco.json").read_text(encoding="utf-8"))
+    assert content["images"][0]["file_name"] == "../a.tif"
+    assert [annotation["id"] for annotation in content["annotations"]] == [1, 2, 3, 4]
+    assert all(annotation["area"] == np.prod(annotation["bbox"][2:]) for annotation in content["annotations"])
+
+
+def test_coco_lists_processed_scenes_and_no_others(tmp_path: Path) -> None:
+    scenes = [
+        entry("b.tif"),
+        entry("gs://bucket/c.tif"),
+        entry("d.tif", status="failed", parts_done=0, error="d.tif: gone"),
+        entry("e.tif", status="duplicate", duplicate_of="b.tif"),
+    ]
+    write_file(str(tmp_path / "a.coco.json"), [airplane(scene_uri="b.tif")], scenes)
+    content = json.loads((tmp_path / "a.coco.json").read_text())
+    assert [image["scene_uri"] for image in content["images"]] == ["b.tif", "gs://bucket/c.tif"]
+    assert content["images"][1]["file_name"] == "gs://bucket/c.tif"
+    assert [annotation["image_id"] for annotation in content["annotations"]] == [1]
+
+
+# The job
+
+
+def results(planes: list[Airplane]) -> list[SceneResult]:
+    uris = sorted({plane.scene_uri for plane in planes})
+    return [SceneResult(entry(uri), tuple(plane for plane in planes if plane.scene_uri == uri)) for uri in uris]
+
+
+@pytest.mark.parametrize("count", [0, 200])
+def test_shards_are_joined_in_order(tmp_path: Path, count: int) -> None:
+    planes = [dataclasses.replace(plane, scene_uri=f"{n % 70}.tif") for n, plane in enumerate(sample(count))]
+    write_file(str(tmp_path / "expected.geojsonl"), planes)
+    uris = (str(tmp_path / "x.geojsonl"), str(tmp_path / "x.geojson"))
+    with beam.Pipeline(FnApiRunner(), PipelineOptions([])) as pipeline:
+        _ = pipeline | beam.Create(results(planes)[::-1]) | WriteAirplanes(uris, "run")
+    assert (tmp_path / "x.geojsonl").read_bytes() == (tmp_path / "expected.geojsonl").read_bytes()
+    shards = list(tmp_path.glob(".x.geojsonl.run-*.part"))
+    assert 1 < len(shards) <= transforms.SHARD_COUNT if count else not shards
+    transforms.remove_shards(uris, "run")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["expected.geojsonl", "x.geojson", "x.geojsonl"]
+
+
+def test_several_outputs_read_the_pixels_once(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    tiles: list[Tile] = []
+    read_tile = RasterReader.read_tile
+
+    def counted(reader: RasterReader, tile: Tile) -> ImageArray:
+        tiles.append(tile)
+        return read_tile(reader, tile)
+
+    monkeypatch.setattr(RasterReader, "read_tile", counted)
+    outputs = [word for suffix in SUFFIXES for word in ("--output", f"out/y{suffix}")]
+    status, lines = desk.run("--report", "report", *outputs, output="out/x.parquet")
+    assert status == 0
+    ledger = desk.ledger("report/ledger.json")
+    assert len(tiles) == len(set(tiles)) == ledger.totals.parts_planned
+    expected = by_id(read_geojson(Path("out/y.geojson")))
+    assert len(expected) == 4
+    for suffix in SUFFIXES:
+        assert by_id(read_file(f"out/y{suffix}")) == expected
+    assert sorted(path.name for path in Path("out").iterdir()) == sorted(["x.parquet", *(f"y{s}" for s in SUFFIXES)])
+    names = ", ".join(["out/x.parquet", *(f"out/y{s}" for s in SUFFIXES), "report/ledger.json", "report/report.html"])
+    assert lines[-1].endswith(f" s: {names}")
+    assert expected[0].detection_id in Path("report/report.html").read_text(encoding="utf-8")
+
+
+# Complete or absent
+
+FAILING = """
+import pathlib, resource, sys
+from geo.errors import OutputError
+from geo.grid import Tile
+from pipeline.sinks import SUFFIXES
+from pipeline.sinks.files import write_file
+from tests.pipeline.airplanes import sample
+from tests.pipeline.report.factories import entry
+SCENES = [entry('a.tif')]
+planes = sample(3000)
+write_file(str(pathlib.Path(sys.argv[1]) / "warm.gpkg"), planes[:1])
+resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
+for suffix in SUFFIXES:
+    path = pathlib.Path(sys.argv[1]) / f"a{suffix}"
+    path.write_bytes(b"old")
+    try:
+        write_file(str(path), planes, SCENES)
+        print(f"{path.name}: written")
+    except OutputError as error:
+        print(error)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no limits there")
+def test_a_full_disk_leaves_the_old_file(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(FAILING), str(tmp_path)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert len(lines) == len(SUFFIXES)
+    for suffix, line in zip(SUFFIXES, lines, strict=True):
+        assert line.startswith(f"{tmp_path / f'a{suffix}'}: expected a writable path, got '"), line
+        assert line.endswith("choose another folder or free space")
+        assert (tmp_path / f"a{suffix}").read_bytes() == b"old"
+    assert len(list(tmp_path.iterdir())) == len(SUFFIXES) + 1
+
+
+KILLED = """
+import os, pathlib, sys, threading, time
+from pipeline.sinks import SUFFIXES
+from pipeline.sinks.files import write_file
+from tests.pipeline.airplanes import sample
+from tests.pipeline.report.factories import entry
+SCENES = [entry('a.tif')]
+few, many = sample(5), sample(4000)
+for suffix in SUFFIXES:
+    write_file(str(pathlib.Path(sys.argv[1]) / f"a{suffix}"), few, SCENES)
+    if os.fork() == 0:
+        threading.Thread(target=lambda: (time.sleep(float(sys.argv[2])), os.kill(os.getpid(), 9))).start()
+        while True:
+            write_file(str(pathlib.Path(sys.argv[1]) / f"a{suffix}"), many, SCENES)
+for _ in SUFFIXES:
+    os.wait()
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no fork there")
+def test_a_kill_leaves_a_complete_file(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-c", textwrap.dedent(KILLED), str(tmp_path), "0.3"], check=True)
+    for suffix in SUFFIXES:
+        assert len(read_file(str(tmp_path / f"a{suffix}"))) in (5, 4000)
+
+
+# Buckets
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A bucket named `maps` in an emulator of Google Cloud Storage."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    server = create_server("127.0.0.1", port, in_memory=True, default_bucket="maps")
+    server.start()
+    address = f"http://127.0.0.1:{port}"
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", address)
+    monkeypatch.setenv("NO_PROXY", "*")
+    try:
+        yield Client("maps", AnonymousCredentials(), client_options={"api_endpoint": address}).bucket("maps")
+    finally:
+        server.stop()
+
+
+def test_outputs_and_ledger_go_to_a_bucket(desk: Desk, bucket: Any) -> None:
+    outputs = [word for suffix in SUFFIXES for word in ("--output", f"gs://maps/a b/y{suffix}")]
+    bucket.blob("a b/y.fgb").upload_from_string("old")
+    status, lines = desk.run("--output", "x.geojson", *outputs, output="gs://maps/x.geojsonl")
+    assert status == 0
+    expected = by_id(read_geojson(Path("x.geojson")))
+    assert len(expected) == 4
+    for suffix in SUFFIXES:
+        assert by_id(read_file(f"gs://maps/a b/y{suffix}")) == expected
+    names = {"x.geojsonl", "x.geojsonl.ledger.json", *(f"a b/y{suffix}" for suffix in SUFFIXES)}
+    assert {blob.name for blob in bucket.list_blobs()} == names
+    assert "gs://maps/x.geojsonl, x.geojson, gs://maps/a b/y.geojson, " in lines[-1]
+    bucket.blob("x.geojsonl.ledger.json").download_to_filename("ledger.json")
+    assert read_ledger(Path("ledger.json")).totals.airplanes == 4
+
+
+def test_a_bucket_that_cannot_be_written_is_refused(desk: Desk, bucket: Any) -> None:
+    line = desk.refused(output="gs://no-such-bucket/x.geojson")
+    assert "gs://no-such-bucket/x.geojson: expected a bucket that can be written, got '" in line
+
+
+# Refused before any work
+
+
+@pytest.mark.parametrize(
+    ("output", "message"),
+    [
+        (
+            "s3://bucket/x.parquet",
+            "--output s3://bucket/x.parquet: expected a local path or gs://bucket/name, got s3://",
+        ),
+        ("https://me:secret@host/x.fgb", "--output https://***@host/x.fgb: expected a local path or gs://bucket/name"),
+        ("gs://bucket", "--output gs://bucket: expected gs://bucket/name, got no name: add one"),
+        ("gs://bucket/folder/", "--output gs://bucket/folder/: expected gs://bucket/name, got no name"),
+        ("gs://bucket/x", "--output gs://bucket/x: expected the suffix .geojson, .geojsonl, .parquet"),
+    ],
+)
+def test_outputs_elsewhere_are_refused(desk: Desk, output: str, message: str) -> None:
+    assert message in desk.refused(output=output)
+
+
+def test_a_report_in_a_bucket_is_refused(desk: Desk) -> None:
+    assert "--report gs://bucket/r: expected a local folder, got a URL" in desk.refused("--report", "gs://bucket/r")
+
+
+def test_an_output_that_is_also_read_is_refused(desk: Desk) -> None:
+    to_frame([airplane()]).to_file("area.gpkg")
+    write(desk.folder / "items.geojson", items(item("S-1")))
+    line = desk.refused("--aoi", "area.gpkg", output=f"{desk.folder}/area.gpkg")
+    assert "area.gpkg: expected an output other than the files to read, got area.gpkg for both: name another" in line
+    for output in ("items.geojson", "./items.geojson"):
+        assert "items.geojson for both" in desk.refused(inputs=("items.geojson",), output=output)
+
+
+def test_a_mosaic_needs_a_local_output(desk: Desk) -> None:
+    assert "--mosaic: expected a local --output" in desk.refused("--mosaic", output="gs://bucket/x.geojson")
+
+
+# The examples of the docs
+
+
+def test_the_examples_of_the_docs_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, database: duckdb.DuckDBPyConnection
+) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "gis.md").read_text(encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    now = datetime.datetime.now(datetime.UTC)
+    planes = [
+        dataclasses.replace(
+            airplane(str(days)),
+            size_m=30.0 + 5 * days,
+            acquired_at=(now - datetime.timedelta(days=3 * days)).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        )
+        for days in range(5)
+    ]
+    write_file("airplanes.parquet", planes)
+    write_file("last-week.parquet", [])
+    airports = {"name": ["Hamburg", "empty"]}
+    boxes = [shapely.box(9.9, 53.5, 10.1, 53.7), shapely.box(0, 0, 1, 1)]
+    geopandas.GeoDataFrame(airports, geometry=boxes, crs="EPSG:4326").to_file("airports.geojson")
+
+    queries = re.findall(r"```sql\n(.*?)```", text[text.index("## DuckDB") : text.index("## BigQuery")], re.DOTALL)
+    large, inside, per_airport, recent, new = (database.execute(query).fetchall() for query in queries[1:])
+    assert [row[:2] for row in large] == [("4", 50.0), ("3", 45.0)]
+    assert (inside, per_airport, recent) == ([(5,)], [("Hamburg", 5)], [("5c", 3)])
+    assert len(new) == 5
+
+    names: dict[str, Any] = {}
+    (example,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    exec(example, names)  # noqa: S102 -- our own
+    assert (len(names["hamburg"]), len(names["large"]), len(names["recent"])) == (5, 2, 3)
+    assert names["per_airport"].to_dict() == {"Hamburg": 5}
+
+
+# Frames
 
 
 @given(st.lists(airplanes, max_size=4))
+@settings(max_examples=20)
 def test_a_frame_has_the_fields_in_order(drawn: list[Airplane]) -> None:
     frame = to_frame(drawn)
     assert list(frame.columns) == ["geometry", *records.PROPERTIES]
     assert frame.crs == "OGC:CRS84"
-    assert list(frame.geometry) == [plane.geometry for plane in drawn]
-    assert list(frame.score) == [plane.score for plane in drawn]
-    assert [None if text != text else text for text in frame.acquired_at] == [plane.acquired_at for plane in drawn]
-    assert list(frame.length_m.isna()) == [plane.length_m is None for plane in drawn]
+    assert records.from_frame(frame) == drawn
 
 
 def test_an_empty_frame_has_the_same_types() -> None:
     assert list(to_frame([]).dtypes) == list(to_frame([airplane()]).dtypes)
+
+
+def test_unwritable_files_raise_output_errors(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match=r"gone/a\.geojson: expected a writable path"):
+        write_geojson(tmp_path / "gone" / "a.geojson", [])

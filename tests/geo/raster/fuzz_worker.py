@@ -70,9 +70,10 @@ def _read(path: str) -> str:
         for level in plan_levels(header.width, header.height, header.resolution_m, TILING):
             for tile in itertools.islice(plan_tiles(level, TILING), 3):
                 image, valid = reader.read_tile(tile), reader.read_valid_mask(tile)
-                if image.shape != (256, 256, 3) or image.dtype != np.uint8:
+                shape = (tile.window.height, tile.window.width)
+                if image.shape != (*shape, 3) or image.dtype != np.uint8:
                     return f"wrong: pixels {image.shape} {image.dtype}"
-                if valid is not None and valid.shape != (256, 256):
+                if valid is not None and valid.shape != shape:
                     return f"wrong: validity {valid.shape}"
     return "read"
 
