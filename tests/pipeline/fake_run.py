@@ -50,7 +50,7 @@ def main() -> int:
     from tests.pipeline.fake_run import FailingPredictor as Importable
 
     # The command loads the model beside Beam; workers of other processes load it by the job's own function.
-    setattr(model_loading, "load_predictor", lambda *_, **__: Importable())  # noqa: B010  # imported there
+    setattr(model_loading, "load_predictor", lambda *_, **__: Importable())  # noqa: B010 - imported there
     job.run_job = functools.partial(job.run_job, load=Importable)
     return run.main()
 

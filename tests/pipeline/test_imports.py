@@ -1,4 +1,4 @@
-"""Beam is imported by the transforms, the job and the command alone; steps and local runs work without it."""
+"""Beam is imported by the transforms and the job alone; steps and local runs work without it."""
 
 import ast
 from pathlib import Path

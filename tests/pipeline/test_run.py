@@ -576,8 +576,7 @@ def test_nothing_is_loaded_that_is_not_needed(desk: Desk, program: str, modules:
     settings = json.loads((desk.folder / "settings.yaml").read_text())
     (desk.folder / "settings.yaml").write_text(json.dumps({**settings, "min_score": 0.5}))
     program += f"print(*sorted(set(sys.modules) & set({modules})))"
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}  # the tests are not installed
-    command = [sys.executable, "-c", program]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    environment = {**os.environ, "PYTHONPATH": str(Path(command.__file__).parents[1])}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == ""
