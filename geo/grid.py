@@ -36,8 +36,6 @@ class Tiling:
             there is one, which shows them in more detail.
         native_tolerance: A level whose resolution is this close (relative) to the scene's, or to 2, 4, 8... times that,
             is moved there: it then copies pixels of the scene or of an overview, without resampling.
-        skip_covered_levels: Leave out the second of three or more levels where the finest one shows all of the scene's
-            detail (it does not enlarge the scene), and every size is kept by the finest level or by the third.
 
     Raises:
         ConfigError: A value is out of range.
@@ -50,7 +48,6 @@ class Tiling:
     max_upsampling: float = 2.0
     min_side_px: float = 24.0
     native_tolerance: float = 0.1
-    skip_covered_levels: bool = True
 
     def __post_init__(self) -> None:
         levels = self.levels_m
@@ -82,11 +79,6 @@ class Tiling:
     def stride_px(self) -> int:
         """Distance between the starts of neighbouring tiles of `tile_px`, level pixels; a multiple of `align_px`."""
         return self.stride_of(self.tile_px)
-
-    @property
-    def max_cut_side_px(self) -> float:
-        """Longer side of the largest box that fits in the tile which owns it, wherever its centre lies in the core."""
-        return 2.0 * (self.halo_px - SEAM_PX)
 
     def stride_of(self, side_px: int) -> int:
         """Return the distance between the starts of neighbouring tiles of a side; 0 or less: they cannot overlap."""
@@ -150,8 +142,7 @@ def plan_levels(
         force: Use the coarsest level if the scene is too coarse for all of them.
 
     Returns:
-        One level for each requested resolution that the scene can provide; levels of equal size once, and without the
-        second one where `Tiling.skip_covered_levels` applies.
+        One level for each requested resolution that the scene can provide; levels of equal size once.
 
     Raises:
         ResolutionError: The scene is too coarse for all requested levels.
@@ -166,25 +157,14 @@ def plan_levels(
     for requested_m in usable:
         columns, rows, level_m = _level_size((width, height), resolution_m, requested_m, tiling.native_tolerance)
         resolutions.setdefault((columns, rows), level_m)
-    if tiling.skip_covered_levels and _second_is_covered((width, height), resolutions, tiling):
-        del resolutions[list(resolutions)[1]]
     levels = list[Level]()
     for number, (size, level_m) in enumerate(resolutions.items(), start=1):
         # A box too large for the finer level must not be too small for this one.
         finer_max_m = levels[-1].max_side_px * levels[-1].resolution_m if levels else 0.0
         min_side = min(tiling.min_side_px, finer_max_m / level_m)
-        max_side = tiling.max_cut_side_px if number < len(resolutions) else math.inf
+        max_side = 2.0 * (tiling.halo_px - SEAM_PX) if number < len(resolutions) else math.inf
         levels.append(Level(level_m, *size, width / size[0], height / size[1], min_side, max_side))
     return tuple(levels)
-
-
-def _second_is_covered(size: tuple[int, int], resolutions: dict[tuple[int, int], float], tiling: Tiling) -> bool:
-    """Return whether the second level adds nothing: the finest shows all detail, and its sizes reach the third's."""
-    if len(resolutions) < 3:
-        return False
-    (finest_size, finest_m), _, (_, third_m) = list(resolutions.items())[:3]
-    enlarged = finest_size[0] > size[0] or finest_size[1] > size[1]
-    return not enlarged and finest_m * tiling.max_cut_side_px >= third_m * tiling.min_side_px
 
 
 def _too_coarse(scene_m: float, tiling: Tiling) -> str:

@@ -1,6 +1,7 @@
 """The boxes and scores of all cells of an image to one detection per airplane, whatever engine computes them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -69,18 +70,21 @@ class CellPredictor:
         self.min_vote = min_vote
 
     def __call__(self, images: ImageArray) -> list[Detections]:
-        """See `Predictor`."""
-        return [
-            detections
-            for start in range(0, len(images), self.batch_size)
-            for detections in self._predict_batch(images[start : start + self.batch_size])
-        ]
+        """See `Predictor`; while the engine runs on a batch, the cells of the one before become detections."""
+        with ThreadPoolExecutor(max_workers=1) as pool:
+            cells = (
+                image_cells
+                for start in range(0, len(images), self.batch_size)
+                for image_cells in self._compute_cells(images[start : start + self.batch_size])
+            )
+            return [reduced.result() for reduced in [pool.submit(self._reduce, *each) for each in cells]]
 
-    def _predict_batch(self, images: ImageArray) -> list[Detections]:
+    def _compute_cells(self, images: ImageArray) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
+        """Yield the boxes and scores of the cells of each image of a batch."""
         missing = self.batch_size - len(images)
         padded = np.pad(images, ((0, missing), (0, 0), (0, 0), (0, 0))) if missing else images
         boxes, scores = self.engine(padded)
-        return [
-            tile_detections(*cells, self.min_score, self.min_vote)
-            for cells in zip(boxes[: len(images)], scores[: len(images)], strict=True)
-        ]
+        yield from zip(boxes[: len(images)], scores[: len(images)], strict=True)
+
+    def _reduce(self, boxes: NDArray[np.float32], scores: NDArray[np.float32]) -> Detections:
+        return tile_detections(boxes, scores, self.min_score, self.min_vote)

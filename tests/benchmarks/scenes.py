@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 
 import rasterio
 from rasterio.shutil import copy
+from rasterio.windows import Window
 
 SEED = 7
 RESOLUTION_M = 0.5
@@ -36,6 +37,21 @@ def cog(scene: Path, codec: str) -> Path:
         copy(str(scene), str(part), driver="COG", COMPRESS=codec.upper(), OVERVIEW_RESAMPLING="AVERAGE")
         part.rename(path)
     return path
+
+
+def cut(scene: Path, corners: Sequence[tuple[int, int]], side: int, folder: Path) -> list[Path]:
+    """Return squares of a scene with the given left and top corners as GeoTIFFs; writes those that are absent."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"{left}-{top}-{side}.tif" for left, top in corners]
+    with rasterio.open(scene) as dataset:
+        for path, (left, top) in zip(paths, corners, strict=True):
+            if not path.exists():
+                window = Window(left, top, side, side)
+                profile = dataset.profile | {"width": side, "height": side, "compress": "deflate"}
+                profile |= {"transform": dataset.window_transform(window), "BIGTIFF": "NO"}
+                with rasterio.open(path, "w", **profile) as part:
+                    part.write(dataset.read(window=window))
+    return paths
 
 
 def repeated(scene: Path, times: int) -> Path:

@@ -1,7 +1,6 @@
 import itertools
 import math
 import pickle
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -83,36 +82,6 @@ def test_tiles_are_no_larger_than_they_must_be(size: tuple[int, int], tile: tupl
     assert tile_size(level_of(*size), Tiling((0.5,))) == tile
 
 
-@pytest.mark.parametrize(
-    ("scene_m", "levels_m"),
-    [
-        (0.5, [0.5, 2.0]),
-        (0.52, [0.52, 2.08]),
-        (0.3, [0.5, 2.0]),  # reduced to 0.5 m: all that the level can show
-        (0.7, [0.5, 1.0, 2.0]),  # enlarged to 0.5 m: 1 m shows as much, and is what the detector knows
-        (1.0, [0.5, 1.0, 2.0]),
-        (1.5, [1.0, 2.0]),
-    ],
-)
-def test_a_level_between_two_others_is_left_out_where_the_finer_one_has_all_detail(
-    scene_m: float, levels_m: list[float]
-) -> None:
-    tiling = Tiling((0.5, 1.0, 2.0))
-    levels = plan_levels(3000, 2000, (scene_m, scene_m), tiling)
-    assert [level.resolution_m for level in levels] == pytest.approx(levels_m)
-    # No size is lost between two levels.
-    for finer, coarser in itertools.pairwise(levels):
-        assert finer.max_side_px * finer.resolution_m >= coarser.min_side_px * coarser.resolution_m
-    kept = plan_levels(3000, 2000, (scene_m, scene_m), replace(tiling, skip_covered_levels=False))
-    assert len(kept) == (2 if scene_m == 1.5 else 3)
-
-
-def test_a_level_is_kept_where_sizes_would_be_lost_without_it() -> None:
-    # 2 * (24 - 4) px at 0.5 m are 20 m, and at 2 m the smallest are 48 m.
-    tiling = Tiling((0.5, 1.0, 2.0), halo_px=24)
-    assert len(plan_levels(3000, 2000, (0.5, 0.5), tiling)) == 3
-
-
 def test_ten_thousand_pixels_take_eight_tiles_of_the_default_size() -> None:
     tiles = list(plan_tiles(level_of(10_000, 10_000), Tiling((0.5,))))
     assert len(tiles) == 8 * 8
@@ -178,7 +147,7 @@ def test_levels_are_square_exact_and_as_requested(
 def test_a_level_near_a_native_resolution_copies_pixels(
     scene_m: tuple[float, float], asked: tuple[float, ...], factors: tuple[int, ...]
 ) -> None:
-    levels = plan_levels(1001, 640, scene_m, Tiling(asked, skip_covered_levels=False))
+    levels = plan_levels(1001, 640, scene_m, Tiling(asked))
     assert [(level.width, level.height) for level in levels] == [(-(-1001 // n), -(-640 // n)) for n in factors]
     assert [level.resolution_m for level in levels] == pytest.approx(
         [math.sqrt(scene_m[0] * scene_m[1]) * n for n in factors]

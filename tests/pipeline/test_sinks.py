@@ -39,8 +39,8 @@ from model.data.sources import read_annotated_images
 from pipeline import records
 from pipeline.ledger import SceneResult, read_ledger
 from pipeline.records import Airplane, to_frame
-from pipeline.sinks import files, transforms
-from pipeline.sinks.files import SUFFIXES, read_file, read_geojson, write_file, write_geojson
+from pipeline.sinks import SUFFIXES, files, transforms
+from pipeline.sinks.files import read_file, read_geojson, write_file, write_geojson
 from pipeline.sinks.transforms import WriteAirplanes
 from tests.pipeline.airplanes import airplane, airplanes, sample
 from tests.pipeline.desk import Desk
@@ -382,7 +382,8 @@ FAILING = """
 import pathlib, resource, sys
 from geo.errors import OutputError
 from geo.grid import Tile
-from pipeline.sinks.files import SUFFIXES, write_file
+from pipeline.sinks import SUFFIXES
+from pipeline.sinks.files import write_file
 from tests.pipeline.airplanes import sample
 from tests.pipeline.report.factories import entry
 SCENES = [entry('a.tif')]
@@ -417,7 +418,8 @@ def test_a_full_disk_leaves_the_old_file(tmp_path: Path) -> None:
 
 KILLED = """
 import os, pathlib, sys, threading, time
-from pipeline.sinks.files import SUFFIXES, write_file
+from pipeline.sinks import SUFFIXES
+from pipeline.sinks.files import write_file
 from tests.pipeline.airplanes import sample
 from tests.pipeline.report.factories import entry
 SCENES = [entry('a.tif')]
