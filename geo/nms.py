@@ -11,8 +11,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from geo.boxes import area, box_tree, iom_pairs, iou_pairs, score_order
 from geo.errors import ConfigError
@@ -305,6 +303,12 @@ def _chunk_ranges(boxes: FloatArray, side_px: int) -> tuple[IndexArray, IndexArr
 
 def _connected_to(sources: NDArray[np.bool_], pairs: Pairs) -> NDArray[np.bool_]:
     """Return which of N boxes are sources (N,) or connected to one by pairs, (N,)."""
+    if not len(pairs.higher):
+        return sources
+    # Slow to import, and not needed to check a command.
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
     count = len(sources)
     edges = coo_array((np.ones(len(pairs.higher), np.bool_), (pairs.higher, pairs.lower)), shape=(count, count))
     component_count, component = connected_components(edges, directed=False)

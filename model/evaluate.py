@@ -3,21 +3,21 @@
 Every image is processed through the same levels, tiles and suppression as a scene in the pipeline.
 """
 
+from __future__ import annotations
+
 import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from geo.errors import ConfigError
 from model.common import logs
 from model.common.atomic import check_writable, write_atomically
 from model.common.command import Parser, command
-from model.common.config import load_yaml
-from model.evaluation import page
-from model.evaluation.measure import EvaluateConfig, EvaluationResult, measure, measure_and_record, results_json
-from model.evaluation.set_metrics import compute_metrics
-from model.evaluation.tables import format_tables
-from model.inference.predictor import is_saved_model
+
+if TYPE_CHECKING:
+    from model.evaluation.measure import EvaluateConfig, EvaluationResult
 
 
 @command("model.evaluate")
@@ -26,6 +26,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = vars(_parser().parse_args(arguments))
     path, record, trusted = (options.pop(name) for name in ("config", "record", "trust_model"))
     logs.silence()
+    # Imported when the options are known to be right: they load scipy, matplotlib and rasterio.
+    from model.common.config import load_yaml
+    from model.evaluation.measure import EvaluateConfig, measure, measure_and_record
+    from model.evaluation.set_metrics import compute_metrics
+    from model.evaluation.tables import format_tables
+
     config = load_yaml(EvaluateConfig, path, options)
     _check(config, record)
     result = measure_and_record(config) if record else measure(config, trusted)
@@ -61,6 +67,8 @@ def _check(config: EvaluateConfig, record: bool) -> None:
         OutputError: the results cannot be written.
         ConfigError: the threshold and calibration cannot be recorded.
     """
+    from model.inference.predictor import is_saved_model
+
     if record and config.split == "test":
         raise ConfigError(
             "expected --split val with --record, got test: a threshold is chosen on val, test only reports"
@@ -74,8 +82,12 @@ def _check(config: EvaluateConfig, record: bool) -> None:
 
 
 def _write(config: EvaluateConfig, result: EvaluationResult) -> None:
+    from model.evaluation.measure import results_json
+
     write_atomically(config.output, json.dumps(results_json(config, result), indent=2, allow_nan=False) + "\n")
     if config.page is not None:
+        from model.evaluation import page
+
         write_atomically(config.page, page.render(result, config.split))
 
 

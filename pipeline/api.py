@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import functools
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from geo.errors import InputError, RasterError
-from model.inference.predictor import Predictor
+from model.common import logs
 from pipeline import local, planning
 from pipeline.config import DEFAULT_CONFIG, PipelineConfig, load_config
 from pipeline.ledger import why_empty
-from pipeline.model_loading import ModelSpec, describe_model, load_model
+from pipeline.model_loading import describe_model, load_model
 from pipeline.records import to_frame
-from pipeline.sources.resolve import resolve_inputs, with_acquisition_time
-from pipeline.sources.stac import has_stac_suffix
+from pipeline.sources.resolve import has_stac_suffix, resolve_inputs, with_acquisition_time
 from pipeline.values import SceneSource
 
 if TYPE_CHECKING:
@@ -24,7 +22,7 @@ if TYPE_CHECKING:
 def detect(
     scene: str | Path, *, config: str | Path | None = None, model: str | None = None, min_score: float | None = None
 ) -> geopandas.GeoDataFrame:
-    """Detect the airplanes of one scene.
+    """Detect the airplanes of one scene. The model is kept for the next call; see `model_loading.KEPT_MODELS`.
 
     Args:
         scene: a georeferenced raster, or a STAC file (`.json`, `.geojson`) with one Item.
@@ -39,10 +37,11 @@ def detect(
         FinderError: the scene, or a part of it, cannot be read, has no georeference, no valid pixel, or is too coarse;
             or the settings or the model are invalid.
     """
+    logs.silence()
     settings = load_config(Path(config or DEFAULT_CONFIG), {"model": model, "min_score": min_score})
     spec = describe_model(settings)
     opened = planning.open_scene(_source(str(scene), settings), settings)
-    result = local.detect_scene(opened, spec.config, _loaded_model(spec), spec.identity)
+    result = local.detect_scene(opened, spec.config, load_model(spec), spec.identity)
     if result.entry.error is not None:
         # A table has no ledger beside it, so an incomplete one must not look complete.
         raise RasterError(result.entry.error)
@@ -60,9 +59,3 @@ def _source(scene: str, config: PipelineConfig) -> SceneSource:
             f"{scene}: expected one scene, got {len(sources)}: name an item, or use python -m pipeline.run"
         )
     return sources[0]
-
-
-@functools.lru_cache(maxsize=1)
-def _loaded_model(spec: ModelSpec) -> Predictor:
-    """Return the model of a run; cached for the next scene."""
-    return load_model(spec)

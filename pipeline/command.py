@@ -1,34 +1,35 @@
-"""The command line of the main job: arguments to checked values. Opens only lists, STAC files, config and AOI."""
+"""The command line of the main job: arguments to checked values. Opens only lists, STAC files, config and AOI.
+
+Imports little, and Beam or geopandas only for a command that names options of Beam or an area: most mistakes are
+reported at once.
+"""
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import difflib
 import functools
 import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import geopandas
-import pyogrio
-from apache_beam.options.pipeline_options import PipelineOptions
-from apache_beam.runners.runner import PipelineRunner
-from pyogrio.errors import DataSourceError
-
-from geo.aoi import AreaOfInterest, build_aoi
-from geo.errors import ConfigError, InputError, OutputError
+from geo.errors import CommandError, ConfigError, InputError, OutputError
 from geo.raster.uri import canonical_uri, is_remote
 from model.common.command import Parser
-from model.datagen import beam_options
-from pipeline.config import DEFAULT_CONFIG, PipelineConfig, load_config
-from pipeline.report import page
-from pipeline.sinks import storage
-from pipeline.sinks.files import SUFFIXES, file_suffix
-from pipeline.sources.resolve import check_utf8, resolve_inputs
-from pipeline.values import SceneSource
+from pipeline import report
+from pipeline.sinks import SUFFIXES, file_suffix, storage
+
+if TYPE_CHECKING:
+    from geo.aoi import AreaOfInterest
+    from pipeline.config import PipelineConfig
+    from pipeline.values import SceneSource
 
 LEDGER_FILE = "ledger.json"
 MOSAIC_SUFFIX = ".mosaic.vrt"
+# An unknown option this similar to one of this command is a misspelling: Beam has none as similar (by test).
+MISSPELLED = 0.8
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -46,8 +47,7 @@ class Command:
         mosaic: file for the VRT over all inputs, as one scene; None: each input is a scene.
         config: settings, with the overrides of the command line.
         trusted: a SavedModel may be loaded, although it can run code.
-        runner: Beam runner; DirectRunner, the default, is Beam's in-process Python runner.
-        beam: Beam options.
+        beam: Beam's options as words, checked; see `model.datagen.beam_options`.
     """
 
     sources: tuple[SceneSource, ...]
@@ -60,8 +60,7 @@ class Command:
     mosaic: Path | None
     config: PipelineConfig
     trusted: bool
-    runner: PipelineRunner
-    beam: PipelineOptions
+    beam: tuple[str, ...]
 
 
 def parse(argv: Sequence[str]) -> Command:
@@ -70,33 +69,42 @@ def parse(argv: Sequence[str]) -> Command:
     Raises:
         FinderError: an option, an input, an output or the config is invalid.
     """
+    parser = _parser()
+    options, beam = parser.parse_known_args(argv)
+    _check_unknown(beam, [*parser._option_string_actions, "--runner"])
+    from pipeline.config import DEFAULT_CONFIG, load_config
+    from pipeline.sources.resolve import check_utf8, resolve_inputs
+
     for argument in argv:
         check_utf8(argument)
-    options, rest = _parser().parse_known_args(argv)
-    beam = beam_options.parse(rest)
     outputs = tuple(dict.fromkeys(options.output))
-    report = options.report
-    ledger = str(report / LEDGER_FILE) if report else f"{outputs[0]}.{LEDGER_FILE}"
+    folder = options.report
+    ledger = str(folder / LEDGER_FILE) if folder else f"{outputs[0]}.{LEDGER_FILE}"
     overrides = {"model": options.model, "min_score": options.min_score, "force": options.force or None}
-    config = load_config(options.config, overrides)
+    config_file = options.config or DEFAULT_CONFIG
+    config = load_config(config_file, overrides)
+    sources = resolve_inputs(options.input, config.asset, config.acquired_in_name)
+    if beam:
+        from model.datagen import beam_options
+
+        beam_options.runner(beam_options.parse(beam))
     command = Command(
-        sources=resolve_inputs(options.input, config.asset, config.acquired_in_name),
+        sources=sources,
         outputs=outputs,
         ledger=ledger,
-        report=report,
+        report=folder,
         plan=options.plan,
         work_dir=options.work_dir,
         area=read_area(options.aoi) if options.aoi else None,
         mosaic=_mosaic(outputs) if options.mosaic else None,
         config=config,
         trusted=options.trust_model,
-        runner=beam_options.runner(beam),
-        beam=beam,
+        beam=tuple(beam),
     )
-    read = (*(source.uri for source in command.sources), *options.input, options.aoi, options.config)
+    read = (*(source.uri for source in command.sources), *options.input, options.aoi, config_file)
     _check_not_read((*outputs, ledger, command.mosaic), filter(None, read))
     optional = (
-        report / page.FILE_NAME if report else None,
+        folder / report.FILE_NAME if folder else None,
         command.mosaic,
         command.work_dir / "tile.json" if command.work_dir else None,  # any name: the folder must be writable
     )
@@ -105,12 +113,40 @@ def parse(argv: Sequence[str]) -> Command:
     return command
 
 
+def _check_unknown(words: Sequence[str], options: Sequence[str]) -> None:
+    """Refuse words of a command that cannot be for Beam, without loading it.
+
+    Args:
+        words: the words that are no options of this command.
+        options: the options of this command, and some of Beam's.
+
+    Raises:
+        CommandError: a word belongs to no option, or an option is misspelled.
+    """
+    if words and not words[0].startswith("-"):
+        raise CommandError(
+            f"expected options, got {words[0]}: write --input before each input, and quote patterns: see --help"
+        )
+    for word in words:
+        name = word.partition("=")[0]
+        similar = difflib.get_close_matches(name, options, 1, MISSPELLED) if name.startswith("--") else []
+        if similar and name not in options:
+            raise CommandError(f"expected an option, got {word}: did you mean {similar[0]}? see --help")
+
+
 def read_area(path: Path) -> AreaOfInterest:
     """Read all polygons of a vector file in any format of GDAL: GeoJSON, GeoPackage, FlatGeobuf, Shapefile, KML, ...
 
     Raises:
         InputError: no such file, not a vector file, more than one layer, no CRS, or no polygons.
     """
+    # Slow to import, and most runs have no area.
+    import geopandas
+    import pyogrio
+    from pyogrio.errors import DataSourceError
+
+    from geo.aoi import build_aoi
+
     try:
         layers = [str(name) for name, _ in pyogrio.list_layers(path)]
         frame = geopandas.read_file(path, layer=layers[0]) if layers else geopandas.GeoDataFrame(geometry=[], crs=4326)
@@ -149,7 +185,7 @@ def _parser() -> Parser:
         metavar="PATH",
         help=f"file for the airplanes, local or gs://: {', '.join(SUFFIXES)}; repeatable",
     )
-    add("--config", type=_path, default=DEFAULT_CONFIG, metavar="FILE", help="settings (default: %(default)s)")
+    add("--config", type=_path, metavar="FILE", help="settings (default: configs/pipeline/default.yaml)")
     add("--model", metavar="NAME|PATH", help="packaged model, model folder or SavedModel (default: from the settings)")
     add("--trust-model", action="store_true", help="load a SavedModel, although it can run code")
     add("--min-score", type=_score, metavar="S", help="minimum score, 0..1 (default: the model's)")
@@ -160,7 +196,7 @@ def _parser() -> Parser:
         "--report",
         type=functools.partial(_folder, option="--report"),
         metavar="DIR",
-        help=f"folder for {page.FILE_NAME} and {LEDGER_FILE}",
+        help=f"folder for {report.FILE_NAME} and {LEDGER_FILE}",
     )
     add(
         "--work-dir",

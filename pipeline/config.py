@@ -12,7 +12,7 @@ from geo.errors import ConfigError
 from geo.raster.acquisition_time import check_rule
 from model.common.config import load_yaml
 from model.inference.engine import Engine, Precision
-from model.inference.scan import ScanConfig
+from model.inference.scan_config import ScanConfig
 
 DEFAULT_CONFIG = Path(__file__).resolve().parents[1] / "configs" / "pipeline" / "default.yaml"
 

@@ -25,7 +25,7 @@ from geo.types import Detections, FloatArray
 from model.inference import scan
 from model.inference.predictor import Predictor
 from pipeline.config import PipelineConfig, Screen
-from pipeline.sources.stac import check_item_matches_raster
+from pipeline.sources.item_check import check_item_matches_raster
 from pipeline.values import Duplicate, LevelPlan, Scene, SceneFailure, SceneSource, TileBlock, TileOutcome
 
 #: How long the model's rate is measured, seconds.

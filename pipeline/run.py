@@ -54,13 +54,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(argv: Sequence[str]) -> int:
-    # These import Beam, Keras and TensorFlow, which read their log settings when imported.
     from pipeline import command as command_line
-    from pipeline.model_loading import describe_model
-    from pipeline.sources.resolve import write_mosaic
 
     try:
         command = command_line.parse(argv)
+        # Every import of the run waits until the command is known to be right: most take seconds.
+        from pipeline.model_loading import describe_model
+        from pipeline.sources.resolve import write_mosaic
+
         spec = describe_model(command.config, command.trusted)
         if command.mosaic:
             scene = write_mosaic(command.sources, spec.config, command.mosaic)
@@ -80,9 +81,10 @@ def _run(argv: Sequence[str]) -> int:
 def _print_plan(command: Command, spec: ModelSpec) -> int:
     """Print what the command would do; the status is 1 if a scene could not be processed."""
     from pipeline import planning
-    from pipeline.model_loading import load_model
+    from pipeline.model_loading import load_model, loading
 
-    described = planning.describe_scenes(command.sources, spec.config, command.area)
+    with loading(spec):
+        described = planning.describe_scenes(command.sources, spec.config, command.area)
     plan = planning.estimate(described, spec.config)
     for error in plan.errors:
         sys.stderr.write(f"failed: {error}\n")
@@ -93,17 +95,23 @@ def _print_plan(command: Command, spec: ModelSpec) -> int:
 
 
 def _process(command: Command, spec: ModelSpec, argv: Sequence[str]) -> Ledger:
+    from model.datagen import beam_options  # loads Beam: before the thread that may load TensorFlow, not beside it
     from pipeline.job import Job, run_job
-    from pipeline.report.page import write_report
-    from pipeline.sinks.files import read_file
+    from pipeline.model_loading import loading
     from pipeline.tile_cache import TileCache
 
     info = run_info(spec, argv)
     cache = TileCache.for_model(command.work_dir, spec, info.versions) if command.work_dir else None
     job = Job(command.sources, spec, command.outputs, command.ledger, info, command.area, cache)
-    with progress.Display():
-        ledger = run_job(job, command.runner, command.beam)
+    options = beam_options.parse(command.beam)
+    # With options of Beam the model may run in other processes, which load it themselves.
+    model = contextlib.nullcontext() if command.beam else loading(spec)
+    with progress.Display(), model:
+        ledger = run_job(job, beam_options.runner(options), options)
     if command.report:
+        from pipeline.report.page import write_report
+        from pipeline.sinks.files import read_file
+
         write_report(command.report, read_file(command.outputs[0]), ledger)
     return ledger
 

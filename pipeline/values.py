@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from geo.aoi import Polygons
-from geo.georef import BaseGeoReference
-from geo.grid import Level, Tile
-from geo.raster.header import SceneHeader
-from geo.raster.radiometry import Radiometry
-from geo.types import Detections, FloatArray, ImageArray
+if TYPE_CHECKING:
+    from geo.aoi import Polygons
+    from geo.georef import BaseGeoReference
+    from geo.grid import Level, Tile
+    from geo.raster.header import SceneHeader
+    from geo.raster.radiometry import Radiometry
+    from geo.types import Detections, FloatArray, ImageArray
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

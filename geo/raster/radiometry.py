@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from geo.errors import RasterError
 from geo.types import FloatArray, ImageArray
@@ -212,6 +211,8 @@ def detect_collar(black: NDArray[np.bool_]) -> Collar | None:
     Args:
         black: (rows, columns), for each cell whether its sample is valid and 0 in every band.
     """
+    from scipy import ndimage  # slow to import, and few scenes have a collar
+
     labels, _ = ndimage.label(black)
     edge = np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
     cells = np.isin(labels, edge[edge > 0])

@@ -17,7 +17,7 @@ from model.detectors import flops, registry
 from model.detectors.config import DetectorConfig, GridConfig
 from model.evaluation.measure import ALL_SETS
 from model.inference import model_folder
-from model.inference.scan import read_scan_config
+from model.inference.scan_config import read_scan_config
 from model.training.callbacks import LOG
 
 # In the folder of a training: the model, and what `model.evaluate` writes.

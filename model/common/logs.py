@@ -6,10 +6,14 @@ import logging
 import os
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from types import ModuleType
 
 from geo.errors import FinderError
+
+# File descriptor 2 is one for all threads: two that redirect it at a time could leave it redirected.
+_stderr_lock = threading.RLock()
 
 
 def silence() -> None:
@@ -31,10 +35,13 @@ def import_quietly(module: str) -> ModuleType:
 
 @contextlib.contextmanager
 def hold_stderr() -> Iterator[None]:
-    """Hold back what native code writes to stderr in the block; it is written after all if the block raises."""
-    sys.stderr.flush()
-    stderr = os.dup(2)
-    with tempfile.TemporaryFile() as held:
+    """Hold back what native code writes to stderr in the block; it is written after all if the block raises.
+
+    This goes for all threads; in blocks of different threads, one waits for the other.
+    """
+    with _stderr_lock, tempfile.TemporaryFile() as held:
+        sys.stderr.flush()
+        stderr = os.dup(2)
         os.dup2(held.fileno(), 2)
         try:
             yield

@@ -17,12 +17,12 @@ from model.common.config import load_yaml
 @command("model.datagen")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command, and return its exit status."""
+    options, beam_words = _parser().parse_known_args(arguments)
     logs.silence()
     # These import Beam and TensorFlow: only once they are silenced.
     from model.datagen import beam_options
 
     job = logs.import_quietly("model.datagen.job")
-    options, beam_words = _parser().parse_known_args(arguments)
     overrides = vars(options)
     config = load_yaml(job.DatagenConfig, overrides.pop("config"), overrides)
     beam = beam_options.parse(beam_words)

@@ -29,7 +29,7 @@ from model.inference import model_folder
 from model.inference.calibration import Calibration
 from model.inference.engine import Engine, Precision
 from model.inference.predictor import Predictor, is_saved_model, load_predictor
-from model.inference.scan import read_scan_config
+from model.inference.scan_config import read_scan_config
 
 # The name of all data sets together, in the results.
 ALL_SETS = "together"

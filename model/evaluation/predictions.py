@@ -22,7 +22,8 @@ from model.evaluation.set_metrics import concatenate_matches
 from model.inference import calibration
 from model.inference.calibration import Calibration
 from model.inference.predictor import Predictor
-from model.inference.scan import ScanConfig, scan_all
+from model.inference.scan import scan_all
+from model.inference.scan_config import ScanConfig
 
 _SIDES = ("xmin_px", "ymin_px", "xmax_px", "ymax_px")
 

@@ -5,42 +5,20 @@ retries, failures as values and counters around them: what is measured is what r
 """
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from geo.aoi import Polygons, core_mask, tiles_in_area
-from geo.errors import ConfigError
 from geo.grid import Level, Tile, Tiling, plan_levels, plan_tiles, scene_detections, scene_points
 from geo.nms import Suppression, merge_levels
 from geo.raster.header import SceneHeader
 from geo.raster.reader import RasterReader
 from geo.types import Detections, FloatArray, ImageArray
-from model.common.config import from_mapping, read_yaml
 from model.common.prefetch import prefetch
-from model.detectors import INPUT_MULTIPLE
 from model.inference.predictor import Predictor
-
-#: The other keys of the pipeline's settings file, which do not concern the scan of a scene.
-PIPELINE_KEYS = frozenset(
-    {
-        "model",
-        "min_score",
-        "engine",
-        "precision",
-        "batch_size",
-        "block_tiles",
-        "bands",
-        "asset",
-        "force",
-        "rpc_height_m",
-        "acquired_in_name",
-        "screen",
-    }
-)
+from model.inference.scan_config import ScanConfig
 
 #: Batches that a predictor gets in one call: while the model runs on one, the cells of the one before become boxes.
 BATCHES_PER_CALL = 4
@@ -48,40 +26,6 @@ BATCHES_PER_CALL = 4
 _MAX_WAITING_CALLS = 4
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class ScanConfig:
-    """How a scene is scanned: the settings that the pipeline and the evaluation share.
-
-    Attributes:
-        tiling: levels, tiles and their overlap.
-        suppression: when two boxes are the same airplane.
-
-    Raises:
-        ConfigError: the tiles do not start at multiples of the detector's stride.
-    """
-
-    tiling: Tiling
-    suppression: Suppression
-
-    def __post_init__(self) -> None:
-        if self.tiling.align_px % INPUT_MULTIPLE:
-            raise ConfigError(
-                f"tiling.align_px: expected a multiple of {INPUT_MULTIPLE}, got {self.tiling.align_px}: "
-                "change it in the config"
-            )
-
-
-def read_scan_config(path: Path) -> ScanConfig:
-    """Read the scan settings from a settings file of the pipeline, or from a file that holds nothing else.
-
-    Raises:
-        ConfigError: no such file, a missing or unknown key, or a value of the wrong type or out of range.
-    """
-    content = read_yaml(path)
-    shared = {name: value for name, value in content.items() if name not in PIPELINE_KEYS}
-    return from_mapping(ScanConfig, shared, str(path))
 
 
 class TilePixels(NamedTuple):

@@ -25,7 +25,7 @@ from model.evaluation.measure import ALL_SETS
 from model.evaluation.predictions import predict
 from model.evaluation.set_metrics import compute_metrics
 from model.inference.predictor import Predictor
-from model.inference.scan import ScanConfig
+from model.inference.scan_config import ScanConfig
 from model.training.config import CallbacksConfig
 
 LOG = "log.csv"

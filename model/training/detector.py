@@ -25,7 +25,7 @@ from model.detectors import INPUT_MULTIPLE, registry
 from model.detectors.backbones import efficientnet_lite
 from model.inference import model_folder, weights_io
 from model.inference.keras_predictor import KerasPredictor
-from model.inference.scan import read_scan_config
+from model.inference.scan_config import read_scan_config
 from model.training import backend, callbacks, checkpointing, distribution, hard_examples, schedules
 from model.training.config import CallbacksConfig, RecordsConfig, TrainConfig
 

@@ -12,7 +12,8 @@ from geo.types import Detections, FloatArray
 from model.common.atomic import write_atomically
 from model.data.labels import AnnotatedImage
 from model.inference.predictor import Predictor
-from model.inference.scan import ScanConfig, scan_all
+from model.inference.scan import scan_all
+from model.inference.scan_config import ScanConfig
 
 # A detection whose IOU with every airplane is below this is a false positive; between the two only its box is off.
 _FALSE_IOU = 0.1

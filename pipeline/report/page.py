@@ -18,9 +18,9 @@ from model.common.atomic import check_writable, write_atomically
 from model.common.pages import render_template
 from pipeline.ledger import Ledger, PartFailure, SceneEntry, why_empty
 from pipeline.records import Airplane
+from pipeline.report import FILE_NAME
 from pipeline.report.scenes import FIELDS, scene_views
 
-FILE_NAME = "report.html"
 #: Failed parts per scene that the page lists; the ledger file has all of them.
 MAX_LISTED_PARTS = 5
 

@@ -1,1 +1,12 @@
 """Where airplanes go: files (`files`), and a Beam transform per output format (`transforms`)."""
+
+from __future__ import annotations
+
+#: Suffixes of all formats of `files`.
+SUFFIXES = (".geojson", ".geojsonl", ".parquet", ".fgb", ".gpkg", ".coco.json")
+
+
+def file_suffix(uri: str) -> str | None:
+    """Return the suffix that names the format of a file, or None if there is no such format."""
+    name = uri.lower()
+    return next((suffix for suffix in SUFFIXES if name.endswith(suffix)), None)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from pipeline import records
 from pipeline.records import Airplane
-from pipeline.sinks import coco, features, storage
+from pipeline.sinks import coco, features, file_suffix, storage
 
 if TYPE_CHECKING:
     from pipeline.ledger import SceneEntry
@@ -48,12 +48,6 @@ class FileFormat:
 
     write: Callable[[Path, Sequence[Airplane]], None]
     read: Callable[[Path], list[Airplane]]
-
-
-def file_suffix(uri: str) -> str | None:
-    """Return the suffix that names the format of a file, or None if there is no such format."""
-    name = uri.lower()
-    return next((suffix for suffix in SUFFIXES if name.endswith(suffix)), None)
 
 
 def write_file(uri: str, airplanes: Iterable[Airplane], scenes: Sequence[SceneEntry] = ()) -> None:
@@ -182,6 +176,3 @@ _FORMATS: Mapping[str, FileFormat] = {
     ".fgb": FileFormat(_write_flatgeobuf, _read_with_gdal),
     ".gpkg": FileFormat(_write_geopackage, _read_with_gdal),
 }
-
-#: Suffixes of all formats.
-SUFFIXES: tuple[str, ...] = (*_FORMATS, coco.SUFFIX)

@@ -13,9 +13,9 @@ from apache_beam.io.filesystems import FileSystems
 
 from pipeline import records
 from pipeline.ledger import RunInfo, SceneEntry, SceneResult, make_ledger, to_json
-from pipeline.sinks import storage
+from pipeline.sinks import file_suffix, storage
 from pipeline.sinks.features import LINES_SUFFIX, feature_lines
-from pipeline.sinks.files import file_suffix, write_file
+from pipeline.sinks.files import write_file
 
 #: Shards in which a `.geojsonl` file is written.
 SHARD_COUNT = 16

@@ -1,4 +1,7 @@
-"""Patterns given as `--input` to scenes. Opens STAC files and lists; rasters only for `--mosaic`, and only headers."""
+"""Patterns given as `--input` to scenes. Opens STAC files and lists; rasters only for `--mosaic`, and only headers.
+
+Imports little: an input that is missing is reported before rasterio and pystac are loaded.
+"""
 
 from __future__ import annotations
 
@@ -9,21 +12,24 @@ from pathlib import Path
 
 from geo.errors import InputError
 from geo.raster.acquisition_time import time_in_name
-from geo.raster.header import read_header
-from geo.raster.uri import canonical_uri, check_no_credentials, is_remote
-from geo.raster.vrt import mosaic_vrt
+from geo.raster.uri import canonical_uri, check_no_credentials, is_remote, suffix
 from model.common.atomic import write_atomically
 from pipeline.config import PipelineConfig
-from pipeline.sources.stac import STAC_SUFFIXES, check_item_matches_raster, has_stac_suffix, stac_scenes
 from pipeline.values import SceneSource
 
 #: Files of a folder that are scenes.
 RASTER_SUFFIXES = (".tif", ".tiff", ".jp2", ".vrt", ".img", ".ntf", ".nitf")
+STAC_SUFFIXES = (".json", ".geojson")
 LIST_SUFFIX = ".txt"
 #: Schemes of URLs of rasters.
 SCHEMES = ("https://", "http://", "gs://")
 
 _ALLOWED = "a raster file, a folder, a glob, a .txt list, a STAC file or a URL"
+
+
+def has_stac_suffix(uri: str) -> bool:
+    """Return whether a path or URL has the suffix of STAC files."""
+    return suffix(uri) in STAC_SUFFIXES
 
 
 def resolve_inputs(
@@ -80,6 +86,10 @@ def write_mosaic(sources: Sequence[SceneSource], config: PipelineConfig, path: P
         GeoreferenceError: a file has no georeference, or one that its STAC Item contradicts.
         OutputError: the VRT cannot be written.
     """
+    from geo.raster.header import read_header
+    from geo.raster.vrt import mosaic_vrt
+    from pipeline.sources.item_check import check_item_matches_raster
+
     headers = [read_header(source.uri, bands=config.bands or source.bands) for source in sources]
     for source, header in zip(sources, headers, strict=True):
         if header.georef is not None:
@@ -166,7 +176,7 @@ def _from_file(uri: str, asset: str | None) -> list[SceneSource]:
     """Return the scenes of a file or URL that was named itself: JSON that is not STAC is an error."""
     if not has_stac_suffix(uri):
         return [SceneSource(uri)]
-    scenes = stac_scenes(uri, asset)
+    scenes = _stac_scenes(uri, asset)
     if scenes is None:
         raise InputError(
             f"{uri}: expected a STAC file, got JSON without a stac_version: name the raster, or another file"
@@ -174,6 +184,12 @@ def _from_file(uri: str, asset: str | None) -> list[SceneSource]:
     if not scenes:
         raise InputError(f"{uri}: expected STAC with items, got none: name another file")
     return scenes
+
+
+def _stac_scenes(uri: str, asset: str | None) -> list[SceneSource] | None:
+    from pipeline.sources.stac import stac_scenes  # loads pystac, which few runs need
+
+    return stac_scenes(uri, asset)
 
 
 def _from_folder(folder: Path, asset: str | None) -> list[SceneSource]:
@@ -204,5 +220,5 @@ def _from_files(names: Iterable[str], asset: str | None) -> list[SceneSource]:
     """Return the scenes of the files of a folder or glob: JSON that is not STAC is skipped, e.g. GeoJSON of labels."""
     scenes = []
     for name in sorted(names):
-        scenes += (stac_scenes(name, asset) or []) if has_stac_suffix(name) else [SceneSource(name)]
+        scenes += (_stac_scenes(name, asset) or []) if has_stac_suffix(name) else [SceneSource(name)]
     return scenes

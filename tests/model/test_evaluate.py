@@ -18,7 +18,8 @@ from model.evaluation.measure import EvaluateConfig
 from model.inference import model_folder
 from model.inference.model_folder import CONFIG_FILE, WEIGHTS_FILE, ModelConfig
 from model.inference.predictor import FakePredictor
-from model.inference.scan import ScanConfig, read_scan_config, scan
+from model.inference.scan import scan
+from model.inference.scan_config import ScanConfig, read_scan_config
 from tests.model.photos import picture, write_rendered, write_set
 
 SCAN = {

@@ -11,7 +11,8 @@ from model.detectors import registry
 from model.inference import model_folder, weights_io
 from model.inference.engine import Precision
 from model.inference.predictor import load_predictor
-from model.inference.scan import read_scan_config, scan
+from model.inference.scan import scan
+from model.inference.scan_config import read_scan_config
 from tests.precisions import PRECISIONS
 
 FOLDERS = sorted(file.parent for file in model_folder.PACKAGED.glob(f"*/{model_folder.CONFIG_FILE}"))

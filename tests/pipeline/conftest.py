@@ -1,6 +1,7 @@
 import dataclasses
 import hashlib
 import json
+from collections import OrderedDict
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,7 @@ def model_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (folder / WEIGHTS_FILE).write_bytes(weights)
     (folder / CONFIG_FILE).write_text(yaml.safe_dump(dataclasses.asdict(config)), encoding="utf-8")
     monkeypatch.setattr(model_loading, "load_predictor", _LoadedFake)
+    monkeypatch.setattr(model_loading, "_models", OrderedDict())  # the tests patch what is loaded
     return folder
 
 

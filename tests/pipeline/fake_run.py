@@ -49,6 +49,8 @@ def main() -> int:
     # Imported by name, since worker processes cannot unpickle a class of __main__.
     from tests.pipeline.fake_run import FailingPredictor as Importable
 
+    # The command loads the model beside Beam; workers of other processes load it by the job's own function.
+    setattr(model_loading, "load_predictor", lambda *_, **__: Importable())  # noqa: B010 - imported there
     job.run_job = functools.partial(job.run_job, load=Importable)
     return run.main()
 

@@ -6,7 +6,7 @@ import pytest
 
 from geo.errors import ConfigError
 from geo.grid import Tiling
-from model.inference.scan import PIPELINE_KEYS, ScanConfig, read_scan_config
+from model.inference.scan_config import PIPELINE_KEYS, ScanConfig, read_scan_config
 from pipeline.config import PipelineConfig, load_config, settings_id
 from tests.pipeline.scenes import CONFIG
 

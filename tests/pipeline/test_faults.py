@@ -85,7 +85,8 @@ class Swapping(FakePredictor):
     def __call__(self, images: ImageArray) -> list[Detections]:
         self.calls += 1
         if self.calls == 2:
-            write_scene(Path("b.tif"), [(60, 60, 80, 80, 250)], size=(250, 200))
+            # Written aside and moved: a reader ahead of the model must not meet half a file.
+            write_scene(Path("other.tif"), [(60, 60, 80, 80, 250)], size=(250, 200)).replace("b.tif")
         return super().__call__(images)
 
 

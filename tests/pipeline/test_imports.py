@@ -1,4 +1,4 @@
-"""Beam is imported by the transforms, the job and the command alone; steps and local runs work without it."""
+"""Beam is imported by the transforms and the job alone; steps and local runs work without it."""
 
 import ast
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import pipeline
 
 ROOM = Path(pipeline.__file__).parent
-BEAM = {"command.py", "job.py", "sinks/transforms.py", "transforms.py"}
+BEAM = {"job.py", "sinks/transforms.py", "transforms.py"}
 
 
 def imported(path: Path) -> set[str]:

@@ -1,6 +1,8 @@
 """The command: its outputs, messages and exit status; each kind of bad input."""
 
+import argparse
 import dataclasses
+import difflib
 import json
 import os
 import re
@@ -14,9 +16,11 @@ import geopandas
 import pytest
 import rasterio
 import shapely
+from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
 from geo.types import Detections, ImageArray
+from model.datagen import beam_options
 from model.inference.predictor import FakePredictor
 from pipeline import command, local, model_loading
 from pipeline.model_loading import describe_model, load_model
@@ -468,9 +472,25 @@ def test_a_missing_model_is_refused(desk: Desk) -> None:
 
 
 def test_an_unknown_option_is_refused(desk: Desk) -> None:
-    assert "got --min-scoer 0.4: see --help" in desk.refused("--min-scoer", "0.4")
-    assert "got stray" in desk.refused("stray")
-    assert "got --runer=DirectRunner" in desk.refused("--runer=DirectRunner")
+    assert "got --min-scoer: did you mean --min-score?" in desk.refused("--min-scoer", "0.4")
+    assert "got --runer=DirectRunner: did you mean --runner?" in desk.refused("--runer=DirectRunner")
+    assert "got --no-such-thing: see --help" in desk.refused("--no-such-thing")
+
+
+def test_words_without_an_option_are_refused(desk: Desk) -> None:
+    # What a shell makes of `--input *.tif`.
+    line = desk.refused("b.tif", inputs=("a.tif",))
+    assert line == "error: expected options, got b.tif: write --input before each input, and quote patterns: see --help"
+
+
+def test_no_option_of_beam_counts_as_a_misspelled_one() -> None:
+    beam = argparse.ArgumentParser(add_help=False)
+    for options in PipelineOptions.__subclasses__():
+        options._add_argparse_args(beam)
+    own = command._parser()._option_string_actions
+    assert not [name for name in beam._option_string_actions if difflib.get_close_matches(name, own, 1, 0.8)]
+    for name in beam._option_string_actions:
+        command._check_unknown([name, "value"], [*own, "--runner"])
 
 
 def test_an_invalid_beam_option_is_refused(desk: Desk) -> None:
@@ -485,12 +505,12 @@ def test_an_unknown_runner_is_refused(desk: Desk) -> None:
 @pytest.mark.parametrize("words", [[], ["--runner", "DirectRunner"], ["--runner=direct"], ["--runner", "FnApiRunner"]])
 def test_direct_runner_is_the_in_process_runner(desk: Desk, words: list[str]) -> None:
     parsed = command.parse(["--input", "a.tif", "--output", "x.geojson", *words])
-    assert type(parsed.runner) is FnApiRunner
+    assert type(beam_options.runner(beam_options.parse(parsed.beam))) is FnApiRunner
 
 
 def test_beam_options_are_passed_to_beam(desk: Desk) -> None:
     parsed = command.parse(["--input", "a.tif", "--output", "x.geojson", "--temp_location", "somewhere"])
-    assert parsed.beam.get_all_options()["temp_location"] == "somewhere"
+    assert beam_options.parse(parsed.beam).get_all_options()["temp_location"] == "somewhere"
 
 
 def test_the_command_in_a_process_of_its_own(desk: Desk) -> None:
@@ -506,3 +526,57 @@ def test_the_command_in_a_process_of_its_own(desk: Desk) -> None:
     assert done.stdout == ""
     (line,) = done.stderr.splitlines()
     assert line.startswith("error: missing.tif: expected a raster file")
+
+
+# What a command loads: modules of seconds, none of which a mistake has to wait for.
+
+SLOW = ("apache_beam", "geopandas", "keras", "matplotlib", "pandas", "pystac", "rasterio", "scipy", "tensorflow")
+_MISTAKES = """
+import sys
+from pipeline import run
+
+good = ["--input", "a.tif", "--output", "x.geojson", "--config", "settings.yaml"]
+for words, expected in (
+    (["--help"], 0),
+    ([], 2),
+    ([*good, "b.tif"], 2),
+    ([*good, "--min-scor", "1"], 2),
+    ([*good, "--min-score", "7"], 2),
+    ([*good[:2], "--output", "x.shp"], 2),
+    ([*good[:4], "--config", "wrong.yaml"], 2),
+    ([*good, "--input", "missing.tif"], 2),
+    ([*good, "--model", "nowhere"], 2),
+):
+    try:
+        status = run.main(words)
+    except SystemExit as end:
+        status = end.code
+    assert status == expected, words
+"""
+_GOOD_RUN = """
+import sys
+from tests.pipeline import fake_run
+
+import model.inference.litert
+sys.argv[1:] = ["--input", "a.tif", "--output", "x.geojson", "--config", "settings.yaml"]
+assert fake_run.main() == 0
+"""
+
+
+@pytest.mark.parametrize(
+    ("program", "modules"),
+    [
+        (_MISTAKES, SLOW),
+        (_GOOD_RUN, ("tensorflow", "keras", "matplotlib", "jinja2", "PIL", "pystac", "pipeline.report.page")),
+    ],
+    ids=["mistakes", "good run"],
+)
+def test_nothing_is_loaded_that_is_not_needed(desk: Desk, program: str, modules: tuple[str, ...]) -> None:
+    (desk.folder / "wrong.yaml").write_text((desk.folder / "settings.yaml").read_text().replace('"force"', '"forced"'))
+    settings = json.loads((desk.folder / "settings.yaml").read_text())
+    (desk.folder / "settings.yaml").write_text(json.dumps({**settings, "min_score": 0.5}))
+    program += f"print(*sorted(set(sys.modules) & set({modules})))"
+    environment = {**os.environ, "PYTHONPATH": str(Path(command.__file__).parents[1])}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == ""

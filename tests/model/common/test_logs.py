@@ -1,5 +1,6 @@
 import logging
 import os
+import threading
 
 import pytest
 
@@ -38,3 +39,22 @@ def test_only_the_warning_of_beam_is_dropped(caplog: pytest.LogCaptureFixture) -
     logging.warning("Resource module is not available for current platform")
     logging.warning("a real one")
     assert [record.message for record in caplog.records] == ["a real one"]
+
+
+def test_threads_leave_stderr_as_it_was(capfd: pytest.CaptureFixture[str]) -> None:
+    waits = threading.Event()
+
+    def hold() -> None:
+        waits.set()
+        with logs.hold_stderr():
+            os.write(2, b"noise")
+
+    second = threading.Thread(target=hold)
+    with logs.hold_stderr():
+        second.start()
+        waits.wait()
+        with logs.hold_stderr():
+            os.write(2, b"noise")
+    second.join()
+    os.write(2, b"news")
+    assert capfd.readouterr().err == "news"

@@ -21,7 +21,7 @@ from model.evaluation.predictions import (
     read_detection_file,
 )
 from model.inference.predictor import FakePredictor
-from model.inference.scan import ScanConfig
+from model.inference.scan_config import ScanConfig
 from tests.model.evaluation.synthetic_images import detections, evaluation_image, squares
 from tests.model.photos import AIRPLANES, picture, write_set
 

@@ -15,7 +15,8 @@ from geo.raster.header import read_header
 from geo.raster.reader import RasterReader
 from geo.types import Detections, ImageArray
 from model.inference.predictor import FakePredictor
-from model.inference.scan import BATCHES_PER_CALL, ScanConfig, detect, group_by_shape, scan, scan_all
+from model.inference.scan import BATCHES_PER_CALL, detect, group_by_shape, scan, scan_all
+from model.inference.scan_config import ScanConfig
 from tests.geo.scenes import write_tiff
 
 WIDTH, HEIGHT = 330, 410

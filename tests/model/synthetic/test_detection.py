@@ -12,7 +12,8 @@ from geo.matching import match
 from geo.raster.header import read_header
 from model.inference.engine import Precision
 from model.inference.predictor import load_predictor
-from model.inference.scan import read_scan_config, scan
+from model.inference.scan import scan
+from model.inference.scan_config import read_scan_config
 from model.synthetic import render, write
 from tests.precisions import PRECISIONS
 

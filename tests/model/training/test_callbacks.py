@@ -21,7 +21,7 @@ from model import train
 from model.data.sources import read_annotated_images
 from model.inference.model_folder import WEIGHTS_FILE
 from model.inference.predictor import FakePredictor
-from model.inference.scan import ScanConfig
+from model.inference.scan_config import ScanConfig
 from model.training import callbacks
 from model.training.config import CallbacksConfig
 from tests.model.photos import AIRPLANES, picture, write_set

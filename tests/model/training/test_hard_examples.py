@@ -12,7 +12,7 @@ from geo.nms import Suppression
 from geo.types import Detections
 from model.data import sources
 from model.inference.predictor import FakePredictor
-from model.inference.scan import ScanConfig
+from model.inference.scan_config import ScanConfig
 from model.training import hard_examples
 from tests.model.photos import AIRPLANES, picture, write_rendered, write_set
 

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from geo.errors import InputError
-from pipeline.sources.stac import has_stac_suffix, stac_scenes
+from pipeline.sources.resolve import has_stac_suffix
+from pipeline.sources.stac import stac_scenes
 from pipeline.values import SceneSource
 from tests.pipeline.stac_files import Json, asset, catalog, collection, item, items, served, write
 
