@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections import OrderedDict
 from importlib.metadata import version
 from pathlib import Path
 
@@ -31,6 +32,8 @@ CACHE_VARIABLE = "AIRPLANE_FINDER_CACHE"
 _DIGEST_BYTES = hashlib.sha256().digest_size
 # Changes with the form of the flatbuffer, so that older ones are not used.
 _FORMAT = "1"
+# Of the images for which interpreters are kept, all shapes together: two of the largest tiles.
+_MAX_PIXELS = 4_000_000
 
 
 class LitertPredictor(CellPredictor):
@@ -55,7 +58,8 @@ class LitertEngine:
 
     def __init__(self, flatbuffer: bytes) -> None:
         self._flatbuffer = flatbuffer
-        self._interpreters: dict[tuple[int, ...], Interpreter] = {}
+        # By shape, the last used ones at the end.
+        self._interpreters: OrderedDict[tuple[int, ...], Interpreter] = OrderedDict()
         self._lock = threading.Lock()
 
     def __call__(self, images: ImageArray) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -65,16 +69,21 @@ class LitertEngine:
         return np.stack(boxes), np.stack(scores)
 
     def _run(self, image: ImageArray) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        interpreter = self._interpreters.get(image.shape)
-        if interpreter is None:
-            interpreter = self._interpreters[image.shape] = self._prepare(image.shape)
+        interpreter = self._interpreters.pop(image.shape, None) or self._prepare(image.shape)
+        self._interpreters[image.shape] = interpreter
         interpreter.set_tensor(interpreter.get_input_details()[0]["index"], image[None])
         interpreter.invoke()
         boxes, scores = (interpreter.get_tensor(output["index"])[0] for output in interpreter.get_output_details())
         return boxes, scores
 
     def _prepare(self, shape: tuple[int, ...]) -> Interpreter:
-        """Return an interpreter for images of one shape: allocating its tensors takes too long to do for each."""
+        """Return an interpreter for images of one shape: allocating its tensors takes too long to do for each.
+
+        Others are dropped until the pixels of all are below the limit: a megapixel takes some 190 MB.
+        """
+        pixels = shape[0] * shape[1]
+        while self._interpreters and pixels + sum(h * w for h, w, _ in self._interpreters) > _MAX_PIXELS:
+            self._interpreters.popitem(last=False)
         with hold_stderr():  # it announces its delegate
             interpreter = Interpreter(model_content=self._flatbuffer, num_threads=len(os.sched_getaffinity(0)))
             interpreter.resize_tensor_input(interpreter.get_input_details()[0]["index"], (1, *shape))

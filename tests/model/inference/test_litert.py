@@ -52,6 +52,20 @@ def test_images_of_several_sizes_take_turns(image: ImageArray) -> None:
     assert len(results[0]) > len(results[1])
 
 
+def test_few_interpreters_are_kept(image: ImageArray, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(litert, "_MAX_PIXELS", 640 * 640 + 2 * 64 * 64)
+    predictor = LitertPredictor("airplanes-lite0", 0.3, True)
+    assert isinstance(predictor.engine, litert.LitertEngine)
+    (first,) = predictor(image)
+    for side in (64, 96, 128, 160):
+        predictor(np.ascontiguousarray(image[:, :side, :side]))
+    kept = list(predictor.engine._interpreters)
+    assert sum(height * width for height, width, _ in kept) <= litert._MAX_PIXELS
+    assert kept[-1] == (160, 160, 3)
+    (again,) = predictor(image)
+    np.testing.assert_array_equal(again.boxes, first.boxes)
+
+
 def test_each_image_of_a_batch_is_as_alone(image: ImageArray) -> None:
     predictor = LitertPredictor("airplanes-lite0", 0.3, True)
     batch = np.concatenate([image, image[:, ::-1]])
