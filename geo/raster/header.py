@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import rasterio.windows
-from numpy.typing import NDArray
 from pyproj import CRS
 from pyproj.exceptions import ProjError
 
@@ -24,8 +23,6 @@ from geo.types import Window
 # The fingerprint samples this many patches along each axis, the corners included. If the server reports a version, the
 # corners suffice: they reveal a truncated file.
 _PATCHES, _CORNERS, _PATCH_PX = 5, 2, 64
-# A local raster of at most so many pixels squared is read whole for it.
-_SMALL_PX = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,32 +209,15 @@ def _fingerprint(dataset: Any, uri: str, remote: RemoteFile | None) -> str:
         digest.update(remote.version.encode())
     count = _CORNERS if remote and remote.version else _PATCHES
     columns, rows = (_patch_starts(length, count) for length in (dataset.width, dataset.height))
-    small = None if remote else _read_small(dataset)
     for row in rows:
         for col in columns:
             window = Window(col, row, min(_PATCH_PX, dataset.width), min(_PATCH_PX, dataset.height))
-            if small is not None:
-                digest.update(small[:, window.row : window.bottom, window.col : window.right].tobytes())
-                continue
             with read_errors(uri, window):
                 pixels = dataset.read(
                     window=rasterio.windows.Window(window.col, window.row, window.width, window.height)
                 )
             digest.update(pixels.tobytes())
     return digest.hexdigest()[:16]
-
-
-def _read_small(dataset: Any) -> NDArray[Any] | None:
-    """Return all pixels of a small raster, (bands, height, width): one read is faster than one for each patch.
-
-    None for a large raster, and for one that cannot be read: reading it in patches tells where.
-    """
-    if dataset.width * dataset.height > _SMALL_PX**2:
-        return None
-    try:
-        return np.asarray(dataset.read())
-    except OSError:  # rasterio's read errors are OSErrors
-        return None
 
 
 def _gcp_rpc_text(dataset: Any) -> str:

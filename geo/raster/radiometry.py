@@ -263,14 +263,8 @@ def _sample(dataset: Any, bands: tuple[int, ...]) -> Iterator[tuple[NDArray[Any]
         if (overview := _read_if_possible(dataset, bands, out_shape=(len(bands), *shape))) is not None:
             yield overview
             return
-    # All pixels of a small scene at once are read faster than its patches.
-    small = _read_if_possible(dataset, bands) if longer <= _SAMPLE_PX else None
     for row in _patch_starts(dataset.height):
         for col in _patch_starts(dataset.width):
-            if small is not None:
-                rows, columns = slice(row, row + _PATCH_PX), slice(col, col + _PATCH_PX)
-                yield small[0][:, rows, columns], small[1][:, rows, columns]
-                continue
             window = ((row, min(row + _PATCH_PX, dataset.height)), (col, min(col + _PATCH_PX, dataset.width)))
             if (patch := _read_if_possible(dataset, bands, window=window)) is not None:
                 yield patch

@@ -84,14 +84,15 @@ class Swapping(FakePredictor):
 
     def __call__(self, images: ImageArray) -> list[Detections]:
         self.calls += 1
-        if self.calls == 2:
+        if self.calls == 1:
             # Written aside and moved: a reader ahead of the model must not meet half a file.
             write_scene(Path("other.tif"), [(60, 60, 80, 80, 250)], size=(250, 200)).replace("b.tif")
         return super().__call__(images)
 
 
 def test_a_scene_overwritten_during_the_run_is_incomplete(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_scene(desk.folder / "b.tif")
+    # Far more tiles than are read ahead of the model.
+    write_scene(desk.folder / "b.tif", size=(1000, 800))
     monkeypatch.setattr(model_loading, "load_predictor", Swapping)
     status, lines = desk.run(inputs=("b.tif",))
     assert status == 1

@@ -200,8 +200,8 @@ def test_the_real_evaluation_accepts_its_options(tmp_path: Path, monkeypatch: py
         calls.append((config, record))
         return EvaluationResult("some@0", 0.5, {ALL_SETS: []}, Calibration(1.0, 1.0, 0.0, 0.0) if record else None)
 
-    monkeypatch.setattr(evaluate, "measure_and_record", lambda config: measure(config, True))
-    monkeypatch.setattr(evaluate, "measure", lambda config, trusted: measure(config, False))
+    monkeypatch.setattr("model.evaluation.measure.measure_and_record", lambda config: measure(config, True))
+    monkeypatch.setattr("model.evaluation.measure.measure", lambda config, trusted: measure(config, False))
     folder = tmp_path / "run" / "01-a" / "2"
     for options in step_options(tmp_path)[1:]:
         assert evaluate.main(options) == 0
