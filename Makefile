@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SOURCES := geo model pipeline tests setup.py
 
-.PHONY: setup demo test format lint types bench lock clean
+.PHONY: setup demo test test-tools format lint types bench lock clean
 .DELETE_ON_ERROR:
 
 setup: .venv/installed
@@ -18,10 +18,17 @@ setup: .venv/installed
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	touch $@
 
+# Programs that only the tests need: Chromium for the pages, ogrinfo as a reader of the GIS files. Installed where apt may.
+test-tools:
+	@if command -v chromium > /dev/null && command -v ogrinfo > /dev/null; then :; \
+	elif command -v apt-get > /dev/null && [ "$$(id -u)" = 0 ]; then \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium gdal-bin > /dev/null; \
+	else echo "Tests that need chromium and ogrinfo fail without them: install Debian's packages chromium and gdal-bin" >&2; fi
+
 demo: setup
 	$(BIN)/python -m pipeline.demo
 
-test: setup
+test: setup test-tools
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/mypy

