@@ -62,7 +62,7 @@ def _run(argv: Sequence[str]) -> int:
         from pipeline.model_loading import describe_model
         from pipeline.sources.resolve import write_mosaic
 
-        spec = describe_model(command.config, command.trusted)
+        spec = describe_model(command.config, command.trusted, command.gpu, elsewhere=command.dataflow)
         if command.mosaic:
             scene = write_mosaic(command.sources, spec.config, command.mosaic)
             command = dataclasses.replace(command, sources=(scene,))
@@ -74,6 +74,8 @@ def _run(argv: Sequence[str]) -> int:
         ledger = _process(command, spec, argv)
     except FinderError as error:
         return print_error("error", error, 1)
+    if ledger is None:
+        return 0
     _print_summary(ledger, command)
     return 0 if ledger.complete else 1
 
@@ -94,7 +96,8 @@ def _print_plan(command: Command, spec: ModelSpec) -> int:
     return 1 if plan.errors else 0
 
 
-def _process(command: Command, spec: ModelSpec, argv: Sequence[str]) -> Ledger:
+def _process(command: Command, spec: ModelSpec, argv: Sequence[str]) -> Ledger | None:
+    """Run the job and return its ledger; None if it goes on elsewhere (`--no_wait_until_finish`, or a template)."""
     from model.datagen import beam_options  # loads Beam: before the thread that may load TensorFlow, not beside it
     from pipeline.job import Job, run_job
     from pipeline.model_loading import loading
@@ -104,11 +107,17 @@ def _process(command: Command, spec: ModelSpec, argv: Sequence[str]) -> Ledger:
     cache = TileCache.for_model(command.work_dir, spec, info.versions) if command.work_dir else None
     job = Job(command.sources, spec, command.outputs, command.ledger, info, command.area, cache)
     options = beam_options.parse(command.beam)
-    # With options of Beam the model may run in other processes, which load it themselves.
-    model = contextlib.nullcontext() if command.beam else loading(spec)
-    with progress.Display(), model:
-        ledger = run_job(job, beam_options.runner(options), options)
-    if command.report:
+    ledger: Ledger | None
+    if command.dataflow:
+        from pipeline import dataflow
+
+        ledger = dataflow.run_job(job, options, command.gpu)
+    else:
+        # With options of Beam the model may run in other processes, which load it themselves.
+        model = contextlib.nullcontext() if command.beam else loading(spec)
+        with progress.Display(), model:
+            ledger = run_job(job, beam_options.runner(options), options)
+    if command.report and ledger is not None:
         from pipeline.report.page import write_report
         from pipeline.sinks.files import read_file
 

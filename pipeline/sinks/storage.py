@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from geo.errors import FinderError, OutputError
+from geo.errors import FinderError, InputError, OutputError
 from geo.raster.uri import is_remote, redacted
 from model.common import atomic
 
@@ -82,6 +82,41 @@ def local_copy(uri: str) -> Iterator[Path]:
 
     with files.local_file(uri) as path:
         yield path
+
+
+@contextlib.contextmanager
+def readable(uri: str, option: str) -> Iterator[Path]:
+    """Yield a local path of a file that a user named, as `local_copy` does; errors in the block name the URI.
+
+    Raises:
+        InputError: it cannot be read, or has another scheme than gs://.
+    """
+    if not is_remote(uri):
+        yield Path(uri)
+        return
+    if not uri.startswith("gs://"):
+        raise InputError(
+            f"{option} {redacted(uri)}: expected a local path or gs://bucket/name, got another URL: download it first"
+        )
+    with contextlib.ExitStack() as stack:
+        try:
+            path = stack.enter_context(local_copy(uri))
+        except Exception as error:
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise InputError(
+                f"{option} {uri}: expected an object that can be read, got '{reason}': check its name and your access"
+            ) from error
+        with naming(uri, path):
+            yield path
+
+
+@contextlib.contextmanager
+def naming(uri: str, copy: Path) -> Iterator[None]:
+    """Let errors about a local copy name the URI that it was made from."""
+    try:
+        yield
+    except FinderError as error:
+        raise type(error)(str(error).replace(str(copy), uri)) from error
 
 
 def with_name(uri: str, rename: Callable[[str], str]) -> str:
