@@ -10,7 +10,7 @@ import yaml
 from geo.types import Detections, ImageArray
 from model.inference.predictor import FakePredictor
 from pipeline import model_loading
-from tests.pipeline.desk import Desk
+from tests.pipeline.command_runner import CommandRunner
 from tests.pipeline.scenes import CONFIG, write_scene
 
 
@@ -32,14 +32,15 @@ def model_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def desk(
+def cli(
     tmp_path: Path, model_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Desk:
+) -> CommandRunner:
+    """The command in a folder with a scene `a.tif` and settings for the fake model."""
     write_scene(tmp_path / "a.tif")
     settings = dataclasses.asdict(dataclasses.replace(CONFIG, min_score=None))
     (tmp_path / "settings.yaml").write_text(json.dumps(settings))
     monkeypatch.chdir(tmp_path)
-    return Desk(tmp_path, model_folder, capsys)
+    return CommandRunner(tmp_path, model_folder, capsys)
 
 
 class _LoadedFake(FakePredictor):

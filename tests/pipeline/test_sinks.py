@@ -45,7 +45,7 @@ from pipeline.sinks import SUFFIXES, files, transforms
 from pipeline.sinks.files import read_file, read_geojson, write_file, write_geojson
 from pipeline.sinks.transforms import WriteAirplanes
 from tests.pipeline.airplanes import airplane, airplanes, sample
-from tests.pipeline.desk import Desk
+from tests.pipeline.command_runner import CommandRunner
 from tests.pipeline.report.factories import entry
 from tests.pipeline.scenes import AIRPLANES
 from tests.pipeline.stac_files import item, items, write
@@ -314,11 +314,11 @@ def test_the_geopackage_has_a_style_by_score_for_qgis(written: tuple[Path, list[
 # COCO
 
 
-def test_coco_comes_back_as_training_data(desk: Desk) -> None:
-    labels = desk.folder / "labels"
-    assert desk.run(output="labels/x.coco.json")[0] == 0
+def test_coco_comes_back_as_training_data(cli: CommandRunner) -> None:
+    labels = cli.folder / "labels"
+    assert cli.run(output="labels/x.coco.json")[0] == 0
     (image,) = read_annotated_images(labels, "all")
-    assert image.path.resolve() == (desk.folder / "a.tif").resolve()
+    assert image.path.resolve() == (cli.folder / "a.tif").resolve()
     expected = [list(sides) for *sides, level in AIRPLANES if level / 255 >= 0.85]
     assert sorted(image.boxes.tolist()) == sorted(expected)
     content = json.loads((labels / "x.coco.json").read_text(encoding="utf-8"))
@@ -363,7 +363,7 @@ def test_shards_are_joined_in_order(tmp_path: Path, count: int) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["expected.geojsonl", "x.geojson", "x.geojsonl"]
 
 
-def test_several_outputs_read_the_pixels_once(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_several_outputs_read_the_pixels_once(cli: CommandRunner, monkeypatch: pytest.MonkeyPatch) -> None:
     tiles: list[Tile] = []
     read_tile = RasterReader.read_tile
 
@@ -373,9 +373,9 @@ def test_several_outputs_read_the_pixels_once(desk: Desk, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(RasterReader, "read_tile", counted)
     outputs = [word for suffix in SUFFIXES for word in ("--output", f"out/y{suffix}")]
-    status, lines = desk.run("--report", "report", *outputs, output="out/x.parquet")
+    status, lines = cli.run("--report", "report", *outputs, output="out/x.parquet")
     assert status == 0
-    ledger = desk.ledger("report/ledger.json")
+    ledger = cli.ledger("report/ledger.json")
     assert len(tiles) == len(set(tiles)) == ledger.totals.parts_planned
     expected = by_id(read_geojson(Path("out/y.geojson")))
     assert len(expected) == 4
@@ -472,10 +472,10 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         server.stop()
 
 
-def test_outputs_and_ledger_go_to_a_bucket(desk: Desk, bucket: Any) -> None:
+def test_outputs_and_ledger_go_to_a_bucket(cli: CommandRunner, bucket: Any) -> None:
     outputs = [word for suffix in SUFFIXES for word in ("--output", f"gs://maps/a b/y{suffix}")]
     bucket.blob("a b/y.fgb").upload_from_string("old")
-    status, lines = desk.run("--output", "x.geojson", *outputs, output="gs://maps/x.geojsonl")
+    status, lines = cli.run("--output", "x.geojson", *outputs, output="gs://maps/x.geojsonl")
     assert status == 0
     expected = by_id(read_geojson(Path("x.geojson")))
     assert len(expected) == 4
@@ -488,8 +488,8 @@ def test_outputs_and_ledger_go_to_a_bucket(desk: Desk, bucket: Any) -> None:
     assert read_ledger(Path("ledger.json")).totals.airplanes == 4
 
 
-def test_a_bucket_that_cannot_be_written_is_refused(desk: Desk, bucket: Any) -> None:
-    line = desk.refused(output="gs://no-such-bucket/x.geojson")
+def test_a_bucket_that_cannot_be_written_is_refused(cli: CommandRunner, bucket: Any) -> None:
+    line = cli.usage_error(output="gs://no-such-bucket/x.geojson")
     assert "gs://no-such-bucket/x.geojson: expected a bucket that can be written, got '" in line
 
 
@@ -509,25 +509,25 @@ def test_a_bucket_that_cannot_be_written_is_refused(desk: Desk, bucket: Any) -> 
         ("gs://bucket/x", "--output gs://bucket/x: expected the suffix .geojson, .geojsonl, .parquet"),
     ],
 )
-def test_outputs_elsewhere_are_refused(desk: Desk, output: str, message: str) -> None:
-    assert message in desk.refused(output=output)
+def test_outputs_elsewhere_are_refused(cli: CommandRunner, output: str, message: str) -> None:
+    assert message in cli.usage_error(output=output)
 
 
-def test_a_report_in_a_bucket_is_refused(desk: Desk) -> None:
-    assert "--report gs://bucket/r: expected a local folder, got a URL" in desk.refused("--report", "gs://bucket/r")
+def test_a_report_in_a_bucket_is_refused(cli: CommandRunner) -> None:
+    assert "--report gs://bucket/r: expected a local folder, got a URL" in cli.usage_error("--report", "gs://bucket/r")
 
 
-def test_an_output_that_is_also_read_is_refused(desk: Desk) -> None:
+def test_an_output_that_is_also_read_is_refused(cli: CommandRunner) -> None:
     to_frame([airplane()]).to_file("area.gpkg")
-    write(desk.folder / "items.geojson", items(item("S-1")))
-    line = desk.refused("--aoi", "area.gpkg", output=f"{desk.folder}/area.gpkg")
+    write(cli.folder / "items.geojson", items(item("S-1")))
+    line = cli.usage_error("--aoi", "area.gpkg", output=f"{cli.folder}/area.gpkg")
     assert "area.gpkg: expected an output other than the files to read, got area.gpkg for both: name another" in line
     for output in ("items.geojson", "./items.geojson"):
-        assert "items.geojson for both" in desk.refused(inputs=("items.geojson",), output=output)
+        assert "items.geojson for both" in cli.usage_error(inputs=("items.geojson",), output=output)
 
 
-def test_a_mosaic_needs_a_local_output(desk: Desk) -> None:
-    assert "--mosaic: expected a local --output" in desk.refused("--mosaic", output="gs://bucket/x.geojson")
+def test_a_mosaic_needs_a_local_output(cli: CommandRunner) -> None:
+    assert "--mosaic: expected a local --output" in cli.usage_error("--mosaic", output="gs://bucket/x.geojson")
 
 
 # The examples of the docs

@@ -30,7 +30,7 @@ from pipeline.model_loading import ModelSpec
 from pipeline.sinks.files import write_geojson
 from pipeline.tile_cache import TileCache
 from pipeline.values import Identity, SceneSource, TileOutcome
-from tests.pipeline.desk import Desk
+from tests.pipeline.command_runner import CommandRunner
 from tests.pipeline.scenes import CONFIG, IDENTITY, SIZE, write_alike, write_damaged_scene, write_scene
 from tests.pipeline.test_faults import full_beyond
 
@@ -270,47 +270,47 @@ def test_failed_tiles_are_retried_in_the_next_run(tmp_path: Path) -> None:
 # The command.
 
 
-def test_the_command_resumes_and_reports_it(desk: Desk) -> None:
-    assert desk.run("--work-dir", "deep/work")[0] == 0
-    first, whole = desk.ledger(), Path("x.geojson").read_bytes()
-    status, lines = desk.run("--work-dir", "deep/work")
+def test_the_command_resumes_and_reports_it(cli: CommandRunner) -> None:
+    assert cli.run("--work-dir", "deep/work")[0] == 0
+    first, whole = cli.ledger(), Path("x.geojson").read_bytes()
+    status, lines = cli.run("--work-dir", "deep/work")
     assert status == 0
     planned = first.totals.parts_planned
     assert lines[0] == f"resumed: {planned} of {planned} parts were cached in deep/work"
-    assert desk.ledger().totals == dataclasses.replace(first.totals, parts_taken_over=planned)
+    assert cli.ledger().totals == dataclasses.replace(first.totals, parts_taken_over=planned)
     assert Path("x.geojson").read_bytes() == whole
-    desk.run("--work-dir", "deep/work", "--min-score", "0.9")
-    assert desk.ledger().totals.parts_taken_over == 0
+    cli.run("--work-dir", "deep/work", "--min-score", "0.9")
+    assert cli.ledger().totals.parts_taken_over == 0
 
 
-def test_tiles_of_a_mosaic_are_cached_too(desk: Desk) -> None:
-    write_scene(desk.folder / "b.tif", transform=Affine(0.5, 0, 560_000 + SIZE[0] * 0.5, 0, -0.5, 5_940_000))
+def test_tiles_of_a_mosaic_are_cached_too(cli: CommandRunner) -> None:
+    write_scene(cli.folder / "b.tif", transform=Affine(0.5, 0, 560_000 + SIZE[0] * 0.5, 0, -0.5, 5_940_000))
     words = ("--mosaic", "--work-dir", "work")
-    assert desk.run(*words, inputs=("a.tif", "b.tif"))[0] == 0
-    assert desk.run(*words, inputs=("a.tif", "b.tif"))[0] == 0
-    totals = desk.ledger().totals
+    assert cli.run(*words, inputs=("a.tif", "b.tif"))[0] == 0
+    assert cli.run(*words, inputs=("a.tif", "b.tif"))[0] == 0
+    totals = cli.ledger().totals
     assert totals.parts_taken_over == totals.parts_planned
     os.utime("b.tif", ns=(1, 1))
-    assert desk.run(*words, inputs=("a.tif", "b.tif"))[0] == 0
-    assert desk.ledger().totals.parts_taken_over == 0
+    assert cli.run(*words, inputs=("a.tif", "b.tif"))[0] == 0
+    assert cli.ledger().totals.parts_taken_over == 0
 
 
-def test_an_unusable_work_folder_is_refused(desk: Desk) -> None:
-    line = desk.refused("--work-dir", "gs://bucket/work")
+def test_an_unusable_work_folder_is_refused(cli: CommandRunner) -> None:
+    line = cli.usage_error("--work-dir", "gs://bucket/work")
     assert "--work-dir gs://bucket/work: expected a local folder, got a URL: name a folder of this machine" in line
-    assert "a.tif/tile.json: expected a writable path" in desk.refused("--work-dir", "a.tif")
-    assert "argument --work-dir: expected a path, got an empty argument" in desk.refused("--work-dir", "")
+    assert "a.tif/tile.json: expected a writable path" in cli.usage_error("--work-dir", "a.tif")
+    assert "argument --work-dir: expected a path, got an empty argument" in cli.usage_error("--work-dir", "")
 
 
-def test_a_full_disk_is_an_error_of_one_line_and_leaves_a_sound_cache(desk: Desk) -> None:
+def test_a_full_disk_is_an_error_of_one_line_and_leaves_a_sound_cache(cli: CommandRunner) -> None:
     with full_beyond(150):
-        status, lines = desk.run("--work-dir", "work")
+        status, lines = cli.run("--work-dir", "work")
     assert status == 1
     (line,) = lines
     assert line.startswith("error: work/")
     assert "expected a writable path, got 'File too large'" in line
     assert not Path("x.geojson").exists()
-    assert desk.run("--work-dir", "work")[0] == 0
+    assert cli.run("--work-dir", "work")[0] == 0
 
 
 def test_a_folder_that_cannot_be_created_is_an_output_error(tile: Tile, tmp_path: Path) -> None:
