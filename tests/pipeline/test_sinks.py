@@ -7,7 +7,6 @@ import itertools
 import json
 import os
 import re
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -27,9 +26,6 @@ import pytest
 import shapely
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
-from gcp_storage_emulator.server import create_server
-from google.auth.credentials import AnonymousCredentials
-from google.cloud.storage import Client
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -454,22 +450,6 @@ def test_a_kill_leaves_a_complete_file(tmp_path: Path) -> None:
 
 
 # Buckets
-
-
-@pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """A bucket named `maps` in an emulator of Google Cloud Storage."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    server = create_server("127.0.0.1", port, in_memory=True, default_bucket="maps")
-    server.start()
-    address = f"http://127.0.0.1:{port}"
-    monkeypatch.setenv("STORAGE_EMULATOR_HOST", address)
-    monkeypatch.setenv("NO_PROXY", "*")
-    try:
-        yield Client("maps", AnonymousCredentials(), client_options={"api_endpoint": address}).bucket("maps")
-    finally:
-        server.stop()
 
 
 def test_outputs_and_ledger_go_to_a_bucket(cli: CommandRunner, bucket: Any) -> None:
