@@ -18,8 +18,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from geo.errors import FinderError
+from geo.raster.uri import is_remote
 from model.common import logs
 from model.common.command import INTERRUPTED, plain_interrupt, print_error
+from model.common.imports import hidden_packages
 from pipeline import progress
 
 if TYPE_CHECKING:
@@ -41,19 +43,32 @@ PACKAGES = (
     "tensorflow-cpu",
 )
 
+#: What TensorFlow and Beam import where it is installed, for seconds, and no run needs.
+UNUSED_PACKAGES = ("jax", "matplotlib", "pymongo")
+#: What Beam imports for clouds and data frames, for two seconds, and no run on this machine needs.
+CLOUD_PACKAGES = ("google.cloud", "pandas")
+
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit status."""
+    """Run the command and return its exit status.
+
+    Args:
+        argv: the arguments; None: those of this process, which then loads Beam and TensorFlow without what it does not
+            need.
+    """
     logs.silence()
     try:
         with plain_interrupt():
-            return _run(sys.argv[1:] if argv is None else list(argv))
+            if argv is not None:
+                return _run(argv)
+            with hidden_packages(*UNUSED_PACKAGES):
+                return _run(sys.argv[1:], own_process=True)
     except KeyboardInterrupt:
         sys.stderr.write("interrupted: run the command again; outputs that exist are complete\n")
         return INTERRUPTED
 
 
-def _run(argv: Sequence[str]) -> int:
+def _run(argv: Sequence[str], own_process: bool = False) -> int:
     from pipeline import command as command_line
 
     try:
@@ -71,7 +86,7 @@ def _run(argv: Sequence[str]) -> int:
     except FinderError as error:
         return print_error("error", error, 2)
     try:
-        ledger = _process(command, spec, argv)
+        ledger = _process(command, spec, argv, own_process)
     except FinderError as error:
         return print_error("error", error, 1)
     _print_summary(ledger, command)
@@ -94,9 +109,12 @@ def _print_plan(command: Command, spec: ModelSpec) -> int:
     return 1 if plan.errors else 0
 
 
-def _process(command: Command, spec: ModelSpec, argv: Sequence[str]) -> Ledger:
-    from model.datagen import beam_options  # loads Beam: before the thread that may load TensorFlow, not beside it
-    from pipeline.job import Job, run_job
+def _process(command: Command, spec: ModelSpec, argv: Sequence[str], own_process: bool) -> Ledger:
+    # With options of Beam the job may run anywhere.
+    is_local = not command.beam and not any(is_remote(uri) for uri in (*command.outputs, command.ledger))
+    with hidden_packages(*(CLOUD_PACKAGES if own_process and is_local else ())):
+        from model.datagen import beam_options  # loads Beam: before the thread that may load TensorFlow, not beside it
+        from pipeline.job import Job, run_job
     from pipeline.model_loading import loading
     from pipeline.tile_cache import TileCache
 
