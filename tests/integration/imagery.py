@@ -378,7 +378,7 @@ def detect(
 def agreement(
     detected: tuple[Airplane, ...], expected: tuple[Airplane, ...], scene: Scene, variant: Variant
 ) -> Agreement:
-    """Match airplanes by position, nearest first, at most 5 m apart; compare the georeference with the independent one."""
+    """Match airplanes by position, nearest first, at most 5 m apart; compare the georeference with the other one."""
     distances = np.array([[_metres(first, column) for column in expected] for first in detected]).reshape(
         len(detected), len(expected)
     )
