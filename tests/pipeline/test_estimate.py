@@ -84,6 +84,6 @@ def test_plan_reports_scenes_that_cannot_be_processed(cli: CommandRunner, monkey
 
 def test_the_estimate_mentions_screening(sources: list[SceneSource]) -> None:
     found = planning.estimate(planning.describe_scenes(sources, CONFIG), CONFIG)
-    plain, screened = (list(planning.estimate_lines(found, 10.0, screened)) for screened in (False, True))
+    plain, screened = (list(planning.estimate_lines(found, screened)) for screened in (False, True))
     assert len(screened) == len(plain) + 1
     assert any(f"{found.total_mpx:,.1f} Mpx" in line for line in plain)
