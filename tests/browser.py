@@ -81,9 +81,10 @@ def open_page(chromium: Browser) -> Iterator[OpenPage]:
     visits: list[Visit] = []
 
     def _open(location: Path | str, *, width: int = 1400, height: int = 900, dark: bool = False) -> Page:
-        options: dict[str, Any] = {"is_mobile": True, "has_touch": True, "device_scale_factor": 2} if width < 600 else {}
+        telephone: dict[str, Any] = {"is_mobile": True, "has_touch": True, "device_scale_factor": 2}
         context = chromium.new_context(
-            viewport={"width": width, "height": height}, color_scheme="dark" if dark else "light", **options
+            viewport={"width": width, "height": height}, color_scheme="dark" if dark else "light",
+            **(telephone if width < 600 else {}),
         )
         context.set_default_timeout(PATIENCE_MS)
         page = context.new_page()

@@ -1,7 +1,7 @@
 """HTML pages from Jinja templates: one file each, which opens anywhere, without a network.
 
-A template extends `layout.html`, which has the head, the theme (`page.css`), the data for scripts and the scripts. Values
-are escaped; the content security policy forbids every request and every script but those of the page.
+A template extends `layout.html`, which has the head, the theme (`page.css`), the data for scripts and the scripts.
+Values are escaped; the content security policy forbids every request and every script but those of the page.
 """
 
 import base64

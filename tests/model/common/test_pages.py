@@ -1,5 +1,6 @@
 import base64
 import hashlib
+import itertools
 import json
 import re
 from pathlib import Path
@@ -93,7 +94,7 @@ def test_brightness_rises_with_the_score(template: Path, open_page: OpenPage) ->
     colours = page.evaluate("Array.from({ length: 21 }, (_, index) => Page.colour(index / 20))")
     linear = [[(int(part) / 255) ** 2.2 for part in re.findall(r"\d+", colour)] for colour in colours]
     lightness = [116 * (0.2126 * red + 0.7152 * green + 0.0722 * blue) ** (1 / 3) - 16 for red, green, blue in linear]
-    assert min(after - before for before, after in zip(lightness, lightness[1:], strict=False)) > 1.5
+    assert min(after - before for before, after in itertools.pairwise(lightness)) > 1.5
     assert lightness[-1] - lightness[0] > 50
 
 
