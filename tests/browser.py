@@ -83,7 +83,8 @@ def open_page(chromium: Browser) -> Iterator[OpenPage]:
     def _open(location: Path | str, *, width: int = 1400, height: int = 900, dark: bool = False) -> Page:
         telephone: dict[str, Any] = {"is_mobile": True, "has_touch": True, "device_scale_factor": 2}
         context = chromium.new_context(
-            viewport={"width": width, "height": height}, color_scheme="dark" if dark else "light",
+            viewport={"width": width, "height": height},
+            color_scheme="dark" if dark else "light",
             **(telephone if width < 600 else {}),
         )
         context.set_default_timeout(PATIENCE_MS)
