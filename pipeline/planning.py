@@ -291,12 +291,11 @@ def measure_rate(predictor: Predictor, config: PipelineConfig) -> float:
     return pixels / 1e6 / seconds
 
 
-def estimate_lines(planned: Estimate, mpx_per_s: float, screened: bool) -> Iterator[str]:
+def estimate_lines(planned: Estimate, screened: bool) -> Iterator[str]:
     """Yield the estimate as text, line by line.
 
     Args:
         planned: the estimate.
-        mpx_per_s: the model's rate on this machine.
         screened: whether the finer levels are inferred only in part.
     """
     duplicates = f", {planned.duplicates} duplicate" if planned.duplicates else ""
@@ -307,5 +306,14 @@ def estimate_lines(planned: Estimate, mpx_per_s: float, screened: bool) -> Itera
         yield "finer levels: only tiles near a candidate of the coarsest level"
     tiles, mpx = sum(planned.tiles.values()), planned.total_mpx
     yield f"in total at most {tiles:,} tiles, {mpx:,.1f} Mpx, {planned.km2:,.2f} km2"
-    hours = mpx / mpx_per_s / 3600
-    yield f"at most {hours:,.2f} hours for the model on this machine ({mpx_per_s:.1f} Mpx/s measured)"
+
+
+def hours_line(planned: Estimate, mpx_per_s: float) -> str:
+    """Return the hours of a run on this machine as text.
+
+    Args:
+        planned: the estimate.
+        mpx_per_s: the model's rate on this machine.
+    """
+    hours = planned.total_mpx / mpx_per_s / 3600
+    return f"at most {hours:,.2f} hours for the model on this machine ({mpx_per_s:.1f} Mpx/s measured)"

@@ -9,8 +9,9 @@ import numpy as np
 import rasterio.windows
 from pyproj import CRS
 from pyproj.exceptions import ProjError
+from rasterio.enums import Interleaving
 
-from geo.errors import GeoreferenceError
+from geo.errors import GeoreferenceError, RasterError
 from geo.gcp import GcpGeoReference
 from geo.georef import BaseGeoReference, GeoReference
 from geo.raster.acquisition_time import time_in_tags
@@ -24,6 +25,8 @@ from geo.types import Window
 # The fingerprint samples this many patches along each axis, the corners included. If the server reports a version, the
 # corners suffice: they reveal a truncated file.
 _PATCHES, _CORNERS, _PATCH_PX = 5, 2, 64
+# Of a scene by someone who is not trusted: GDAL decompresses a block as a whole.
+_MAX_BLOCK_BYTES = 128 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +120,32 @@ def read_size(uri: str) -> tuple[int, int]:
         with naming_file(uri):
             select_bands(dataset, None)
         return dataset.width, dataset.height
+
+
+def check_size(uri: str, max_px: float) -> None:
+    """Refuse a raster that takes too much memory or time, before any of its pixels is decompressed.
+
+    Args:
+        uri: A raster of someone who is not trusted.
+        max_px: Pixels that it may have.
+
+    Raises:
+        RasterError: It is too large, or it is packed in blocks that are; or it is no raster.
+    """
+    with open_raster(uri) as dataset:
+        pixels = dataset.width * dataset.height
+        if pixels > max_px:
+            raise RasterError(
+                f"{uri}: expected at most {max_px / 1e6:g} Mpx, got {pixels / 1e6:.0f}: cut it into several scenes"
+            )
+        samples = dataset.count if dataset.interleaving == Interleaving.pixel else 1
+        rows, columns = max(dataset.block_shapes, key=lambda shape: shape[0] * shape[1])
+        size = rows * columns * samples * max(np.dtype(dtype).itemsize for dtype in dataset.dtypes)
+        if size > _MAX_BLOCK_BYTES:
+            raise RasterError(
+                f"{uri}: expected blocks of at most {_MAX_BLOCK_BYTES / 2**20:g} MiB, got {size / 2**20:.0f}: "
+                "write it as a COG, e.g. with gdal_translate -of COG"
+            )
 
 
 def read_georeference(
