@@ -19,6 +19,9 @@ from geo.types import Detections, FloatArray, Window
 # their cores, level pixels, both keep it: otherwise each could leave it to the other. NMS removes the duplicate.
 SEAM_PX = 4
 
+# Larger tiles would not fit in memory.
+MAX_TILE_PX = 8192
+
 
 @dataclass(frozen=True, slots=True)
 class Tiling:
@@ -60,10 +63,10 @@ class Tiling:
         _require(self.align_px >= 1, "align_px", self.align_px, "1 or more")
         _require(self.halo_px >= 2 * SEAM_PX, "halo_px", self.halo_px, f"{2 * SEAM_PX} or more")
         _require(
-            self.tile_px >= 1 and self.tile_px % self.align_px == 0,
+            1 <= self.tile_px <= MAX_TILE_PX and self.tile_px % self.align_px == 0,
             "tile_px",
             self.tile_px,
-            f"a multiple of align_px ({self.align_px})",
+            f"a multiple of align_px ({self.align_px}) up to {MAX_TILE_PX}",
         )
         _require(
             self.stride_px >= 1,
@@ -192,13 +195,36 @@ def _level_size(
     return columns, rows, float(requested_m)
 
 
-def plan_tiles(level: Level, tiling: Tiling) -> Iterator[Tile]:
-    """Yield the tiles of a level, row by row; they have one size, and their cores partition the level."""
+def plan_tiles(level: Level, tiling: Tiling, bounds: tuple[float, float, float, float] | None = None) -> Iterator[Tile]:
+    """Yield the tiles of a level, row by row; they have one size, and their cores partition the level.
+
+    Args:
+        level: The level.
+        tiling: Size and overlap of the tiles.
+        bounds: xmin, ymin, xmax, ymax in level pixels: only tiles that may own a detection centred inside are made.
+            None for all.
+    """
     width, height = tile_size(level, tiling)
-    columns = _spans(level.width, width, tiling)
-    for row, top, bottom in _spans(level.height, height, tiling):
+    columns, rows = _spans(level.width, width, tiling), _spans(level.height, height, tiling)
+    if bounds is not None:
+        columns, rows = _reached(columns, bounds[0], bounds[2]), _reached(rows, bounds[1], bounds[3])
+    for row, top, bottom in rows:
         for col, left, right in columns:
             yield Tile(level, Window(col, row, width, height), Window(left, top, right - left, bottom - top))
+
+
+def count_tiles(level: Level, tiling: Tiling, bounds: tuple[float, float, float, float] | None = None) -> int:
+    """Return how many tiles `plan_tiles` yields, without making them."""
+    width, height = tile_size(level, tiling)
+    columns, rows = _spans(level.width, width, tiling), _spans(level.height, height, tiling)
+    if bounds is not None:
+        columns, rows = _reached(columns, bounds[0], bounds[2]), _reached(rows, bounds[1], bounds[3])
+    return len(columns) * len(rows)
+
+
+def _reached(spans: list[tuple[int, int, int]], low: float, high: float) -> list[tuple[int, int, int]]:
+    """Return the spans whose core, grown by SEAM_PX, has a part in low..high."""
+    return [span for span in spans if span[1] - SEAM_PX <= high and span[2] + SEAM_PX >= low]
 
 
 def tile_size(level: Level, tiling: Tiling) -> tuple[int, int]:

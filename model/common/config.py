@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import json
 import os
+import reprlib
 import sys
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
@@ -16,6 +17,10 @@ from pydantic_core import CoreSchema, ErrorDetails, core_schema
 from geo.errors import ConfigError
 
 T = TypeVar("T")
+
+# Values in messages: a file may hold millions of them, or nest them without end.
+_shortened = reprlib.Repr()
+_shortened.maxstring = _shortened.maxother = 100
 
 
 class ByKind:
@@ -58,6 +63,27 @@ def load_yaml(cls: type[T], path: Path, overrides: Mapping[str, object] | None =
     return from_mapping(cls, content, str(path))
 
 
+class _ConfigLoader(yaml.SafeLoader):
+    """YAML's safe loader, without keys that stand twice, and without aliases, which can expand endlessly."""
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """Return the next node."""
+        if self.check_event(yaml.events.AliasEvent):
+            mark = self.get_mark()
+            raise yaml.composer.ComposerError(None, None, "an alias", mark)
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        """Return the mapping of a node."""
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        twice = next((key for number, key in enumerate(keys) if key in keys[:number]), None)
+        if twice is not None:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"the key {twice!r} twice in a mapping", node.start_mark
+            )
+        return super().construct_mapping(node, deep)
+
+
 def read_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML file that holds a mapping; an empty file is an empty mapping.
 
@@ -65,8 +91,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
         ConfigError: No such file, no YAML, no mapping.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        text = path.read_text(encoding="utf-8")
+        content = yaml.load(text, Loader=_ConfigLoader)  # noqa: S506 -- a SafeLoader
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
         reason = " ".join(str(error).split())
         raise ConfigError(
             f"{path}: expected a readable YAML config, got {reason}: check the path and the file"
@@ -207,7 +234,7 @@ def _message(cls: Any, error: ErrorDetails) -> str:
             return str(context["error"])
         case "union_tag_invalid":
             return f"{key}.kind: expected {context['expected_tags'].replace(', ', ' or ')}, got {value['kind']!r}"
-    return f"{key}: {error['msg'].replace('Input should be', 'expected')}, got {value!r}"
+    return f"{key}: {error['msg'].replace('Input should be', 'expected')}, got {_shortened.repr(value)}"
 
 
 def _locate(cls: Any, location: Sequence[int | str]) -> tuple[str, Any]:

@@ -68,8 +68,7 @@ def plan_scan(header: SceneHeader, tiling: Tiling, *, force: bool = False) -> tu
 
 def level_tiles(level: Level, tiling: Tiling, area: Polygons | None = None) -> Iterator[Tile]:
     """Yield the tiles of a level row by row; with an area of interest (scene pixels) only those that touch it."""
-    tiles = plan_tiles(level, tiling)
-    return tiles if area is None else tiles_in_area(area, tiles)
+    return plan_tiles(level, tiling) if area is None else tiles_in_area(area, level, tiling)
 
 
 def read_tile(reader: RasterReader, tile: Tile, area: Polygons | None = None) -> TilePixels | None:
