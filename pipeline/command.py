@@ -71,7 +71,9 @@ def parse(argv: Sequence[str]) -> Command:
     """
     parser = _parser()
     options, beam = parser.parse_known_args(argv)
-    _check_unknown(beam, [*parser._option_string_actions, "--runner"])
+    check_unknown(
+        beam, [*parser._option_string_actions, "--runner"], "write --input before each input, and quote patterns"
+    )
     from pipeline.config import DEFAULT_CONFIG, load_config
     from pipeline.sources.resolve import check_utf8, resolve_inputs
 
@@ -113,20 +115,19 @@ def parse(argv: Sequence[str]) -> Command:
     return command
 
 
-def _check_unknown(words: Sequence[str], options: Sequence[str]) -> None:
+def check_unknown(words: Sequence[str], options: Sequence[str], remedy: str) -> None:
     """Refuse words of a command that cannot be for Beam, without loading it.
 
     Args:
         words: the words that are no options of this command.
         options: the options of this command, and some of Beam's.
+        remedy: what to do about a word that is no option.
 
     Raises:
         CommandError: a word belongs to no option, or an option is misspelled.
     """
     if words and not words[0].startswith("-"):
-        raise CommandError(
-            f"expected options, got {words[0]}: write --input before each input, and quote patterns: see --help"
-        )
+        raise CommandError(f"expected options, got {words[0]}: {remedy}: see --help")
     for word in words:
         name = word.partition("=")[0]
         similar = difflib.get_close_matches(name, options, 1, MISSPELLED) if name.startswith("--") else []
