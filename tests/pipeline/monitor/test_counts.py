@@ -67,4 +67,4 @@ def test_size_classes_partition() -> None:
     classes = counts.size_classes(load_settings().size_classes_m)
     assert [each.name for each in classes] == ["0-15 m", "15-30 m", "30-45 m", "45-60 m", "60 m and more"]
     sizes = np.array([0.0, 14.99, 15, 30, 59.9, 60, 90])
-    assert sum(each.contains(sizes).astype(int) for each in classes).tolist() == [1] * 7
+    assert np.sum([each.contains(sizes) for each in classes], axis=0).tolist() == [1] * 7
