@@ -45,6 +45,7 @@ class Command:
         ledger: file for the ledger, local or `gs://`.
         report: folder for the report, or None.
         plan: print the plan and stop.
+        max_cost: the most that a run on Dataflow may cost by its estimate, USD; None: anything.
         work_dir: folder of the tile cache, to resume from; None: nothing is cached.
         area: area of interest; None: everything.
         mosaic: file for the VRT over all inputs, as one scene; None: each input is a scene.
@@ -59,6 +60,7 @@ class Command:
     ledger: str
     report: Path | None
     plan: bool
+    max_cost: float | None
     work_dir: Path | None
     area: AreaOfInterest | None
     mosaic: Path | None
@@ -102,6 +104,7 @@ def parse(argv: Sequence[str]) -> Command:
         ledger=ledger,
         report=folder,
         plan=options.plan,
+        max_cost=options.max_cost,
         work_dir=options.work_dir,
         area=read_area(options.aoi) if options.aoi else None,
         mosaic=_mosaic(outputs) if options.mosaic else None,
@@ -244,7 +247,8 @@ def _parser() -> Parser:
         metavar="DIR",
         help="folder that caches results, to resume an interrupted run",
     )
-    add("--plan", action="store_true", help="print tiles, pixels, ground area and hours of the run, and stop")
+    add("--plan", action="store_true", help="print tiles, pixels, ground area, hours and cost of the run, and stop")
+    add("--max-cost", type=_cost, metavar="USD", help="refuse a run on Dataflow that may cost more, before it starts")
     return parser
 
 
@@ -305,3 +309,13 @@ def _score(text: str) -> float:
     if not 0 <= score <= 1:
         raise argparse.ArgumentTypeError(f"expected a number from 0 to 1, got {text}")
     return score
+
+
+def _cost(text: str) -> float:
+    try:
+        cost = float(text)
+    except ValueError:
+        cost = math.nan
+    if not 0 <= cost < math.inf:
+        raise argparse.ArgumentTypeError(f"expected a number of USD from 0 on, got {text}")
+    return cost

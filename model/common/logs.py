@@ -24,6 +24,8 @@ def silence() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("CPL_LOG_ERRORS", "OFF")
     logging.getLogger().addFilter(_is_no_memory_warning)
+    # It warns where the client of MongoDB is missing, or hidden.
+    logging.getLogger("apache_beam.io.mongodbio").setLevel(logging.ERROR)
     logging.getLogger("apache_beam.runners.common").addFilter(_is_no_finder_error)
 
 

@@ -61,8 +61,8 @@ def test_the_rate_is_measured_on_full_batches(monkeypatch: pytest.MonkeyPatch) -
 def test_plan_prints_the_estimate_and_writes_nothing(cli: CommandRunner, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(planning, "RATE_SECONDS", 0.001)
     before = sorted(cli.folder.rglob("*"))
-    words = ["--input", "a.tif", "--output", "x.geojson", "--config", "settings.yaml", "--model", str(cli.model)]
-    assert run.main([*words, "--plan"]) == 0
+    args = ["--input", "a.tif", "--output", "x.geojson", "--config", "settings.yaml", "--model", str(cli.model)]
+    assert run.main([*args, "--plan"]) == 0
     said = cli.capsys.readouterr()
     assert said.out.splitlines()[0] == "1 scenes to process, 0 that cannot be"
     assert [line.split(":")[0] for line in said.out.splitlines()[1:3]] == ["0.5 m", "1 m"]
@@ -74,8 +74,8 @@ def test_plan_prints_the_estimate_and_writes_nothing(cli: CommandRunner, monkeyp
 def test_plan_reports_scenes_that_cannot_be_processed(cli: CommandRunner, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(planning, "RATE_SECONDS", 0.001)
     (cli.folder / "d.tif").write_text("no raster")
-    words = ["--input", "*.tif", "--output", "x.geojson", "--config", "settings.yaml", "--model", str(cli.model)]
-    assert run.main([*words, "--plan"]) == 1
+    args = ["--input", "*.tif", "--output", "x.geojson", "--config", "settings.yaml", "--model", str(cli.model)]
+    assert run.main([*args, "--plan"]) == 1
     said = cli.capsys.readouterr()
     assert said.out.splitlines()[0] == "1 scenes to process, 1 that cannot be"
     assert said.err.startswith("failed: ")
@@ -83,7 +83,9 @@ def test_plan_reports_scenes_that_cannot_be_processed(cli: CommandRunner, monkey
 
 
 def test_the_estimate_mentions_screening(sources: list[SceneSource]) -> None:
-    found = planning.estimate(planning.describe_scenes(sources, CONFIG), CONFIG)
-    plain, screened = (list(planning.estimate_lines(found, 10.0, screened)) for screened in (False, True))
-    assert len(screened) == len(plain) + 1
-    assert any(f"{found.total_mpx:,.1f} Mpx" in line for line in plain)
+    estimate = planning.estimate(planning.describe_scenes(sources, CONFIG), CONFIG)
+    without_screen, with_screen = (
+        list(planning.estimate_lines(estimate, with_screen)) for with_screen in (False, True)
+    )
+    assert len(with_screen) == len(without_screen) + 1
+    assert any(f"{estimate.total_mpx:,.1f} Mpx" in line for line in without_screen)

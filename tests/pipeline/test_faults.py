@@ -102,7 +102,10 @@ def test_a_scene_overwritten_during_the_run_is_incomplete(cli: CommandRunner, mo
     assert lines[0] == f"incomplete: {entry.error}"
     assert "expected the file whose header was read" in lines[0]
     truth = {tuple(map(float, airplane[:4])) for airplane in AIRPLANES}
-    assert {(one.xmin_px, one.ymin_px, one.xmax_px, one.ymax_px) for one in read_geojson(Path("x.geojson"))} <= truth
+    assert {
+        (airplane.xmin_px, airplane.ymin_px, airplane.xmax_px, airplane.ymax_px)
+        for airplane in read_geojson(Path("x.geojson"))
+    } <= truth
 
 
 # No airplanes, and nothing processed.
@@ -156,33 +159,36 @@ def test_every_output_separates_no_airplanes_from_not_processed(
     first: str | None,
     summary: str,
 ) -> None:
-    words = make(cli.folder)
-    found, lines = cli.run(*words, "--report", "report", inputs=("b.tif",))
-    assert found == status
+    args = make(cli.folder)
+    code, lines = cli.run(*args, "--report", "report", inputs=("b.tif",))
+    assert code == status
     assert json.loads(Path("x.geojson").read_text())["features"] == []
     (entry,) = cli.ledger("report/ledger.json").scenes
     check(entry)
     assert lines[-1].startswith("0 airplanes in 1 scenes ")
     assert summary in lines[-1]
     assert [line.startswith(first) for line in lines[:-1]] == [True] if first else len(lines) == 1
-    told = Path("report/report.html").read_text(encoding="utf-8")
-    assert f'<span class="badge">{entry.status}</span>' in told
-    assert ("1 scene empty" in told, "1 scene failed" in told) == (entry.status == "empty", entry.status == "failed")
+    report = Path("report/report.html").read_text(encoding="utf-8")
+    assert f'<span class="badge">{entry.status}</span>' in report
+    assert ("1 scene empty" in report, "1 scene failed" in report) == (
+        entry.status == "empty",
+        entry.status == "failed",
+    )
 
 
 # Very many.
 
 
 def test_ten_thousand_airplanes_in_a_scene_are_each_written_once(cli: CommandRunner) -> None:
-    """A boneyard: 100 rows of 100, each 8 by 6 px and 4 px apart, at even places, so that both levels see the same."""
-    places = [(8 + 12 * col, 8 + 10 * row) for row in range(100) for col in range(100)]
-    parked = [(x, y, x + 8, y + 6, 250) for x, y in places]
+    """100 rows of 100 airplanes of 8 by 6 px, 4 px apart; at even coordinates; the levels have the same boxes."""
+    corners = [(8 + 12 * col, 8 + 10 * row) for row in range(100) for col in range(100)]
+    parked = [(x, y, x + 8, y + 6, 250) for x, y in corners]
     write_scene(cli.folder / "b.tif", parked, size=(1220, 1020))
     assert cli.run(inputs=("b.tif",))[0] == 0
-    found = read_geojson(Path("x.geojson"))
-    boxes = {(one.xmin_px, one.ymin_px, one.xmax_px, one.ymax_px) for one in found}
+    detected = read_geojson(Path("x.geojson"))
+    boxes = {(airplane.xmin_px, airplane.ymin_px, airplane.xmax_px, airplane.ymax_px) for airplane in detected}
     assert boxes == {tuple(map(float, box[:4])) for box in parked}
-    assert len(found) == len({one.detection_id for one in found}) == 10_000
+    assert len(detected) == len({airplane.detection_id for airplane in detected}) == 10_000
     entry = cli.entry("b.tif")
     assert (entry.status, entry.airplanes, cli.ledger().totals.airplanes) == ("complete", 10_000, 10_000)
     assert entry.parts_done == entry.parts_planned

@@ -298,12 +298,12 @@ def test_the_geopackage_has_a_style_by_score_for_qgis(written: tuple[Path, list[
     renderer = ElementTree.fromstring(row[3]).find("renderer-v2")  # noqa: S314 -- our own
     assert renderer is not None
     assert renderer.get("attr") == "score"
-    ranges = [(float(one.get("lower", "")), float(one.get("upper", ""))) for one in renderer.iter("range")]
+    ranges = [(float(element.get("lower", "")), float(element.get("upper", ""))) for element in renderer.iter("range")]
     assert ranges[0][0] == 0
     assert ranges[-1][1] == 1
     assert all(before[1] == after[0] for before, after in itertools.pairwise(ranges))
     symbols = {symbol.get("name") for symbol in renderer.iter("symbol")}
-    assert {one.get("symbol") for one in renderer.iter("range")} == symbols
+    assert {element.get("symbol") for element in renderer.iter("range")} == symbols
     assert list(pyogrio.list_layers(written[0] / "a.gpkg")[:, 0]) == ["airplanes", "layer_styles"]
 
 
@@ -368,7 +368,7 @@ def test_several_outputs_read_the_pixels_once(cli: CommandRunner, monkeypatch: p
         return read_tile(reader, tile)
 
     monkeypatch.setattr(RasterReader, "read_tile", counted)
-    outputs = [word for suffix in SUFFIXES for word in ("--output", f"out/y{suffix}")]
+    outputs = [arg for suffix in SUFFIXES for arg in ("--output", f"out/y{suffix}")]
     status, lines = cli.run("--report", "report", *outputs, output="out/x.parquet")
     assert status == 0
     ledger = cli.ledger("report/ledger.json")
@@ -453,7 +453,7 @@ def test_a_kill_leaves_a_complete_file(tmp_path: Path) -> None:
 
 
 def test_outputs_and_ledger_go_to_a_bucket(cli: CommandRunner, bucket: Any) -> None:
-    outputs = [word for suffix in SUFFIXES for word in ("--output", f"gs://maps/a b/y{suffix}")]
+    outputs = [arg for suffix in SUFFIXES for arg in ("--output", f"gs://maps/a b/y{suffix}")]
     bucket.blob("a b/y.fgb").upload_from_string("old")
     status, lines = cli.run("--output", "x.geojson", *outputs, output="gs://maps/x.geojsonl")
     assert status == 0
