@@ -75,6 +75,7 @@ class SceneEntry:
         seconds: time spent reading and inferring its tiles.
         failures: the tiles that failed.
         parts_taken_over: tiles, done or empty, whose outcome came from the cache of an earlier run (`--work-dir`).
+        fill_value: the value that was taken for nodata although no tag of the file says so; or None.
     """
 
     scene_uri: str
@@ -100,6 +101,7 @@ class SceneEntry:
     seconds: float
     failures: tuple[PartFailure, ...]
     parts_taken_over: int = 0
+    fill_value: float | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -259,6 +261,7 @@ def _blank(source: SceneSource, header: SceneHeader | None) -> SceneEntry:
         airplanes=0,
         seconds=0.0,
         failures=(),
+        fill_value=header.radiometry.fill.value if header and header.radiometry.fill else None,
     )
 
 

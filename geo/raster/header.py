@@ -16,6 +16,7 @@ from geo.gcp import GcpGeoReference
 from geo.georef import BaseGeoReference, GeoReference
 from geo.raster.acquisition_time import time_in_tags
 from geo.raster.gdal_io import dataset_files, naming_file, open_raster, read_errors
+from geo.raster.integrity import check_overviews, check_single_image, check_tiles
 from geo.raster.radiometry import Radiometry, read_radiometry, select_bands
 from geo.raster.uri import RemoteFile, file_version, is_remote, stat_remote
 from geo.rpc import Coefficients, RpcGeoReference
@@ -75,13 +76,16 @@ def read_header(
         height_m: For a raster with RPCs, the height of the ground, metres above the WGS84 ellipsoid.
 
     Raises:
-        RasterError: The file is missing, not a raster, truncated or not served, or its bands do not fit.
+        RasterError: The file is missing, not a raster, truncated or not served, its bands do not fit, or its parts
+            contradict each other.
         GeoreferenceError: It has no valid georeference.
     """
     remote = stat_remote(uri) if is_remote(uri) else None
     with open_raster(uri) as dataset:
         # Taken first: a file that is replaced while it is read must not get the version of its replacement.
         version = file_version(remote or dataset_files(dataset))
+        check_single_image(dataset, uri)
+        check_tiles(dataset, uri)
         with naming_file(uri):
             bands = select_bands(dataset, bands)
         if resolution_m is None:
@@ -90,6 +94,7 @@ def read_header(
             georef, metres = None, (resolution_m, resolution_m)
         scene_id = _fingerprint(dataset, uri, remote)
         radiometry = read_radiometry(dataset, bands)  # ignores unreadable pixels, which the fingerprint has reported
+        check_overviews(dataset, uri, radiometry)
         return SceneHeader(
             uri=uri,
             width=dataset.width,
