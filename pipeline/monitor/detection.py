@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import tempfile
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -120,7 +121,7 @@ def detect_with_beam(detector: Detector, beam_args: Sequence[str]) -> DetectScen
                 model=detector.spec,
                 outputs=(output,),
                 ledger=f"{output}.ledger.json",
-                info=run_info(detector.spec, beam_args),
+                info=run_info(detector.spec, beam_args, uuid.uuid4().hex[:12]),
                 area=airport.area,
             )
             ledger = run_job(job, beam_options.runner(options), options)
