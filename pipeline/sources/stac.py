@@ -1,6 +1,6 @@
 """STAC to scenes: Items, ItemCollections, and static Collections and Catalogs (STAC 1.0 and 1.1).
 
-Reads local files and URLs of http:// and https://; opens no raster.
+Reads local files and URLs of http://, https:// and gs://; opens no raster.
 
 Scale, offset and nodata of `raster:bands` and `bands` are not read: the display stretch is computed from the pixels,
 so a positive scale or an offset does not change it, and nodata is taken from the raster itself.
@@ -71,14 +71,12 @@ def stac_scenes(uri: str, asset: str | None = None) -> list[SceneSource] | None:
     Raises:
         InputError: the file cannot be read, is not JSON or not STAC 1, or it is an Item without a usable asset.
     """
-    document, uri = _read_json(uri)
-    if not _is_stac(document):
+    items = stac_items(uri)
+    if items is None:
         return None
-    if _type(document, uri) == "Feature":
-        return [_scene(document, uri, asset)]
-    return [
-        entry if isinstance(entry, SceneSource) else _scene_or_error(*entry, asset) for entry in _walk(document, uri)
-    ]
+    if len(items) == 1 and not isinstance(items[0], SceneSource):
+        return [item_scene(*items[0], asset)]
+    return [entry if isinstance(entry, SceneSource) else _scene_or_error(*entry, asset) for entry in items]
 
 
 def stac_scenes_in_folder(uri: str, asset: str | None = None) -> list[SceneSource]:
@@ -91,9 +89,40 @@ def stac_scenes_in_folder(uri: str, asset: str | None = None) -> list[SceneSourc
         return stac_scenes(uri, asset) or []
     except InputError as error:
         is_json = not isinstance(error.__cause__, ValueError | RecursionError)
-        if not is_json and b'"stac_version"' not in Path(uri).read_bytes():
+        if not is_json and not is_remote(uri) and b'"stac_version"' not in Path(uri).read_bytes():
             return []
         return [SceneSource(uri, error=str(error))]
+
+
+def stac_items(uri: str) -> list[tuple[pystac.Item, str] | SceneSource] | None:
+    """Return the Items that a STAC file leads to, each once, in the order of the file and its links.
+
+    Args:
+        uri: local path or URL.
+
+    Returns:
+        Each Item with the base of its relative hrefs, or a scene with an `error` for a link that cannot be followed or
+        an invalid Item among others; None if the file is JSON but not STAC.
+
+    Raises:
+        InputError: the file cannot be read, is not JSON or not STAC 1, or it is an invalid Item.
+    """
+    document, uri = _read_json(uri)
+    if not _is_stac(document):
+        return None
+    if _type(document, uri) == "Feature":
+        return [(_item(document, uri), uri)]
+    return [entry if isinstance(entry, SceneSource) else _item_or_error(*entry) for entry in _walk(document, uri)]
+
+
+def item_scene(item: pystac.Item, base: str, asset: str | None) -> SceneSource:
+    """Return the scene that an Item describes, as `item_source`, with errors that name the Item.
+
+    Raises:
+        InputError: as `item_source`.
+    """
+    with _named_errors(f"{base}, item {item.id!r}"):
+        return item_source(item, base, asset)
 
 
 # The walk. pystac's own recurses, does not stop at a cycle, and its errors do not name the file with the broken link.
@@ -190,19 +219,26 @@ def _child_links(document: Any, uri: str) -> list[tuple[str, str]]:
         ]
 
 
-def _scene_or_error(item: dict[str, Any], base: str, asset: str | None) -> SceneSource:
+def _scene_or_error(item: pystac.Item, base: str, asset: str | None) -> SceneSource:
     """Return the scene of an Item among others; with an `error` if it has none."""
     try:
-        return _scene(item, base, asset)
+        return item_scene(item, base, asset)
     except InputError as error:
-        return SceneSource(_self_url(item) or f"{base}#{item.get('id')}", error=str(error))
+        return SceneSource(_self_url(item.to_dict(include_self_link=False)) or f"{base}#{item.id}", error=str(error))
 
 
-def _scene(item: dict[str, Any], base: str, asset: str | None) -> SceneSource:
-    with _named_errors(f"{base}, item {item.get('id')!r}"):
-        if not isinstance(item.get("id"), str):
+def _item_or_error(content: dict[str, Any], base: str) -> tuple[pystac.Item, str] | SceneSource:
+    try:
+        return _item(content, base), base
+    except InputError as error:
+        return SceneSource(_self_url(content) or f"{base}#{content.get('id')}", error=str(error))
+
+
+def _item(content: dict[str, Any], base: str) -> pystac.Item:
+    with _named_errors(f"{base}, item {content.get('id')!r}"):
+        if not isinstance(content.get("id"), str):
             raise InputError("expected an id, got none: fix the item")
-        return item_source(pystac.Item.from_dict(item), base, asset)
+        return pystac.Item.from_dict(content)
 
 
 @contextlib.contextmanager
