@@ -174,20 +174,17 @@ def test_the_networks_of_the_talk_have_their_layers(
 
 
 @pytest.mark.parametrize(
-    ("build", "layer_counts", "channels"),
+    ("build", "layer_counts"),
     [
-        (darknet, (MIN_LAYERS["darknet"], 11, 17), {512}),
-        (squeezenet, (MIN_LAYERS["squeezenet"], 11, 12, 16, 17, 20), {120, 200, 320, 448, 512}),
+        (darknet, (MIN_LAYERS["darknet"], 11, 17)),
+        (squeezenet, (MIN_LAYERS["squeezenet"], 11, 12, 16, 17, 20)),
     ],
 )
-def test_a_network_has_the_given_number_of_layers(
-    build: Callable[[int], Any], layer_counts: tuple[int, ...], channels: set[int]
-) -> None:
+def test_a_network_has_the_given_number_of_layers(build: Callable[[int], Any], layer_counts: tuple[int, ...]) -> None:
     for layer_count in layer_counts:
         features = build(layer_count).output
         assert longest_chain(features) == layer_count - 1  # the last is the head's
         assert features.shape[1:3] == (16, 16)
-        assert features.shape[3] in channels
 
 
 def test_kernels_of_3_and_1_alternate_in_darknet() -> None:
