@@ -45,6 +45,7 @@ def build_service(options: argparse.Namespace) -> Service:
     """
     from pipeline.config import DEFAULT_CONFIG, load_config
     from pipeline.serve.app import LOCAL_HOSTS, Service
+    from pipeline.serve.imagery import MapTiles
     from pipeline.serve.jobs import JobRunner
     from pipeline.serve.models import describe_models
     from pipeline.serve.scenes import catalog_of
@@ -57,6 +58,7 @@ def build_service(options: argparse.Namespace) -> Service:
         scenes=catalog_of(sources, config),
         jobs=JobRunner(options.queue),
         allow_remote=options.allow_remote,
+        map_tiles=MapTiles(options.tiles, options.tiles_zoom) if options.tiles else None,
         max_upload_bytes=options.max_upload_mb * 2**20,
         hosts=LOCAL_HOSTS if options.host in _LOCAL else (),
     )
@@ -158,6 +160,14 @@ def _parser() -> Parser:
         default=256,
         metavar="N",
         help="largest GeoTIFF that may be sent or fetched, MiB (default: 256)",
+    )
+    add("--tiles", metavar="TEMPLATE", help="another map to show and detect on: https://host/{z}/{x}/{y}.jpg")
+    add(
+        "--tiles-zoom",
+        type=_number(1, 22),
+        default=18,
+        metavar="Z",
+        help="the finest zoom of that map, on which airplanes are detected (default: 18)",
     )
     add("--queue", type=_number(1, 10000), default=16, metavar="N", help="jobs that may wait (default: 16)")
     return parser
