@@ -5,8 +5,8 @@ from typing import Literal
 
 #: Side of the tiles that the grid detector is made for; predicted sizes are shares of it, whatever the input.
 TILE_PX = 256
-# `MIN_LAYERS` of the backbones.
-_MIN_LAYERS = {"squeezenet": 8, "darknet": 10}
+#: The first and the last layer, and two for each of the 3 or 4 stages of a backbone.
+MIN_LAYERS = {"squeezenet": 8, "darknet": 10}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class GridConfig:
     loss_weights: tuple[float, float, float] = (1.0, 3.0, 30.0)
 
     def __post_init__(self) -> None:
-        min_layers = _MIN_LAYERS[self.backbone]
+        min_layers = MIN_LAYERS[self.backbone]
         if self.layers < min_layers:
             raise ValueError(f"layers: expected {min_layers} or more for {self.backbone}, got {self.layers}")
         if not 1 <= self.cell_grow < float("inf"):

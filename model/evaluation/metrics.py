@@ -12,8 +12,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from geo.boxes import iom_matrix
-from geo.matching import match, match_at
+from geo.boxes import iom_matrix, match, match_at
 from geo.types import Detections, FloatArray, IndexArray
 
 # IoU thresholds of a match, those of COCO.

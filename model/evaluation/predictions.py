@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
 from geo.errors import ConfigError
 from geo.raster.header import SceneHeader
 from geo.types import Detections
-from model.common.progress import progress
 from model.data.labels import AnnotatedImage
 from model.evaluation import metrics
 from model.evaluation.images import ComparedImage, EvaluationImage, compare_image, read_evaluation_image
@@ -63,7 +63,7 @@ def predict(
     read: list[EvaluationImage] = []
 
     def headers() -> Iterator[SceneHeader]:
-        for image in progress(images, name) if name else images:
+        for image in tqdm(images, name, leave=False, disable=None) if name else images:
             read.append(read_evaluation_image(image))
             yield read[-1].header
 

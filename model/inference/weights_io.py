@@ -15,8 +15,7 @@ import safetensors.numpy
 
 from model.common.atomic import write_atomically
 from model.common.config import load_yaml
-from model.detectors import registry
-from model.detectors.classifier import network as classifier_network
+from model.detectors import classifier, registry
 from model.detectors.config import ClassifierConfig, DetectorConfig, GridConfig
 from model.inference.engine import Precision, resolve_precision
 from model.inference.model_folder import (
@@ -82,7 +81,7 @@ def load_classifier(folder: Path) -> tuple[keras.Model, ClassifierModelConfig]:
     """
     config = load_yaml(ClassifierModelConfig, folder / CONFIG_FILE)
     check_weights(folder, config.sha256)
-    model = classifier_network.build(config.classifier)
+    model = classifier.build(config.classifier)
     load_into(model, folder / WEIGHTS_FILE)
     return model, config
 

@@ -16,7 +16,7 @@ from tensorboardX import SummaryWriter
 from model.common.atomic import make_folder
 from model.data import chips
 from model.data.chips import ChipBatches, Chips, ChipSplit
-from model.detectors.classifier.network import build
+from model.detectors.classifier import build
 from model.inference import weights_io
 from model.training import backend, callbacks, checkpointing
 from model.training.config import ClassifierTrainConfig
