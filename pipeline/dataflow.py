@@ -6,10 +6,11 @@ import contextlib
 import dataclasses
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import google.auth
+from apache_beam import Pipeline
 from apache_beam.options.pipeline_options import (
     DebugOptions,
     GoogleCloudOptions,
@@ -25,6 +26,7 @@ from google.auth.exceptions import GoogleAuthError
 from geo.errors import CommandError, InputError, OutputError, WorkerError
 from geo.raster.uri import is_remote
 from model.common.logs import hold_stderr
+from model.datagen import beam_options
 from pipeline.job import Job, build_graph, finishing, read_result
 from pipeline.ledger import Ledger
 from pipeline.model_loading import stage_model
@@ -42,7 +44,7 @@ _SEVERAL_PROCESSES = "use_multiple_sdk_containers"
 _NO_PACKAGE_LIST = "disable_logging_submission_environment"
 
 
-def check_options(options: PipelineOptions, gpu: Gpu | None) -> None:
+def check_options(options: PipelineOptions, gpu: Gpu | None, has_tables: bool) -> None:
     """Check the options of a job without asking the service.
 
     Raises:
@@ -69,6 +71,12 @@ def check_options(options: PipelineOptions, gpu: Gpu | None) -> None:
                 "--runner DataflowRunner: expected the project's setup.py, or an image that has the project, got "
                 "neither: name one with --setup_file or --sdk_container_image"
             )
+    waits = not (options.view_as(StandardOptions).no_wait_until_finish or cloud.template_location)
+    if has_tables and not waits:
+        raise CommandError(
+            "--output bq://: expected a command that waits for its job, got --no_wait_until_finish or "
+            "--template_location: leave it out, since its end removes the staging table"
+        )
     if gpu is not None and cloud.flexrs_goal:
         raise CommandError("--flexrs_goal: expected a job without --gpu, got both: remove one of them")
 
@@ -87,7 +95,7 @@ def check_reachable(sources: Iterable[SceneSource], outputs: Iterable[str]) -> N
                 f"machine, got a local file: copy it with gcloud storage cp {source.uri} gs://BUCKET/"
             )
     for uri in outputs:
-        if not uri.startswith("gs://"):
+        if not uri.startswith(("gs://", "bq://")):
             raise OutputError(
                 f"{uri}: expected an output at gs:// with DataflowRunner, whose workers cannot write to this machine, "
                 "got a local path: name gs://BUCKET/NAME, and copy it from there"
@@ -124,12 +132,12 @@ def complete_options(options: PipelineOptions, run_id: str) -> None:
         debug.number_of_worker_harness_threads = debug.number_of_worker_harness_threads or THREADS
 
 
-def run_job(job: Job, options: PipelineOptions, gpu: Gpu | None) -> Ledger | None:
+def run_job(job: Job, words: Sequence[str], gpu: Gpu | None) -> Ledger | None:
     """Submit the job, wait for its end, and return the ledger that it wrote.
 
     Args:
         job: the job, for a CPU.
-        options: Beam's options; with `--template_location` the job is written there and not started.
+        words: Beam's options; with `--template_location` the job is written there and not started.
         gpu: the GPU for the steps that read and detect, or None.
 
     Returns:
@@ -140,6 +148,7 @@ def run_job(job: Job, options: PipelineOptions, gpu: Gpu | None) -> Ledger | Non
         WorkerError: the service does not take the job, or the job failed.
     """
     check_credentials()
+    options = beam_options.parse(words)
     complete_options(options, job.info.run_id)
     cloud = options.view_as(GoogleCloudOptions)
     # Google's cheap, delayed workers are of one kind: the service refuses hints with them.
@@ -148,6 +157,14 @@ def run_job(job: Job, options: PipelineOptions, gpu: Gpu | None) -> Ledger | Non
     info = dataclasses.replace(job.info, settings=dataclasses.asdict(model.config))
     job = dataclasses.replace(job, model=model, info=info, hints=hints)
     pipeline = build_graph(job, DataflowRunner(), options)
+    # Submission writes other folders into the options: what the job leaves is in those of the user.
+    with finishing(job, beam_options.parse(words)):
+        return _submit(job, pipeline, options)
+
+
+def _submit(job: Job, pipeline: Pipeline, options: PipelineOptions) -> Ledger | None:
+    """See `run_job`."""
+    cloud = options.view_as(GoogleCloudOptions)
     # Held: Beam lets programs that build the package write there.
     with _refusals_as_errors(cloud.project), hold_stderr():
         result = pipeline.run()
@@ -159,7 +176,7 @@ def run_job(job: Job, options: PipelineOptions, gpu: Gpu | None) -> Ledger | Non
     if options.view_as(StandardOptions).no_wait_until_finish:
         return None
     try:
-        with finishing(job), _refusals_as_errors(cloud.project):
+        with _refusals_as_errors(cloud.project):
             result.wait_until_finish()
     except DataflowRuntimeException as error:
         reason = " ".join(str(error).split())

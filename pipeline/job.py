@@ -16,8 +16,8 @@ from geo.errors import WorkerError
 from model.inference.predictor import Predictor
 from pipeline.ledger import Ledger, RunInfo, read_ledger
 from pipeline.model_loading import ModelSpec, load_model
-from pipeline.sinks import storage
-from pipeline.sinks.transforms import WriteAirplanes, WriteLedger, remove_shards
+from pipeline.sinks import bigquery, is_table, storage
+from pipeline.sinks.transforms import WriteAirplanes, WriteLedger, prepare_tables, remove_leftovers
 from pipeline.tile_cache import TileCache
 from pipeline.transforms import DetectAirplanes
 from pipeline.values import SceneSource
@@ -33,7 +33,7 @@ class Job:
     Attributes:
         sources: the scenes.
         model: the model and the settings.
-        outputs: the files for the airplanes, local or `gs://`.
+        outputs: the files for the airplanes, local or `gs://`, and tables (`bq://`).
         ledger: the file for the ledger, local or `gs://`.
         info: what the ledger says of the run.
         area: the area of interest; None: everything.
@@ -66,7 +66,7 @@ def run_job(
         OutputError: an output, or the tile cache, cannot be written.
         WorkerError: a worker process was lost; nothing is written then.
     """
-    with finishing(job), _lost_worker_as_error():
+    with finishing(job, options), _lost_worker_as_error():
         build_graph(job, runner, options, load).run().wait_until_finish()
     return read_result(job)
 
@@ -79,18 +79,25 @@ def build_graph(
     pipeline = beam.Pipeline(runner=runner, options=options)
     detect = DetectAirplanes(job.model.config, load, job.model.identity, job.area, job.cache, job.hints)
     results = pipeline | "Scenes" >> beam.Create(job.sources) | "DetectAirplanes" >> detect
-    written = results | "WriteAirplanes" >> WriteAirplanes(job.outputs, job.info.run_id)
-    _ = (results, written) | "WriteLedger" >> WriteLedger(job.ledger, job.info)
+    written = results | "WriteAirplanes" >> WriteAirplanes(job.outputs, job.info.run_id, job.model.identity, job.area)
+    has_tables = any(is_table(output) for output in job.outputs)
+    _ = (results, written) | "WriteLedger" >> WriteLedger(job.ledger, job.info, has_tables)
     return pipeline
 
 
 @contextlib.contextmanager
-def finishing(job: Job) -> Iterator[None]:
-    """Remove what the job leaves beside its outputs, however the block ends."""
+def finishing(job: Job, options: PipelineOptions) -> Iterator[None]:
+    """Prepare the outputs that need it, and remove what the job leaves beside them, however the block ends.
+
+    Raises:
+        OutputError: a table cannot be prepared or loaded.
+    """
     try:
-        yield
+        prepare_tables(job.outputs, job.info.run_id, options)
+        with bigquery.load_errors():
+            yield
     finally:
-        remove_shards(job.outputs, job.info.run_id)
+        remove_leftovers(job.outputs, job.info.run_id, options)
 
 
 def read_result(job: Job) -> Ledger:

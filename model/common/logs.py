@@ -8,7 +8,9 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from types import ModuleType
+from typing import IO
 
 from geo.errors import FinderError
 
@@ -24,6 +26,8 @@ def silence() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("CPL_LOG_ERRORS", "OFF")
     logging.getLogger().addFilter(_is_no_memory_warning)
+    # It warns where the client of MongoDB is missing, or hidden.
+    logging.getLogger("apache_beam.io.mongodbio").setLevel(logging.ERROR)
     logging.getLogger("apache_beam.runners.common").addFilter(_is_no_finder_error)
 
 
@@ -39,7 +43,10 @@ def hold_stderr() -> Iterator[None]:
 
     This goes for all threads; in blocks of different threads, one waits for the other.
     """
-    with _stderr_lock, tempfile.TemporaryFile() as held:
+    with _stderr_lock, _held_file() as held:
+        if sys.stderr is None:  # as in some daemons
+            yield
+            return
         sys.stderr.flush()
         stderr = os.dup(2)
         os.dup2(held.fileno(), 2)
@@ -52,6 +59,13 @@ def hold_stderr() -> Iterator[None]:
         finally:
             os.dup2(stderr, 2)
             os.close(stderr)
+
+
+def _held_file() -> IO[bytes]:
+    try:
+        return tempfile.TemporaryFile()
+    except FileNotFoundError:  # no temporary folder can be written: a container with a read-only root
+        return Path(os.devnull).open("w+b")
 
 
 def _is_no_memory_warning(record: logging.LogRecord) -> bool:

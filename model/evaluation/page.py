@@ -78,6 +78,7 @@ def render(result: EvaluationResult, split: str) -> str:
     metrics = {name: compute_metrics(images, result.min_score) for name, images in result.sets.items()}
     return render_template(
         Path(__file__).with_name("page.html"),
+        styles=[Path(__file__).with_name("page.css")],
         model=result.model,
         split=split,
         min_score=f"{result.min_score:.3f}",

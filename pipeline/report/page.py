@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 import dataclasses
-import functools
-import hashlib
 import json
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-
-from xstatic.pkg import leaflet
 
 from model.common.atomic import check_writable, write_atomically
 from model.common.pages import render_template
@@ -55,18 +49,15 @@ def write_report(directory: Path, airplanes: Sequence[Airplane], ledger: Ledger)
 def render(airplanes: Sequence[Airplane], ledger: Ledger) -> str:
     """Return the HTML of the page; arguments as for `write_report`."""
     views = scene_views(airplanes, ledger)
-    scripts = {"leaflet_js": _leaflet_js(), "script": _own_file("report.js")}
     return render_template(
         _FOLDER / "report.html",
         summary=_summary(ledger),
         has_scenes=bool(views),
         ledger=ledger_table(ledger),
         data={"fields": FIELDS, "scenes": views},
-        report_css=_own_file("report.css"),
-        leaflet_css=_leaflet_css(),
-        leaflet_version=leaflet.VERSION,
-        script_hashes=[_csp_hash(script) for script in scripts.values()],
-        **scripts,
+        styles=[_FOLDER / "report.css"],
+        scripts=[_FOLDER / "report.js"],
+        leaflet=True,
     )
 
 
@@ -89,30 +80,6 @@ def _summary(ledger: Ledger) -> dict[str, Any]:
 
 def _scenes(count: int) -> str:
     return f"{count:,} {'scene' if count == 1 else 'scenes'}"
-
-
-@functools.cache
-def _own_file(name: str) -> str:
-    return (_FOLDER / name).read_text(encoding="utf-8")
-
-
-@functools.cache
-def _leaflet_js() -> str:
-    text = (Path(leaflet.BASE_DIR) / "leaflet.js").read_text(encoding="utf-8")
-    # The source map is not part of the package.
-    return re.sub(r"\n//# sourceMappingURL=.*", "", text)
-
-
-@functools.cache
-def _leaflet_css() -> str:
-    text = (Path(leaflet.BASE_DIR) / "leaflet.css").read_text(encoding="utf-8")
-    # Images of markers and of the layer control, which the page does not use, and a behaviour of old Internet Explorer.
-    return re.sub(r"[\w-]+:\s*url\([^)]*\);", "", text)
-
-
-def _csp_hash(script: str) -> str:
-    """Return the hash that allows an inline script in the page's content security policy."""
-    return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
 
 
 # The ledger as a table.

@@ -1,32 +1,14 @@
 /* The report: one scene at a time on a Leaflet map in scene pixels, with its charts and its list. */
 "use strict";
 (function () {
-  const report = JSON.parse(document.getElementById("report-data").textContent);
+  const { byId, element, number, plural, colour } = Page;
+  const report = Page.data;
   if (report.scenes.length === 0) return;
 
   const column = Object.fromEntries(report.fields.map((name, index) => [name, index]));
   const field = (row, name) => row[column[name]];
-  const byId = (id) => document.getElementById(id);
-
-  /* ---- colour by score: dark to light, safe for colour-blind readers ---- */
-
-  const RAMP = [[94, 60, 200], [205, 60, 170], [244, 110, 90], [252, 180, 60], [250, 240, 90]];
-
-  function colour(score) {
-    const position = Math.min(Math.max(score, 0), 1) * (RAMP.length - 1);
-    const low = Math.min(Math.floor(position), RAMP.length - 2);
-    const mix = RAMP[low].map((value, index) => Math.round(value + (RAMP[low + 1][index] - value) * (position - low)));
-    return `rgb(${mix.join(", ")})`;
-  }
 
   /* ---- elements and numbers ---- */
-
-  function element(name, attributes, ...children) {
-    const made = document.createElement(name);
-    for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-    made.append(...children);
-    return made;
-  }
 
   function svgElement(name, attributes, text) {
     const made = document.createElementNS("http://www.w3.org/2000/svg", name);
@@ -41,11 +23,9 @@
     return made;
   }
 
-  const number = (value, digits) => value.toFixed(digits).replace("-", "−");
   // Rounded down, so that scores agree with the threshold, and only 1 is shown as 1.00.
   const scoreText = (row) => number(Math.floor(field(row, "score") * 100 + 1e-9) / 100, 2);
   const measured = (value, digits, unit) => (value === null ? "not measured" : `${number(value, digits)} ${unit}`);
-  const plural = (count, noun) => `${count.toLocaleString("en")} ${noun}${count === 1 ? "" : "s"}`;
 
   /* ---- state ---- */
 

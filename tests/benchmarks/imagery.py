@@ -16,30 +16,30 @@ def main() -> int:
     logs.silence()
     from pipeline.config import load_config
     from pipeline.model_loading import describe_model, load_model
-    from tests.integration.imagery import CASES, agreement, detect, plain
+    from tests.integration.imagery import CASES, agreement, detect, reference_scene
 
-    print_places()
+    print_georeferences()
     spec = describe_model(load_config())
-    predictor, base = load_model(spec), plain()
+    predictor, reference = load_model(spec), reference_scene()
     heads = ("case", "airplanes", "the same", "scores differ by", "centres by, m", "georeference off by, m")
     print(f"| {' | '.join(heads)} | there and back, px |")
     print("|---|---|---|---|---|---|---|")
     expected = None
     with tempfile.TemporaryDirectory() as folder:
         for number, case in enumerate(CASES):
-            place = Path(folder) / str(number)
-            place.mkdir()
-            made = case.write(place, base)
-            scene, result = detect(str(made.path), spec.config, predictor, spec.identity, made.settings)
+            case_folder = Path(folder) / str(number)
+            case_folder.mkdir()
+            variant = case.write(case_folder, reference)
+            scene, result = detect(str(variant.path), spec.config, predictor, spec.identity, variant.settings)
             expected = expected or result.airplanes
-            found = agreement(result.airplanes, expected, scene, made)
-            figures = f"{found.score:.3f} | {found.metres:.2f} | {found.placed_m:.1e} | {found.round_trip_px:.1e}"
-            print(f"| {case.name} | {found.found} | {found.matched} | {figures} |", flush=True)
+            agreed = agreement(result.airplanes, expected, scene, variant)
+            figures = f"{agreed.score:.3f} | {agreed.metres:.2f} | {agreed.placed_m:.1e} | {agreed.round_trip_px:.1e}"
+            print(f"| {case.name} | {agreed.detected} | {agreed.matched} | {figures} |", flush=True)
     return 0
 
 
-def print_places() -> None:
-    """The georeferences of `tests/geo/test_georef_cases.py` against GDAL's own way, and there and back."""
+def print_georeferences() -> None:
+    """The georeferences of `tests/geo/test_georef_cases.py` compared with GDAL, and their round trip."""
     from geo.raster.header import read_header
     from tests.geo.test_georef_cases import CASES, PIXELS, expected_lonlat, metres_apart, write
 

@@ -1,7 +1,7 @@
-"""One rendered airport as people may bring it: other depths, bands, edges, maps, resolutions and files.
+"""One rendered airport in many forms: other data types, bands, edges, projections, resolutions and formats.
 
-Each case writes the same ground in its own way, and says how well its airplanes must agree with those of the plain
-scene: 8 bits, red, green and blue, north up, UTM. `tests/integration/test_imagery.py` holds every case to that, and
+Each case writes the same ground and sets the tolerances within which its airplanes must agree with those of the
+reference scene: 8 bits, red, green and blue, north up, UTM. `tests/integration/test_imagery.py` checks every case;
 `tests/benchmarks/imagery.py` prints the table of `docs/results.md`.
 """
 
@@ -41,8 +41,8 @@ Pixels = NDArray[Any]
 
 
 @dataclasses.dataclass(frozen=True)
-class Plain:
-    """The scene that all others are made of: its pixels (H, W, 3), affine and CRS."""
+class Reference:
+    """The scene from which the variants are made: pixels (H, W, 3), affine and CRS."""
 
     pixels: ImageArray
     affine: Affine
@@ -50,8 +50,8 @@ class Plain:
 
 
 @dataclasses.dataclass(frozen=True)
-class Made:
-    """A scene as written: the file, where its pixels lie by an independent way, and settings that it needs."""
+class Variant:
+    """A written scene: its file, an independent pixel-to-lon/lat function, and the settings that it needs."""
 
     path: Path
     lonlat: Callable[[FloatArray], FloatArray]
@@ -60,18 +60,18 @@ class Made:
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """One way to bring the scene.
+    """One form of the scene.
 
     Attributes:
-        name: of the case.
-        write: writes it into a folder.
-        score: by how much the scores of the airplanes may differ.
-        metres: how far their centres may lie from each other.
-        lost: how many of the plain scene's airplanes may be missing, and how many others there may be.
+        name: name of the case.
+        write: writes the scene into a folder.
+        score: largest difference of an airplane's scores.
+        metres: largest distance of an airplane's centres.
+        lost: most airplanes that may be missing, and most that may be additional.
     """
 
     name: str
-    write: Callable[[Path, Plain], Made]
+    write: Callable[[Path, Reference], Variant]
     score: float = 0.05
     metres: float = 0.3
     lost: int = 0
@@ -79,9 +79,9 @@ class Case:
 
 @dataclasses.dataclass(frozen=True)
 class Agreement:
-    """How a case's airplanes agree with the plain scene's."""
+    """How the airplanes of a case agree with those of the reference scene."""
 
-    found: int
+    detected: int
     matched: int
     score: float
     metres: float
@@ -89,15 +89,15 @@ class Agreement:
     round_trip_px: float
 
 
-def plain() -> Plain:
+def reference_scene() -> Reference:
     scene = render.render(SIZE, SEED, RESOLUTION)
     pixels = np.concatenate([block for _, block in render.paint_blocks(scene)], axis=1)
     georef = scene.georef
-    return Plain(pixels, georef.affine, georef.crs.to_string())
+    return Reference(pixels, georef.affine, georef.crs.to_string())
 
 
 def write(path: Path, pixels: Pixels, affine: Affine | None, crs: str | None, **profile: Any) -> Path:
-    """Writes (H, W, B) as GeoTIFF."""
+    """Write pixels (H, W, B) as a GeoTIFF."""
     height, width, bands = pixels.shape
     layout = {"driver": "GTiff", "width": width, "height": height, "count": bands, "dtype": pixels.dtype.name}
     packing = {"compress": "deflate", "tiled": True, "blockxsize": 256, "blockysize": 256, **profile}
@@ -111,135 +111,147 @@ def by_affine(affine: Affine, crs: str) -> Callable[[FloatArray], FloatArray]:
     return lambda xy: np.array([to_lonlat.transform(*(affine @ (x, y))) for x, y in xy.tolist()])
 
 
-def as_is(change: Callable[[ImageArray], Pixels], **profile: Any) -> Callable[[Path, Plain], Made]:
-    """The plain scene's grid with other pixels."""
+def as_is(change: Callable[[ImageArray], Pixels], **profile: Any) -> Callable[[Path, Reference], Variant]:
+    """The grid of the reference scene with other pixels."""
 
-    def made(folder: Path, base: Plain) -> Made:
-        path = write(folder / "scene.tif", change(base.pixels), base.affine, base.crs, **profile)
-        return Made(path, by_affine(base.affine, base.crs))
+    def write_variant(folder: Path, reference: Reference) -> Variant:
+        path = write(folder / "scene.tif", change(reference.pixels), reference.affine, reference.crs, **profile)
+        return Variant(path, by_affine(reference.affine, reference.crs))
 
-    return made
+    return write_variant
 
 
-def scaled(kind: str, gain: float, offset: float = 0.0) -> Callable[[Path, Plain], Made]:
+def scaled(kind: str, gain: float, offset: float = 0.0) -> Callable[[Path, Reference], Variant]:
     return as_is(lambda pixels: (pixels * np.float64(gain) + offset).round(6 if kind == "float32" else 0).astype(kind))
 
 
-def placed(swap: Affine, turn: Callable[[ImageArray], ImageArray]) -> Callable[[Path, Plain], Made]:
-    """The same ground on a grid whose pixels are the plain ones in another order; `swap` leads back to that."""
+def placed(swap: Affine, turn: Callable[[ImageArray], ImageArray]) -> Callable[[Path, Reference], Variant]:
+    """The same ground with its pixels in another order; `swap` maps pixel coordinates back to the reference."""
 
-    def made(folder: Path, base: Plain) -> Made:
-        affine = base.affine @ swap
-        path = write(folder / "scene.tif", np.ascontiguousarray(turn(base.pixels)), affine, base.crs)
-        return Made(path, by_affine(affine, base.crs))
+    def write_variant(folder: Path, reference: Reference) -> Variant:
+        affine = reference.affine @ swap
+        path = write(folder / "scene.tif", np.ascontiguousarray(turn(reference.pixels)), affine, reference.crs)
+        return Variant(path, by_affine(affine, reference.crs))
 
-    return made
+    return write_variant
 
 
-def warped(crs: str, affine: Affine, size: tuple[int, int], folder: Path, base: Plain, **profile: Any) -> Made:
+def warped(
+    crs: str, affine: Affine, size: tuple[int, int], folder: Path, reference: Reference, **profile: Any
+) -> Variant:
     """The same ground on another grid, resampled."""
     pixels = np.zeros((3, size[1], size[0]), np.uint8)
-    grid = {"src_transform": base.affine, "src_crs": base.crs, "dst_transform": affine, "dst_crs": crs}
-    reproject(np.moveaxis(base.pixels, -1, 0), pixels, **grid, resampling=Resampling.cubic)
+    grid = {"src_transform": reference.affine, "src_crs": reference.crs, "dst_transform": affine, "dst_crs": crs}
+    reproject(np.moveaxis(reference.pixels, -1, 0), pixels, **grid, resampling=Resampling.cubic)
     path = write(folder / "scene.tif", np.moveaxis(pixels, 0, -1), affine, crs, **profile)
-    return Made(path, by_affine(affine, crs))
+    return Variant(path, by_affine(affine, crs))
 
 
-def on_map(crs: str) -> Callable[[Path, Plain], Made]:
-    def made(folder: Path, base: Plain) -> Made:
-        bounds = rasterio.transform.array_bounds(SIZE, SIZE, base.affine)
-        affine, width, height = calculate_default_transform(base.crs, crs, SIZE, SIZE, *bounds)
-        return warped(crs, affine, (width, height), folder, base)
+def on_map(crs: str) -> Callable[[Path, Reference], Variant]:
+    def write_variant(folder: Path, reference: Reference) -> Variant:
+        bounds = rasterio.transform.array_bounds(SIZE, SIZE, reference.affine)
+        affine, width, height = calculate_default_transform(reference.crs, crs, SIZE, SIZE, *bounds)
+        return warped(crs, affine, (width, height), folder, reference)
 
-    return made
-
-
-def on_grid(shape: Affine, size: tuple[int, int]) -> Callable[[Path, Plain], Made]:
-    """A grid around the scene's middle; `shape` in metres from there, y up."""
-
-    def made(folder: Path, base: Plain) -> Made:
-        middle = base.affine @ (SIZE / 2, SIZE / 2)
-        affine = Affine.translation(*middle) @ shape @ Affine.translation(-size[0] / 2, -size[1] / 2)
-        return warped(base.crs, affine, size, folder, base)
-
-    return made
+    return write_variant
 
 
-def at_resolution(metres: float) -> Callable[[Path, Plain], Made]:
-    def made(folder: Path, base: Plain) -> Made:
+def on_grid(shape: Affine, size: tuple[int, int]) -> Callable[[Path, Reference], Variant]:
+    """A grid around the scene's centre; `shape` in metres from there, y up."""
+
+    def write_variant(folder: Path, reference: Reference) -> Variant:
+        centre = reference.affine @ (SIZE / 2, SIZE / 2)
+        affine = Affine.translation(*centre) @ shape @ Affine.translation(-size[0] / 2, -size[1] / 2)
+        return warped(reference.crs, affine, size, folder, reference)
+
+    return write_variant
+
+
+def at_resolution(metres: float) -> Callable[[Path, Reference], Variant]:
+    def write_variant(folder: Path, reference: Reference) -> Variant:
         side = round(SIZE * RESOLUTION / metres)
-        affine = base.affine @ Affine.scale(SIZE / side)
+        affine = reference.affine @ Affine.scale(SIZE / side)
         pixels = np.zeros((3, side, side), np.uint8)
-        grid = {"src_transform": base.affine, "dst_transform": affine, "src_crs": base.crs, "dst_crs": base.crs}
+        grid = {
+            "src_transform": reference.affine,
+            "dst_transform": affine,
+            "src_crs": reference.crs,
+            "dst_crs": reference.crs,
+        }
         resampling = Resampling.average if metres > RESOLUTION else Resampling.cubic
-        reproject(np.moveaxis(base.pixels, -1, 0), pixels, **grid, resampling=resampling)
-        path = write(folder / "scene.tif", np.moveaxis(pixels, 0, -1), affine, base.crs)
-        return Made(path, by_affine(affine, base.crs))
+        reproject(np.moveaxis(reference.pixels, -1, 0), pixels, **grid, resampling=resampling)
+        path = write(folder / "scene.tif", np.moveaxis(pixels, 0, -1), affine, reference.crs)
+        return Variant(path, by_affine(affine, reference.crs))
 
-    return made
+    return write_variant
 
 
-def with_bands(order: tuple[int, ...], told: bool) -> Callable[[Path, Plain], Made]:
-    """Eight bands of which three are colours, in this order; the file tells, or the settings."""
+def with_bands(order: tuple[int, ...], from_settings: bool) -> Callable[[Path, Reference], Variant]:
+    """Eight bands, three of which are colours, in this order; known from the settings or from the file."""
 
-    def made(folder: Path, base: Plain) -> Made:
+    def write_variant(folder: Path, reference: Reference) -> Variant:
         noise = np.random.default_rng(1).integers(1, 255, (SIZE, SIZE, 8), dtype=np.uint8)
         for colour, band in enumerate(order):
-            noise[..., band - 1] = base.pixels[..., colour]
-        path = write(folder / "scene.tif", noise, base.affine, base.crs)
-        if told:
-            return Made(path, by_affine(base.affine, base.crs), {"bands": order})
+            noise[..., band - 1] = reference.pixels[..., colour]
+        path = write(folder / "scene.tif", noise, reference.affine, reference.crs)
+        if from_settings:
+            return Variant(path, by_affine(reference.affine, reference.crs), {"bands": order})
         with rasterio.open(path, "r+") as dataset:
             colours = dict(zip(order, (ColorInterp.red, ColorInterp.green, ColorInterp.blue), strict=True))
             dataset.colorinterp = [colours.get(band, ColorInterp.undefined) for band in range(1, 9)]
-        return Made(path, by_affine(base.affine, base.crs))
+        return Variant(path, by_affine(reference.affine, reference.crs))
 
-    return made
+    return write_variant
 
 
 def grey(pixels: ImageArray) -> Pixels:
     return np.asarray((pixels @ np.array([0.3, 0.59, 0.11]))[..., None].round(), dtype=np.uint8)
 
 
-def copied(name: str, driver: str, **options: Any) -> Callable[[Path, Plain], Made]:
-    """The plain scene in another format."""
+def copied(name: str, driver: str, **options: Any) -> Callable[[Path, Reference], Variant]:
+    """The reference scene in another format."""
 
-    def made(folder: Path, base: Plain) -> Made:
-        source = write(folder / "plain.tif", base.pixels, base.affine, base.crs)
+    def write_variant(folder: Path, reference: Reference) -> Variant:
+        source = write(folder / "plain.tif", reference.pixels, reference.affine, reference.crs)
         rasterio.shutil.copy(source, folder / name, driver=driver, **options)
-        return Made(folder / name, by_affine(base.affine, base.crs))
+        return Variant(folder / name, by_affine(reference.affine, reference.crs))
 
-    return made
+    return write_variant
 
 
-def turned_in_a_frame(mark: str) -> Callable[[Path, Plain], Made]:
-    """The scene turned by 20 degrees in a larger, north-up frame; what lies around it is missing, or just black."""
+def turned_in_a_frame(nodata: str) -> Callable[[Path, Reference], Variant]:
+    """The scene turned by 20 degrees in a larger, north-up frame; the frame is nodata, or just black."""
 
-    def made(folder: Path, base: Plain) -> Made:
+    def write_variant(folder: Path, reference: Reference) -> Variant:
         side = math.ceil(SIZE * (math.cos(math.radians(20)) + math.sin(math.radians(20)))) + 60
-        frame = base.affine @ Affine.translation(SIZE / 2, SIZE / 2) @ Affine.rotation(20)
+        frame = reference.affine @ Affine.translation(SIZE / 2, SIZE / 2) @ Affine.rotation(20)
         affine = frame @ Affine.translation(-side / 2, -side / 2)
-        made = warped(base.crs, affine, (side, side), folder, base)
-        if mark != "black":
-            _mark(made.path, mark, base, affine, side)
-        return made
+        variant = warped(reference.crs, affine, (side, side), folder, reference)
+        if nodata != "black":
+            _mark_nodata(variant.path, nodata, reference, affine, side)
+        return variant
 
-    return made
+    return write_variant
 
 
-def _mark(path: Path, mark: str, base: Plain, affine: Affine, side: int) -> None:
+def _mark_nodata(path: Path, kind: str, reference: Reference, affine: Affine, side: int) -> None:
     inside = np.zeros((side, side), np.uint8)
-    grid = {"src_transform": base.affine, "dst_transform": affine, "src_crs": base.crs, "dst_crs": base.crs}
+    grid = {
+        "src_transform": reference.affine,
+        "dst_transform": affine,
+        "src_crs": reference.crs,
+        "dst_crs": reference.crs,
+    }
     reproject(np.full((SIZE, SIZE), 255, np.uint8), inside, **grid, resampling=Resampling.nearest)
     with rasterio.open(path) as dataset:
         pixels, crs = dataset.read(), dataset.crs
-    if mark == "alpha":
-        whole = np.moveaxis(np.concatenate([pixels, inside[None]]), 0, -1)
-        write(path, whole, affine, crs, photometric="RGB", alpha="yes")
-    elif mark == "nodata":
+    if kind == "alpha":
+        with_alpha = np.moveaxis(np.concatenate([pixels, inside[None]]), 0, -1)
+        write(path, with_alpha, affine, crs, photometric="RGB", alpha="yes")
+    elif kind == "nodata":
         pixels = np.where(inside > 0, np.maximum(pixels, 1), 0)
         write(path, np.moveaxis(pixels, 0, -1), affine, crs, nodata=0)
-    elif mark == "NaN":
+    elif kind == "NaN":
         values = np.where(inside > 0, pixels.astype(np.float32), np.nan)
         write(path, np.moveaxis(values, 0, -1), affine, crs)
     else:
@@ -247,72 +259,74 @@ def _mark(path: Path, mark: str, base: Plain, affine: Affine, side: int) -> None
             dataset.write_mask(inside)
 
 
-def four_files(folder: Path, base: Plain) -> Made:
-    """What `--mosaic` makes of files that lie side by side; their seams run through airplanes."""
+def four_files(folder: Path, reference: Reference) -> Variant:
+    """Four adjacent files as one scene, as `--mosaic` makes it; their seams run through airplanes."""
     headers = []
     for row, col in ((0, 0), (0, 611), (555, 0), (555, 611)):
-        pixels = base.pixels[row : SIZE if row else 555, col : SIZE if col else 611]
-        path = write(folder / f"{row}-{col}.tif", pixels, base.affine @ Affine.translation(col, row), base.crs)
+        pixels = reference.pixels[row : SIZE if row else 555, col : SIZE if col else 611]
+        path = write(
+            folder / f"{row}-{col}.tif", pixels, reference.affine @ Affine.translation(col, row), reference.crs
+        )
         headers.append(read_header(str(path)))
     (folder / "scene.vrt").write_text(mosaic_vrt(headers), encoding="utf-8")
-    return Made(folder / "scene.vrt", by_affine(base.affine, base.crs))
+    return Variant(folder / "scene.vrt", by_affine(reference.affine, reference.crs))
 
 
-def by_control_points(*lines: float) -> Callable[[Path, Plain], Made]:
-    """No affine, but points where these lines across and down the scene (shares of its side) cross."""
+def by_control_points(*lines: float) -> Callable[[Path, Reference], Variant]:
+    """No affine, but control points where these lines (fractions of the side) cross."""
 
-    def made(folder: Path, base: Plain) -> Made:
-        path = write(folder / "scene.tif", base.pixels, None, None)
-        places = [(x * SIZE, y * SIZE) for x in lines for y in lines]
-        points = [GroundControlPoint(y, x, *(base.affine @ (x, y))) for x, y in places]
+    def write_variant(folder: Path, reference: Reference) -> Variant:
+        path = write(folder / "scene.tif", reference.pixels, None, None)
+        corners = [(x * SIZE, y * SIZE) for x in lines for y in lines]
+        points = [GroundControlPoint(y, x, *(reference.affine @ (x, y))) for x, y in corners]
         with rasterio.open(path, "r+") as dataset:
-            dataset.gcps = (points, rasterio.crs.CRS.from_string(base.crs))
-        return Made(path, by_affine(base.affine, base.crs))
+            dataset.gcps = (points, rasterio.crs.CRS.from_string(reference.crs))
+        return Variant(path, by_affine(reference.affine, reference.crs))
 
-    return made
+    return write_variant
 
 
-def by_rpcs(folder: Path, base: Plain) -> Made:
-    """No affine, but RPCs that are fitted to it; they count from the middle of the first pixel."""
-    lonlat = by_affine(base.affine, base.crs)
+def by_rpcs(folder: Path, reference: Reference) -> Variant:
+    """No affine, but RPCs fitted to it; their origin is the centre of the first pixel."""
+    lonlat = by_affine(reference.affine, reference.crs)
     side = np.linspace(0, SIZE, 9)
     xy = np.array([(x, y) for x in side for y in side])
-    places = lonlat(xy)
-    middle, half = places.mean(axis=0), np.ptp(places, axis=0) / 2
-    lon, lat = ((places - middle) / half).T
+    ground_points = lonlat(xy)
+    centre, half = ground_points.mean(axis=0), np.ptp(ground_points, axis=0) / 2
+    lon, lat = ((ground_points - centre) / half).T
     # The terms of a numerator in their order: 1, longitude, latitude, height, ... ; the ground is flat at height 0.
     terms = {0: np.ones_like(lon), 1: lon, 2: lat, 4: lon * lat, 7: lon**2, 8: lat**2}
     terms |= {11: lon**3, 12: lon * lat**2, 14: lon**2 * lat, 15: lat**3}
     numerators = []
     for values in ((xy - 0.5 - SIZE / 2) / (SIZE / 2)).T:
         fitted = np.linalg.lstsq(np.column_stack(list(terms.values())), values, rcond=None)[0]
-        numerators.append([dict(zip(terms, fitted.tolist(), strict=True)).get(place, 0.0) for place in range(20)])
-    one = [1.0] + [0.0] * 19
+        numerators.append([dict(zip(terms, fitted.tolist(), strict=True)).get(power, 0.0) for power in range(20)])
+    denominator = [1.0] + [0.0] * 19
     scale = {"line_off": SIZE / 2, "samp_off": SIZE / 2, "line_scale": SIZE / 2, "samp_scale": SIZE / 2}
-    ground = {"long_off": middle[0], "lat_off": middle[1], "long_scale": half[0], "lat_scale": half[1]}
-    ratios = {"samp_num_coeff": numerators[0], "line_num_coeff": numerators[1], "samp_den_coeff": one}
-    rpcs = RPC(**ratios, line_den_coeff=one, **scale, **ground, height_off=0.0, height_scale=500.0)
-    path = write(folder / "scene.tif", base.pixels, None, None, rpcs=rpcs)
-    return Made(path, lonlat, {"rpc_height_m": 0.0})
+    ground = {"long_off": centre[0], "lat_off": centre[1], "long_scale": half[0], "lat_scale": half[1]}
+    ratios = {"samp_num_coeff": numerators[0], "line_num_coeff": numerators[1], "samp_den_coeff": denominator}
+    rpcs = RPC(**ratios, line_den_coeff=denominator, **scale, **ground, height_off=0.0, height_scale=500.0)
+    path = write(folder / "scene.tif", reference.pixels, None, None, rpcs=rpcs)
+    return Variant(path, lonlat, {"rpc_height_m": 0.0})
 
 
 def identity(pixels: ImageArray) -> ImageArray:
     return pixels
 
 
-def is_point(folder: Path, base: Plain) -> Made:
-    """The transform names centres of pixels, and the file says so."""
-    path = write(folder / "scene.tif", base.pixels, base.affine, base.crs)
+def is_point(folder: Path, reference: Reference) -> Variant:
+    """The file declares PixelIsPoint: the transform gives the centres of pixels."""
+    path = write(folder / "scene.tif", reference.pixels, reference.affine, reference.crs)
     with rasterio.open(path, "r+") as dataset:
         dataset.update_tags(AREA_OR_POINT="Point")
-    return Made(path, by_affine(base.affine, base.crs))
+    return Variant(path, by_affine(reference.affine, reference.crs))
 
 
-# Scores and boxes of resampled pixels are a little different. The upright box around a turned airplane has its middle
-# elsewhere on the airplane.
+# Resampling changes scores and boxes a little. The centre of the upright box around a turned airplane lies elsewhere on
+# the airplane.
 RESAMPLED: dict[str, Any] = {"score": 0.3, "metres": 1.5, "lost": 1}
 TURNED: dict[str, Any] = {"score": 0.3, "metres": 4.5, "lost": 1}
-# A mirrored airplane is another picture: a level may have a say in the one's box and none in the other's.
+# A mirrored airplane is another image: a level may contribute to the box of one and not to that of the other.
 MIRRORED: dict[str, Any] = RESAMPLED | {"metres": 2.2}
 CASES = (
     Case("8 bits, north up, UTM", as_is(identity)),
@@ -322,8 +336,8 @@ CASES = (
     Case("int16", scaled("int16", 16)),
     Case("float32 from 0 to 1", scaled("float32", 1 / 255)),
     Case("11 bits, a third of their range", scaled("uint16", 2.7, 210), **RESAMPLED),
-    Case("8 bands, colours told by the file", with_bands((5, 3, 2), told=False)),
-    Case("8 bands, bands: [5, 3, 2]", with_bands((5, 3, 2), told=True)),
+    Case("8 bands, colours from_settings by the file", with_bands((5, 3, 2), from_settings=False)),
+    Case("8 bands, bands: [5, 3, 2]", with_bands((5, 3, 2), from_settings=True)),
     Case("one band", as_is(grey), **RESAMPLED),
     Case("nodata around", turned_in_a_frame("nodata"), **TURNED),
     Case("alpha around", turned_in_a_frame("alpha"), **TURNED),
@@ -361,25 +375,29 @@ def detect(
     return scene, local.detect_scene(scene, config, predictor, identity)
 
 
-def agreement(found: tuple[Airplane, ...], expected: tuple[Airplane, ...], scene: Scene, made: Made) -> Agreement:
-    """Pairs airplanes by place, the nearest first, at most 5 m apart; and holds the georeference to the other way."""
-    far = np.array([[_metres(one, other) for other in expected] for one in found]).reshape(len(found), len(expected))
+def agreement(
+    detected: tuple[Airplane, ...], expected: tuple[Airplane, ...], scene: Scene, variant: Variant
+) -> Agreement:
+    """Match airplanes by position, nearest first, at most 5 m apart; compare the georeference with the other one."""
+    distances = np.array([[_metres(first, column) for column in expected] for first in detected]).reshape(
+        len(detected), len(expected)
+    )
     scores, metres = [0.0], [0.0]
-    while far.size and far.min() < 5:
-        at, other = np.unravel_index(far.argmin(), far.shape)
-        metres.append(float(far[at, other]))
-        scores.append(abs(found[at].score - expected[other].score))
-        far[at, :] = far[:, other] = np.inf
+    while distances.size and distances.min() < 5:
+        row, column = np.unravel_index(distances.argmin(), distances.shape)
+        metres.append(float(distances[row, column]))
+        scores.append(abs(detected[row].score - expected[column].score))
+        distances[row, :] = distances[:, column] = np.inf
     width, height = scene.header.width, scene.header.height
     xy = np.array([[0.0, 0], [width, 0], [width, height], [0, height], [width * 0.3, height * 0.7]])
-    lonlat, other_way = scene.georef.pixel_to_lonlat(xy), made.lonlat(xy)
-    off = GEOD.inv(*lonlat.T, *other_way.T)[2]
+    lonlat, independent = scene.georef.pixel_to_lonlat(xy), variant.lonlat(xy)
+    off = GEOD.inv(*lonlat.T, *independent.T)[2]
     back = scene.georef.lonlat_to_pixel(lonlat, (width / 2, height / 2))
     return Agreement(
-        len(found), len(metres) - 1, max(scores), max(metres), float(np.max(off)), float(np.abs(back - xy).max())
+        len(detected), len(metres) - 1, max(scores), max(metres), float(np.max(off)), float(np.abs(back - xy).max())
     )
 
 
-def _metres(one: Airplane, other: Airplane) -> float:
-    a, b = one.geometry.centroid, other.geometry.centroid
+def _metres(first: Airplane, column: Airplane) -> float:
+    a, b = first.geometry.centroid, column.geometry.centroid
     return float(GEOD.inv(a.x, a.y, b.x, b.y)[2])

@@ -20,13 +20,13 @@ SIZE = 1600
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the demo leaves, run as it is typed."""
+    """The output folder of the demo, run in a process of its own."""
     folder = tmp_path_factory.mktemp("demo")
-    words = ["--directory", str(folder), "--size", str(SIZE)]
-    done = subprocess.run([sys.executable, "-m", "pipeline.demo", *words], capture_output=True, text=True, check=False)
+    args = ["--directory", str(folder), "--size", str(SIZE)]
+    done = subprocess.run([sys.executable, "-m", "pipeline.demo", *args], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "recall" in done.stdout
-    # Nothing but the summary: no noise of TensorFlow, GDAL or Beam.
+    # Only the summary: no log lines of TensorFlow, GDAL or Beam.
     assert len(done.stderr.splitlines()) == 1, done.stderr
     return folder
 
@@ -35,7 +35,7 @@ def scenes(folder: Path) -> list[Path]:
     return sorted((folder / "scenes").glob("*.tif"))
 
 
-def test_it_leaves_airplanes_report_and_ledger(folder: Path) -> None:
+def test_it_writes_airplanes_report_and_ledger(folder: Path) -> None:
     assert {path.name for path in folder.iterdir()} == {"airplanes.geojson", "ledger.json", "report.html", "scenes"}
     ledger = read_ledger(folder / "ledger.json")
     assert ledger.complete
@@ -44,10 +44,13 @@ def test_it_leaves_airplanes_report_and_ledger(folder: Path) -> None:
     assert ledger.totals.km2 == pytest.approx(len(demo.SEEDS) * (SIZE * demo.RESOLUTION_M) ** 2 / 1e6, rel=0.01)
 
 
-def test_it_finds_the_airplanes(folder: Path) -> None:
+def test_it_detects_the_airplanes(folder: Path) -> None:
     airplanes = read_geojson(folder / "airplanes.geojson")
     comparisons = [
-        demo.compare([one for one in airplanes if one.scene_uri == str(scene)], scene.with_suffix(".truth.geojson"))
+        demo.compare(
+            [airplane for airplane in airplanes if airplane.scene_uri == str(scene)],
+            scene.with_suffix(".truth.geojson"),
+        )
         for scene in scenes(folder)
     ]
     expected, detected, correct = (
@@ -76,7 +79,9 @@ def extent(scene: Path) -> Polygon:
     return box(*corners.min(axis=0), *corners.max(axis=0)).buffer(1e-6)
 
 
-def test_a_second_run_draws_nothing_and_writes_the_same_bytes(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_second_run_renders_nothing_and_writes_the_same_bytes(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     drawn = {scene: scene.stat().st_mtime_ns for scene in scenes(folder)}
     written = (folder / "airplanes.geojson").read_bytes()
     assert demo.main(["--directory", str(folder), "--size", str(SIZE)]) == 0
@@ -85,7 +90,7 @@ def test_a_second_run_draws_nothing_and_writes_the_same_bytes(folder: Path, caps
     assert (folder / "airplanes.geojson").read_bytes() == written
 
 
-def test_a_scene_that_cannot_be_drawn_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_scene_that_cannot_be_rendered_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert demo.main(["--directory", str(tmp_path), "--size", "3"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: size: expected 64")

@@ -1,4 +1,4 @@
-"""What `configs/train/finetune.yaml` does, in small: twenty labelled pictures teach the detector what they show."""
+"""`configs/train/finetune.yaml` in small: the detector learns a new kind of object from twenty labelled images."""
 
 import json
 from pathlib import Path
@@ -19,10 +19,10 @@ from model.evaluation.metrics import Matches
 from model.inference.predictor import load_predictor
 
 RECIPE = Path("configs/train/finetune.yaml")
-PICTURES, HELD_OUT = 25, 5
+IMAGES, HELD_OUT = 25, 5
 SIDE = 192
 PAINT = [(200, 60, 50), (60, 90, 200), (220, 200, 70), (235, 235, 235), (40, 40, 45)]
-# What flies here is round. What looks more like an airplane, of the same paint, is none.
+# Balloons are the objects to detect. Darts and crosses, which look more like airplanes, are not.
 BALLOON = 0.8 * np.array([[np.cos(angle), np.sin(angle)] for angle in np.linspace(0, 2 * np.pi, 40)])
 DART = np.array([[1.0, 0.0], [-0.6, 0.75], [-0.6, -0.75]])
 CROSS = (
@@ -33,35 +33,35 @@ CROSS = (
 )
 
 
-def placed(shape: FloatArray, middle: FloatArray, generator: np.random.Generator) -> FloatArray:
-    """The corners of a shape, of any size and turned anyhow."""
+def placed(shape: FloatArray, centre: FloatArray, generator: np.random.Generator) -> FloatArray:
+    """The corners of a shape of random size and rotation."""
     angle, radius = generator.uniform(0, 2 * np.pi), generator.uniform(12, 20)
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    return np.asarray(middle + radius * shape @ turn.T)
+    return np.asarray(centre + radius * shape @ turn.T)
 
 
 def draw(generator: np.random.Generator) -> tuple[NDArray[np.uint8], list[list[float]]]:
-    """A picture of balloons, darts and crosses on rough ground, and the boxes of the balloons."""
+    """An image of balloons, darts and crosses on rough ground, and the boxes of the balloons."""
     rough = generator.integers(90, 150, 3) + generator.normal(0, 12, (SIDE, SIDE, 1))
-    picture = Image.fromarray(np.clip(rough, 0, 255).astype(np.uint8))
+    image = Image.fromarray(np.clip(rough, 0, 255).astype(np.uint8))
     boxes = []
     for cell in generator.permutation(9)[:6]:
         kind = generator.integers(4)
-        middle = np.array([cell % 3, cell // 3]) * SIDE / 3 + SIDE / 6 + generator.uniform(-8, 8, 2)
-        corners = placed((BALLOON, BALLOON, DART, CROSS)[kind], middle, generator)
-        ImageDraw.Draw(picture).polygon([(x, y) for x, y in corners], fill=PAINT[generator.integers(len(PAINT))])
+        centre = np.array([cell % 3, cell // 3]) * SIDE / 3 + SIDE / 6 + generator.uniform(-8, 8, 2)
+        corners = placed((BALLOON, BALLOON, DART, CROSS)[kind], centre, generator)
+        ImageDraw.Draw(image).polygon([(x, y) for x, y in corners], fill=PAINT[generator.integers(len(PAINT))])
         if kind < 2:
             boxes.append([*corners.min(axis=0), *corners.max(axis=0)])
-    return np.asarray(picture), boxes
+    return np.asarray(image), boxes
 
 
 def label(folder: Path) -> None:
-    """Draws the pictures, and writes their labels as COCO."""
+    """Draw the images and write their labels as COCO."""
     folder.mkdir()
     generator = np.random.default_rng(7)
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
-    for number in range(PICTURES):
+    for number in range(IMAGES):
         pixels, boxes = draw(generator)
         Image.fromarray(pixels).save(folder / f"{number}.png")
         images.append({"id": number, "file_name": f"{number}.png", "width": SIDE, "height": SIDE})
@@ -72,22 +72,23 @@ def label(folder: Path) -> None:
     (folder / "balloons.coco.json").write_text(json.dumps(content), encoding="utf-8")
 
 
-def average_precision(model: str, photos: list[AnnotatedImage]) -> float:
-    """At an overlap of 0.5, over pictures of one size."""
-    found = load_predictor(model, len(photos), 0.02)(np.stack([photo.pixels() for photo in photos]))
-    parts = [
-        metrics.match_detections(each, photo.boxes, SIDE, SIDE, 0.5) for each, photo in zip(found, photos, strict=True)
+def average_precision(model: str, images: list[AnnotatedImage]) -> float:
+    """AP50 over images of one size."""
+    detections = load_predictor(model, len(images), 0.02)(np.stack([image.pixels() for image in images]))
+    matches = [
+        metrics.match_detections(detected, image.boxes, SIDE, SIDE, 0.5)
+        for detected, image in zip(detections, images, strict=True)
     ]
-    return metrics.average_precision(Matches.concatenate(parts))
+    return metrics.average_precision(Matches.concatenate(matches))
 
 
 @pytest.mark.filterwarnings("ignore:Even though the `tf.config:UserWarning")
-def test_twenty_labelled_pictures_teach_the_packaged_detector_something(tmp_path: Path) -> None:
+def test_the_packaged_detector_learns_from_twenty_labelled_images(tmp_path: Path) -> None:
     label(tmp_path / "labels")
     held_out = sources.read_annotated_images(tmp_path / "labels", "val")
     assert len(held_out) == HELD_OUT
     recipe = yaml.safe_load(RECIPE.read_text(encoding="utf-8"))
-    # Fewer and smaller crops in larger steps, and nothing else besides: there is no time to keep anything in mind.
+    # Fewer and smaller crops, larger steps, and no data of the previous training.
     small = {"rendered": [], "crops": {"side_px": 128}, "batch": 8, "steps_per_epoch": 40, "epochs": 1}
     quick = {"learning_rate": 0.001, "warmup_steps": 5, "ema": 0.9}
     (tmp_path / "small.yaml").write_text(yaml.safe_dump(recipe | small | quick), encoding="utf-8")

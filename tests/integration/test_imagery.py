@@ -12,48 +12,48 @@ from pipeline.ledger import SceneResult
 from pipeline.model_loading import ModelSpec, describe_model, load_model
 from pipeline.records import Airplane
 from pipeline.values import Scene, SceneSource
-from tests.integration.imagery import CASES, Case, Made, Plain, agreement, detect, plain
+from tests.integration.imagery import CASES, Case, Reference, Variant, agreement, detect, reference_scene
 from tests.precisions import PRECISIONS
 
 
 @dataclasses.dataclass(frozen=True)
 class Bench:
-    """The packaged model, the plain scene, its airplanes and its ground."""
+    """The packaged model, the reference scene, its airplanes and its area."""
 
     spec: ModelSpec
     predictor: Predictor
-    plain: Plain
+    reference: Reference
     airplanes: tuple[Airplane, ...] = ()
     km2: float = 0.0
 
-    def detect(self, made: Made) -> tuple[Scene, SceneResult]:
-        return detect(str(made.path), self.spec.config, self.predictor, self.spec.identity, made.settings)
+    def detect(self, variant: Variant) -> tuple[Scene, SceneResult]:
+        return detect(str(variant.path), self.spec.config, self.predictor, self.spec.identity, variant.settings)
 
 
 @pytest.fixture(scope="module", params=PRECISIONS)
 def bench(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Bench:
     spec = describe_model(dataclasses.replace(load_config(), precision=request.param))
-    bench = Bench(spec, load_model(spec), plain())
-    _, result = bench.detect(CASES[0].write(tmp_path_factory.mktemp("plain"), bench.plain))
+    bench = Bench(spec, load_model(spec), reference_scene())
+    _, result = bench.detect(CASES[0].write(tmp_path_factory.mktemp("reference"), bench.reference))
     return dataclasses.replace(bench, airplanes=result.airplanes, km2=result.entry.km2)
 
 
-def test_the_plain_scene_has_airplanes(bench: Bench) -> None:
+def test_the_reference_scene_has_airplanes(bench: Bench) -> None:
     assert len(bench.airplanes) >= 30
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_the_same_airplanes_are_detected_at_the_same_positions(bench: Bench, case: Case, tmp_path: Path) -> None:
-    made = case.write(tmp_path, bench.plain)
-    scene, result = bench.detect(made)
+    variant = case.write(tmp_path, bench.reference)
+    scene, result = bench.detect(variant)
     assert result.entry.status == "complete"
-    found = agreement(result.airplanes, bench.airplanes, scene, made)
-    assert found.placed_m < 1e-3
-    assert found.round_trip_px < 0.01
-    assert found.matched >= len(bench.airplanes) - case.lost
-    assert found.found <= found.matched + case.lost
-    assert found.score <= case.score
-    assert found.metres <= case.metres
+    agreed = agreement(result.airplanes, bench.airplanes, scene, variant)
+    assert agreed.placed_m < 1e-3
+    assert agreed.round_trip_px < 0.01
+    assert agreed.matched >= len(bench.airplanes) - case.lost
+    assert agreed.detected <= agreed.matched + case.lost
+    assert agreed.score <= case.score
+    assert agreed.metres <= case.metres
 
 
 @pytest.mark.parametrize(
@@ -64,11 +64,11 @@ def test_levels_have_the_same_ground_resolutions(
     bench: Bench, name: str, levels_m: list[float], tmp_path: Path
 ) -> None:
     (case,) = [case for case in CASES if case.name == name]
-    scene = planning.open_scene(SceneSource(str(case.write(tmp_path, bench.plain).path)), bench.spec.config)
+    scene = planning.open_scene(SceneSource(str(case.write(tmp_path, bench.reference).path)), bench.spec.config)
     assert [level.resolution_m for level in scene.levels] == pytest.approx(levels_m, rel=0.11)
 
 
 @pytest.mark.parametrize("name", ["nodata around", "black around"])
 def test_nodata_is_not_counted_as_ground(bench: Bench, name: str, tmp_path: Path) -> None:
-    (part,) = [case for case in CASES if case.name == name]
-    assert bench.detect(part.write(tmp_path, bench.plain))[1].entry.km2 == pytest.approx(bench.km2, rel=0.005)
+    (case,) = [case for case in CASES if case.name == name]
+    assert bench.detect(case.write(tmp_path, bench.reference))[1].entry.km2 == pytest.approx(bench.km2, rel=0.005)

@@ -14,7 +14,7 @@ from tests.precisions import PRECISIONS
 
 SCENES = Path(__file__).resolve().parents[3] / "shared" / "data" / "scenes"
 
-# Between the centres of an airplane's two boxes, the label's and ours; these airplanes are 34 to 44 m long.
+# Distance between the centres of the labelled and the detected box; these airplanes are 34 to 44 m long.
 _FARTHEST_M = 2.5
 
 pytestmark = pytest.mark.skipif(not SCENES.is_dir(), reason=f"the real scenes are not here: {SCENES}")
@@ -28,11 +28,11 @@ def test_every_labelled_airplane_is_detected(name: str, precision: str, tmp_path
     scene = SCENES / f"{name}.tif"
     labelled = np.array(json.loads((SCENES / f"{name}_boxes.json").read_text()), np.float64)
     frame = pipeline.detect(scene, config=str(settings))
-    found = frame[["xmin_px", "ymin_px", "xmax_px", "ymax_px"]].to_numpy()
+    detected = frame[["xmin_px", "ymin_px", "xmax_px", "ymax_px"]].to_numpy()
     georef = read_header(str(scene)).georef
     assert georef is not None
     for centre in centres(labelled):
-        metres = georef.ground_distance_m(np.repeat(centre[None], len(found), axis=0), centres(found))
+        metres = georef.ground_distance_m(np.repeat(centre[None], len(detected), axis=0), centres(detected))
         assert metres.min() <= _FARTHEST_M
 
 

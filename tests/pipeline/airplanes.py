@@ -70,11 +70,11 @@ def airplane(detection_id: str = "1f", scene_uri: str = "a.tif", score: float = 
 def sample(count: int, antimeridian: bool = False) -> list[Airplane]:
     """Airplanes over the whole Earth with different values in every field; every third has unknown values."""
     random = np.random.default_rng(7)
-    made = []
+    planes = []
     for number in range(count):
         lon, lat = np.round(random.uniform((-179, -80), (179, 80)), 7).tolist()
         unknown = number % 3 == 0
-        made.append(
+        planes.append(
             Airplane(
                 geometry=shapely.transform(ring(lon, lat), lambda lonlat: np.round(lonlat, 7)),
                 detection_id=f"{number:016x}",
@@ -96,5 +96,5 @@ def sample(count: int, antimeridian: bool = False) -> list[Airplane]:
         )
     if antimeridian:
         split = MultiPolygon([shapely.box(179.9998, 10, 180, 10.0003), shapely.box(-180, 10, -179.9998, 10.0003)])
-        made[0] = dataclasses.replace(made[0], geometry=shapely.orient_polygons(split))
-    return made
+        planes[0] = dataclasses.replace(planes[0], geometry=shapely.orient_polygons(split))
+    return planes

@@ -2,15 +2,19 @@ import dataclasses
 import hashlib
 import json
 from collections import OrderedDict
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
+from apache_beam.internal.gcp import auth
 
 from geo.types import Detections, ImageArray
 from model.inference.predictor import FakePredictor
 from pipeline import model_loading
-from tests.pipeline.desk import Desk
+from tests.geo.gcs_emulator import emulated_bucket
+from tests.pipeline.command_runner import CommandRunner
 from tests.pipeline.scenes import CONFIG, write_scene
 
 
@@ -32,14 +36,24 @@ def model_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def desk(
+def cli(
     tmp_path: Path, model_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Desk:
+) -> CommandRunner:
+    """The command in a folder with a scene `a.tif` and settings for the fake model."""
     write_scene(tmp_path / "a.tif")
     settings = dataclasses.asdict(dataclasses.replace(CONFIG, min_score=None))
     (tmp_path / "settings.yaml").write_text(json.dumps(settings))
     monkeypatch.chdir(tmp_path)
-    return Desk(tmp_path, model_folder, capsys)
+    return CommandRunner(tmp_path, model_folder, capsys)
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """An empty bucket `gs://maps` in an emulator of Google Cloud Storage."""
+    # Without this Beam looks for credentials for 17 s, and connects anonymously in the end.
+    monkeypatch.setattr(auth._Credentials, "_credentials_init", True)
+    with emulated_bucket("maps") as bucket:
+        yield bucket
 
 
 class _LoadedFake(FakePredictor):

@@ -70,13 +70,13 @@ def run_beam(
 
 
 def counters(result: Any) -> dict[str, int]:
-    found = result.metrics().query(MetricsFilter().with_namespace(transforms.NAMESPACE))["counters"]
-    return {counter.key.metric.name: counter.committed for counter in found}
+    queried = result.metrics().query(MetricsFilter().with_namespace(transforms.NAMESPACE))["counters"]
+    return {counter.key.metric.name: counter.committed for counter in queried}
 
 
 def test_beam_equals_local(sources: tuple[SceneSource, ...]) -> None:
     expected = [timeless(result) for result in local.detect_scenes(sources, CONFIG, FakePredictor(), IDENTITY)]
-    assert [one.entry.status for one in expected] == [
+    assert [result.entry.status for result in expected] == [
         *["duplicate", "complete", "incomplete", "failed", "complete", "failed", "complete", "complete"]
     ]
     assert expected[0].entry.duplicate_of == sources[1].uri
@@ -106,21 +106,21 @@ def test_beam_keeps_to_an_area_as_local_does(sources: tuple[SceneSource, ...]) -
 
 
 def test_the_comparison_can_fail(sources: tuple[SceneSource, ...]) -> None:
-    (whole,) = local.detect_scenes(sources[:1], CONFIG, FakePredictor(), IDENTITY)
-    short = SceneResult(timeless(whole).entry, whole.airplanes[1:])
+    (complete,) = local.detect_scenes(sources[:1], CONFIG, FakePredictor(), IDENTITY)
+    short = SceneResult(timeless(complete).entry, complete.airplanes[1:])
     with pytest.raises(BeamAssertException):
         run_beam(sources[:1], equal_to([short]))
 
 
 def test_counters_count(sources: tuple[SceneSource, ...]) -> None:
     entries = [result.entry for result in local.detect_scenes(sources, CONFIG, FakePredictor(), IDENTITY)]
-    found = counters(run_beam(sources, lambda _: None))
-    assert (found["scenes"], found["scenes_failed"], found["scenes_duplicate"]) == (6, 2, 1)
-    assert found["tiles"] == sum(entry.parts_planned for entry in entries)
-    assert found["tiles_done"] == sum(entry.parts_done for entry in entries)
-    assert found["tiles_empty"] == sum(entry.parts_empty for entry in entries) > 0
-    assert found["tiles_failed"] == sum(entry.parts_failed for entry in entries) > 0
-    assert found["airplanes"] == sum(entry.airplanes for entry in entries) > 0
+    counted = counters(run_beam(sources, lambda _: None))
+    assert (counted["scenes"], counted["scenes_failed"], counted["scenes_duplicate"]) == (6, 2, 1)
+    assert counted["tiles"] == sum(entry.parts_planned for entry in entries)
+    assert counted["tiles_done"] == sum(entry.parts_done for entry in entries)
+    assert counted["tiles_empty"] == sum(entry.parts_empty for entry in entries) > 0
+    assert counted["tiles_failed"] == sum(entry.parts_failed for entry in entries) > 0
+    assert counted["airplanes"] == sum(entry.airplanes for entry in entries) > 0
 
 
 class Watched(FakePredictor):
@@ -182,10 +182,10 @@ def test_one_model_sees_every_tile_once_in_batches(tmp_path: Path, watched: type
 def test_tiles_are_inferred_in_the_stage_that_reads_them(tmp_path: Path, watched: type[Watched]) -> None:
     run_beam([SceneSource(str(write_scene(tmp_path / "a.tif", size=(600, 700))))], lambda _: None, watched)
     # A shuffle between reading and inference would have every tile read before the first batch.
-    seen = 0
+    inferred = 0
     for size, reads in zip(watched.batches, watched.reads_before, strict=True):
-        seen += size
-        assert reads <= seen + 2 * PER_CALL + 1
+        inferred += size
+        assert reads <= inferred + 2 * PER_CALL + 1
     assert len(watched.reads) > 3 * PER_CALL
 
 
@@ -193,7 +193,7 @@ def test_nothing_large_is_shuffled(tmp_path: Path) -> None:
     scene = planning.open_scene(SceneSource(str(write_scene(tmp_path / "a.tif"))), CONFIG)
     shuffled = [*planning.plan_blocks(scene, CONFIG), *local.detect_tiles(scene, CONFIG, FakePredictor()), scene]
     pixels = CONFIG.tiling.tile_px**2 * 3
-    assert max(len(pickle.dumps(one)) for one in shuffled) < pixels / 4
+    assert max(len(pickle.dumps(element)) for element in shuffled) < pixels / 4
 
 
 def test_an_exception_of_the_model_is_raised(tmp_path: Path) -> None:
@@ -215,7 +215,7 @@ def job(sources: Sequence[SceneSource], folder: Path) -> Job:
 def test_the_job_writes_airplanes_and_ledger(sources: tuple[SceneSource, ...], tmp_path: Path) -> None:
     ledger = run_job(job(sources, tmp_path), FnApiRunner(), PipelineOptions([]), FakePredictor)
     expected = local.detect_scenes(sources, CONFIG, FakePredictor(), IDENTITY)
-    airplanes = [one for result in expected for one in result.airplanes]
+    airplanes = [airplane for result in expected for airplane in result.airplanes]
     assert read_geojson(tmp_path / "x.geojson") == sorted(airplanes, key=records.sort_key)
     assert [entry.scene_uri for entry in ledger.scenes] == sorted(source.uri for source in sources)
     totals = ledger.totals

@@ -19,13 +19,13 @@ def opened(*paths: Path, bands: tuple[int, ...] | None = None) -> list[Scene]:
     return [planning.open_scene(SceneSource(str(path), bands=bands), CONFIG) for path in paths]
 
 
-def named(scenes: list[Scene]) -> list[tuple[str, str | None]]:
-    """The scenes as they are sorted out, by the last letter of what they are called: what each is a duplicate of."""
+def stems(scenes: list[Scene]) -> list[tuple[str, str | None]]:
+    """Deduplicate; return the stem of each scene, and the stem of the scene that it duplicates or None."""
     return [
-        (Path(one.scene.source.uri).stem, Path(one.first).stem)
-        if isinstance(one, Duplicate)
-        else (Path(one.source.uri).stem, None)
-        for one in planning.deduplicate(scenes)
+        (Path(scene.scene.source.uri).stem, Path(scene.first).stem)
+        if isinstance(scene, Duplicate)
+        else (Path(scene.source.uri).stem, None)
+        for scene in planning.deduplicate(scenes)
     ]
 
 
@@ -33,7 +33,7 @@ def test_the_first_copy_by_uri_is_kept(tmp_path: Path) -> None:
     scenes = opened(*(write_scene(tmp_path / f"{name}.tif") for name in "cabd"), write_scene(tmp_path / "x.tif", []))
     for seed in range(5):
         random.Random(seed).shuffle(scenes)  # noqa: S311
-        assert named(scenes) == [("a", None), ("b", "a"), ("c", "a"), ("d", "a"), ("x", None)]
+        assert stems(scenes) == [("a", None), ("b", "a"), ("c", "a"), ("d", "a"), ("x", None)]
 
 
 def test_a_fingerprint_alone_makes_no_duplicate(tmp_path: Path) -> None:
@@ -43,13 +43,13 @@ def test_a_fingerprint_alone_makes_no_duplicate(tmp_path: Path) -> None:
         copy.write_bytes(path.read_bytes())
     scenes = opened(*alike, *copies)
     assert len({scene.header.scene_id for scene in scenes}) == 1
-    assert named(scenes) == [("a", None), ("a2", "a"), ("b", None), ("b2", "b")]
+    assert stems(scenes) == [("a", None), ("a2", "a"), ("b", None), ("b2", "b")]
 
 
 def test_other_bands_of_the_same_file_are_no_duplicate(tmp_path: Path) -> None:
     path, copy = (write_scene(tmp_path / name, bands=4) for name in ("a.tif", "b.tif"))
-    assert named([*opened(path, bands=(3, 2, 1)), *opened(copy, bands=(4, 2, 1))]) == [("a", None), ("b", None)]
-    assert named([*opened(path, bands=(3, 2, 1)), *opened(copy, bands=(3, 2, 1))]) == [("a", None), ("b", "a")]
+    assert stems([*opened(path, bands=(3, 2, 1)), *opened(copy, bands=(4, 2, 1))]) == [("a", None), ("b", None)]
+    assert stems([*opened(path, bands=(3, 2, 1)), *opened(copy, bands=(3, 2, 1))]) == [("a", None), ("b", "a")]
 
 
 def test_a_vrt_is_never_a_duplicate(tmp_path: Path) -> None:
@@ -58,32 +58,36 @@ def test_a_vrt_is_never_a_duplicate(tmp_path: Path) -> None:
         write_scene(folder / "a.tif")
         with rasterio.open(folder / "a.tif") as scene, WarpedVRT(scene) as same:
             rasterio.shutil.copy(same, folder / "b.vrt", driver="VRT")
-    assert named(opened(tmp_path / "x" / "b.vrt", tmp_path / "y" / "b.vrt")) == [("b", None), ("b", None)]
+    assert stems(opened(tmp_path / "x" / "b.vrt", tmp_path / "y" / "b.vrt")) == [("b", None), ("b", None)]
 
 
 def test_a_missing_file_is_no_duplicate(tmp_path: Path) -> None:
     scenes = opened(*(write_scene(tmp_path / name) for name in ("a.tif", "b.tif")))
     (tmp_path / "b.tif").unlink()
-    assert named(scenes) == [("a", None), ("b", None)]
+    assert stems(scenes) == [("a", None), ("b", None)]
 
 
 def test_remote_scenes_are_compared_by_fingerprint(tmp_path: Path) -> None:
     (scene,) = opened(write_scene(tmp_path / "a.tif"))
     far = dataclasses.replace(scene, source=SceneSource("https://example.com/z.tif"))
-    assert named([far, scene]) == [("a", None), ("z", "a")]
+    assert stems([far, scene]) == [("a", None), ("z", "a")]
     other = dataclasses.replace(far, header=dataclasses.replace(scene.header, scene_id="0" * 16))
-    assert named([other, scene]) == [("a", None), ("z", None)]
+    assert stems([other, scene]) == [("a", None), ("z", None)]
 
 
 def test_a_duplicate_has_a_ledger_entry_and_no_airplanes(tmp_path: Path) -> None:
     first, second = (write_scene(tmp_path / name) for name in ("a.tif", "b.tif"))
-    told = SceneSource(str(second), "S-2", "2026-05-01T10:20:30Z")
-    again, whole = local.detect_scenes([told, SceneSource(str(first))], CONFIG, FakePredictor(), IDENTITY)
-    assert len(whole.airplanes) == len(AIRPLANES)
+    described = SceneSource(str(second), "S-2", "2026-05-01T10:20:30Z")
+    again, original = local.detect_scenes([described, SceneSource(str(first))], CONFIG, FakePredictor(), IDENTITY)
+    assert len(original.airplanes) == len(AIRPLANES)
     assert again.airplanes == ()
     entry = again.entry
     assert (entry.status, entry.duplicate_of, entry.error) == ("duplicate", str(first), None)
-    assert (entry.scene_id, entry.acquired_at, entry.width_px) == ("S-2", told.acquired_at, whole.entry.width_px)
+    assert (entry.scene_id, entry.acquired_at, entry.width_px) == (
+        "S-2",
+        described.acquired_at,
+        original.entry.width_px,
+    )
     assert (entry.parts_planned, entry.km2, entry.airplanes) == (0, 0.0, 0)
 
 
@@ -91,12 +95,12 @@ def test_the_order_of_the_inputs_does_not_matter(tmp_path: Path) -> None:
     paths = [write_scene(tmp_path / name) for name in ("a.tif", "b.tif", "c.tif")]
     sources = [SceneSource(str(path)) for path in paths]
     for order in (sources, sources[::-1]):
-        found = local.detect_scenes(order, CONFIG, FakePredictor(), IDENTITY)
-        assert [result.entry.scene_uri for result in found] == [source.uri for source in order]
-        assert {result.entry.duplicate_of for result in found} == {None, str(paths[0])}
+        results = local.detect_scenes(order, CONFIG, FakePredictor(), IDENTITY)
+        assert [result.entry.scene_uri for result in results] == [source.uri for source in order]
+        assert {result.entry.duplicate_of for result in results} == {None, str(paths[0])}
 
 
 @pytest.mark.parametrize("change", [{"resolution": 0.6}, {"crs": "EPSG:32633"}, {"rotation": 1.0}])
 def test_the_same_pixels_with_another_georeference_are_no_duplicate(tmp_path: Path, change: dict[str, object]) -> None:
     scenes = opened(write_scene(tmp_path / "a.tif"), write_scene(tmp_path / "b.tif", **change))  # type: ignore[arg-type]
-    assert named(scenes) == [("a", None), ("b", None)]
+    assert stems(scenes) == [("a", None), ("b", None)]

@@ -11,7 +11,7 @@ from model.inference.predictor import FakePredictor
 from pipeline import local, planning, run, steps
 from pipeline.ledger import make_ledger
 from pipeline.values import SceneSource, TileImage
-from tests.pipeline.desk import Desk
+from tests.pipeline.command_runner import CommandRunner
 from tests.pipeline.scenes import CONFIG, IDENTITY, write_scene
 from tests.pipeline.test_beam import INFO
 
@@ -58,32 +58,34 @@ def test_the_rate_is_measured_on_full_batches(monkeypatch: pytest.MonkeyPatch) -
     assert planning.measure_rate(FakePredictor(), CONFIG) > 0
 
 
-def test_plan_prints_the_estimate_and_writes_nothing(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_plan_prints_the_estimate_and_writes_nothing(cli: CommandRunner, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(planning, "RATE_SECONDS", 0.001)
-    before = sorted(desk.folder.rglob("*"))
-    words = ["--input", "a.tif", "--output", "x.geojson", "--config", "settings.yaml", "--model", str(desk.model)]
-    assert run.main([*words, "--plan"]) == 0
-    said = desk.capsys.readouterr()
+    before = sorted(cli.folder.rglob("*"))
+    args = ["--input", "a.tif", "--output", "x.geojson", "--config", "settings.yaml", "--model", str(cli.model)]
+    assert run.main([*args, "--plan"]) == 0
+    said = cli.capsys.readouterr()
     assert said.out.splitlines()[0] == "1 scenes to process, 0 that cannot be"
     assert [line.split(":")[0] for line in said.out.splitlines()[1:3]] == ["0.5 m", "1 m"]
     assert "hours for the model on this machine" in said.out.splitlines()[-1]
     assert said.err == ""
-    assert sorted(desk.folder.rglob("*")) == before
+    assert sorted(cli.folder.rglob("*")) == before
 
 
-def test_plan_reports_scenes_that_cannot_be_processed(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_plan_reports_scenes_that_cannot_be_processed(cli: CommandRunner, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(planning, "RATE_SECONDS", 0.001)
-    (desk.folder / "d.tif").write_text("no raster")
-    words = ["--input", "*.tif", "--output", "x.geojson", "--config", "settings.yaml", "--model", str(desk.model)]
-    assert run.main([*words, "--plan"]) == 1
-    said = desk.capsys.readouterr()
+    (cli.folder / "d.tif").write_text("no raster")
+    args = ["--input", "*.tif", "--output", "x.geojson", "--config", "settings.yaml", "--model", str(cli.model)]
+    assert run.main([*args, "--plan"]) == 1
+    said = cli.capsys.readouterr()
     assert said.out.splitlines()[0] == "1 scenes to process, 1 that cannot be"
     assert said.err.startswith("failed: ")
     assert "d.tif" in said.err
 
 
 def test_the_estimate_mentions_screening(sources: list[SceneSource]) -> None:
-    found = planning.estimate(planning.describe_scenes(sources, CONFIG), CONFIG)
-    plain, screened = (list(planning.estimate_lines(found, 10.0, screened)) for screened in (False, True))
-    assert len(screened) == len(plain) + 1
-    assert any(f"{found.total_mpx:,.1f} Mpx" in line for line in plain)
+    estimate = planning.estimate(planning.describe_scenes(sources, CONFIG), CONFIG)
+    without_screen, with_screen = (
+        list(planning.estimate_lines(estimate, with_screen)) for with_screen in (False, True)
+    )
+    assert len(with_screen) == len(without_screen) + 1
+    assert any(f"{estimate.total_mpx:,.1f} Mpx" in line for line in without_screen)

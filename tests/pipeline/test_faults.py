@@ -15,7 +15,7 @@ from model.inference.predictor import FakePredictor
 from pipeline import model_loading
 from pipeline.ledger import SceneEntry
 from pipeline.sinks.files import read_geojson
-from tests.pipeline.desk import Desk
+from tests.pipeline.command_runner import CommandRunner
 from tests.pipeline.scenes import AIRPLANES, write_scene
 
 # A disk that is full.
@@ -33,44 +33,44 @@ def full_beyond(size: int) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("old", [None, "old"])
-def test_a_full_disk_leaves_no_partial_output(desk: Desk, old: str | None) -> None:
+def test_a_full_disk_leaves_no_partial_output(cli: CommandRunner, old: str | None) -> None:
     if old:
         Path("x.geojson").write_text(old)
-    before = sorted(desk.folder.rglob("*"))
+    before = sorted(cli.folder.rglob("*"))
     with full_beyond(500):
-        status, lines = desk.run()
+        status, lines = cli.run()
     assert status == 1
     (line,) = lines
     assert line.startswith("error: x.geojson: expected a writable path, got 'File too large': choose another")
-    assert sorted(desk.folder.rglob("*")) == before
+    assert sorted(cli.folder.rglob("*")) == before
     assert (Path("x.geojson").read_text() if old else None) == old
 
 
-def test_a_disk_full_at_the_ledger_keeps_the_airplanes(desk: Desk) -> None:
-    write_scene(desk.folder / "b.tif", [])
+def test_a_disk_full_at_the_ledger_keeps_the_airplanes(cli: CommandRunner) -> None:
+    write_scene(cli.folder / "b.tif", [])
     with full_beyond(1000):
-        status, lines = desk.run(inputs=("b.tif",))
+        status, lines = cli.run(inputs=("b.tif",))
     assert status == 1
     (line,) = lines
     assert line.startswith("error: x.geojson.ledger.json: expected a writable path")
     assert read_geojson(Path("x.geojson")) == []
-    assert not list(desk.folder.glob("*.ledger.json"))
-    assert not list(desk.folder.glob(".*"))
+    assert not list(cli.folder.glob("*.ledger.json"))
+    assert not list(cli.folder.glob(".*"))
 
 
-def test_a_disk_full_at_the_report_keeps_the_other_outputs(desk: Desk) -> None:
+def test_a_disk_full_at_the_report_keeps_the_other_outputs(cli: CommandRunner) -> None:
     with full_beyond(20_000):
-        status, lines = desk.run("--report", "report")
+        status, lines = cli.run("--report", "report")
     assert status == 1
     (line,) = lines
     assert line.startswith("error: report/report.html: expected a writable path")
     assert [path.name for path in Path("report").iterdir()] == ["ledger.json"]
-    assert len(read_geojson(Path("x.geojson"))) == desk.ledger("report/ledger.json").totals.airplanes == 4
+    assert len(read_geojson(Path("x.geojson"))) == cli.ledger("report/ledger.json").totals.airplanes == 4
 
 
-def test_a_disk_full_at_the_mosaic_is_an_error_before_any_work(desk: Desk) -> None:
+def test_a_disk_full_at_the_mosaic_is_an_error_before_any_work(cli: CommandRunner) -> None:
     with full_beyond(500):
-        assert "x.geojson.mosaic.vrt: expected a writable path" in desk.refused("--mosaic")
+        assert "x.geojson.mosaic.vrt: expected a writable path" in cli.usage_error("--mosaic")
 
 
 # A scene that is overwritten by another one while the model works.
@@ -90,19 +90,22 @@ class Swapping(FakePredictor):
         return super().__call__(images)
 
 
-def test_a_scene_overwritten_during_the_run_is_incomplete(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_scene_overwritten_during_the_run_is_incomplete(cli: CommandRunner, monkeypatch: pytest.MonkeyPatch) -> None:
     # Far more tiles than are read ahead of the model.
-    write_scene(desk.folder / "b.tif", size=(1000, 800))
+    write_scene(cli.folder / "b.tif", size=(1000, 800))
     monkeypatch.setattr(model_loading, "load_predictor", Swapping)
-    status, lines = desk.run(inputs=("b.tif",))
+    status, lines = cli.run(inputs=("b.tif",))
     assert status == 1
-    entry = desk.entry("b.tif")
+    entry = cli.entry("b.tif")
     assert entry.status == "incomplete"
     assert 0 < entry.parts_done < entry.parts_planned == entry.parts_done + entry.parts_failed
     assert lines[0] == f"incomplete: {entry.error}"
     assert "expected the file whose header was read" in lines[0]
     truth = {tuple(map(float, airplane[:4])) for airplane in AIRPLANES}
-    assert {(one.xmin_px, one.ymin_px, one.xmax_px, one.ymax_px) for one in read_geojson(Path("x.geojson"))} <= truth
+    assert {
+        (airplane.xmin_px, airplane.ymin_px, airplane.xmax_px, airplane.ymax_px)
+        for airplane in read_geojson(Path("x.geojson"))
+    } <= truth
 
 
 # No airplanes, and nothing processed.
@@ -149,40 +152,43 @@ def not_processed(entry: SceneEntry) -> None:
     ],
 )
 def test_every_output_separates_no_airplanes_from_not_processed(
-    desk: Desk,
+    cli: CommandRunner,
     make: Callable[[Path], list[str]],
     status: int,
     check: Callable[[SceneEntry], None],
     first: str | None,
     summary: str,
 ) -> None:
-    words = make(desk.folder)
-    found, lines = desk.run(*words, "--report", "report", inputs=("b.tif",))
-    assert found == status
+    args = make(cli.folder)
+    code, lines = cli.run(*args, "--report", "report", inputs=("b.tif",))
+    assert code == status
     assert json.loads(Path("x.geojson").read_text())["features"] == []
-    (entry,) = desk.ledger("report/ledger.json").scenes
+    (entry,) = cli.ledger("report/ledger.json").scenes
     check(entry)
     assert lines[-1].startswith("0 airplanes in 1 scenes ")
     assert summary in lines[-1]
     assert [line.startswith(first) for line in lines[:-1]] == [True] if first else len(lines) == 1
-    told = Path("report/report.html").read_text(encoding="utf-8")
-    assert f'<span class="badge">{entry.status}</span>' in told
-    assert ("1 scene empty" in told, "1 scene failed" in told) == (entry.status == "empty", entry.status == "failed")
+    report = Path("report/report.html").read_text(encoding="utf-8")
+    assert f'<span class="badge">{entry.status}</span>' in report
+    assert ("1 scene empty" in report, "1 scene failed" in report) == (
+        entry.status == "empty",
+        entry.status == "failed",
+    )
 
 
 # Very many.
 
 
-def test_ten_thousand_airplanes_in_a_scene_are_each_written_once(desk: Desk) -> None:
-    """A boneyard: 100 rows of 100, each 8 by 6 px and 4 px apart, at even places, so that both levels see the same."""
-    places = [(8 + 12 * col, 8 + 10 * row) for row in range(100) for col in range(100)]
-    parked = [(x, y, x + 8, y + 6, 250) for x, y in places]
-    write_scene(desk.folder / "b.tif", parked, size=(1220, 1020))
-    assert desk.run(inputs=("b.tif",))[0] == 0
-    found = read_geojson(Path("x.geojson"))
-    boxes = {(one.xmin_px, one.ymin_px, one.xmax_px, one.ymax_px) for one in found}
+def test_ten_thousand_airplanes_in_a_scene_are_each_written_once(cli: CommandRunner) -> None:
+    """100 rows of 100 airplanes of 8 by 6 px, 4 px apart; at even coordinates; the levels have the same boxes."""
+    corners = [(8 + 12 * col, 8 + 10 * row) for row in range(100) for col in range(100)]
+    parked = [(x, y, x + 8, y + 6, 250) for x, y in corners]
+    write_scene(cli.folder / "b.tif", parked, size=(1220, 1020))
+    assert cli.run(inputs=("b.tif",))[0] == 0
+    detected = read_geojson(Path("x.geojson"))
+    boxes = {(airplane.xmin_px, airplane.ymin_px, airplane.xmax_px, airplane.ymax_px) for airplane in detected}
     assert boxes == {tuple(map(float, box[:4])) for box in parked}
-    assert len(found) == len({one.detection_id for one in found}) == 10_000
-    entry = desk.entry("b.tif")
-    assert (entry.status, entry.airplanes, desk.ledger().totals.airplanes) == ("complete", 10_000, 10_000)
+    assert len(detected) == len({airplane.detection_id for airplane in detected}) == 10_000
+    entry = cli.entry("b.tif")
+    assert (entry.status, entry.airplanes, cli.ledger().totals.airplanes) == ("complete", 10_000, 10_000)
     assert entry.parts_done == entry.parts_planned

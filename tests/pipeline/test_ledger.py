@@ -38,10 +38,10 @@ entries = st.builds(
 
 @given(st.lists(entries))
 def test_ledger_json_roundtrip(tmp_path_factory: pytest.TempPathFactory, scenes: list[SceneEntry]) -> None:
-    made = ledger.make_ledger(RUN, 3.5, scenes)
+    written = ledger.make_ledger(RUN, 3.5, scenes)
     file = tmp_path_factory.getbasetemp() / "ledger.json"
-    file.write_text(ledger.to_json(made), encoding="utf-8")
-    assert ledger.read_ledger(file) == made
+    file.write_text(ledger.to_json(written), encoding="utf-8")
+    assert ledger.read_ledger(file) == written
 
 
 @given(st.lists(entries))
@@ -56,8 +56,8 @@ def test_totals_are_the_sums_and_nothing_is_dropped(scenes: list[SceneEntry]) ->
 
 @given(st.lists(entries))
 def test_complete_means_every_scene(scenes: list[SceneEntry]) -> None:
-    made = ledger.make_ledger(RUN, 3.5, scenes)
-    assert made.complete == all(scene.status in ("complete", "empty", "duplicate") for scene in scenes)
+    written = ledger.make_ledger(RUN, 3.5, scenes)
+    assert written.complete == all(scene.status in ("complete", "empty", "duplicate") for scene in scenes)
 
 
 @given(st.lists(entries, unique_by=lambda entry: entry.scene_uri))
@@ -66,6 +66,6 @@ def test_scenes_are_sorted_by_uri(scenes: list[SceneEntry]) -> None:
 
 
 def test_a_written_ledger_is_read_back(tmp_path: Path) -> None:
-    made = ledger.make_ledger(RUN, 1, [])
-    (tmp_path / "ledger.json").write_text(ledger.to_json(made), encoding="utf-8")
-    assert ledger.read_ledger(tmp_path / "ledger.json") == made
+    written = ledger.make_ledger(RUN, 1, [])
+    (tmp_path / "ledger.json").write_text(ledger.to_json(written), encoding="utf-8")
+    assert ledger.read_ledger(tmp_path / "ledger.json") == written

@@ -30,13 +30,13 @@ def opened(uri: object) -> Scene:
     return planning.open_scene(SceneSource(str(uri)), CONFIG)
 
 
-def found(scene: Scene) -> SceneResult:
+def detect(scene: Scene) -> SceneResult:
     result = local.detect_scene(scene, CONFIG, FakePredictor(), IDENTITY)
     return SceneResult(dataclasses.replace(result.entry, seconds=0.0), result.airplanes)
 
 
 def boxes(airplanes: tuple[Airplane, ...]) -> set[tuple[float, ...]]:
-    return {(one.xmin_px, one.ymin_px, one.xmax_px, one.ymax_px) for one in airplanes}
+    return {(airplane.xmin_px, airplane.ymin_px, airplane.xmax_px, airplane.ymax_px) for airplane in airplanes}
 
 
 class Untouched(FakePredictor):
@@ -74,7 +74,7 @@ def test_a_read_that_succeeds_after_retries_is_done(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tries: Counter[Tile], failures: int
 ) -> None:
     scene = opened(write_scene(tmp_path / "a.tif"))
-    expected = found(scene)
+    expected = detect(scene)
     tries.clear()
 
     def fail_at_first(tile: Tile) -> None:
@@ -82,13 +82,13 @@ def test_a_read_that_succeeds_after_retries_is_done(
             raise RasterError("a.tif: the disk sleeps")
 
     disturb(monkeypatch, fail_at_first)
-    assert found(scene) == expected
+    assert detect(scene) == expected
     assert (expected.entry.status, expected.entry.parts_failed) == ("complete", 0)
     assert set(tries.values()) == {failures + 1}
 
 
 def test_only_tiles_that_cannot_be_read_are_retried(tmp_path: Path, tries: Counter[Tile]) -> None:
-    entry = found(opened(write_damaged_scene(tmp_path / "a.tif"))).entry
+    entry = detect(opened(write_damaged_scene(tmp_path / "a.tif"))).entry
     assert entry.status == "incomplete"
     assert Counter(tries.values()) == {steps.READ_ATTEMPTS: entry.parts_failed, 1: entry.parts_done}
     windows = [(tile.window.col, tile.window.row) for tile, count in tries.items() if count > 1]
@@ -135,7 +135,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RangeSer
 def test_a_connection_that_breaks_once_loses_no_tile(server: RangeServer) -> None:
     scene = opened(f"{server.address}/a.tif")
     server.closing_once.add("/a.tif")
-    result = found(scene)
+    result = detect(scene)
     assert server.closing_once == set()
     assert (result.entry.status, len(result.airplanes)) == ("complete", len(AIRPLANES))
 
@@ -220,7 +220,7 @@ def test_a_scene_replaced_while_tiles_are_read_is_incomplete(
             replace(path)
 
     disturb(monkeypatch, replace_once)
-    result = found(scene)
+    result = detect(scene)
     entry = result.entry
     assert (entry.status, entry.parts_done) == ("incomplete", 4)
     assert entry.parts_failed == entry.parts_planned - 4
@@ -241,6 +241,6 @@ def test_a_changed_source_of_a_vrt_fails_the_scene(tmp_path: Path) -> None:
 
 def test_an_aux_xml_beside_a_scene_changes_nothing(tmp_path: Path) -> None:
     scene = opened(write_scene(tmp_path / "a.tif"))
-    expected = found(scene)
+    expected = detect(scene)
     (tmp_path / "a.tif.aux.xml").write_text("<PAMDataset></PAMDataset>")
-    assert found(scene) == expected
+    assert detect(scene) == expected

@@ -23,7 +23,7 @@ suppression: {iou: 0.5, containment: 0.8}
 
 
 class Brightest(tf.Module):  # type: ignore[misc]  # TensorFlow publishes no types
-    """A box around all that is bright in a picture; its score is the brightest red."""
+    """The bounding box of the bright pixels of an image; its score is the brightest red."""
 
     @tf.function(input_signature=[tf.TensorSpec((None, None, None, 3), tf.uint8, "pixels")])  # type: ignore[untyped-decorator]
     def detect(self, pixels: Any) -> dict[str, Any]:
@@ -43,7 +43,7 @@ class Brightest(tf.Module):  # type: ignore[misc]  # TensorFlow publishes no typ
 
 
 @pytest.fixture
-def words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def args(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     module = Brightest()
     tf.saved_model.save(module, str(tmp_path / "brightest"), {"detect": module.detect})
     write_scene(tmp_path / "a.tif", [AIRPLANE])
@@ -52,15 +52,15 @@ def words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return ["--input", "a.tif", "--output", "x.geojson", "--config", "settings.yaml", "--model", "brightest"]
 
 
-def test_a_saved_model_is_run(words: list[str]) -> None:
-    assert run.main([*words, "--trust-model"]) == 0
-    (found,) = read_geojson(Path("x.geojson"))
-    assert (found.xmin_px, found.ymin_px, found.xmax_px, found.ymax_px) == AIRPLANE[:4]
-    assert found.score == pytest.approx(240 / 255, abs=1e-6)
-    assert found.model.startswith("brightest@")
+def test_a_saved_model_is_run(args: list[str]) -> None:
+    assert run.main([*args, "--trust-model"]) == 0
+    (airplane,) = read_geojson(Path("x.geojson"))
+    assert (airplane.xmin_px, airplane.ymin_px, airplane.xmax_px, airplane.ymax_px) == AIRPLANE[:4]
+    assert airplane.score == pytest.approx(240 / 255, abs=1e-6)
+    assert airplane.model.startswith("brightest@")
 
 
-def test_an_untrusted_saved_model_is_refused(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    assert run.main(words) == 2
+def test_an_untrusted_saved_model_is_refused(args: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run.main(args) == 2
     assert "a SavedModel can run code when it is loaded: add --trust-model" in capsys.readouterr().err
     assert not Path("x.geojson").exists()

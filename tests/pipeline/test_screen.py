@@ -33,10 +33,10 @@ class Unsure(FakePredictor):
 
     def __call__(self, images: np.ndarray) -> list[Detections]:
         brighter = np.where(images >= 100, np.maximum(images, 128), images)
-        found = super().__call__(brighter)
+        detections = super().__call__(brighter)
         return [
-            dataclasses.replace(one, scores=np.array([_level(image, box) / 255 for box in one.boxes]))
-            for image, one in zip(images, found, strict=True)
+            dataclasses.replace(detected, scores=np.array([_level(image, box) / 255 for box in detected.boxes]))
+            for image, detected in zip(images, detections, strict=True)
         ]
 
 
@@ -57,9 +57,11 @@ def opened(path: Path) -> Scene:
 def test_screening_loses_no_airplane_and_skips_most_tiles(scene: Scene) -> None:
     everywhere = local.detect_scene(scene, CONFIG, Unsure(), IDENTITY)
     near = local.detect_scene(scene, SCREENED, Unsure(), IDENTITY)
-    assert [one.geometry for one in near.airplanes if one.score >= 0.5] == [one.geometry for one in near.airplanes]
-    sure = [one for one in everywhere.airplanes if one.score >= 0.5]
-    assert [one.geometry for one in near.airplanes] == [one.geometry for one in sure]
+    assert [airplane.geometry for airplane in near.airplanes if airplane.score >= 0.5] == [
+        airplane.geometry for airplane in near.airplanes
+    ]
+    confident = [airplane for airplane in everywhere.airplanes if airplane.score >= 0.5]
+    assert [airplane.geometry for airplane in near.airplanes] == [airplane.geometry for airplane in confident]
     assert len(near.airplanes) == len(AIRPLANES)
     planned = len(list(planning.scene_tiles(scene, CONFIG.tiling)))
     assert near.entry.parts_planned == near.entry.parts_done + near.entry.parts_screened == planned
@@ -77,8 +79,10 @@ def test_the_ledger_counts_ground_inferred_only_on_the_coarsest_level(scene: Sce
 
 def test_detections_below_the_screening_score_are_no_candidates(scene: Scene) -> None:
     stricter = dataclasses.replace(CONFIG, screen=Screen(min_score=0.45, margin_m=40.0))
-    spot = [local.detect_scene(scene, one, Thresholded(one.screen), IDENTITY).entry for one in (SCREENED, stricter)]
-    assert spot[1].parts_screened > spot[0].parts_screened
+    entries = [
+        local.detect_scene(scene, config, Thresholded(config.screen), IDENTITY).entry for config in (SCREENED, stricter)
+    ]
+    assert entries[1].parts_screened > entries[0].parts_screened
 
 
 class Thresholded(Unsure):
@@ -88,7 +92,9 @@ class Thresholded(Unsure):
         self._min_score = screen.min_score if screen else 0.0
 
     def __call__(self, images: np.ndarray) -> list[Detections]:
-        return [one.take(np.flatnonzero(one.scores >= self._min_score)) for one in super().__call__(images)]
+        return [
+            detected.take(np.flatnonzero(detected.scores >= self._min_score)) for detected in super().__call__(images)
+        ]
 
 
 def test_a_scene_of_one_level_is_not_screened(tmp_path: Path) -> None:
@@ -101,11 +107,15 @@ def test_a_scene_of_one_level_is_not_screened(tmp_path: Path) -> None:
 
 def test_finer_tiles_are_inferred_where_the_coarse_tile_failed(tmp_path: Path) -> None:
     scene = opened(write_damaged_scene(tmp_path / "a.tif"))
-    coarse = [one for one in local.detect_tiles(scene, SCREENED, FakePredictor()) if one.tile.level == scene.levels[-1]]
-    failed = [one for one in coarse if one.status == "failed"]
+    coarse = [
+        outcome
+        for outcome in local.detect_tiles(scene, SCREENED, FakePredictor())
+        if outcome.tile.level == scene.levels[-1]
+    ]
+    failed = [outcome for outcome in coarse if outcome.status == "failed"]
     assert failed
     near, _ = planning.split_fine_tiles(scene, CONFIG.tiling, Screen(0.4, 0.0), failed)
-    cores = shapely.box(*np.array([_sides(one.tile) for one in failed]).T)
+    cores = shapely.box(*np.array([_sides(outcome.tile) for outcome in failed]).T)
     assert near
     assert all(shapely.intersects(cores, shapely.box(*_sides(tile))).any() for tile in near)
 
@@ -115,10 +125,10 @@ def _sides(tile: Tile) -> list[float]:
     return [side * by for side in (core.col, core.row, core.right, core.bottom)]
 
 
-marks = st.lists(st.tuples(st.floats(0, SIZE[0]), st.floats(0, SIZE[1])), max_size=5)
+point_lists = st.lists(st.tuples(st.floats(0, SIZE[0]), st.floats(0, SIZE[1])), max_size=5)
 
 
-@given(points=marks, margin=st.floats(0, 300))
+@given(points=point_lists, margin=st.floats(0, 300))
 def test_tiles_are_chosen_by_their_distance_to_candidates(
     tmp_path_factory: pytest.TempPathFactory, points: list[tuple[float, float]], margin: float
 ) -> None:
@@ -159,8 +169,8 @@ def test_screening_on_beam_equals_local(tmp_path: Path) -> None:
     expected = local.detect_scenes(sources, SCREENED, Unsure(), IDENTITY)
 
     def alike(results: list[SceneResult]) -> None:
-        found = sorted(map(timeless, results), key=lambda result: result.entry.scene_uri)
-        assert found == [timeless(result) for result in expected]
+        sorted_results = sorted(map(timeless, results), key=lambda result: result.entry.scene_uri)
+        assert sorted_results == [timeless(result) for result in expected]
 
     with beam.Pipeline(FnApiRunner()) as pipeline:
         assert_that(pipeline | beam.Create(sources) | DetectAirplanes(SCREENED, Unsure, IDENTITY), alike)

@@ -7,7 +7,6 @@ import itertools
 import json
 import os
 import re
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -27,9 +26,6 @@ import pytest
 import shapely
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
-from gcp_storage_emulator.server import create_server
-from google.auth.credentials import AnonymousCredentials
-from google.cloud.storage import Client
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -45,9 +41,9 @@ from pipeline.sinks import SUFFIXES, files, transforms
 from pipeline.sinks.files import read_file, read_geojson, write_file, write_geojson
 from pipeline.sinks.transforms import WriteAirplanes
 from tests.pipeline.airplanes import airplane, airplanes, sample
-from tests.pipeline.desk import Desk
+from tests.pipeline.command_runner import CommandRunner
 from tests.pipeline.report.factories import entry
-from tests.pipeline.scenes import AIRPLANES
+from tests.pipeline.scenes import AIRPLANES, IDENTITY
 from tests.pipeline.stac_files import item, items, write
 from tests.pipeline.vector_rules import feature_faults, geojson_faults, geoparquet_faults
 
@@ -302,23 +298,23 @@ def test_the_geopackage_has_a_style_by_score_for_qgis(written: tuple[Path, list[
     renderer = ElementTree.fromstring(row[3]).find("renderer-v2")  # noqa: S314 -- our own
     assert renderer is not None
     assert renderer.get("attr") == "score"
-    ranges = [(float(one.get("lower", "")), float(one.get("upper", ""))) for one in renderer.iter("range")]
+    ranges = [(float(element.get("lower", "")), float(element.get("upper", ""))) for element in renderer.iter("range")]
     assert ranges[0][0] == 0
     assert ranges[-1][1] == 1
     assert all(before[1] == after[0] for before, after in itertools.pairwise(ranges))
     symbols = {symbol.get("name") for symbol in renderer.iter("symbol")}
-    assert {one.get("symbol") for one in renderer.iter("range")} == symbols
+    assert {element.get("symbol") for element in renderer.iter("range")} == symbols
     assert list(pyogrio.list_layers(written[0] / "a.gpkg")[:, 0]) == ["airplanes", "layer_styles"]
 
 
 # COCO
 
 
-def test_coco_comes_back_as_training_data(desk: Desk) -> None:
-    labels = desk.folder / "labels"
-    assert desk.run(output="labels/x.coco.json")[0] == 0
+def test_coco_comes_back_as_training_data(cli: CommandRunner) -> None:
+    labels = cli.folder / "labels"
+    assert cli.run(output="labels/x.coco.json")[0] == 0
     (image,) = read_annotated_images(labels, "all")
-    assert image.path.resolve() == (desk.folder / "a.tif").resolve()
+    assert image.path.resolve() == (cli.folder / "a.tif").resolve()
     expected = [list(sides) for *sides, level in AIRPLANES if level / 255 >= 0.85]
     assert sorted(image.boxes.tolist()) == sorted(expected)
     content = json.loads((labels / "x.coco.json").read_text(encoding="utf-8"))
@@ -355,15 +351,15 @@ def test_shards_are_joined_in_order(tmp_path: Path, count: int) -> None:
     write_file(str(tmp_path / "expected.geojsonl"), planes)
     uris = (str(tmp_path / "x.geojsonl"), str(tmp_path / "x.geojson"))
     with beam.Pipeline(FnApiRunner(), PipelineOptions([])) as pipeline:
-        _ = pipeline | beam.Create(results(planes)[::-1]) | WriteAirplanes(uris, "run")
+        _ = pipeline | beam.Create(results(planes)[::-1]) | WriteAirplanes(uris, "run", IDENTITY)
     assert (tmp_path / "x.geojsonl").read_bytes() == (tmp_path / "expected.geojsonl").read_bytes()
     shards = list(tmp_path.glob(".x.geojsonl.run-*.part"))
     assert 1 < len(shards) <= transforms.SHARD_COUNT if count else not shards
-    transforms.remove_shards(uris, "run")
+    transforms.remove_leftovers(uris, "run", PipelineOptions([]))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["expected.geojsonl", "x.geojson", "x.geojsonl"]
 
 
-def test_several_outputs_read_the_pixels_once(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_several_outputs_read_the_pixels_once(cli: CommandRunner, monkeypatch: pytest.MonkeyPatch) -> None:
     tiles: list[Tile] = []
     read_tile = RasterReader.read_tile
 
@@ -372,10 +368,10 @@ def test_several_outputs_read_the_pixels_once(desk: Desk, monkeypatch: pytest.Mo
         return read_tile(reader, tile)
 
     monkeypatch.setattr(RasterReader, "read_tile", counted)
-    outputs = [word for suffix in SUFFIXES for word in ("--output", f"out/y{suffix}")]
-    status, lines = desk.run("--report", "report", *outputs, output="out/x.parquet")
+    outputs = [arg for suffix in SUFFIXES for arg in ("--output", f"out/y{suffix}")]
+    status, lines = cli.run("--report", "report", *outputs, output="out/x.parquet")
     assert status == 0
-    ledger = desk.ledger("report/ledger.json")
+    ledger = cli.ledger("report/ledger.json")
     assert len(tiles) == len(set(tiles)) == ledger.totals.parts_planned
     expected = by_id(read_geojson(Path("out/y.geojson")))
     assert len(expected) == 4
@@ -456,26 +452,10 @@ def test_a_kill_leaves_a_complete_file(tmp_path: Path) -> None:
 # Buckets
 
 
-@pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """A bucket named `maps` in an emulator of Google Cloud Storage."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    server = create_server("127.0.0.1", port, in_memory=True, default_bucket="maps")
-    server.start()
-    address = f"http://127.0.0.1:{port}"
-    monkeypatch.setenv("STORAGE_EMULATOR_HOST", address)
-    monkeypatch.setenv("NO_PROXY", "*")
-    try:
-        yield Client("maps", AnonymousCredentials(), client_options={"api_endpoint": address}).bucket("maps")
-    finally:
-        server.stop()
-
-
-def test_outputs_and_ledger_go_to_a_bucket(desk: Desk, bucket: Any) -> None:
-    outputs = [word for suffix in SUFFIXES for word in ("--output", f"gs://maps/a b/y{suffix}")]
+def test_outputs_and_ledger_go_to_a_bucket(cli: CommandRunner, bucket: Any) -> None:
+    outputs = [arg for suffix in SUFFIXES for arg in ("--output", f"gs://maps/a b/y{suffix}")]
     bucket.blob("a b/y.fgb").upload_from_string("old")
-    status, lines = desk.run("--output", "x.geojson", *outputs, output="gs://maps/x.geojsonl")
+    status, lines = cli.run("--output", "x.geojson", *outputs, output="gs://maps/x.geojsonl")
     assert status == 0
     expected = by_id(read_geojson(Path("x.geojson")))
     assert len(expected) == 4
@@ -488,8 +468,8 @@ def test_outputs_and_ledger_go_to_a_bucket(desk: Desk, bucket: Any) -> None:
     assert read_ledger(Path("ledger.json")).totals.airplanes == 4
 
 
-def test_a_bucket_that_cannot_be_written_is_refused(desk: Desk, bucket: Any) -> None:
-    line = desk.refused(output="gs://no-such-bucket/x.geojson")
+def test_a_bucket_that_cannot_be_written_is_refused(cli: CommandRunner, bucket: Any) -> None:
+    line = cli.usage_error(output="gs://no-such-bucket/x.geojson")
     assert "gs://no-such-bucket/x.geojson: expected a bucket that can be written, got '" in line
 
 
@@ -509,25 +489,25 @@ def test_a_bucket_that_cannot_be_written_is_refused(desk: Desk, bucket: Any) -> 
         ("gs://bucket/x", "--output gs://bucket/x: expected the suffix .geojson, .geojsonl, .parquet"),
     ],
 )
-def test_outputs_elsewhere_are_refused(desk: Desk, output: str, message: str) -> None:
-    assert message in desk.refused(output=output)
+def test_outputs_elsewhere_are_refused(cli: CommandRunner, output: str, message: str) -> None:
+    assert message in cli.usage_error(output=output)
 
 
-def test_a_report_in_a_bucket_is_refused(desk: Desk) -> None:
-    assert "--report gs://bucket/r: expected a local folder, got a URL" in desk.refused("--report", "gs://bucket/r")
+def test_a_report_in_a_bucket_is_refused(cli: CommandRunner) -> None:
+    assert "--report gs://bucket/r: expected a local folder, got a URL" in cli.usage_error("--report", "gs://bucket/r")
 
 
-def test_an_output_that_is_also_read_is_refused(desk: Desk) -> None:
+def test_an_output_that_is_also_read_is_refused(cli: CommandRunner) -> None:
     to_frame([airplane()]).to_file("area.gpkg")
-    write(desk.folder / "items.geojson", items(item("S-1")))
-    line = desk.refused("--aoi", "area.gpkg", output=f"{desk.folder}/area.gpkg")
+    write(cli.folder / "items.geojson", items(item("S-1")))
+    line = cli.usage_error("--aoi", "area.gpkg", output=f"{cli.folder}/area.gpkg")
     assert "area.gpkg: expected an output other than the files to read, got area.gpkg for both: name another" in line
     for output in ("items.geojson", "./items.geojson"):
-        assert "items.geojson for both" in desk.refused(inputs=("items.geojson",), output=output)
+        assert "items.geojson for both" in cli.usage_error(inputs=("items.geojson",), output=output)
 
 
-def test_a_mosaic_needs_a_local_output(desk: Desk) -> None:
-    assert "--mosaic: expected a local --output" in desk.refused("--mosaic", output="gs://bucket/x.geojson")
+def test_a_mosaic_needs_a_local_output(cli: CommandRunner) -> None:
+    assert "--mosaic: expected a local --output" in cli.usage_error("--mosaic", output="gs://bucket/x.geojson")
 
 
 # The examples of the docs

@@ -31,12 +31,12 @@ def outcomes(scene: Scene) -> list[TileOutcome]:
 
 
 def boxes(airplanes: tuple[Airplane, ...]) -> list[tuple[float, ...]]:
-    return [(one.xmin_px, one.ymin_px, one.xmax_px, one.ymax_px) for one in airplanes]
+    return [(airplane.xmin_px, airplane.ymin_px, airplane.xmax_px, airplane.ymax_px) for airplane in airplanes]
 
 
 def metadata_of(result: SceneResult) -> set[tuple[str | None, str | None]]:
     """The scene ids and acquisition times in ledger entry and airplanes."""
-    lines = {(one.scene_id, one.acquired_at) for one in result.airplanes}
+    lines = {(airplane.scene_id, airplane.acquired_at) for airplane in result.airplanes}
     return lines | {(result.entry.scene_id, result.entry.acquired_at)}
 
 
@@ -52,7 +52,7 @@ def scene(tmp_path: Path) -> Scene:
 
 def test_every_airplane_is_detected_once_at_its_position(scene: Scene) -> None:
     result = local.detect_scene(scene, CONFIG, FakePredictor(), IDENTITY)
-    assert [one.score for one in result.airplanes] == [round(level / 255, 6) for *_, level in AIRPLANES]
+    assert [airplane.score for airplane in result.airplanes] == [round(level / 255, 6) for *_, level in AIRPLANES]
     assert boxes(result.airplanes) == [tuple(map(float, airplane[:4])) for airplane in AIRPLANES]
 
 
@@ -67,12 +67,14 @@ def test_airplanes_carry_scene_model_and_size(scene: Scene) -> None:
 
 def test_metadata_of_the_item_is_in_airplanes_and_ledger(scene: Scene) -> None:
     source = dataclasses.replace(scene.source, scene_id="S-1", acquired_at="2026-05-01T10:20:30Z")
-    told = local.detect_scene(dataclasses.replace(scene, source=source), CONFIG, FakePredictor(), IDENTITY)
-    untold = local.detect_scene(scene, CONFIG, FakePredictor(), IDENTITY)
-    assert metadata_of(told) == {("S-1", "2026-05-01T10:20:30Z")}
-    assert metadata_of(untold) == {(scene.header.scene_id, None)}
-    # What an airplane is called does not hang on who told of the scene.
-    assert [one.detection_id for one in told.airplanes] == [one.detection_id for one in untold.airplanes]
+    from_item = local.detect_scene(dataclasses.replace(scene, source=source), CONFIG, FakePredictor(), IDENTITY)
+    from_file = local.detect_scene(scene, CONFIG, FakePredictor(), IDENTITY)
+    assert metadata_of(from_item) == {("S-1", "2026-05-01T10:20:30Z")}
+    assert metadata_of(from_file) == {(scene.header.scene_id, None)}
+    # The id of a detection does not depend on where the scene's id and time come from.
+    assert [airplane.detection_id for airplane in from_item.airplanes] == [
+        airplane.detection_id for airplane in from_file.airplanes
+    ]
 
 
 def test_a_failed_scene_keeps_the_metadata_of_its_item() -> None:
@@ -83,18 +85,20 @@ def test_a_failed_scene_keeps_the_metadata_of_its_item() -> None:
 
 
 def test_geometries_match_the_boxes(scene: Scene) -> None:
-    for one in local.detect_scene(scene, CONFIG, FakePredictor(), IDENTITY).airplanes:
-        corners = scene.georef.lonlat_to_pixel(np.array(one.geometry.exterior.coords))
-        found = [*corners.min(axis=0), *corners.max(axis=0)]
+    for airplane in local.detect_scene(scene, CONFIG, FakePredictor(), IDENTITY).airplanes:
+        corners = scene.georef.lonlat_to_pixel(np.array(airplane.geometry.exterior.coords))
+        bounds = [*corners.min(axis=0), *corners.max(axis=0)]
         # Seven decimals of a degree are a centimetre.
-        assert found == pytest.approx([one.xmin_px, one.ymin_px, one.xmax_px, one.ymax_px], abs=0.05)
-        assert one.geometry.exterior.is_ccw
+        assert bounds == pytest.approx(
+            [airplane.xmin_px, airplane.ymin_px, airplane.xmax_px, airplane.ymax_px], abs=0.05
+        )
+        assert airplane.geometry.exterior.is_ccw
 
 
 def test_ids_are_unique_and_reproducible(scene: Scene) -> None:
     first, again = (local.detect_scene(scene, CONFIG, FakePredictor(), IDENTITY).airplanes for _ in range(2))
     assert first == again
-    assert len({one.detection_id for one in first}) == len(AIRPLANES)
+    assert len({airplane.detection_id for airplane in first}) == len(AIRPLANES)
 
 
 def test_the_entry_accounts_for_everything(scene: Scene) -> None:
@@ -109,8 +113,8 @@ def test_the_entry_accounts_for_everything(scene: Scene) -> None:
     assert entry.seconds > 0
 
 
-def finished(scene: Scene, found: list[TileOutcome]) -> SceneResult:
-    return steps.finish(scene, found, steps.merge(found, CONFIG.suppression), IDENTITY)
+def finished(scene: Scene, tiles: list[TileOutcome]) -> SceneResult:
+    return steps.finish(scene, tiles, steps.merge(tiles, CONFIG.suppression), IDENTITY)
 
 
 def test_blocks_hold_every_tile_once_in_order(scene: Scene) -> None:
@@ -129,26 +133,28 @@ def test_blocks_are_planned_lazily(scene: Scene) -> None:
 
 def test_the_result_does_not_depend_on_the_order_of_arrival(tmp_path: Path) -> None:
     scene = opened(write_damaged_scene(tmp_path / "a.tif"))
-    found = outcomes(scene)
-    first = finished(scene, found)
+    tiles = outcomes(scene)
+    first = finished(scene, tiles)
     assert first.entry.parts_failed > 1
     for seed in range(5):
-        random.Random(seed).shuffle(found)  # noqa: S311
-        assert finished(scene, found) == first
+        random.Random(seed).shuffle(tiles)  # noqa: S311
+        assert finished(scene, tiles) == first
 
 
 def test_a_tile_without_data_is_skipped_and_counted(tmp_path: Path) -> None:
-    whole = opened(write_scene(tmp_path / "a.tif"))
+    complete = opened(write_scene(tmp_path / "a.tif"))
     part = opened(write_scene(tmp_path / "b.tif", AIRPLANES[:3], nodata_right_of=215))
     entry = local.detect_scene(part, CONFIG, FakePredictor(), IDENTITY).entry
-    empty = [one for one in outcomes(part) if one.status == "empty"]
+    empty = [outcome for outcome in outcomes(part) if outcome.status == "empty"]
     assert entry.status == "complete"
     assert entry.parts_empty == len(empty) > 0
-    assert all(one.tile.window.col * one.tile.level.scale_x >= 215 and not len(one.detections) for one in empty)
+    assert all(
+        outcome.tile.window.col * outcome.tile.level.scale_x >= 215 and not len(outcome.detections) for outcome in empty
+    )
     # Tiles that are missing in part count in part.
     assert entry.km2 == pytest.approx(215 * SIZE[1] * 0.25e-6, rel=2e-3)
     assert entry.parts_done + entry.parts_empty == entry.parts_planned
-    assert entry.km2 < local.detect_scene(whole, CONFIG, FakePredictor(), IDENTITY).entry.km2
+    assert entry.km2 < local.detect_scene(complete, CONFIG, FakePredictor(), IDENTITY).entry.km2
     assert entry.airplanes == 3
 
 
@@ -189,11 +195,11 @@ def test_a_damaged_tile_is_recorded_and_the_others_are_processed(tmp_path: Path)
 
 
 def test_a_scene_without_a_readable_tile_has_failed(scene: Scene) -> None:
-    found = [
-        dataclasses.replace(one, status="failed", error="gone", detections=Detections.empty())
-        for one in outcomes(scene)
+    tiles = [
+        dataclasses.replace(outcome, status="failed", error="gone", detections=Detections.empty())
+        for outcome in outcomes(scene)
     ]
-    entry = finished(scene, found).entry
+    entry = finished(scene, tiles).entry
     assert (entry.status, entry.parts_done, entry.km2, entry.airplanes) == ("failed", 0, 0.0, 0)
 
 
@@ -207,17 +213,17 @@ def test_a_scene_deleted_after_planning_is_recorded_as_failed(scene: Scene) -> N
 
 
 def test_lost_tiles_make_a_scene_incomplete(scene: Scene) -> None:
-    found = outcomes(scene)
-    entry = finished(scene, found[1:]).entry
+    tiles = outcomes(scene)
+    entry = finished(scene, tiles[1:]).entry
     assert entry.status == "incomplete"
-    assert entry.error == f"expected {len(found)} parts, got {len(found) - 1} back: run the scene again"
+    assert entry.error == f"expected {len(tiles)} parts, got {len(tiles) - 1} back: run the scene again"
 
 
 def test_a_box_outside_the_projection_fails_its_scene(scene: Scene) -> None:
-    found = outcomes(scene)
+    tiles = outcomes(scene)
     far = Detections(np.array([[1e9, 1e9, 1.1e9, 1.1e9]]), np.array([0.9]), np.array([0.5]))
-    found[0] = dataclasses.replace(found[0], detections=far)
-    result = finished(scene, found)
+    tiles[0] = dataclasses.replace(tiles[0], detections=far)
+    result = finished(scene, tiles)
     assert (result.entry.status, result.entry.airplanes, result.airplanes) == ("incomplete", 0, ())
     assert result.entry.error is not None
     assert scene.header.uri in result.entry.error
@@ -232,10 +238,10 @@ def test_tiles_of_a_batch_keep_their_own_boxes(scene: Scene) -> None:
     ]
     together = steps.detect_tiles(FakePredictor(), images, CONFIG)
     alone = [steps.detect_tiles(FakePredictor(), [image], CONFIG)[0] for image in images]
-    assert sum(len(one.detections) for one in together) >= len(AIRPLANES)
-    for one, other in zip(together, alone, strict=True):
-        assert one.tile == other.tile
-        np.testing.assert_array_equal(one.detections.boxes, other.detections.boxes)
+    assert sum(len(batched.detections) for batched in together) >= len(AIRPLANES)
+    for batched, single in zip(together, alone, strict=True):
+        assert batched.tile == single.tile
+        np.testing.assert_array_equal(batched.detections.boxes, single.detections.boxes)
 
 
 @pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
@@ -276,7 +282,7 @@ def test_a_rotated_scene_gives_the_same_boxes(tmp_path: Path) -> None:
     path = write_scene(tmp_path / "a.tif", rotation=33.0)
     result = local.detect_scene(opened(path), CONFIG, FakePredictor(), IDENTITY)
     assert boxes(result.airplanes) == [tuple(map(float, airplane[:4])) for airplane in AIRPLANES]
-    assert all(one.geometry.exterior.is_ccw for one in result.airplanes)
+    assert all(airplane.geometry.exterior.is_ccw for airplane in result.airplanes)
 
 
 def test_a_coarser_scene_has_only_the_levels_it_can_show(tmp_path: Path) -> None:
@@ -288,8 +294,8 @@ def test_a_coarser_scene_has_only_the_levels_it_can_show(tmp_path: Path) -> None
 
 
 def test_ground_control_points_place_airplanes_as_the_affine_does(tmp_path: Path) -> None:
-    plain = write_scene(tmp_path / "plain.tif")
-    with rasterio.open(plain) as dataset:
+    with_affine = write_scene(tmp_path / "affine.tif")
+    with rasterio.open(with_affine) as dataset:
         pixels, affine, crs = dataset.read(), dataset.transform, dataset.crs
     width, height = SIZE
     corners = [(0, 0), (width, 0), (width, height), (0, height), (100, 50)]
@@ -299,11 +305,12 @@ def test_ground_control_points_place_airplanes_as_the_affine_does(tmp_path: Path
         dataset.write(pixels)
         dataset.gcps = (points, crs)
     by_affine, by_points = (
-        local.detect_scene(opened(path), CONFIG, FakePredictor(), IDENTITY) for path in (plain, tmp_path / "points.tif")
+        local.detect_scene(opened(path), CONFIG, FakePredictor(), IDENTITY)
+        for path in (with_affine, tmp_path / "points.tif")
     )
     assert by_points.entry.crs == by_affine.entry.crs == "EPSG:32632"
     assert by_points.entry.km2 == pytest.approx(by_affine.entry.km2, rel=1e-5)
     assert boxes(by_points.airplanes) == boxes(by_affine.airplanes)
-    for one, other in zip(by_points.airplanes, by_affine.airplanes, strict=True):
-        assert shapely.hausdorff_distance(one.geometry, other.geometry) < 1.5e-7
-        assert one.size_m == pytest.approx(other.size_m, abs=0.011)
+    for actual, expected in zip(by_points.airplanes, by_affine.airplanes, strict=True):
+        assert shapely.hausdorff_distance(actual.geometry, expected.geometry) < 1.5e-7
+        assert actual.size_m == pytest.approx(expected.size_m, abs=0.011)

@@ -30,7 +30,7 @@ from pipeline.model_loading import ModelSpec
 from pipeline.sinks.files import write_geojson
 from pipeline.tile_cache import TileCache
 from pipeline.values import Identity, SceneSource, TileOutcome
-from tests.pipeline.desk import Desk
+from tests.pipeline.command_runner import CommandRunner
 from tests.pipeline.scenes import CONFIG, IDENTITY, SIZE, write_alike, write_damaged_scene, write_scene
 from tests.pipeline.test_faults import full_beyond
 
@@ -60,35 +60,40 @@ def detections(draw: st.DrawFn) -> Detections:
     return Detections(columns[:, :4], columns[:, 4], columns[:, 5])
 
 
-def outcome(tile: Tile, found: Detections, seen: float = 1.0, seconds: float = 0.5) -> TileOutcome:
-    return TileOutcome("a.tif", tile, "done", found, seen, None, seconds, candidates=found.boxes[:, :2])
+def outcome(tile: Tile, detections: Detections, valid_fraction: float = 1.0, seconds: float = 0.5) -> TileOutcome:
+    return TileOutcome(
+        "a.tif", tile, "done", detections, valid_fraction, None, seconds, candidates=detections.boxes[:, :2]
+    )
 
 
-def bits(found: Detections) -> list[bytes]:
-    return [np.ascontiguousarray(column).tobytes() for column in (found.boxes, found.scores, found.resolution_m)]
+def bits(detections: Detections) -> list[bytes]:
+    return [
+        np.ascontiguousarray(column).tobytes()
+        for column in (detections.boxes, detections.scores, detections.resolution_m)
+    ]
 
 
-@given(found=detections(), seen=st.floats(0, 1), seconds=st.floats(0, 1e6))
-def test_cached_outcomes_are_exact(tile: Tile, found: Detections, seen: float, seconds: float) -> None:
-    again = tile_cache.decode(tile_cache.encode(outcome(tile, found, seen, seconds)), "b.tif", tile)
+@given(detections=detections(), valid_fraction=st.floats(0, 1), seconds=st.floats(0, 1e6))
+def test_cached_outcomes_are_exact(tile: Tile, detections: Detections, valid_fraction: float, seconds: float) -> None:
+    again = tile_cache.decode(tile_cache.encode(outcome(tile, detections, valid_fraction, seconds)), "b.tif", tile)
     assert again is not None
     assert (again.scene_uri, again.tile, again.status, again.error) == ("b.tif", tile, "done", None)
-    assert (again.valid_fraction, again.seconds, again.cached) == (seen, seconds, True)
-    assert bits(again.detections) == bits(found)
-    assert again.candidates.tobytes() == found.boxes[:, :2].tobytes()
+    assert (again.valid_fraction, again.seconds, again.cached) == (valid_fraction, seconds, True)
+    assert bits(again.detections) == bits(detections)
+    assert again.candidates.tobytes() == detections.boxes[:, :2].tobytes()
 
 
 def test_every_field_of_an_outcome_is_cached(tile: Tile) -> None:
-    known = {"scene_uri", "tile", "error", "cached"}  # told when it is read, or always the same
-    kept = {"status", "valid_fraction", "seconds", "detections", "candidates"}
-    assert {field.name for field in dataclasses.fields(TileOutcome)} == known | kept
+    not_stored = {"scene_uri", "tile", "error", "cached"}  # arguments of the reader, or constant
+    stored = {"status", "valid_fraction", "seconds", "detections", "candidates"}
+    assert {field.name for field in dataclasses.fields(TileOutcome)} == not_stored | stored
 
 
-@given(found=detections(), data=st.data())
-def test_a_damaged_file_counts_as_missing(tile: Tile, found: Detections, data: st.DataObject) -> None:
-    text = tile_cache.encode(outcome(tile, found))
+@given(detections=detections(), data=st.data())
+def test_a_damaged_file_counts_as_missing(tile: Tile, detections: Detections, data: st.DataObject) -> None:
+    text = tile_cache.encode(outcome(tile, detections))
     where = data.draw(st.integers(0, len(text) - 1))
-    other = data.draw(st.characters(codec="ascii").filter(lambda one: one != text[where]))
+    other = data.draw(st.characters(codec="ascii").filter(lambda char: char != text[where]))
     assert tile_cache.decode(text[:where] + other + text[where + 1 :], "a.tif", tile) is None
     assert tile_cache.decode(text[:where], "a.tif", tile) is None
     assert tile_cache.decode(text + text[where:], "a.tif", tile) is None
@@ -111,10 +116,10 @@ def test_a_binary_file_counts_as_missing(tile: Tile, tmp_path: Path) -> None:
 class Counting(FakePredictor):
     """Counts the tiles that it was given."""
 
-    seen = 0
+    inferred = 0
 
     def __call__(self, images: ImageArray) -> list[Detections]:
-        Counting.seen += len(images)
+        Counting.inferred += len(images)
         return super().__call__(images)
 
 
@@ -133,24 +138,24 @@ class Bench:
         area: AreaOfInterest | None = None,
         bands: tuple[int, ...] | None = None,
     ) -> tuple[Ledger, int]:
-        """The ledger, and how many tiles the model has seen; the airplanes are held against a run without a folder."""
+        """Run, and compare the airplanes with those of a run without a cache; return ledger and tiles inferred."""
         spec = ModelSpec(config, Identity(model, settings_id(config)))
         sources = (SceneSource(str(self.folder / "a.tif"), bands=bands),)
         output = self.folder / "x.geojson"
         info = RunInfo("r", "c", "2026-11-23T06:00:00.000+00:00", model, versions, {})
         cache = TileCache.for_model(self.folder / "work", spec, versions)
-        Counting.seen = 0
+        Counting.inferred = 0
         job = Job(sources, spec, (str(output),), str(self.folder / "ledger.json"), info, area, cache)
         ledger = run_job(job, FnApiRunner(), PipelineOptions([]), Counting)
-        seen = Counting.seen
-        plain = [
-            one
+        inferred = Counting.inferred
+        expected = [
+            airplane
             for result in local.detect_scenes(sources, config, FakePredictor(), spec.identity, area)
-            for one in result.airplanes
+            for airplane in result.airplanes
         ]
-        write_geojson(self.folder / "plain.geojson", plain)
-        assert output.read_bytes() == (self.folder / "plain.geojson").read_bytes()
-        return ledger, seen
+        write_geojson(self.folder / "expected.geojson", expected)
+        assert output.read_bytes() == (self.folder / "expected.geojson").read_bytes()
+        return ledger, inferred
 
     def files(self) -> list[Path]:
         return sorted(path for path in (self.folder / "work").rglob("*") if path.is_file())
@@ -163,13 +168,13 @@ def bench(tmp_path: Path) -> Bench:
 
 
 def test_a_second_run_infers_nothing(bench: Bench) -> None:
-    first, seen = bench.run()
+    first, inferred = bench.run()
     totals = first.totals
-    assert seen == totals.parts_done > 0
+    assert inferred == totals.parts_done > 0
     assert totals.parts_empty > 0
     assert totals.parts_taken_over == 0
-    again, seen = bench.run()
-    assert seen == 0
+    again, inferred = bench.run()
+    assert inferred == 0
     assert again.totals == dataclasses.replace(totals, parts_taken_over=totals.parts_planned)
     assert [entry.parts_taken_over for entry in again.scenes] == [totals.parts_planned]
 
@@ -182,8 +187,8 @@ def test_only_missing_outcomes_are_computed(bench: Bench) -> None:
     done[0].unlink()
     done[1].write_text(done[1].read_text()[:-9])
     done[2].write_bytes(b"")
-    again, seen = bench.run()
-    assert (seen, again.totals.parts_taken_over) == (3, len(files) - 3)
+    again, inferred = bench.run()
+    assert (inferred, again.totals.parts_taken_over) == (3, len(files) - 3)
     assert bench.files() == files
     assert bench.run()[0].totals.parts_taken_over == len(files)
 
@@ -200,8 +205,8 @@ def test_a_scene_is_not_opened_for_cached_tiles(bench: Bench, monkeypatch: pytes
 
 def test_the_block_size_does_not_change_the_cache_key(bench: Bench) -> None:
     first, _ = bench.run()
-    again, seen = bench.run(config=dataclasses.replace(CONFIG, block_tiles=7))
-    assert (seen, again.totals.parts_taken_over) == (0, first.totals.parts_planned)
+    again, inferred = bench.run(config=dataclasses.replace(CONFIG, block_tiles=7))
+    assert (inferred, again.totals.parts_taken_over) == (0, first.totals.parts_planned)
 
 
 CORNERS = [[560_000 + x * 0.5, 5_940_000 - y * 0.5] for x, y in ((10, 10), (150, 20), (120, 320), (5, 310))]
@@ -240,9 +245,9 @@ def test_everything_that_shapes_the_result_changes_the_cache_key(bench: Bench) -
 @pytest.mark.parametrize("name", ["threshold", "area"])
 def test_outcomes_of_other_settings_are_not_used(bench: Bench, name: str) -> None:
     bench.run()
-    ledger, seen = bench.run(**OTHERWISE[name])
+    ledger, inferred = bench.run(**OTHERWISE[name])
     assert ledger.totals.parts_taken_over == 0
-    assert seen == ledger.totals.parts_done > 0
+    assert inferred == ledger.totals.parts_done > 0
 
 
 def test_another_scene_of_the_same_fingerprint_is_not_taken_from_the_cache(tmp_path: Path) -> None:
@@ -252,65 +257,65 @@ def test_another_scene_of_the_same_fingerprint_is_not_taken_from_the_cache(tmp_p
     written = (tmp_path / "a.tif").stat().st_mtime_ns
     shutil.copyfile(tmp_path / "b.tif", tmp_path / "a.tif")
     os.utime(tmp_path / "a.tif", ns=(written + 1, written + 1))
-    again, seen = bench.run()
+    again, inferred = bench.run()
     assert again.scenes[0].scene_id == first.scenes[0].scene_id
-    assert (seen, again.totals.parts_taken_over) == (first.totals.parts_planned, 0)
+    assert (inferred, again.totals.parts_taken_over) == (first.totals.parts_planned, 0)
 
 
 def test_failed_tiles_are_retried_in_the_next_run(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
     write_damaged_scene(tmp_path / "a.tif")
     first, _ = bench.run()
-    again, seen = bench.run()
+    again, inferred = bench.run()
     assert again.totals.parts_failed == first.totals.parts_failed > 0
-    assert (seen, again.totals.parts_taken_over) == (0, first.totals.parts_done + first.totals.parts_empty)
+    assert (inferred, again.totals.parts_taken_over) == (0, first.totals.parts_done + first.totals.parts_empty)
     assert again.scenes[0].failures == first.scenes[0].failures
 
 
 # The command.
 
 
-def test_the_command_resumes_and_reports_it(desk: Desk) -> None:
-    assert desk.run("--work-dir", "deep/work")[0] == 0
-    first, whole = desk.ledger(), Path("x.geojson").read_bytes()
-    status, lines = desk.run("--work-dir", "deep/work")
+def test_the_command_resumes_and_reports_it(cli: CommandRunner) -> None:
+    assert cli.run("--work-dir", "deep/work")[0] == 0
+    first, content = cli.ledger(), Path("x.geojson").read_bytes()
+    status, lines = cli.run("--work-dir", "deep/work")
     assert status == 0
     planned = first.totals.parts_planned
     assert lines[0] == f"resumed: {planned} of {planned} parts were cached in deep/work"
-    assert desk.ledger().totals == dataclasses.replace(first.totals, parts_taken_over=planned)
-    assert Path("x.geojson").read_bytes() == whole
-    desk.run("--work-dir", "deep/work", "--min-score", "0.9")
-    assert desk.ledger().totals.parts_taken_over == 0
+    assert cli.ledger().totals == dataclasses.replace(first.totals, parts_taken_over=planned)
+    assert Path("x.geojson").read_bytes() == content
+    cli.run("--work-dir", "deep/work", "--min-score", "0.9")
+    assert cli.ledger().totals.parts_taken_over == 0
 
 
-def test_tiles_of_a_mosaic_are_cached_too(desk: Desk) -> None:
-    write_scene(desk.folder / "b.tif", transform=Affine(0.5, 0, 560_000 + SIZE[0] * 0.5, 0, -0.5, 5_940_000))
-    words = ("--mosaic", "--work-dir", "work")
-    assert desk.run(*words, inputs=("a.tif", "b.tif"))[0] == 0
-    assert desk.run(*words, inputs=("a.tif", "b.tif"))[0] == 0
-    totals = desk.ledger().totals
+def test_tiles_of_a_mosaic_are_cached_too(cli: CommandRunner) -> None:
+    write_scene(cli.folder / "b.tif", transform=Affine(0.5, 0, 560_000 + SIZE[0] * 0.5, 0, -0.5, 5_940_000))
+    args = ("--mosaic", "--work-dir", "work")
+    assert cli.run(*args, inputs=("a.tif", "b.tif"))[0] == 0
+    assert cli.run(*args, inputs=("a.tif", "b.tif"))[0] == 0
+    totals = cli.ledger().totals
     assert totals.parts_taken_over == totals.parts_planned
     os.utime("b.tif", ns=(1, 1))
-    assert desk.run(*words, inputs=("a.tif", "b.tif"))[0] == 0
-    assert desk.ledger().totals.parts_taken_over == 0
+    assert cli.run(*args, inputs=("a.tif", "b.tif"))[0] == 0
+    assert cli.ledger().totals.parts_taken_over == 0
 
 
-def test_an_unusable_work_folder_is_refused(desk: Desk) -> None:
-    line = desk.refused("--work-dir", "gs://bucket/work")
+def test_an_unusable_work_folder_is_refused(cli: CommandRunner) -> None:
+    line = cli.usage_error("--work-dir", "gs://bucket/work")
     assert "--work-dir gs://bucket/work: expected a local folder, got a URL: name a folder of this machine" in line
-    assert "a.tif/tile.json: expected a writable path" in desk.refused("--work-dir", "a.tif")
-    assert "argument --work-dir: expected a path, got an empty argument" in desk.refused("--work-dir", "")
+    assert "a.tif/tile.json: expected a writable path" in cli.usage_error("--work-dir", "a.tif")
+    assert "argument --work-dir: expected a path, got an empty argument" in cli.usage_error("--work-dir", "")
 
 
-def test_a_full_disk_is_an_error_of_one_line_and_leaves_a_sound_cache(desk: Desk) -> None:
+def test_a_full_disk_is_an_error_of_one_line_and_leaves_a_sound_cache(cli: CommandRunner) -> None:
     with full_beyond(150):
-        status, lines = desk.run("--work-dir", "work")
+        status, lines = cli.run("--work-dir", "work")
     assert status == 1
     (line,) = lines
     assert line.startswith("error: work/")
     assert "expected a writable path, got 'File too large'" in line
     assert not Path("x.geojson").exists()
-    assert desk.run("--work-dir", "work")[0] == 0
+    assert cli.run("--work-dir", "work")[0] == 0
 
 
 def test_a_folder_that_cannot_be_created_is_an_output_error(tile: Tile, tmp_path: Path) -> None:

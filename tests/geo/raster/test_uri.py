@@ -2,18 +2,15 @@
 
 import itertools
 import re
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from affine import Affine
-from gcp_storage_emulator.server import create_server
-from google.auth.credentials import AnonymousCredentials
-from google.cloud.storage import Client
 from rasterio.shutil import copy
 
 from geo.errors import RasterError
@@ -22,6 +19,7 @@ from geo.raster.header import read_header
 from geo.raster.reader import RasterReader
 from geo.raster.uri import (
     RemoteFile,
+    authorization_headers,
     canonical_uri,
     gdal_name,
     is_remote,
@@ -32,6 +30,7 @@ from geo.raster.uri import (
     suffix,
 )
 from geo.types import ImageArray, Window
+from tests.geo.gcs_emulator import emulated_bucket
 from tests.geo.range_server import RangeServer, serving
 from tests.geo.scenes import coordinates, noise, write_tiff
 
@@ -213,7 +212,34 @@ def test_addresses_with_passwords_are_rejected_and_redacted() -> None:
 def test_local_paths_are_not_remote(tmp_path: Path) -> None:
     for name in ("scene.tif", "https.tif", "gs:scene.tif", "folder/http:/a.tif"):
         assert not is_remote(name)
-        assert gdal_name(name) == name
+        assert gdal_name(name) == (str(Path.cwd() / name) if ":" in name else name)
+
+
+@pytest.mark.parametrize("name", ["zip:a.tif", "file:b.tif", "gs:c.tif"])
+def test_names_like_schemes_are_files(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_tiff(tmp_path / name, noise(64, 64))
+    monkeypatch.chdir(tmp_path)
+    assert read_header(name).width == 64
+
+
+@pytest.mark.parametrize(
+    ("variables", "headers"),
+    [
+        ({}, {}),
+        ({"GDAL_HTTP_USERPWD": "me:word"}, {"Authorization": "Basic bWU6d29yZA=="}),
+        ({"GDAL_HTTP_BEARER": "T"}, {"Authorization": "Bearer T"}),
+        ({"GDAL_HTTP_HEADERS": "Authorization: Bearer T,X-Key: a"}, {"Authorization": "Bearer T", "X-Key": "a"}),
+        ({"GDAL_HTTP_COOKIE": "a=b"}, {"Cookie": "a=b"}),
+    ],
+)
+def test_the_tokens_of_gdal_are_sent(
+    variables: dict[str, str], headers: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("GDAL_HTTP_USERPWD", "GDAL_HTTP_BEARER", "GDAL_HTTP_HEADERS", "GDAL_HTTP_COOKIE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert authorization_headers() == headers
 
 
 def test_geo_does_not_import_google_cloud() -> None:
@@ -266,24 +292,17 @@ OBJECT = "deliveries/2026/scene 1.tif"
 
 
 @pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
-    """A bucket named `maps` in an emulator of Google Cloud Storage."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    server = create_server("127.0.0.1", port, in_memory=True, default_bucket="maps")
-    server.start()
-    address = f"http://127.0.0.1:{port}"
-    monkeypatch.setenv("STORAGE_EMULATOR_HOST", address)
-    try:
-        yield Client("maps", AnonymousCredentials(), client_options={"api_endpoint": address}).bucket("maps")
-    finally:
-        server.stop()
+def bucket() -> Iterator[Any]:
+    with emulated_bucket("maps") as bucket:
+        yield bucket
 
 
-def test_a_scene_in_a_bucket_equals_the_local_file(tmp_path: Path, bucket: Client) -> None:
-    local = write_tiff(
-        tmp_path / "scene.tif", coordinates(701, 499), affine=Affine(1, 0, 5e5, 0, -1, 5e6), overviews=(2,)
-    )
+def test_a_scene_in_a_bucket_equals_the_local_file(tmp_path: Path, bucket: Any) -> None:
+    plain = write_tiff(tmp_path / "plain.tif", coordinates(701, 499), affine=Affine(1, 0, 5e5, 0, -1, 5e6))
+    # A COG has the list of its overviews in front. Elsewhere in the file rasterio reads it without releasing the GIL,
+    # which the server of this process needs.
+    local = str(tmp_path / "scene.tif")
+    copy(plain, local, driver="COG", blocksize=128, overview_count=1)
     bucket.blob(OBJECT).upload_from_filename(local)
     local_header, header = read_header(local), read_header(f"gs://maps/{OBJECT}")
     assert (header.width, header.height, header.georef) == (
@@ -297,7 +316,7 @@ def test_a_scene_in_a_bucket_equals_the_local_file(tmp_path: Path, bucket: Clien
                 np.testing.assert_array_equal(reader.read_tile(tile), local_reader.read_tile(tile))
 
 
-def test_the_generation_is_part_of_the_scene_id(tmp_path: Path, bucket: Client) -> None:
+def test_the_generation_is_part_of_the_scene_id(tmp_path: Path, bucket: Any) -> None:
     ids, pixels = [], coordinates(701, 499)
     for value in (0, 1):
         pixels[200, 300] = value  # outside the fingerprint's sample: only the generation differs
@@ -307,6 +326,6 @@ def test_the_generation_is_part_of_the_scene_id(tmp_path: Path, bucket: Client) 
     assert ids[0] != ids[1]
 
 
-def test_a_missing_object_is_named(bucket: Client) -> None:
+def test_a_missing_object_is_named(bucket: Any) -> None:
     with pytest.raises(RasterError, match=r"gs://maps/none.tif: .*got no such file \(404\): check the address"):
         read_header("gs://maps/none.tif")

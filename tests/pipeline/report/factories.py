@@ -121,5 +121,5 @@ class Page(HTMLParser):
 
     @property
     def data(self) -> Any:
-        (text,) = self.text_of("script", id="report-data")
+        (text,) = self.text_of("script", id="page-data")
         return json.loads(text)

@@ -269,8 +269,8 @@ def error_of(source: SceneSource) -> str:
 def test_matching_metadata_changes_nothing(source: SceneSource) -> None:
     described = planning.describe_scene(source, CONFIG)
     assert isinstance(described, Scene)
-    plain = planning.describe_scene(SceneSource(source.uri), CONFIG)
-    assert dataclasses.replace(described, source=SceneSource(source.uri)) == plain
+    bare = planning.describe_scene(SceneSource(source.uri), CONFIG)
+    assert dataclasses.replace(described, source=SceneSource(source.uri)) == bare
 
 
 def test_a_different_size_is_an_error(source: SceneSource) -> None:
