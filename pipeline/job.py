@@ -64,20 +64,38 @@ def run_job(
         OutputError: an output, or the tile cache, cannot be written.
         WorkerError: a worker process was lost; nothing is written then.
     """
-    load = load or functools.partial(load_model, job.model)
     try:
-        with _lost_worker_as_error(), beam.Pipeline(runner=runner, options=options) as pipeline:
-            results = (
-                pipeline
-                | "Scenes" >> beam.Create(job.sources)
-                | "DetectAirplanes" >> DetectAirplanes(job.model.config, load, job.model.identity, job.area, job.cache)
-            )
-            written = results | "WriteAirplanes" >> WriteAirplanes(job.outputs, job.info.run_id)
-            _ = (results, written) | "WriteLedger" >> WriteLedger(job.ledger, job.info)
+        submit_job(job, runner, options, load)
     finally:
         remove_shards(job.outputs, job.info.run_id)
     with storage.local_copy(job.ledger) as path:
         return read_ledger(path)
+
+
+def submit_job(
+    job: Job, runner: PipelineRunner, options: PipelineOptions, load: Callable[[], Predictor] | None = None
+) -> None:
+    """Hand the job to a runner, and wait for its end unless Beam's options say otherwise (see `beam_options.waits`).
+
+    Args:
+        job: the job.
+        runner: Beam's runner.
+        options: Beam's options.
+        load: see `run_job`.
+
+    Raises:
+        OutputError: an output, or the tile cache, cannot be written.
+        WorkerError: a worker process was lost; nothing is written then.
+    """
+    load = load or functools.partial(load_model, job.model)
+    with _lost_worker_as_error(), beam.Pipeline(runner=runner, options=options) as pipeline:
+        results = (
+            pipeline
+            | "Scenes" >> beam.Create(job.sources)
+            | "DetectAirplanes" >> DetectAirplanes(job.model.config, load, job.model.identity, job.area, job.cache)
+        )
+        written = results | "WriteAirplanes" >> WriteAirplanes(job.outputs, job.info.run_id)
+        _ = (results, written) | "WriteLedger" >> WriteLedger(job.ledger, job.info)
 
 
 @contextlib.contextmanager

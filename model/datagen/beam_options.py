@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
+from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, StandardOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.runners.runner import PipelineRunner, create_runner
 
@@ -44,6 +44,12 @@ def runner(options: PipelineOptions) -> PipelineRunner:
     except (ValueError, ImportError, AttributeError) as error:
         known = ", ".join(StandardOptions.KNOWN_RUNNER_NAMES)
         raise CommandError(f"--runner {name}: expected one of {known}, got '{error}': choose or install one") from error
+
+
+def waits(options: PipelineOptions) -> bool:
+    """Whether Beam waits for the end of a job: not where it only stages a template, and not where it is told so."""
+    staged = options.view_as(GoogleCloudOptions).template_location
+    return not (staged or options.view_as(StandardOptions).no_wait_until_finish)
 
 
 def _in_process(name: str | None) -> bool:
