@@ -16,8 +16,8 @@ from geo.errors import WorkerError
 from model.inference.predictor import Predictor
 from pipeline.ledger import Ledger, RunInfo, read_ledger
 from pipeline.model_loading import ModelSpec, load_model
-from pipeline.sinks import storage
-from pipeline.sinks.transforms import WriteAirplanes, WriteLedger, remove_shards
+from pipeline.sinks import bigquery, is_table, storage
+from pipeline.sinks.transforms import WriteAirplanes, WriteLedger, prepare_tables, remove_leftovers
 from pipeline.tile_cache import TileCache
 from pipeline.transforms import DetectAirplanes
 from pipeline.values import SceneSource
@@ -33,7 +33,7 @@ class Job:
     Attributes:
         sources: the scenes.
         model: the model and the settings.
-        outputs: the files for the airplanes, local or `gs://`.
+        outputs: the files for the airplanes, local or `gs://`, and tables (`bq://`).
         ledger: the file for the ledger, local or `gs://`.
         info: what the ledger says of the run.
         area: the area of interest; None: everything.
@@ -67,7 +67,7 @@ def run_job(
     try:
         submit_job(job, runner, options, load)
     finally:
-        remove_shards(job.outputs, job.info.run_id)
+        remove_leftovers(job.outputs, job.info.run_id, options)
     with storage.local_copy(job.ledger) as path:
         return read_ledger(path)
 
@@ -88,14 +88,18 @@ def submit_job(
         WorkerError: a worker process was lost; nothing is written then.
     """
     load = load or functools.partial(load_model, job.model)
-    with _lost_worker_as_error(), beam.Pipeline(runner=runner, options=options) as pipeline:
+    prepare_tables(job.outputs, job.info.run_id, options)
+    with _lost_worker_as_error(), bigquery.load_errors(), beam.Pipeline(runner=runner, options=options) as pipeline:
         results = (
             pipeline
             | "Scenes" >> beam.Create(job.sources)
             | "DetectAirplanes" >> DetectAirplanes(job.model.config, load, job.model.identity, job.area, job.cache)
         )
-        written = results | "WriteAirplanes" >> WriteAirplanes(job.outputs, job.info.run_id)
-        _ = (results, written) | "WriteLedger" >> WriteLedger(job.ledger, job.info)
+        written = results | "WriteAirplanes" >> WriteAirplanes(
+            job.outputs, job.info.run_id, job.model.identity, job.area
+        )
+        has_tables = any(is_table(output) for output in job.outputs)
+        _ = (results, written) | "WriteLedger" >> WriteLedger(job.ledger, job.info, has_tables)
 
 
 @contextlib.contextmanager

@@ -22,6 +22,7 @@ from pipeline.records import Airplane
 from pipeline.values import Duplicate, Scene, SceneFailure, SceneSource, TileOutcome
 
 Status = Literal["complete", "incomplete", "failed", "empty", "duplicate"]
+TableRows = Literal["replaced", "merged", "kept"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -75,6 +76,10 @@ class SceneEntry:
         seconds: time spent reading and inferring its tiles.
         failures: the tiles that failed.
         parts_taken_over: tiles, done or empty, whose outcome came from the cache of an earlier run (`--work-dir`).
+        fill_value: the value that was taken for nodata although no tag of the file says so; or None.
+        table_rows: what became of its rows of earlier runs in tables (`bq://`): "replaced", "merged" (some tile failed:
+            airplanes that were not detected again are kept) or "kept" (it failed); None for a duplicate, and where no
+            output is a table.
     """
 
     scene_uri: str
@@ -100,6 +105,8 @@ class SceneEntry:
     seconds: float
     failures: tuple[PartFailure, ...]
     parts_taken_over: int = 0
+    fill_value: float | None = None
+    table_rows: TableRows | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -259,6 +266,7 @@ def _blank(source: SceneSource, header: SceneHeader | None) -> SceneEntry:
         airplanes=0,
         seconds=0.0,
         failures=(),
+        fill_value=header.radiometry.fill.value if header and header.radiometry.fill else None,
     )
 
 

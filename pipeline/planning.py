@@ -13,12 +13,14 @@ import math
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 
 import numpy as np
 
 from geo.aoi import AreaOfInterest, core_mask
 from geo.errors import FinderError, GeoreferenceError
 from geo.grid import Tile, Tiling, tile_size
+from geo.raster.gdal_io import dataset_files, open_raster
 from geo.raster.header import SceneHeader, read_header
 from geo.raster.uri import is_remote, redacted, suffix
 from geo.types import Detections, FloatArray
@@ -119,9 +121,17 @@ def _is_duplicate(scene: Scene, other: Scene) -> bool:
     if any(suffix(uri) == ".vrt" for uri in uris):
         return False  # the same text may mean other files: paths in it are relative to the VRT
     try:
-        return filecmp.cmp(*uris, shallow=False)
-    except OSError:
+        # The index of a delivery may have the same text on another day: its tiles tell.
+        files, others = (_files(uri) for uri in uris)
+        return len(files) == len(others) and all(map(partial(filecmp.cmp, shallow=False), files, others))
+    except (OSError, FinderError):
         return False  # one of them is gone, which is reported when it is read
+
+
+def _files(uri: str) -> list[str]:
+    """Return the files that a local raster consists of, by name."""
+    with open_raster(uri) as dataset:
+        return sorted(dataset_files(dataset))
 
 
 def scene_tiles(scene: Scene, tiling: Tiling) -> Iterator[Tile]:

@@ -13,7 +13,6 @@ import importlib.metadata
 import platform
 import shlex
 import sys
-import uuid
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -143,7 +142,7 @@ def _process(command: Command, spec: ModelSpec, argv: Sequence[str], own_process
     from pipeline.model_loading import loading
     from pipeline.tile_cache import TileCache
 
-    info = run_info(spec, argv)
+    info = run_info(spec, argv, command.run_id)
     cache = TileCache.for_model(command.work_dir, spec, info.versions) if command.work_dir else None
     job = Job(command.sources, spec, command.outputs, command.ledger, info, command.area, cache)
     options = beam_options.parse(command.beam)
@@ -156,13 +155,15 @@ def _process(command: Command, spec: ModelSpec, argv: Sequence[str], own_process
         ledger = run_job(job, beam_options.runner(options), options)
     if command.report:
         from pipeline.report.page import write_report
+        from pipeline.sinks import is_table
         from pipeline.sinks.files import read_file
 
-        write_report(command.report, read_file(command.outputs[0]), ledger)
+        first_file = next(output for output in command.outputs if not is_table(output))
+        write_report(command.report, read_file(first_file), ledger)
     return ledger
 
 
-def run_info(spec: ModelSpec, argv: Sequence[str]) -> RunInfo:
+def run_info(spec: ModelSpec, argv: Sequence[str], run_id: str) -> RunInfo:
     """Return the description of a run that starts now, for the ledger."""
     from pipeline.ledger import RunInfo
 
@@ -172,7 +173,7 @@ def run_info(spec: ModelSpec, argv: Sequence[str]) -> RunInfo:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             versions[package] = importlib.metadata.version(package)
     return RunInfo(
-        run_id=uuid.uuid4().hex[:12],
+        run_id=run_id,
         command=shlex.join(["python", "-m", "pipeline.run", *argv]),
         started_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds"),
         model=spec.identity.model,

@@ -9,12 +9,14 @@ import numpy as np
 import rasterio.windows
 from pyproj import CRS
 from pyproj.exceptions import ProjError
+from rasterio.enums import Interleaving
 
-from geo.errors import GeoreferenceError
+from geo.errors import GeoreferenceError, RasterError
 from geo.gcp import GcpGeoReference
 from geo.georef import BaseGeoReference, GeoReference
 from geo.raster.acquisition_time import time_in_tags
 from geo.raster.gdal_io import dataset_files, naming_file, open_raster, read_errors
+from geo.raster.integrity import check_overviews, check_single_image, check_tiles
 from geo.raster.radiometry import Radiometry, read_radiometry, select_bands
 from geo.raster.uri import RemoteFile, file_version, is_remote, stat_remote
 from geo.rpc import Coefficients, RpcGeoReference
@@ -23,6 +25,8 @@ from geo.types import Window
 # The fingerprint samples this many patches along each axis, the corners included. If the server reports a version, the
 # corners suffice: they reveal a truncated file.
 _PATCHES, _CORNERS, _PATCH_PX = 5, 2, 64
+# Of a scene by someone who is not trusted: GDAL decompresses a block as a whole.
+_MAX_BLOCK_BYTES = 128 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +76,16 @@ def read_header(
         height_m: For a raster with RPCs, the height of the ground, metres above the WGS84 ellipsoid.
 
     Raises:
-        RasterError: The file is missing, not a raster, truncated or not served, or its bands do not fit.
+        RasterError: The file is missing, not a raster, truncated or not served, its bands do not fit, or its parts
+            contradict each other.
         GeoreferenceError: It has no valid georeference.
     """
     remote = stat_remote(uri) if is_remote(uri) else None
     with open_raster(uri) as dataset:
         # Taken first: a file that is replaced while it is read must not get the version of its replacement.
         version = file_version(remote or dataset_files(dataset))
+        check_single_image(dataset, uri)
+        check_tiles(dataset, uri)
         with naming_file(uri):
             bands = select_bands(dataset, bands)
         if resolution_m is None:
@@ -87,6 +94,7 @@ def read_header(
             georef, metres = None, (resolution_m, resolution_m)
         scene_id = _fingerprint(dataset, uri, remote)
         radiometry = read_radiometry(dataset, bands)  # ignores unreadable pixels, which the fingerprint has reported
+        check_overviews(dataset, uri, radiometry)
         return SceneHeader(
             uri=uri,
             width=dataset.width,
@@ -112,6 +120,32 @@ def read_size(uri: str) -> tuple[int, int]:
         with naming_file(uri):
             select_bands(dataset, None)
         return dataset.width, dataset.height
+
+
+def check_size(uri: str, max_px: float) -> None:
+    """Refuse a raster that takes too much memory or time, before any of its pixels is decompressed.
+
+    Args:
+        uri: A raster of someone who is not trusted.
+        max_px: Pixels that it may have.
+
+    Raises:
+        RasterError: It is too large, or it is packed in blocks that are; or it is no raster.
+    """
+    with open_raster(uri) as dataset:
+        pixels = dataset.width * dataset.height
+        if pixels > max_px:
+            raise RasterError(
+                f"{uri}: expected at most {max_px / 1e6:g} Mpx, got {pixels / 1e6:.0f}: cut it into several scenes"
+            )
+        samples = dataset.count if dataset.interleaving == Interleaving.pixel else 1
+        rows, columns = max(dataset.block_shapes, key=lambda shape: shape[0] * shape[1])
+        size = rows * columns * samples * max(np.dtype(dtype).itemsize for dtype in dataset.dtypes)
+        if size > _MAX_BLOCK_BYTES:
+            raise RasterError(
+                f"{uri}: expected blocks of at most {_MAX_BLOCK_BYTES / 2**20:g} MiB, got {size / 2**20:.0f}: "
+                "write it as a COG, e.g. with gdal_translate -of COG"
+            )
 
 
 def read_georeference(

@@ -15,7 +15,7 @@ from rasterio.enums import MaskFlags, Resampling
 
 from geo.errors import RasterError
 from geo.grid import Level, Tile
-from geo.raster.gdal_io import dataset_files, naming_file, open_raster, read_errors
+from geo.raster.gdal_io import dataset_files, naming_file, open_raster, read_errors, shadowed_alpha
 from geo.raster.header import read_size
 from geo.raster.radiometry import Radiometry, read_radiometry
 from geo.raster.uri import file_version, is_remote, stat_remote
@@ -54,10 +54,16 @@ class RasterReader:
         with open_raster(self._uri) as dataset:
             with naming_file(self._uri):
                 self._radiometry = self._given_radiometry or read_radiometry(dataset, None)
-            self._driver, self._width = dataset.driver, dataset.width
+            self._width = dataset.width
+            self._halving = _halving_codec(dataset)
             self._bands = list(self._radiometry.bands)
             self._dtype = np.dtype(dataset.dtypes[self._bands[0] - 1])
-            self._has_mask = any(MaskFlags.all_valid not in dataset.mask_flag_enums[band - 1] for band in self._bands)
+            flags = {flag for band in self._bands for flag in dataset.mask_flag_enums[band - 1]}
+            unmasked = (
+                {MaskFlags.all_valid, MaskFlags.nodata} if self._radiometry.ignore_nodata_tag else {MaskFlags.all_valid}
+            )
+            self._has_mask = not flags <= unmasked
+            self._alpha = shadowed_alpha(dataset)
             # (decimation as GDAL rounds it, position), coarsest first; damaged files have 0 and 1.
             factors = enumerate(dataset.overviews(1))
             self._overviews = sorted(((factor, n) for n, factor in factors if factor > 1), reverse=True)
@@ -104,7 +110,7 @@ class RasterReader:
         """Return which pixels of the tile's window are valid, bool (height, width); False beyond the scene.
 
         Invalid are pixels that nodata, a mask or alpha marks in every band that is read, pixels that are not finite in
-        any, and those of the black collar. None, without reading any pixel, if the window has no nodata.
+        any, and those of a collar or of an untagged fill. None, without reading any pixel, if the window has no nodata.
 
         Raises:
             RasterError: The file is damaged there, or is another version.
@@ -149,6 +155,8 @@ class RasterReader:
             raw = self._read_raw(window, level)
             image[:] = np.moveaxis(raw if stretch is None else stretch.apply(raw), 0, -1)
         nodata = self._nodata_mask(raw, window, level)
+        if self._radiometry.inverted:
+            np.subtract(255, image, out=image)
         if nodata is not None:
             image[nodata] = 0
 
@@ -161,8 +169,9 @@ class RasterReader:
         return self._read(dataset.read, dataset, window, level, out)
 
     def _nodata_needs_pixels(self, window: Window, level: Level) -> bool:
-        """Return whether nodata depends on pixel values: NaN, or the black of a collar."""
-        return self._dtype.kind == "f" or self._collar_mask(window, level) is not None
+        """Return whether nodata depends on pixel values: NaN, an untagged fill, or the value of a collar."""
+        by_value = self._dtype.kind == "f" or self._radiometry.fill is not None
+        return by_value or self._collar_mask(window, level) is not None
 
     def _collar_mask(self, window: Window, level: Level) -> NDArray[np.bool_] | None:
         """Return where the collar may lie in the window, (height, width); None if it does not reach the window."""
@@ -181,21 +190,35 @@ class RasterReader:
             dataset = self._select_dataset(level)
             valid = np.empty((len(self._bands), window.height, window.width), np.uint8)
             masks.append(~self._read(dataset.read_masks, dataset, window, level, valid).any(axis=0))
+        if self._alpha is not None:
+            dataset = self._select_dataset(level)
+            alpha = np.empty((1, window.height, window.width), dataset.dtypes[self._alpha - 1])
+            masks.append(self._read(dataset.read, dataset, window, level, alpha, [self._alpha])[0] == 0)
         if raw is not None and self._dtype.kind == "f":
             masks.append(~np.isfinite(raw).any(axis=0))
+        if raw is not None and self._radiometry.fill is not None:
+            masks.append(self._radiometry.fill.covers(raw))
         collar = self._collar_mask(window, level)
-        if raw is not None and collar is not None:
-            masks.append(collar & ~raw.any(axis=0))
+        if raw is not None and collar is not None and self._radiometry.collar is not None:
+            masks.append(collar & (raw == self._radiometry.collar.value).all(axis=0))
         return np.logical_or.reduce(masks) if masks else None
 
-    def _read(self, read: Any, dataset: Any, window: Window, level: Level, out: NDArray[Any]) -> NDArray[Any]:
+    def _read(
+        self,
+        read: Any,
+        dataset: Any,
+        window: Window,
+        level: Level,
+        out: NDArray[Any],
+        bands: list[int] | None = None,
+    ) -> NDArray[Any]:
         """Call `dataset.read` or `dataset.read_masks` for a window of the level into `out`, (bands, height, width)."""
         scale_x, scale_y, offset = self._dataset_scale(dataset, level)
         left, columns = _span(window.col, window.width, scale_x, offset, dataset.width)
         top, rows = _span(window.row, window.height, scale_y, offset, dataset.height)
         with read_errors(self._uri, _scene_window(window, level)):
             read(
-                self._bands,
+                bands or self._bands,
                 window=rasterio.windows.Window(left, top, _snap(columns * scale_x), _snap(rows * scale_y)),
                 out=out[:, :rows, :columns],
                 resampling=Resampling.bilinear if min(scale_x, scale_y) < 1 else Resampling.average,
@@ -209,12 +232,11 @@ class RasterReader:
 
         The offset of the level's origin is in pixels of the dataset, the same along both axes.
         """
-        codec = next((codec for codec in _EXACT_HALVES if self._driver.startswith(codec)), None)
         halvings = round(math.log2(self._width / dataset.width))
-        if codec is None or not halvings:
+        if self._halving is None or not halvings:
             return dataset.width / level.width, dataset.height / level.height, 0.0
         factor = 2.0**halvings
-        return level.scale_x / factor, level.scale_y / factor, _EXACT_HALVES[codec] * (1 - 1 / factor)
+        return level.scale_x / factor, level.scale_y / factor, _EXACT_HALVES[self._halving] * (1 - 1 / factor)
 
     def _select_dataset(self, level: Level) -> Any:
         """Return the coarsest overview that is not coarser than the level, or the scene itself."""
@@ -230,6 +252,11 @@ class RasterReader:
         if overview not in self._datasets:
             self._datasets[overview] = self._stack.enter_context(open_raster(self._uri, overview_level=overview))
         return self._datasets[overview]
+
+
+def _halving_codec(dataset: Any) -> str | None:
+    """Return the key of `_EXACT_HALVES` that an open raster's overviews follow, or None if they fill the scene."""
+    return next((codec for codec in _EXACT_HALVES if dataset.driver.startswith(codec)), None)
 
 
 def _clip_to_level(tile: Tile) -> Window:

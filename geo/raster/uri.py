@@ -111,7 +111,7 @@ def read_text(uri: str) -> tuple[str, str]:
     """Read a small UTF-8 text file.
 
     Args:
-        uri: A local path, or an address of https:// or http://.
+        uri: A local path, or an address of https://, http:// or gs://.
 
     Returns:
         The text, and its URI after redirects.
@@ -121,6 +121,9 @@ def read_text(uri: str) -> tuple[str, str]:
     """
     check_no_credentials(uri)
     try:
+        if _in_bucket(uri):
+            with _object_errors(uri):
+                return _blob(uri).download_as_bytes(retry=_object_retry()).decode("utf-8-sig"), uri
         return _fetch_text(uri) if is_remote(uri) else (Path(uri).read_text(encoding="utf-8-sig"), uri)
     except (OSError, ValueError, HTTPException) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
@@ -131,7 +134,7 @@ def read_text(uri: str) -> tuple[str, str]:
 
 def _fetch_text(url: str) -> tuple[str, str]:
     if not url.startswith(("https://", "http://")):
-        raise ValueError("an address that is neither https:// nor http://")
+        raise ValueError("an address that is neither https://, http:// nor gs://")
     with urlopen(url, timeout=_TIMEOUT_S) as response:  # noqa: S310 -- only http(s), see above
         return response.read().decode("utf-8-sig"), response.url
 
@@ -272,17 +275,36 @@ def _describe_status(status: int) -> tuple[str, str]:
 
 
 def _stat_object(uri: str) -> RemoteFile:
+    with _object_errors(uri):
+        blob = _blob(uri)
+        blob.reload(retry=_object_retry())
+    return RemoteFile(int(blob.size), str(blob.generation))
+
+
+def _blob(uri: str) -> Any:
+    """Return the object at a gs:// address, of which nothing has been transferred yet."""
     # Takes half a second to import, and is only needed for buckets.
-    from google.api_core.exceptions import Forbidden, GoogleAPIError, NotFound, Unauthorized
-    from google.auth.exceptions import GoogleAuthError
     from google.cloud import storage
-    from google.cloud.storage.retry import DEFAULT_RETRY
 
     bucket, _, name = uri[5:].partition("/")
+    client = storage.Client.create_anonymous_client() if _is_anonymous() else storage.Client(project=None)
+    return client.bucket(bucket).blob(name)
+
+
+def _object_retry() -> Any:
+    from google.cloud.storage.retry import DEFAULT_RETRY
+
+    return DEFAULT_RETRY.with_timeout(30)
+
+
+@contextmanager
+def _object_errors(uri: str) -> Iterator[None]:
+    """Turn the errors of a bucket's client into RasterErrors with a remedy."""
+    from google.api_core.exceptions import Forbidden, GoogleAPIError, NotFound, Unauthorized
+    from google.auth.exceptions import GoogleAuthError
+
     try:
-        client = storage.Client.create_anonymous_client() if _is_anonymous() else storage.Client(project=None)
-        blob = client.bucket(bucket).blob(name)
-        blob.reload(retry=DEFAULT_RETRY.with_timeout(30))
+        yield
     except NotFound as error:
         raise _unreadable(uri, *_describe_status(404)) from error
     except (Forbidden, Unauthorized, GoogleAuthError) as error:
@@ -294,7 +316,6 @@ def _stat_object(uri: str) -> RemoteFile:
     except (GoogleAPIError, OSError, ValueError) as error:
         cause = str(error).partition("\n")[0]
         raise _unreadable(uri, f"no answer ({cause})", "check the address and the network, or try again") from error
-    return RemoteFile(int(blob.size), str(blob.generation))
 
 
 def _is_anonymous() -> bool:

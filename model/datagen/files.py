@@ -3,7 +3,7 @@
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -93,6 +93,11 @@ def write_atomically(uri: str, file: Path) -> None:
     with FileSystems.create(part, compression_type=CompressionTypes.UNCOMPRESSED) as target, file.open("rb") as source:
         shutil.copyfileobj(source, target)
     FileSystems.rename([part], [uri])
+
+
+def remove(uris: Sequence[str]) -> None:
+    """Remove files; those that are gone already are no error."""
+    FileSystems.delete(list(uris))
 
 
 def _reason(error: Exception) -> str:

@@ -1,6 +1,6 @@
 """STAC to scenes: Items, ItemCollections, and static Collections and Catalogs (STAC 1.0 and 1.1).
 
-Reads local files and URLs of http:// and https://; opens no raster.
+Reads local files and URLs of http://, https:// and gs://; opens no raster.
 
 Scale, offset and nodata of `raster:bands` and `bands` are not read: the display stretch is computed from the pixels,
 so a positive scale or an offset does not change it, and nodata is taken from the raster itself.
@@ -67,8 +67,34 @@ def stac_scenes(uri: str, asset: str | None = None) -> list[SceneSource] | None:
     Raises:
         InputError: a file cannot be read, is not JSON or not STAC 1, or an Item has no asset that can be used.
     """
+    items = stac_items(uri)
+    return None if items is None else [item_scene(item, base, asset) for item, base in items]
+
+
+def stac_items(uri: str) -> list[tuple[pystac.Item, str]] | None:
+    """Return the Items that a STAC file leads to, each once, in the order of the file and its links.
+
+    Args:
+        uri: local path or URL.
+
+    Returns:
+        Each Item with the base of its relative hrefs; None if the file is JSON but not STAC.
+
+    Raises:
+        InputError: a file cannot be read, is not JSON or not STAC 1.
+    """
     document, uri = _read_json(uri)
-    return [_scene(item, base, asset) for item, base in _walk(document, uri)] if _is_stac(document) else None
+    return [(_item(content, base), base) for content, base in _walk(document, uri)] if _is_stac(document) else None
+
+
+def item_scene(item: pystac.Item, base: str, asset: str | None) -> SceneSource:
+    """Return the scene that an Item describes, as `item_source`, with errors that name the Item.
+
+    Raises:
+        InputError: as `item_source`.
+    """
+    with _named_errors(f"{base}, item {item.id!r}"):
+        return item_source(item, base, asset)
 
 
 # The walk. pystac's own recurses, does not stop at a cycle, and its errors do not name the file with the broken link.
@@ -162,11 +188,11 @@ def _child_links(document: Any, uri: str) -> list[tuple[str, str]]:
         ]
 
 
-def _scene(item: dict[str, Any], base: str, asset: str | None) -> SceneSource:
-    with _named_errors(f"{base}, item {item.get('id')!r}"):
-        if not isinstance(item.get("id"), str):
+def _item(content: dict[str, Any], base: str) -> pystac.Item:
+    with _named_errors(f"{base}, item {content.get('id')!r}"):
+        if not isinstance(content.get("id"), str):
             raise InputError("expected an id, got none: fix the item")
-        return item_source(pystac.Item.from_dict(item), base, asset)
+        return pystac.Item.from_dict(content)
 
 
 @contextlib.contextmanager

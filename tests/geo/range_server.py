@@ -20,7 +20,7 @@ class RangeServer:
         files: Path on the server, such as "/scene.tif", to a file of this machine.
         refusals: Path to the HTTP status that is returned instead of the file.
         ranges: Whether range requests are supported.
-        closing: Paths for which the connection is closed in the middle of the response.
+        closing: Paths for which the connection is closed in the centre of the response.
         closing_once: The same, for the first request only.
         failing_once: Paths whose first request is answered with status 503.
         etags: Path to its ETag.

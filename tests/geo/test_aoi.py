@@ -42,8 +42,8 @@ def test_an_area_drawn_in_a_scene_returns_to_its_pixels(crs: str, data: st.DataO
     georef = data.draw(georeferences(st.just(crs)))
     drawn = star(WIDTH * 0.6, HEIGHT * 0.4, 0.7 * HEIGHT)
     expected = drawn & shapely.box(0, 0, WIDTH, HEIGHT)
-    found = build_aoi([on_the_map(drawn, georef)], georef.crs).in_pixels(georef, WIDTH, HEIGHT)
-    assert shapely.area(found ^ expected) < 0.05 * shapely.length(expected)
+    actual = build_aoi([on_the_map(drawn, georef)], georef.crs).in_pixels(georef, WIDTH, HEIGHT)
+    assert shapely.area(actual ^ expected) < 0.05 * shapely.length(expected)
 
 
 @pytest.mark.parametrize("crs", sorted(AREAS))
@@ -56,36 +56,36 @@ def test_the_area_may_have_another_crs(crs: str, data: st.DataObject) -> None:
     expected = drawn & shapely.box(0, 0, WIDTH, HEIGHT)
     for by in (-360.0, 0.0, 360.0):
         area = build_aoi([shapely.Polygon(ring + np.array([by, 0]))], CRS("OGC:CRS84"))
-        found = area.in_pixels(georef, WIDTH, HEIGHT)
-        assert shapely.area(found ^ expected) < 0.05 * shapely.length(expected)
+        actual = area.in_pixels(georef, WIDTH, HEIGHT)
+        assert shapely.area(actual ^ expected) < 0.05 * shapely.length(expected)
 
 
 def test_long_edges_are_straight_in_their_own_crs() -> None:
-    """An edge of 80 km along a parallel is curved in UTM: its middle is 400 m from the chord."""
+    """An edge of 80 km along a parallel is curved in UTM: its centre is 400 m from the chord."""
     georef = GeoReference(Affine(10, 0, 260_000, 0, -10, 6_600_000), CRS("EPSG:32632"))
     lonlat = georef.pixel_to_lonlat(np.array([[0.0, 4000.0], [8000.0, 4000.0]]))
     lat = float(lonlat[:, 1].mean())
     west, east = lonlat[0, 0] - 1, lonlat[1, 0] + 1
     area = build_aoi([shapely.box(west, lat, east, lat + 3)], CRS("OGC:CRS84")).in_pixels(georef, 8000, 8000)
-    places = np.column_stack([np.linspace(10, 7990, 200), np.zeros(200)])
-    lon = georef.pixel_to_lonlat(np.array([[x, 4000.0] for x in places[:, 0]]))[:, 0]
+    positions = np.column_stack([np.linspace(10, 7990, 200), np.zeros(200)])
+    lon = georef.pixel_to_lonlat(np.array([[x, 4000.0] for x in positions[:, 0]]))[:, 0]
     line = georef.lonlat_to_pixel(np.column_stack([lon, np.full(200, lat)]), (4000, 4000))
     assert points_in_area(area, line - np.array([0, 0.5])).all()
     assert not points_in_area(area, line + np.array([0, 0.5])).any()
 
 
 def test_an_area_outside_the_scene_has_no_pixels() -> None:
-    for place in ((100.0, -40.0), (-171.0, 48.7), (9.0, -48.7)):
-        area = build_aoi([shapely.box(*place, place[0] + 1, place[1] + 1)], CRS("OGC:CRS84"))
-        found = area.in_pixels(UTM, WIDTH, HEIGHT)
-        assert found.is_empty
-        assert not points_in_area(found, np.array([[10.0, 10.0]])).any()
+    for position in ((100.0, -40.0), (-171.0, 48.7), (9.0, -48.7)):
+        area = build_aoi([shapely.box(*position, position[0] + 1, position[1] + 1)], CRS("OGC:CRS84"))
+        actual = area.in_pixels(UTM, WIDTH, HEIGHT)
+        assert actual.is_empty
+        assert not points_in_area(actual, np.array([[10.0, 10.0]])).any()
 
 
 def test_overlapping_polygons_are_merged() -> None:
     boxes = [on_the_map(shapely.box(*corners), UTM) for corners in ((10, 10, 60, 60), (40, 30, 90, 70))]
-    found = build_aoi(boxes, UTM.crs).in_pixels(UTM, WIDTH, HEIGHT)
-    assert found.area == pytest.approx(50 * 50 + 50 * 40 - 20 * 30, abs=0.1)
+    actual = build_aoi(boxes, UTM.crs).in_pixels(UTM, WIDTH, HEIGHT)
+    assert actual.area == pytest.approx(50 * 50 + 50 * 40 - 20 * 30, abs=0.1)
 
 
 @given(st.floats(-50, 450), st.floats(-50, 350), st.floats(20, 200))

@@ -7,11 +7,11 @@ from geo.types import Detections, FloatArray
 from tests.geo.strategies import boxes, detections, plain_iou
 
 
-def plain_match(found: Detections, truth: FloatArray, iou: float) -> list[int]:
+def reference_match(detections: Detections, truth: FloatArray, iou: float) -> list[int]:
     free = set(range(len(truth)))
-    result = [-1] * len(found)
-    for i in sorted(range(len(found)), key=lambda i: (-found.scores[i], *found.boxes[i])):
-        overlaps = {k: plain_iou(found.boxes[i], truth[k]) for k in sorted(free)}
+    result = [-1] * len(detections)
+    for i in sorted(range(len(detections)), key=lambda i: (-detections.scores[i], *detections.boxes[i])):
+        overlaps = {k: plain_iou(detections.boxes[i], truth[k]) for k in sorted(free)}
         best = max(overlaps, key=lambda k: overlaps[k], default=None)
         if best is not None and overlaps[best] >= iou:
             result[i] = best
@@ -20,24 +20,24 @@ def plain_match(found: Detections, truth: FloatArray, iou: float) -> list[int]:
 
 
 @given(detections(), boxes(max_size=10), st.sampled_from([0.1, 0.3, 0.5, 1.0]))
-def test_matches_equal_the_reference_implementation(found: Detections, truth: FloatArray, iou: float) -> None:
-    pairs = match(found.boxes, found.scores, truth, iou)
+def test_matches_equal_the_reference_implementation(detections: Detections, truth: FloatArray, iou: float) -> None:
+    pairs = match(detections.boxes, detections.scores, truth, iou)
     assert pairs.dtype == np.int64
-    assert pairs.tolist() == plain_match(found, truth, iou)
+    assert pairs.tolist() == reference_match(detections, truth, iou)
 
 
 @given(detections(), boxes(max_size=10))
-def test_several_thresholds_equal_separate_calls(found: Detections, truth: FloatArray) -> None:
+def test_several_thresholds_equal_separate_calls(detections: Detections, truth: FloatArray) -> None:
     ious = (0.75, 0.1, 0.5)
-    together = match_at(found.boxes, found.scores, truth, ious)
-    assert together.shape == (3, len(found))
-    assert together.tolist() == [plain_match(found, truth, iou) for iou in ious]
+    together = match_at(detections.boxes, detections.scores, truth, ious)
+    assert together.shape == (3, len(detections))
+    assert together.tolist() == [reference_match(detections, truth, iou) for iou in ious]
 
 
 def test_the_highest_score_is_matched_to_its_largest_overlap() -> None:
     truth = np.array([[0.0, 0, 10, 10], [4.0, 0, 14, 10]])
-    found = np.array([[3.0, 0, 13, 10], [4.0, 0, 14, 10], [1.0, 0, 11, 10], [50.0, 50, 60, 60]])
-    assert match(found, np.array([0.9, 0.8, 0.7, 0.6]), truth, 0.3).tolist() == [1, 0, -1, -1]
+    boxes = np.array([[3.0, 0, 13, 10], [4.0, 0, 14, 10], [1.0, 0, 11, 10], [50.0, 50, 60, 60]])
+    assert match(boxes, np.array([0.9, 0.8, 0.7, 0.6]), truth, 0.3).tolist() == [1, 0, -1, -1]
 
 
 def test_empty_inputs() -> None:

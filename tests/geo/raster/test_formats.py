@@ -171,10 +171,10 @@ def test_every_format_has_the_same_georeference(tmp_path: Path, case: Format) ->
     assert (header.width, header.height, header.bands, header.dtype) == (WIDTH, HEIGHT, 3, "uint8")
     assert isinstance(header.georef, GeoReference)
     assert header.georef.affine == AFFINE
-    places = np.array([[0.0, 0.0], [WIDTH, 0], [WIDTH, HEIGHT], [0, HEIGHT], [123.4, 321.0]])
+    positions = np.array([[0.0, 0.0], [WIDTH, 0], [WIDTH, HEIGHT], [0, HEIGHT], [123.4, 321.0]])
     way = Transformer.from_crs("EPSG:32632", "OGC:CRS84", always_xy=True)
-    lonlat = np.column_stack(way.transform(565_000.5 + places[:, 0], 5_930_000.5 - places[:, 1]))
-    np.testing.assert_allclose(header.georef.pixel_to_lonlat(places), lonlat, rtol=0, atol=1e-12)
+    lonlat = np.column_stack(way.transform(565_000.5 + positions[:, 0], 5_930_000.5 - positions[:, 1]))
+    np.testing.assert_allclose(header.georef.pixel_to_lonlat(positions), lonlat, rtol=0, atol=1e-12)
     assert header.resolution_m == pytest.approx((1.0004, 1.0004), abs=1e-4)
 
 
@@ -192,12 +192,12 @@ def test_every_format_has_the_same_pixels(tmp_path: Path, case: Format, level: L
         assert max(np.abs(_shift(whole, expected))) < (case.shift if level is HALF else 0.02)
         for tile in plan_tiles(level, TILING):
             shown = tile.window.intersection(Window(0, 0, level.width, level.height))
-            place = np.s_[shown.row : shown.bottom, shown.col : shown.right]
+            position = np.s_[shown.row : shown.bottom, shown.col : shown.right]
             image = reader.read_tile(tile)
             assert not image[shown.height :].any()
             assert not image[:, shown.width :].any()
             image = image[: shown.height, : shown.width]
-            assert np.abs(image.astype(int) - whole[place]).max() <= (0 if level is FULL else 1)
+            assert np.abs(image.astype(int) - whole[position]).max() <= (0 if level is FULL else 1)
 
 
 def _shift(image: ImageArray, expected: FloatArray) -> tuple[float, float]:

@@ -231,7 +231,7 @@ def test_a_mapping_becomes_a_dataclass() -> None:
         ("made_as: {kind: jet, thrust_kn: 120}", Jet(120.0)),
     ],
 )
-def test_a_union_is_told_apart_by_kind(tmp_path: Path, text: str, expected: Propeller | Jet) -> None:
+def test_a_union_is_distinguished_by_kind(tmp_path: Path, text: str, expected: Propeller | Jet) -> None:
     assert load_yaml(Engine, write(tmp_path, text)).made_as == expected
 
 
@@ -247,7 +247,7 @@ def test_a_key_of_another_kind_is_unknown(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "values"),
+    ("args", "values"),
     [
         ([], {}),
         (["--wing.span_m=12.5"], {"wing.span_m": 12.5}),
@@ -258,18 +258,18 @@ def test_a_key_of_another_kind_is_unknown(tmp_path: Path) -> None:
         (["--a=true", "--b=-3", "--c=null"], {"a": True, "b": -3, "c": "null"}),
     ],
 )
-def test_overrides_of_a_command_line(words: list[str], values: dict[str, object]) -> None:
-    assert parse_overrides(words) == values
+def test_overrides_of_a_command_line(args: list[str], values: dict[str, object]) -> None:
+    assert parse_overrides(args) == values
 
 
-@pytest.mark.parametrize("words", [["name"], ["-n=1"], ["--=1"], ["--name"], ["--a=1", "more"]])
-def test_other_words_than_overrides_are_refused(words: list[str]) -> None:
-    with pytest.raises(ConfigError, match=f"{words[-1]}: expected --key=value"):
-        parse_overrides(words)
+@pytest.mark.parametrize("args", [["name"], ["-n=1"], ["--=1"], ["--name"], ["--a=1", "more"]])
+def test_arguments_other_than_overrides_are_rejected(args: list[str]) -> None:
+    with pytest.raises(ConfigError, match=f"{args[-1]}: expected --key=value"):
+        parse_overrides(args)
 
 
 @pytest.mark.parametrize("value", ["2024-01-01", "!!binary aGk=", "!!set {a, b}", "&a [*a]"])
-def test_values_that_json_lacks_are_refused(tmp_path: Path, value: str) -> None:
+def test_values_outside_json_are_rejected(tmp_path: Path, value: str) -> None:
     assert "expected text, numbers, lists and mappings" in error_of(tmp_path, f"{GOOD}prizes: [{value}]")
 
 

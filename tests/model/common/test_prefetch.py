@@ -44,7 +44,7 @@ def test_items_are_computed_while_the_consumer_works() -> None:
     assert list(items) == [1]
 
 
-def test_an_error_is_raised_in_the_place_of_its_item() -> None:
+def test_an_error_is_raised_in_place_of_its_item() -> None:
     def work() -> Iterator[int]:
         yield 1
         raise ValueError("broken")

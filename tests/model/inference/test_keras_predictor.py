@@ -15,24 +15,24 @@ DECODE = registry.get(DetectorConfig()).decode
 IMAGES = np.random.default_rng(1).integers(0, 256, (3, 64, 96, 3), dtype=np.uint8)
 
 
-def test_it_finds_what_the_frozen_graph_finds(network: Any, model_folder: Path) -> None:
-    whole = load_predictor(str(model_folder), 3, 0.0, calibrated=False)
-    assert isinstance(whole, FrozenPredictor)
-    everything = whole(IMAGES)
+def test_it_agrees_with_the_frozen_graph(network: Any, model_folder: Path) -> None:
+    full = load_predictor(str(model_folder), 3, 0.0, calibrated=False)
+    assert isinstance(full, FrozenPredictor)
+    everything = full(IMAGES)
     # Of all cells: those above it have their say in a box, too.
-    threshold = in_a_gap(whole.graph(tf.constant(IMAGES))[1])
+    threshold = in_a_gap(full.graph(tf.constant(IMAGES))[1])
     frozen = load_predictor(str(model_folder), 3, threshold, calibrated=False)(IMAGES)
     for count in (1, 3):
         predictor: Predictor = KerasPredictor(network, DECODE, "young", threshold)
-        found = predictor(IMAGES[:count])
-        assert len(found) == count
-        for some, wanted, of in zip(found, frozen, everything, strict=False):
-            assert 0 < len(some) == len(wanted) < len(of)
-            np.testing.assert_allclose(some.boxes, wanted.boxes, rtol=1e-4, atol=1e-2)
-            np.testing.assert_allclose(some.scores, wanted.scores, atol=1e-4)
+        detections = predictor(IMAGES[:count])
+        assert len(detections) == count
+        for detected, expected, of in zip(detections, frozen, everything, strict=False):
+            assert 0 < len(detected) == len(expected) < len(of)
+            np.testing.assert_allclose(detected.boxes, expected.boxes, rtol=1e-4, atol=1e-2)
+            np.testing.assert_allclose(detected.scores, expected.scores, atol=1e-4)
 
 
-def test_it_is_called_what_it_is_told_and_takes_its_threshold(network: Any) -> None:
+def test_it_has_the_given_name_and_threshold(network: Any) -> None:
     predictor = KerasPredictor(network, DECODE, "young", 0.25)
     assert (predictor.name, predictor.default_min_score) == ("young", 0.25)
 

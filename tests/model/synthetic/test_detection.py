@@ -1,6 +1,6 @@
 """Are rendered scenes realistic enough for the packaged detector, which was trained on photos and on other seeds?
 
-Results of weights trained on photos alone are in docs/results.md.
+Results of weights trained on images alone are in docs/results.md.
 """
 
 from pathlib import Path

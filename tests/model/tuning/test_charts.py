@@ -22,11 +22,11 @@ PARAMETERS: list[Parameter] = [RATE, DROPOUT, LAYERS, WORD]
 
 
 def point(trial: int, value: float, complete: bool = True) -> Point:
-    share = (trial % 7) / 6
+    fraction = (trial % 7) / 6
     values = {
-        "rate": 1e-5 * 3000**share,
-        "dropout": 0.5 * share,
-        "layers": 10 + round(12 * share),
+        "rate": 1e-5 * 3000**fraction,
+        "dropout": 0.5 * fraction,
+        "layers": 10 + round(12 * fraction),
         "word": WORD.choices[trial % 4],
     }
     return Point(value, trial, complete, values, f"trial {trial}")
@@ -52,12 +52,12 @@ def plot(draw: Callable[..., None], *args: Any) -> Axes:
 
 def dots(axes: Axes) -> dict[str, tuple[float, float]]:
     """Return the position of each trial's dot as shares of the axes, by its tooltip."""
-    found = {}
+    points = {}
     for line in axes.lines:
         if line.get_marker() == "o":
             ((x, y),) = axes.transAxes.inverted().transform(axes.transData.transform(line.get_xydata()))
-            found[str(line.get_gid()).removeprefix("tooltip: ")] = (float(x), float(y))
-    return found
+            points[str(line.get_gid()).removeprefix("tooltip: ")] = (float(x), float(y))
+    return points
 
 
 def tick_labels(axes: Axes) -> list[str]:

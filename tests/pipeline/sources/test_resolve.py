@@ -69,7 +69,6 @@ def test_a_list_may_name_files_folders_and_globs(folder: Path) -> None:
         ("missing.txt", "missing.txt: .*no such file"),
         ("ftp://example.com/a.tif", "ftp://example.com/a.tif: expected a URL of https://, http://, gs://.*copy"),
         ("gs://bucket/*.tif", r"gs://bucket/\*.tif: expected the URL of one file, got a pattern: name each"),
-        ("gs://bucket/i.json", "gs://bucket/i.json: expected JSON text.*neither https:// nor http://"),
         ("broken.txt", "broken.txt, line 3: gone.tif: .*no such file"),
         ("empty.txt", "at least one scene"),
         ("binary.txt", "binary.txt: expected a list of scenes as UTF-8"),

@@ -189,8 +189,8 @@ def test_network_errors_name_the_url(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("uri", "got"),
     [
-        ("gs://bucket/i.json", "neither https:// nor http://"),
-        ("ftp://example.com/i.json", "neither https:// nor http://"),
+        ("s3://bucket/i.json", "neither https://, http:// nor gs://"),
+        ("ftp://example.com/i.json", "neither https://, http:// nor gs://"),
         ("http:///i.json", "no host given"),
         ("http://[x/i.json", "Invalid IPv6"),
         ("http://127.0.0.1:port/i.json", "nonnumeric port"),

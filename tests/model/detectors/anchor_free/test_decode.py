@@ -31,8 +31,8 @@ def test_decoding_is_the_inverse_of_encoding(seed: int) -> None:
         box = centre + generator.uniform(0.5, 200, 4) * [-1, -1, 1, 1]
         expected[image, row, col] = box
         cells[image, row, col, 1:] = encode(box, row, col)
-    found = ops.convert_to_numpy(decode.boxes(ops.convert_to_tensor(cells, "float32")))
-    np.testing.assert_allclose(found, expected, atol=1e-3)
+    detections = ops.convert_to_numpy(decode.boxes(ops.convert_to_tensor(cells, "float32")))
+    np.testing.assert_allclose(detections, expected, atol=1e-3)
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(0, 5))
@@ -45,8 +45,8 @@ def test_perfect_cells_decode_to_the_airplanes(seed: int, count: int) -> None:
     positive = target[..., assignment.POSITIVE] > 0
     for row, col in np.argwhere(positive):
         cells[row, col] = [9.0, *encode(target[row, col, assignment.BOX], row, col)]
-    found = ops.convert_to_numpy(decode.boxes(ops.convert_to_tensor(cells[None], "float32")))[0]
-    np.testing.assert_allclose(found[positive], target[positive][:, assignment.BOX], atol=1e-3)
+    detections = ops.convert_to_numpy(decode.boxes(ops.convert_to_tensor(cells[None], "float32")))[0]
+    np.testing.assert_allclose(detections[positive], target[positive][:, assignment.BOX], atol=1e-3)
     chosen = ops.convert_to_numpy(decode.scores(cells[None]))[0] > 0.5
     np.testing.assert_array_equal(chosen, positive)
 
@@ -71,20 +71,20 @@ def test_an_airplane_is_detected_once_by_its_highest_scoring_cell(seed: int, cou
     generator = np.random.default_rng(seed)
     low = generator.uniform(0, 60, (count, 2))
     boxes, scores = np.concatenate([low, low + generator.uniform(5, 40, (count, 2))], axis=1), generator.random(count)
-    found = tile_detections(boxes, scores, 0.0, 0.0)
-    assert np.isnan(found.resolution_m).all()
-    kept = [int(np.flatnonzero(scores == score)[0]) for score in found.scores]
+    detections = tile_detections(boxes, scores, 0.0, 0.0)
+    assert np.isnan(detections.resolution_m).all()
+    kept = [int(np.flatnonzero(scores == score)[0]) for score in detections.scores]
     overlaps = iou_matrix(boxes[kept], boxes)
     assert all(overlaps[i, kept[j]] <= 0.5 for i, j in itertools.combinations(range(len(kept)), 2))
     # Every suppressed box overlaps a kept one with a higher score.
     for number, score in enumerate(scores):
-        assert number in kept or (found.scores[overlaps[:, number] > 0.5] >= score).any()
+        assert number in kept or (detections.scores[overlaps[:, number] > 0.5] >= score).any()
 
 
 def test_the_mean_of_overlapping_boxes_is_better_than_each() -> None:
     truth = np.array([20.0, 30, 60, 55])
     cells = truth + np.random.default_rng(1).normal(0, 1.5, (12, 4))
     stray = truth + np.array([11, 0, 11, 0])  # overlaps the others too little to vote
-    found = tile_detections(np.vstack([cells, stray]), np.linspace(0.9, 0.6, 13), 0.7, 0.1)
-    assert found.scores.tolist() == [0.9]
-    assert np.abs(found.boxes[0] - truth).max() < 0.8 < np.abs(cells[0] - truth).max()
+    detections = tile_detections(np.vstack([cells, stray]), np.linspace(0.9, 0.6, 13), 0.7, 0.1)
+    assert detections.scores.tolist() == [0.9]
+    assert np.abs(detections.boxes[0] - truth).max() < 0.8 < np.abs(cells[0] - truth).max()

@@ -72,9 +72,9 @@ def by_hand(target_cells: NDArray[np.float32], cells: NDArray[np.float32]) -> fl
 def test_overlaps_equal_those_of_polygons(seed: int) -> None:
     corners = np.random.default_rng(seed).uniform(0, 100, (5, 2, 2, 2))
     boxes = np.sort(corners, axis=2).reshape(5, 2, 4)
-    found = generalized_iou(boxes[:, 0].astype(np.float32), boxes[:, 1].astype(np.float32))
+    actual = generalized_iou(boxes[:, 0].astype(np.float32), boxes[:, 1].astype(np.float32))
     expected = np.array([overlaps(a, b) for a, b in boxes])
-    np.testing.assert_allclose(np.stack([ops.convert_to_numpy(x) for x in found], axis=1), expected, atol=2e-4)
+    np.testing.assert_allclose(np.stack([ops.convert_to_numpy(x) for x in actual], axis=1), expected, atol=2e-4)
 
 
 def test_a_box_overlaps_itself_fully_and_an_empty_one_does_not_divide_by_zero() -> None:

@@ -39,7 +39,9 @@ def network(layer_count: int) -> Any:
 
 
 @pytest.mark.parametrize(("layer_count", "expected"), [(12, TWELVE), (17, SEVENTEEN)])
-def test_the_networks_of_the_talk_layer_by_layer(layer_count: int, expected: list[tuple[int, int, int, int]]) -> None:
+def test_the_networks_of_the_talk_have_their_layers(
+    layer_count: int, expected: list[tuple[int, int, int, int]]
+) -> None:
     assert convolutions(network(layer_count)) == expected
 
 

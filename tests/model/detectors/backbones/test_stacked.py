@@ -13,14 +13,14 @@ FEATURES = (64, 64, 8)
 
 def stages_of(layer_count: int, stages: int) -> list[list[int]]:
     """The numbers of the modules of each stage, as they come."""
-    found: dict[int, list[int]] = {stage: [] for stage in range(stages)}
+    actual: dict[int, list[int]] = {stage: [] for stage in range(stages)}
 
     def depth(stage: int, number: int) -> int:
-        found[stage].append(number)
+        actual[stage].append(number)
         return 1
 
     stacked.stack_modules(keras.Input(FEATURES), layer_count, stages, depth, lambda x, *_: x, 0.0)
-    return list(found.values())
+    return list(actual.values())
 
 
 @pytest.mark.parametrize(
@@ -61,13 +61,13 @@ def small(dropout: float = 0.0) -> Any:
 
 
 def test_a_convolution_is_normalised_without_a_scale_and_rectified() -> None:
-    picture = np.random.default_rng(1).normal(size=(2, *FEATURES)).astype(np.float32)
+    image = np.random.default_rng(1).normal(size=(2, *FEATURES)).astype(np.float32)
     pixels = keras.Input(FEATURES)
     model = keras.Model(pixels, stacked.conv_norm_relu(pixels, "one", 4, 3, strides=2))
-    convolved = ops.convert_to_numpy(model.get_layer("one_conv")(picture))
+    convolved = ops.convert_to_numpy(model.get_layer("one_conv")(image))
     mean, variance = convolved.mean(axis=(0, 1, 2)), convolved.var(axis=(0, 1, 2))
-    found = ops.convert_to_numpy(model(picture, training=True))
-    np.testing.assert_allclose(found, np.maximum((convolved - mean) / np.sqrt(variance + 1e-3), 0), atol=1e-4)
+    actual = ops.convert_to_numpy(model(image, training=True))
+    np.testing.assert_allclose(actual, np.maximum((convolved - mean) / np.sqrt(variance + 1e-3), 0), atol=1e-4)
     assert {v.name for v in model.get_layer("one_normalised").weights} == {"beta", "moving_mean", "moving_variance"}
     np.testing.assert_allclose(model.get_layer("one_normalised").moving_mean, 0.007 * mean, atol=1e-5)
 

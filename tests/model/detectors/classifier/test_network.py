@@ -43,7 +43,7 @@ def test_the_dense_network_layer_by_layer() -> None:
 
 
 def test_the_convolutional_network_layer_by_layer() -> None:
-    found = shapes(build(ConvConfig(filters="S")))
+    actual = shapes(build(ConvConfig(filters="S")))
     expected = {
         "conv_0": (20, 20, 16),
         "conv_1": (10, 10, 32),
@@ -51,17 +51,17 @@ def test_the_convolutional_network_layer_by_layer() -> None:
         "flat": (1600,),
         "dense_80": (80,),
     }
-    assert found.items() >= expected.items()
-    assert list(found)[-2:] == ["dropout", "probabilities"]
+    assert actual.items() >= expected.items()
+    assert list(actual)[-2:] == ["dropout", "probabilities"]
 
 
 @pytest.mark.parametrize("config", [DenseConfig(), ConvConfig()])
 def test_outputs_are_probabilities(config: ClassifierConfig) -> None:
     images = np.random.default_rng(1).integers(0, 256, (3, 20, 20, 3), dtype=np.uint8)
-    found = build(config).predict_on_batch(images)
-    assert found.shape == (3, 2)
-    np.testing.assert_allclose(found.sum(axis=1), 1, rtol=1e-5)
-    assert np.ptp(found[:, 0]) > 0
+    actual = build(config).predict_on_batch(images)
+    assert actual.shape == (3, 2)
+    np.testing.assert_allclose(actual.sum(axis=1), 1, rtol=1e-5)
+    assert np.ptp(actual[:, 0]) > 0
 
 
 def test_l2_penalises_every_kernel_and_nothing_else() -> None:
