@@ -22,8 +22,8 @@ IMAGE = "europe-docker.pkg.dev/p/r/airplane-finder:1"
 
 
 def parameter(name: str) -> dict[str, Any]:
-    (found,) = [item for item in flex_template.make_metadata()["parameters"] if item["name"] == name]
-    return found
+    parameters: dict[str, dict[str, Any]] = {item["name"]: item for item in flex_template.make_metadata()["parameters"]}
+    return parameters[name]
 
 
 def fits(name: str, value: str) -> bool:
