@@ -52,11 +52,11 @@ def build_aoi(geometries: Iterable[shapely.Geometry], crs: CRS) -> AreaOfInteres
     """Return the union of polygons as an area of interest.
 
     Args:
-        geometries: Polygons and MultiPolygons, with or without holes, x before y.
-        crs: Their CRS, projected or geographic.
+        geometries: polygons and MultiPolygons, with or without holes, x before y.
+        crs: their CRS, projected or geographic.
 
     Raises:
-        ConfigError: There is no polygon, or one extends beyond the CRS or contains a pole.
+        ConfigError: there is no polygon, or one extends beyond the CRS or contains a pole.
     """
     flat = [shapely.force_2d(geometry) for geometry in geometries if geometry is not None]
     if any(not isinstance(geometry, _POLYGON_TYPES) for geometry in flat):
@@ -133,8 +133,8 @@ def _lonlat_bounds(border: FloatArray, centre_lon: float, poles: list[float]) ->
 
     Args:
         border: (N, 2) longitude and latitude along the scene's border.
-        centre_lon: Longitude of the scene's centre.
-        poles: Latitudes of the poles inside the scene.
+        centre_lon: longitude of the scene's centre.
+        poles: latitudes of the poles inside the scene.
     """
     lon = centre_lon + (border[:, 0] - centre_lon + 180) % 360 - 180
     lat = np.append(border[:, 1], poles)

@@ -67,7 +67,7 @@ def match(boxes: FloatArray, scores: FloatArray, truth: FloatArray, iou: float) 
         boxes: (N, 4) detections.
         scores: (N,); equal scores are ordered by their coordinates.
         truth: (M, 4) true boxes of the same frame.
-        iou: Minimum intersection over union of a match, above 0 and at most 1.
+        iou: minimum intersection over union of a match, above 0 and at most 1.
 
     Returns:
         (N,), for each detection, in the input's order, the index of the true box assigned to it (of those that are free

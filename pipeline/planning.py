@@ -119,7 +119,7 @@ def _count_tiles(level: Level, tiling: Tiling, area: Polygons | None) -> int:
     """Return how many tiles of a level are planned; known before any is made, however large the scene.
 
     Raises:
-        RasterError: There are too many for one run.
+        RasterError: there are too many for one run.
     """
     count = count_tiles(level, tiling, None if area is None else level_bounds(area, level))
     if count > MAX_TILES:

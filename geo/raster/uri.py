@@ -52,7 +52,7 @@ class RemoteFile:
     """Size and version of a file as its server reports them.
 
     Args:
-        size: Bytes.
+        size: bytes.
         version: ETag, modification date or generation, which changes with the content; None if the server sends none.
     """
 
@@ -102,7 +102,7 @@ def check_no_credentials(uri: str, error: type[InputError | RasterError] = Input
     """Reject an address with user and password, which would end up in every output.
 
     Raises:
-        InputError: It has them; or the `error` that was asked for.
+        InputError: it has them; or the `error` that was asked for.
     """
     if redacted(uri) != uri:
         raise error(
@@ -115,13 +115,13 @@ def read_text(uri: str) -> tuple[str, str]:
     """Read a small UTF-8 text file.
 
     Args:
-        uri: A local path, or an address of https://, http:// or gs://.
+        uri: a local path, or an address of https://, http:// or gs://.
 
     Returns:
         The text, and its URI after redirects.
 
     Raises:
-        InputError: It cannot be read, is not such text, or its address holds a password.
+        InputError: it cannot be read, is not such text, or its address holds a password.
     """
     check_no_credentials(uri)
     try:
@@ -165,7 +165,7 @@ def gdal_name(uri: str) -> str:
     """Return the name under which GDAL opens a file.
 
     Raises:
-        RasterError: The address is incomplete, of another scheme than https://, http:// and gs://, or holds a password.
+        RasterError: the address is incomplete, of another scheme than https://, http:// and gs://, or holds a password.
     """
     if not is_remote(uri):
         return os.path.abspath(uri) if ":" in uri else uri  # noqa: PTH100 -- rasterio takes "zip:a.tif" for an archive
@@ -207,7 +207,7 @@ def file_version(source: RemoteFile | Iterable[str]) -> str:
     """Return 16 hexadecimal digits that change if a file, or one of several, is moved, truncated or rewritten.
 
     Args:
-        source: What a server reports of a file; or local files, which are told by size and modification time. Parts of
+        source: what a server reports of a file; or local files, which are told by size and modification time. Parts of
             a VRT that are not local do not count.
     """
     known = (source.size, source.version) if isinstance(source, RemoteFile) else [_local_stat(file) for file in source]
@@ -226,7 +226,7 @@ def stat_remote(uri: str) -> RemoteFile:
     """Ask the server for the size and version of a file; transfers one byte of it at most.
 
     Raises:
-        RasterError: There is no such file, access is denied, the server does not answer or does not support range
+        RasterError: there is no such file, access is denied, the server does not answer or does not support range
             requests; or the address is not one that `gdal_name` accepts.
     """
     gdal_name(uri)

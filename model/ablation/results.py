@@ -33,7 +33,7 @@ class SeedResult:
     """The figures of one seed's model; NaN where a figure is not defined.
 
     Attributes:
-        seed: of its training.
+        seed: seed of its training.
         tile_iou, mistakes_per_tile: the talk's, over all test sets, see `model.evaluation.tile_metrics`.
         ap50, best_f1: over all test sets.
         unseen_ap50: on airbus.
@@ -136,9 +136,9 @@ def count_flops(model: keras.Model, height: int, width: int) -> int:
     Operations between the convolutions (additions, rectifiers) are not counted, as is the custom: a few per cent.
 
     Args:
-        model: A network of convolutions, see `model.detectors.anchor_free.network.build`.
-        height: Of the image, a multiple of the model's coarsest stride.
-        width: Likewise.
+        model: a network of convolutions, see `model.detectors.anchor_free.network.build`.
+        height: height of the image, a multiple of the model's coarsest stride.
+        width: width of the image, likewise.
     """
     if len(model.inputs) != 1:
         raise ValueError(f"expected a model of one input, got {len(model.inputs)}")

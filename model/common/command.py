@@ -34,7 +34,7 @@ class Parser(argparse.ArgumentParser):
         """Raise a wrong use.
 
         Raises:
-            CommandError: Always.
+            CommandError: always.
         """
         raise CommandError(f"{message}: see --help")
 
@@ -43,7 +43,7 @@ def command(name: str) -> Callable[[Main], Callable[..., int]]:
     """Decorate the main function of a command, which takes its arguments and returns its exit status.
 
     Args:
-        name: What error lines begin with: `name: what was expected, what came, the remedy`.
+        name: what error lines begin with: `name: what was expected, what came, the remedy`.
 
     Returns:
         A decorator. A `FinderError` becomes a line on stderr and exit status 2, Ctrl-C a line and exit status 130.

@@ -44,12 +44,12 @@ def load_yaml(cls: type[T], path: Path, overrides: Mapping[str, object] | None =
     """Read a config file.
 
     Args:
-        cls: The dataclass that the file describes.
-        path: A YAML file: a mapping of the dataclass' fields, nested where they are dataclasses.
-        overrides: Values that replace the file's, by dotted key ("tiling.halo_px"); None values are left out.
+        cls: the dataclass that the file describes.
+        path: a YAML file: a mapping of the dataclass' fields, nested where they are dataclasses.
+        overrides: values that replace the file's, by dotted key ("tiling.halo_px"); None values are left out.
 
     Raises:
-        ConfigError: No such file, no YAML, an unknown key, a value of the wrong type or out of range.
+        ConfigError: no such file, no YAML, an unknown key, a value of the wrong type or out of range.
     """
     content = read_yaml(path)
     try:
@@ -88,7 +88,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML file that holds a mapping; an empty file is an empty mapping.
 
     Raises:
-        ConfigError: No such file, no YAML, no mapping.
+        ConfigError: no such file, no YAML, no mapping.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -110,12 +110,12 @@ def from_mapping(cls: type[T], content: Mapping[str, Any], source: str) -> T:
     """Build a dataclass from plain values as YAML or JSON holds them.
 
     Args:
-        cls: The dataclass.
-        content: Its fields; nested dataclasses as mappings.
-        source: The file they came from, for messages.
+        cls: the dataclass.
+        content: its fields; nested dataclasses as mappings.
+        source: the file they came from, for messages.
 
     Raises:
-        ConfigError: An unknown or missing key, a value of the wrong type or out of range.
+        ConfigError: an unknown or missing key, a value of the wrong type or out of range.
     """
     try:
         # As JSON: there strict means no conversion of types, yet lists become tuples and text becomes paths.
@@ -137,7 +137,7 @@ def parse_overrides(words: Sequence[str]) -> dict[str, object]:
     A value is read as JSON, or else is text.
 
     Raises:
-        ConfigError: Something else than keys with a value each.
+        ConfigError: something else than keys with a value each.
     """
     overrides: dict[str, object] = {}
     rest = iter(words)
@@ -154,7 +154,7 @@ def set_key(content: dict[str, Any], key: str, value: object) -> None:
     """Set a value by its dotted key, and make the mappings that are missing on the way.
 
     Raises:
-        ConfigError: Something on the way is no mapping.
+        ConfigError: something on the way is no mapping.
     """
     *parents, last = key.split(".")
     for depth, name in enumerate(parents, start=1):
@@ -171,7 +171,7 @@ def _replace_former(kind: Any, value: Any) -> Any:
     spellings of its values.
 
     Raises:
-        ConfigError: A key comes in both spellings.
+        ConfigError: a key comes in both spellings.
     """
     classes = _dataclasses(kind)
     if classes and isinstance(value, list):

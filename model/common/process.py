@@ -38,7 +38,7 @@ def lock_folder(folder: Path) -> Iterator[int]:
         The file descriptor of the lock, which is held until it is closed here and in every process that inherits it.
 
     Raises:
-        OutputError: The folder cannot be made.
+        OutputError: the folder cannot be made.
     """
     make_folder(folder)
     with (folder / _LOCK).open("w") as lock:
@@ -62,9 +62,9 @@ def start(command: Sequence[str], output: Path, lock: int) -> subprocess.Popen[b
     """Start a command, such as a training.
 
     Args:
-        command: The words of the command.
-        output: A file to which its stdout and stderr are appended.
-        lock: A file descriptor that stays open until the command has ended.
+        command: the words of the command.
+        output: a file to which its stdout and stderr are appended.
+        lock: a file descriptor that stays open until the command has ended.
     """
     with output.open("ab") as file:
         return subprocess.Popen(  # noqa: S603  # as it was asked to

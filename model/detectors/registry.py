@@ -27,13 +27,13 @@ class DetectorKind:
     """The parts of a kind of detector.
 
     Attributes:
-        build: Builds the network for training, with random weights: pixels (B, H, W, 3), 0..255, to raw cells.
-        build_folded: Builds the same network for inference, which may have fewer layers.
-        fold: Converts the weights of the former into those of the latter; a KeyError names one that is missing.
-        decode: Decodes raw cells.
-        targets: Encodes the truth.
-        loss: Makes the loss of targets and raw cells for `fit`.
-        loss_parts: The terms of the loss by name, each a function of targets and raw cells.
+        build: builds the network for training, with random weights: pixels (B, H, W, 3), 0..255, to raw cells.
+        build_folded: builds the same network for inference, which may have fewer layers.
+        fold: converts the weights of the former into those of the latter; a KeyError names one that is missing.
+        decode: decodes raw cells.
+        targets: encodes the truth.
+        loss: makes the loss of targets and raw cells for `fit`.
+        loss_parts: the terms of the loss by name, each a function of targets and raw cells.
     """
 
     build: Callable[[], keras.Model]

@@ -54,7 +54,7 @@ def predict(
         predictor: the detector.
         config: levels, tiles and suppression.
         batch_size: tiles per call of the detector.
-        name: of the set, for a progress bar on a terminal; none if None.
+        name: name of the set, for a progress bar on a terminal; none if None.
 
     Raises:
         RasterError: an image cannot be read.

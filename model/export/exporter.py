@@ -30,7 +30,7 @@ class _Model(NamedTuple):
     """A model to export.
 
     Attributes:
-        config: of its folder.
+        config: config of its folder.
         graph: see `model.export.formats.detector_graph`.
         predict: outputs of the Keras model for images (B, H, W, 3).
     """

@@ -32,7 +32,7 @@ def train(config: ClassifierTrainConfig) -> Path:
     """Train a classifier, or resume its training, test it, and return the folder of the finished model.
 
     Raises:
-        ConfigError: The chips are missing, the run's folder cannot be created, or the loss is NaN.
+        ConfigError: the chips are missing, the run's folder cannot be created, or the loss is NaN.
     """
     backend.check(config.backend)
     keras.utils.set_random_seed(config.seed)

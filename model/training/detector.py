@@ -41,8 +41,8 @@ def train(config: TrainConfig) -> Path:
     """Train a detector, or resume its training, and return the folder of the finished model.
 
     Raises:
-        ConfigError: Data or devices are missing, the run's folder cannot be created, or the loss is NaN.
-        RasterError: An image cannot be read.
+        ConfigError: data or devices are missing, the run's folder cannot be created, or the loss is NaN.
+        RasterError: an image cannot be read.
         WeightsError: `start` names weights that do not fit.
     """
     backend.check(config.backend)
@@ -232,10 +232,10 @@ class KerasPredictor:
     """A `Predictor` over a Keras model, with raw scores.
 
     Args:
-        model: The detector.
-        decode: Decodes its cells, see `model.detectors.registry`.
-        name: Of the model.
-        min_score: Detections below it are left out.
+        model: the detector.
+        decode: decodes its cells, see `model.detectors.registry`.
+        name: name of the model.
+        min_score: detections below it are left out.
     """
 
     def __init__(self, model: keras.Model, decode: Decode, name: str, min_score: float) -> None:

@@ -263,7 +263,7 @@ def item_source(item: pystac.Item, base: str, asset: str | None) -> SceneSource:
     """Return the scene that an Item describes.
 
     Args:
-        item: Item of STAC 1.
+        item: item of STAC 1.
         base: URI that relative hrefs start from.
         asset: key of the asset to use; None: see `choose_asset`.
 

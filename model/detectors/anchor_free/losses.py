@@ -32,7 +32,7 @@ def detection_loss(target: Any, cells: Any) -> Any:
 
     Args:
         target: (B, h, w, 6), see `model.detectors.anchor_free.assignment.targets`.
-        cells: Raw cells (B, h, w, 5), see `model.detectors.anchor_free.network.build`.
+        cells: raw cells (B, h, w, 5), see `model.detectors.anchor_free.network.build`.
     """
     return objectness_loss(target, cells) + box_loss(target, cells)
 

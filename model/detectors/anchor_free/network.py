@@ -25,8 +25,8 @@ def build(config: DetectorConfig, *, folded: bool = False) -> keras.Model:
     """Build the detector with random weights.
 
     Args:
-        config: Its layers.
-        folded: Whether normalisation is folded into the convolutions, for inference.
+        config: its layers.
+        folded: whether normalisation is folded into the convolutions, for inference.
 
     Returns:
         A model from pixels (B, H, W, 3), 0..255, H and W multiples of 32, to raw cells (B, H/4, W/4, 5): the logit
@@ -89,7 +89,7 @@ def decode_boxes(cells: Any) -> Any:
     """Decode the boxes of cells.
 
     Args:
-        cells: Raw cells (B, h, w, 5), see `build`.
+        cells: raw cells (B, h, w, 5), see `build`.
 
     Returns:
         (B, h, w, 4): xmin, ymin, xmax, ymax in pixels of the tile, corner origin, not clipped to the tile.

@@ -43,11 +43,11 @@ def stack_modules(
 
     Args:
         x: Keras tensor, the output of the first convolution.
-        layer_count: Of the whole network, see above; at least 2 + 2 * stages.
-        stages: Each begins with 2x2 max pooling. Modules are spread evenly, the first stages get the remainder.
-        depth: Output channels of a module, by the index of its stage and its own, both from 0.
-        module: Builds two layers: (Keras tensor, name, depth) to Keras tensor.
-        dropout: Share of the channels dropped after each module in training (spatial dropout), 0..1.
+        layer_count: convolutions of the whole network, see above; at least 2 + 2 * stages.
+        stages: each begins with 2x2 max pooling. Modules are spread evenly, the first stages get the remainder.
+        depth: output channels of a module, by the index of its stage and its own, both from 0.
+        module: builds two layers: (Keras tensor, name, depth) to Keras tensor.
+        dropout: share of the channels dropped after each module in training (spatial dropout), 0..1.
     """
     numbers_by_stage = np.array_split(np.arange((layer_count - 2) // 2), stages)
     for stage, numbers in enumerate(numbers_by_stage):
@@ -72,8 +72,8 @@ def darknet_features(pixels: Any, layer_count: int, dropout: float = 0.0) -> Any
 
     Args:
         pixels: Keras tensor (B, H, W, 3), H and W multiples of 16.
-        layer_count: Of the whole network, at least 10.
-        dropout: Share of the channels dropped after each 3x3 layer but the first ones in training, 0..1.
+        layer_count: convolutions of the whole network, at least 10.
+        dropout: share of the channels dropped after each 3x3 layer but the first ones in training, 0..1.
 
     Returns:
         (B, H/16, W/16, 512).
@@ -113,8 +113,8 @@ def squeezenet_features(pixels: Any, layer_count: int, dropout: float = 0.0) -> 
 
     Args:
         pixels: Keras tensor (B, H, W, 3), H and W multiples of 16.
-        layer_count: Of the whole network, at least 8.
-        dropout: Share of the channels dropped after each fire module in training, 0..1.
+        layer_count: convolutions of the whole network, at least 8.
+        dropout: share of the channels dropped after each fire module in training, 0..1.
 
     Returns:
         (B, H/16, W/16, channels); 200 channels of 12 layers, 448 of 17.

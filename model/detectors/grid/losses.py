@@ -19,8 +19,8 @@ def grid_loss(target: Any, cells: Any, config: GridConfig) -> Any:
 
     Args:
         target: (B, h, w, boxes, 5), see `model.detectors.grid.assignment.targets`.
-        cells: Raw cells (B, h, w, boxes, 5), see `model.detectors.grid.network.build`.
-        config: Of the detector.
+        cells: raw cells (B, h, w, boxes, 5), see `model.detectors.grid.network.build`.
+        config: config of the detector.
     """
     weighted = zip(config.loss_weights, parts(config).values(), strict=True)
     return sum(weight * part(target, cells) for weight, part in weighted) / sum(config.loss_weights)

@@ -68,8 +68,8 @@ def decode_boxes(cells: Any, config: GridConfig) -> Any:
     """Decode the boxes of cells.
 
     Args:
-        cells: Raw cells (B, h, w, boxes, 5), see `build`.
-        config: Of the detector.
+        cells: raw cells (B, h, w, boxes, 5), see `build`.
+        config: config of the detector.
 
     Returns:
         (B, h, w, boxes, 4): xmin, ymin, xmax, ymax of squares, in pixels of the tile, corner origin, not clipped to it.
