@@ -6,10 +6,13 @@ import argparse
 import contextlib
 import functools
 import logging
+import os
 import signal
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -50,6 +53,7 @@ def command(name: str) -> Callable[[Main], Callable[..., int]]:
         @functools.wraps(main)
         def run(arguments: Sequence[str] | None = None) -> int:
             try:
+                check_environment()
                 return main(arguments)
             except FinderError as error:
                 return print_error(name, error, 2)
@@ -60,6 +64,23 @@ def command(name: str) -> Callable[[Main], Callable[..., int]]:
         return run
 
     return decorate
+
+
+def check_environment() -> None:
+    """Give a process without stderr, such as some daemons, one that goes nowhere; check for a temporary folder.
+
+    Raises:
+        CommandError: No folder for temporary files can be written, such as in a container with a read-only root.
+    """
+    if sys.stderr is None:
+        # The file takes the free descriptor 2, to which native code writes.
+        sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 -- for the whole process
+    try:
+        tempfile.gettempdir()
+    except FileNotFoundError as error:
+        raise CommandError(
+            "expected a folder for temporary files, got none that can be written: set TMPDIR to one"
+        ) from error
 
 
 def print_error(name: str, error: FinderError, status: int) -> int:
