@@ -198,6 +198,8 @@ def read_area(path: Path) -> AreaOfInterest:
         raise InputError(f"--aoi {path}: expected a vector file such as GeoJSON, got {cause}: fix the path") from error
     if len(layers) > 1:
         raise InputError(f"--aoi {path}: expected one layer, got {', '.join(layers)}: write one to a file of its own")
+    if not isinstance(frame, geopandas.GeoDataFrame):
+        raise InputError(f"--aoi {path}: expected polygons, got a table without geometry: name a file with an area")
     if frame.crs is None:
         raise InputError(f"--aoi {path}: expected an area with a CRS, got none: write it, e.g. with ogr2ogr -a_srs")
     try:

@@ -46,7 +46,7 @@ class Stretch:
     One for all bands, so that hues are preserved.
 
     Raises:
-        ValueError: The values are not finite, or `low` is not below `high`.
+        ValueError: the values are not finite, or `low` is not below `high`.
     """
 
     low: float
@@ -72,10 +72,10 @@ class Collar:
     Pixels of that value in these cells are nodata; elsewhere (shadow, dark water; white airplanes) they are ground.
 
     Args:
-        columns: Cells along a row.
-        rows: Cells along a column.
-        packed: The compressed mask, small enough to be sent with every chunk of tiles.
-        value: The border's value: 0, or the file's nodata value if that is bright.
+        columns: cells along a row.
+        rows: cells along a column.
+        packed: the compressed mask, small enough to be sent with every chunk of tiles.
+        value: the border's value: 0, or the file's nodata value if that is bright.
     """
 
     columns: int
@@ -97,8 +97,8 @@ class Fill:
     """A nodata value that no tag of the file names.
 
     Args:
-        value: The value, far from all others.
-        limit: Half-way to the nearest other value. A pixel is nodata if all its bands are on the fill's side of it,
+        value: the value, far from all others.
+        limit: half-way to the nearest other value. A pixel is nodata if all its bands are on the fill's side of it,
             since averaging mixes fill and ground.
     """
 
@@ -113,15 +113,15 @@ class Fill:
 
 @dataclass(frozen=True, slots=True)
 class Radiometry:
-    """How the values of a file become 8-bit RGB.
+    """Conversion of the values of a file to 8-bit RGB.
 
     Args:
-        bands: The bands to read, 1-based: red, green and blue, or a single grey band.
-        stretch: The display stretch; None for 8-bit values that are used unchanged.
-        collar: Where black, or a bright nodata value, is nodata; None if the scene has no such border.
-        fill: The untagged nodata value; None if there is none.
-        inverted: Whether 0 is white (TIFF's MINISWHITE).
-        ignore_nodata_tag: Whether the file's nodata value is bright, and so is nodata in the collar only.
+        bands: the bands to read, 1-based: red, green and blue, or a single grey band.
+        stretch: the display stretch; None for 8-bit values that are used unchanged.
+        collar: where black, or a bright nodata value, is nodata; None if the scene has no such border.
+        fill: the untagged nodata value; None if there is none.
+        inverted: whether 0 is white (TIFF's MINISWHITE).
+        ignore_nodata_tag: whether the file's nodata value is bright, and so is nodata in the collar only.
     """
 
     bands: tuple[int, ...]
@@ -138,11 +138,11 @@ def read_radiometry(dataset: Any, requested: tuple[int, ...] | None) -> Radiomet
     Unreadable parts are left out of the sample: reading their tiles will report them.
 
     Args:
-        dataset: The raster.
-        requested: As for `select_bands`.
+        dataset: the raster.
+        requested: as for `select_bands`.
 
     Raises:
-        RasterError: As for `select_bands`.
+        RasterError: as for `select_bands`.
     """
     bands = select_bands(dataset, requested)
     inverted = dataset.tags(ns="IMAGE_STRUCTURE").get("MINISWHITE") == "YES"
@@ -204,7 +204,7 @@ def select_bands(dataset: Any, requested: tuple[int, ...] | None) -> tuple[int, 
     """Return the bands of an open raster to read, 1-based; reads no pixels.
 
     Raises:
-        RasterError: There are no such bands, or they do not hold grey or colour values of one real type.
+        RasterError: there are no such bands, or they do not hold grey or colour values of one real type.
     """
     colours = [interpretation.name for interpretation in dataset.colorinterp]
     bands = choose_bands(colours, requested, [description or "" for description in dataset.descriptions])
@@ -226,12 +226,12 @@ def choose_bands(
     the first three bands that are not alpha, or the only one.
 
     Args:
-        colours: Colour interpretation of each band: red, green, blue, gray, undefined, alpha, palette ...
-        requested: One band or three, 1-based; None to choose by the names in the file.
-        descriptions: Description of each band, as its producer wrote it; "" for none.
+        colours: colour interpretation of each band: red, green, blue, gray, undefined, alpha, palette ...
+        requested: one band or three, 1-based; None to choose by the names in the file.
+        descriptions: description of each band, as its producer wrote it; "" for none.
 
     Raises:
-        RasterError: There are no such bands, they do not hold grey or colour values, or colour interpretation and
+        RasterError: there are no such bands, they do not hold grey or colour values, or colour interpretation and
             descriptions contradict each other.
     """
     bands = _named_bands(colours, descriptions) if requested is None else requested
@@ -312,8 +312,8 @@ def detect_collar(marked: NDArray[np.bool_], value: float = 0.0, min_share: floa
 
     Args:
         marked: (rows, columns), for each cell whether its sample has the border's value in every band.
-        value: That value.
-        min_share: A region that does not touch the border is part of it, too, from this share of the scene on.
+        value: that value.
+        min_share: a region that does not touch the border is part of it, too, from this share of the scene on.
     """
     from scipy import ndimage  # slow to import, and few scenes have a collar
 
