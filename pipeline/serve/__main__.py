@@ -48,6 +48,7 @@ def build_service(options: argparse.Namespace) -> Service:
     from pipeline.serve.imagery import MapTiles
     from pipeline.serve.jobs import JobRunner
     from pipeline.serve.models import describe_models
+    from pipeline.serve.review import ReviewStore
     from pipeline.serve.scenes import catalog_of
     from pipeline.sources.resolve import resolve_inputs
 
@@ -59,6 +60,7 @@ def build_service(options: argparse.Namespace) -> Service:
         jobs=JobRunner(options.queue),
         allow_remote=options.allow_remote,
         map_tiles=MapTiles(options.tiles, options.tiles_zoom) if options.tiles else None,
+        review=ReviewStore(options.review) if options.review else None,
         max_upload_bytes=options.max_upload_mb * 2**20,
         hosts=LOCAL_HOSTS if options.host in _LOCAL else (),
     )
@@ -169,6 +171,7 @@ def _parser() -> Parser:
         metavar="Z",
         help="the finest zoom of that map, on which airplanes are detected (default: 18)",
     )
+    add("--review", type=Path, metavar="DIR", help="let people review detections; kept there, as labels to train on")
     add("--queue", type=_number(1, 10000), default=16, metavar="N", help="jobs that may wait (default: 16)")
     return parser
 
