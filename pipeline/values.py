@@ -64,7 +64,7 @@ class Scene:
 
     Attributes:
         source: the scene as it was asked for.
-        header: what the file says.
+        header: metadata of the file.
         georef: its georeference.
         plan: its levels with their tile counts, finest first.
         area: the area of interest in scene pixels; None: all of the scene.

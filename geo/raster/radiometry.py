@@ -113,7 +113,7 @@ class Fill:
 
 @dataclass(frozen=True, slots=True)
 class Radiometry:
-    """How the values of a file become 8-bit RGB.
+    """Conversion of the values of a file to 8-bit RGB.
 
     Args:
         bands: the bands to read, 1-based: red, green and blue, or a single grey band.

@@ -31,7 +31,7 @@ class Parser(argparse.ArgumentParser):
         super().__init__(prog, **{"allow_abbrev": False} | settings)
 
     def error(self, message: str) -> NoReturn:
-        """Raise a wrong use.
+        """Raise the error of a wrong command line.
 
         Raises:
             CommandError: always.
@@ -43,7 +43,7 @@ def command(name: str) -> Callable[[Main], Callable[..., int]]:
     """Decorate the main function of a command, which takes its arguments and returns its exit status.
 
     Args:
-        name: what error lines begin with: `name: what was expected, what came, the remedy`.
+        name: prefix of error lines: `name: what was expected, what came, the remedy`.
 
     Returns:
         A decorator. A `FinderError` becomes a line on stderr and exit status 2, Ctrl-C a line and exit status 130.
