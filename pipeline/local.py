@@ -7,9 +7,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from geo.aoi import AreaOfInterest
-from model.common.prefetch import prefetch
 from model.inference import scan
 from model.inference.predictor import Predictor
+from model.inference.scan import prefetch
 from pipeline import planning, steps
 from pipeline.config import PipelineConfig
 from pipeline.ledger import SceneResult, duplicate_entry, failed_entry

@@ -139,7 +139,7 @@ def _report(job: Job, min_score: float | None) -> str:
         raise RequestError(409, "expected a job with results, got one without: ask again when it is successful")
     kept = [airplane for airplane in airplanes if min_score is None or airplane.score >= min_score]
     started = time.monotonic()
-    ledger = make_ledger(run_info(job.task.model.spec, ["(web service)"]), time.monotonic() - started, [entry])
+    ledger = make_ledger(run_info(job.task.model.spec, ["(web service)"], job.id), time.monotonic() - started, [entry])
     return render(kept, ledger)
 
 

@@ -487,10 +487,10 @@ def test_no_option_of_beam_counts_as_a_misspelled_one() -> None:
     beam = argparse.ArgumentParser(add_help=False)
     for options in PipelineOptions.__subclasses__():
         options._add_argparse_args(beam)
-    own = command._parser()._option_string_actions
+    own = command.make_parser()._option_string_actions
     assert not [name for name in beam._option_string_actions if difflib.get_close_matches(name, own, 1, 0.8)]
     for name in beam._option_string_actions:
-        command._check_unknown([name, "value"], [*own, "--runner"])
+        command.check_unknown([name, "value"], [*own, "--runner"], "")
 
 
 def test_an_invalid_beam_option_is_refused(cli: CommandRunner) -> None:

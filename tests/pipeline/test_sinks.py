@@ -43,7 +43,7 @@ from pipeline.sinks.transforms import WriteAirplanes
 from tests.pipeline.airplanes import airplane, airplanes, sample
 from tests.pipeline.command_runner import CommandRunner
 from tests.pipeline.report.factories import entry
-from tests.pipeline.scenes import AIRPLANES
+from tests.pipeline.scenes import AIRPLANES, IDENTITY
 from tests.pipeline.stac_files import item, items, write
 from tests.pipeline.vector_rules import feature_faults, geojson_faults, geoparquet_faults
 
@@ -351,11 +351,11 @@ def test_shards_are_joined_in_order(tmp_path: Path, count: int) -> None:
     write_file(str(tmp_path / "expected.geojsonl"), planes)
     uris = (str(tmp_path / "x.geojsonl"), str(tmp_path / "x.geojson"))
     with beam.Pipeline(FnApiRunner(), PipelineOptions([])) as pipeline:
-        _ = pipeline | beam.Create(results(planes)[::-1]) | WriteAirplanes(uris, "run")
+        _ = pipeline | beam.Create(results(planes)[::-1]) | WriteAirplanes(uris, "run", IDENTITY)
     assert (tmp_path / "x.geojsonl").read_bytes() == (tmp_path / "expected.geojsonl").read_bytes()
     shards = list(tmp_path.glob(".x.geojsonl.run-*.part"))
     assert 1 < len(shards) <= transforms.SHARD_COUNT if count else not shards
-    transforms.remove_shards(uris, "run")
+    transforms.remove_leftovers(uris, "run", PipelineOptions([]))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["expected.geojsonl", "x.geojson", "x.geojsonl"]
 
 

@@ -1,0 +1,183 @@
+"""One run of the monitor: new scenes are processed and stored, and all tables computed from what is stored."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from pipeline.monitor.airports import Airport
+from pipeline.monitor.detection import (
+    DetectScenes,
+    FailedScene,
+    OutsideScene,
+    ProcessedScene,
+    scene_version,
+)
+from pipeline.monitor.scenes import ListScenes, MonitorScene
+from pipeline.monitor.settings import MonitorSettings
+from pipeline.monitor.store import STATE, Store
+from pipeline.monitor.tables import CountRow, SceneRow, VisitRow
+from pipeline.monitor.visits import count_rows, group_visits, visit_row
+from pipeline.values import Identity
+
+#: Changes when the tables are computed in another way, so that they are computed anew.
+TABLES_VERSION = 1
+_OUTSIDE = f"{STATE}/outside.json"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class AirportResult:
+    """What a run did for one airport.
+
+    Attributes:
+        airport: the airport.
+        listed: scenes of the source that may show it.
+        processed: scenes processed now.
+        failed: scenes that could not be processed, or not all of it, with the cause.
+        other_model: stored scenes that were processed with another model or other settings than this run's.
+        new_visits: the visits with a scene that was processed now.
+    """
+
+    airport: Airport
+    listed: int
+    processed: int
+    failed: tuple[str, ...]
+    other_model: int
+    new_visits: tuple[VisitRow, ...]
+
+
+def run_airports(
+    airports: Sequence[Airport],
+    list_scenes: ListScenes,
+    detect: DetectScenes,
+    store: Store,
+    settings: MonitorSettings,
+    identity: Identity,
+    reprocess: bool = False,
+    progress: Callable[[str], None] = lambda _: None,
+) -> list[AirportResult]:
+    """Process the new scenes of airports, and compute their tables.
+
+    Args:
+        airports: the airports.
+        list_scenes: lists the scenes of the source.
+        detect: runs the main pipeline.
+        store: the store, locked.
+        settings: the settings.
+        identity: model and settings of this run.
+        reprocess: process all scenes of the source, also those that are stored.
+        progress: is called with a line whenever something was done.
+    """
+    outside: dict[str, str] = store.read_json(_OUTSIDE) or {}
+    results = []
+    for airport in airports:
+        stored = {row.scene_key: row for row in store.scenes(airport.id)}
+        listed = list_scenes(airport.area)
+        new = [scene for scene in listed if reprocess or _is_new(scene, airport, stored, outside)]
+        done: set[str] = set()
+        failed: list[str] = []
+        for number, outcome in enumerate(detect(new, airport), start=1):
+            progress(f"{airport.id}: {number} of {len(new)} new scenes")
+            match outcome:
+                case ProcessedScene(row, airplanes):
+                    store.write_scene(row, airplanes)
+                    done.add(row.scene_key)
+                    if row.error:
+                        failed.append(row.error)
+                case FailedScene(_, error):
+                    failed.append(error)
+                case OutsideScene(scene):
+                    outside[_outside_key(scene, airport)] = scene_version(scene, airport)
+        store.write_json(_OUTSIDE, outside)
+        scenes = store.scenes(airport.id)
+        compute_tables(airport, scenes, store, settings)
+        visits = store.read_table("visits", VisitRow, airport.id)
+        days = {row.day for row in scenes if row.scene_key in done}
+        results.append(
+            AirportResult(
+                airport=airport,
+                listed=len(listed),
+                processed=len(done),
+                failed=tuple(failed),
+                other_model=sum((row.model, row.settings_id) != dataclasses.astuple(identity) for row in scenes),
+                new_visits=tuple(visit for visit in visits if visit.day in days),
+            )
+        )
+    return results
+
+
+def _is_new(scene: MonitorScene, airport: Airport, stored: dict[str, SceneRow], outside: dict[str, str]) -> bool:
+    """Return whether a scene must be processed: it is not stored in this version, or only in part."""
+    version = scene_version(scene, airport)
+    if outside.get(_outside_key(scene, airport)) == version:
+        return False
+    row = stored.get(scene.key)
+    return row is None or row.version != version or row.status == "incomplete"
+
+
+def _outside_key(scene: MonitorScene, airport: Airport) -> str:
+    return f"{airport.id}/{scene.key}"
+
+
+def compute_tables(airport: Airport, scenes: Sequence[SceneRow], store: Store, settings: MonitorSettings) -> bool:
+    """Compute the tables of an airport from its stored scenes, and store what has changed.
+
+    Always for the whole airport: so scenes that came late, or anew, are in their place, and everything after them is
+    as if they had been there in time.
+
+    Returns:
+        Whether anything was computed: not if the tables are of the same scenes, airport and settings.
+    """
+    inputs = _digest(airport, scenes, settings)
+    if store.inputs_of(airport.id) == inputs:
+        return False
+    visits = group_visits(scenes, store.detections(scenes), airport, settings)
+    computed: dict[str, tuple[type[Any], Sequence[Any]]] = {
+        "visits": (VisitRow, [visit_row(visit, airport, settings) for visit in visits]),
+        "counts": (CountRow, [row for visit in visits for row in count_rows(visit, settings)]),
+    }
+    store.write_tables(airport.id, computed, inputs)
+    return True
+
+
+def _digest(airport: Airport, scenes: Sequence[SceneRow], settings: MonitorSettings) -> str:
+    parts = [
+        TABLES_VERSION,
+        [(row.scene_key, row.version, row.status, row.model, row.settings_id) for row in scenes],
+        dataclasses.asdict(settings),
+        airport.area.polygons.wkt,
+        [(spot.name, spot.polygon.wkt) for spot in (*airport.stands, *airport.aprons)],
+    ]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+
+
+def visit_line(visit: VisitRow) -> str:
+    """Return a visit as a line for people."""
+    cloud = "cloud unknown" if not visit.cloud_known else f"{100 * (visit.share_cloud or 0):.0f} % under cloud"
+    return (
+        f"{visit.airport} {visit.acquired_at}: {visit.count:.1f} airplanes ({visit.count_low} to {visit.count_high}) "
+        f"in the {100 * visit.share_seen:.0f} % seen, {cloud}"
+    )
+
+
+def summary_lines(results: Sequence[AirportResult]) -> list[str]:
+    """Return what a run did as lines for people: new visits, and a line of totals."""
+    lines = [visit_line(visit) for result in results for visit in result.new_visits]
+    totals = Counter[str]()
+    for result in results:
+        totals["processed"] += result.processed
+        totals["failed"] += len(result.failed)
+        totals["other"] += result.other_model
+    lines.append(
+        f"{totals['processed']} scenes of {len(results)} airports processed, {totals['failed']} failed or incomplete"
+    )
+    if totals["other"]:
+        lines.append(
+            f"{totals['other']} stored scenes were processed with another model or other settings: "
+            "--reprocess processes every scene again"
+        )
+    return lines
