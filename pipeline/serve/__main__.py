@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 #: Seconds that requests get to be answered when the service stops.
 REQUEST_GRACE_S = 5
 
+_AIRPORTS = Path(__file__).resolve().parents[2] / "configs" / "airports" / "talk.yaml"
 _LOCAL = ("127.0.0.1", "localhost", "::1")
 
 
@@ -44,6 +45,7 @@ def build_service(options: argparse.Namespace) -> Service:
         FinderError: a scene, a model or the settings are wrong.
     """
     from pipeline.config import DEFAULT_CONFIG, load_config
+    from pipeline.monitor.airports import load_airports
     from pipeline.serve.app import LOCAL_HOSTS, Service
     from pipeline.serve.imagery import MapTiles
     from pipeline.serve.jobs import JobRunner
@@ -59,6 +61,10 @@ def build_service(options: argparse.Namespace) -> Service:
         scenes=catalog_of(sources, config),
         jobs=JobRunner(options.queue),
         allow_remote=options.allow_remote,
+        airports=tuple(
+            {"name": airport.name, "bounds": list(airport.area.polygons.bounds)}
+            for airport in load_airports(options.airports)
+        ),
         map_tiles=MapTiles(options.tiles, options.tiles_zoom) if options.tiles else None,
         review=ReviewStore(options.review) if options.review else None,
         max_upload_bytes=options.max_upload_mb * 2**20,
@@ -162,6 +168,13 @@ def _parser() -> Parser:
         default=256,
         metavar="N",
         help="largest GeoTIFF that may be sent or fetched, MiB (default: 256)",
+    )
+    add(
+        "--airports",
+        type=Path,
+        default=_AIRPORTS,
+        metavar="FILE",
+        help="the page's list of airports, YAML or GeoJSON (default: configs/airports/talk.yaml)",
     )
     add("--tiles", metavar="TEMPLATE", help="another map to show and detect on: https://host/{z}/{x}/{y}.jpg")
     add(

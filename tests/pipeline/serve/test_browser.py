@@ -10,10 +10,13 @@ from playwright.sync_api import Page, expect
 
 from pipeline.serve.app import Service
 from pipeline.serve.review import ReviewStore
-from tests.browser import OpenPage
+from tests.browser import PATIENCE_MS, OpenPage
 from tests.pipeline.scenes import AIRPLANES
 from tests.pipeline.serve.conftest import Gate
 from tests.pipeline.serve.running import running
+
+# As patient as the rest of Playwright: its own 5 s are too few on a busy machine.
+expect.set_options(timeout=PATIENCE_MS)
 
 ABOVE_DEFAULT = sum(level >= 0.85 * 255 for *_, level in AIRPLANES)
 
