@@ -17,8 +17,8 @@ class LocalPlane:
     Distances from the point are exact; others are off by less than 1 mm per km within 10 km of it.
 
     Args:
-        lon: Longitude of the point, degrees.
-        lat: Latitude of the point, degrees.
+        lon: longitude of the point, degrees.
+        lat: latitude of the point, degrees.
     """
 
     lon: float

@@ -75,7 +75,7 @@ def parse(argv: Sequence[str]) -> Command:
     Raises:
         FinderError: an option, an input, an output or the config is invalid.
     """
-    parser = _parser()
+    parser = make_parser()
     options, beam = parser.parse_known_args(argv)
     check_unknown(
         beam, [*parser._option_string_actions, "--runner"], "write --input before each input, and quote patterns"
@@ -198,6 +198,8 @@ def read_area(path: Path) -> AreaOfInterest:
         raise InputError(f"--aoi {path}: expected a vector file such as GeoJSON, got {cause}: fix the path") from error
     if len(layers) > 1:
         raise InputError(f"--aoi {path}: expected one layer, got {', '.join(layers)}: write one to a file of its own")
+    if not isinstance(frame, geopandas.GeoDataFrame):
+        raise InputError(f"--aoi {path}: expected polygons, got a table without geometry: name a file with an area")
     if frame.crs is None:
         raise InputError(f"--aoi {path}: expected an area with a CRS, got none: write it, e.g. with ogr2ogr -a_srs")
     try:
@@ -206,7 +208,8 @@ def read_area(path: Path) -> AreaOfInterest:
         raise InputError(f"--aoi {path}: {error}") from error
 
 
-def _parser() -> Parser:
+def make_parser() -> Parser:
+    """Return the parser of the command; it also says what the Flex Template takes."""
     parser = Parser(
         prog="python -m pipeline.run",
         description="Detects airplanes in georeferenced imagery and writes them as polygons in lon/lat.",

@@ -145,12 +145,13 @@ class Cost:
     missing: tuple[str, ...]
 
 
-def describe_workers(beam_words: Sequence[str], gpu: str | None = None) -> Workers | None:
+def describe_workers(beam_words: Sequence[str]) -> Workers | None:
     """Return the workers that Beam's options ask Dataflow for; None where the runner is another.
+
+    A GPU is what `--dataflow_service_options worker_accelerator=...` or `--resource_hint accelerator=...` asks for.
 
     Args:
         beam_words: Beam's options.
-        gpu: the accelerator of each worker, by Compute Engine's name; None: none.
 
     Raises:
         CommandError: no region, no limit to the workers, or no rate is known for the machine type.
@@ -169,14 +170,26 @@ def describe_workers(beam_words: Sequence[str], gpu: str | None = None) -> Worke
     if not count:
         raise CommandError("expected --max_num_workers with DataflowRunner, got none: limit what may be started")
     config = load_yaml(WorkersConfig, WORKERS_CONFIG)
-    kind = next((kind for kind in config.workers if (kind.machine_type, kind.gpu) == (machine_type, gpu)), None)
+    gpu, gpus = _accelerator([*(options["dataflow_service_options"] or ()), *options["resource_hints"]])
+    asked = (machine_type, gpu, gpus)
+    kind = next((kind for kind in config.workers if (kind.machine_type, kind.gpu, kind.gpus) == asked), None)
     if kind is None:
         known = ", ".join(kind.name for kind in config.workers)
         raise CommandError(
             f"expected a worker whose rate is known ({known}), got {machine_type or 'no --machine_type'} and "
-            f"{gpu or 'no GPU'}: choose one, or add it to {WORKERS_CONFIG}"
+            f"{f'{gpus} {gpu}' if gpu else 'no GPU'}: choose one, or add it to {WORKERS_CONFIG}"
         )
     return Workers(kind, count, options["disk_size_gb"] or config.disk_gib, config.start_minutes, region)
+
+
+def _accelerator(words: Sequence[str]) -> tuple[str | None, int]:
+    """Return name and number of the accelerators in Beam's options; (None, 0): none."""
+    for word in words:
+        name, _, value = word.partition("=")
+        if name.rpartition("accelerator")[1]:
+            parts = dict(part.split(":", 1) for part in value.split(";") if ":" in part)
+            return parts.get("type"), int(parts.get("count", "1"))
+    return None, 0
 
 
 def load_prices(region: str) -> Prices:

@@ -205,8 +205,8 @@ def scene_entry(scene: Scene, outcomes: Sequence[TileOutcome], airplanes: int, e
     Args:
         scene: the planned scene.
         outcomes: the outcomes of its tiles, in a fixed order.
-        airplanes: how many were detected.
-        error: what went wrong after the tiles, or None.
+        airplanes: number of detections.
+        error: a failure after the tiles, or None.
     """
     planned = scene.tile_count
     counts = Counter(outcome.status for outcome in outcomes)

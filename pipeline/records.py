@@ -45,7 +45,7 @@ class Airplane:
         size_m: longer side of that box on the ground, metres.
         length_m: nose to tail, metres, or None if not measured.
         wingspan_m: tip to tip, metres, or None if not measured.
-        heading_deg: of the nose, clockwise from true north, or None if not measured.
+        heading_deg: heading of the nose, clockwise from true north, or None if not measured.
         resolution_m: ground resolution of the level of its detection, metres per pixel.
         model: name@first 12 of the weights' sha256.
     """

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from geo.errors import CommandError, FinderError
 from geo.raster.uri import is_remote
 from model.common import logs
-from model.common.command import INTERRUPTED, plain_interrupt, print_error
+from model.common.command import INTERRUPTED, check_environment, plain_interrupt, print_error
 from model.common.imports import hidden_packages
 from pipeline import progress
 
@@ -71,6 +71,7 @@ def _run(argv: Sequence[str], own_process: bool = False) -> int:
     from pipeline import command as command_line
 
     try:
+        check_environment()
         command = command_line.parse(argv)
         # Every import of the run waits until the command is known to be right: most take seconds.
         from pipeline.model_loading import describe_model
@@ -90,6 +91,9 @@ def _run(argv: Sequence[str], own_process: bool = False) -> int:
         ledger = _process(command, spec, argv, own_process)
     except FinderError as error:
         return print_error("error", error, 1)
+    if ledger is None:
+        sys.stderr.write(f"submitted: the job writes {', '.join(command.outputs)}, and {command.ledger} at its end\n")
+        return 0
     _print_summary(ledger, command)
     return 0 if ledger.complete else 1
 
@@ -129,12 +133,13 @@ def _plan(command: Command, spec: ModelSpec) -> int:
     return 1 if planned.errors else 0
 
 
-def _process(command: Command, spec: ModelSpec, argv: Sequence[str], own_process: bool) -> Ledger:
+def _process(command: Command, spec: ModelSpec, argv: Sequence[str], own_process: bool) -> Ledger | None:
+    """Run the job, and return its ledger; None where the command does not wait for its end."""
     # With options of Beam the job may run anywhere.
     is_local = not command.beam and not any(is_remote(uri) for uri in (*command.outputs, command.ledger))
     with hidden_packages(*(CLOUD_PACKAGES if own_process and is_local else ())):
         from model.datagen import beam_options  # loads Beam: before the thread that may load TensorFlow, not beside it
-        from pipeline.job import Job, run_job
+        from pipeline.job import Job, run_job, submit_job
     from pipeline.model_loading import loading
     from pipeline.tile_cache import TileCache
 
@@ -145,6 +150,9 @@ def _process(command: Command, spec: ModelSpec, argv: Sequence[str], own_process
     # With options of Beam the model may run in other processes, which load it themselves.
     model = contextlib.nullcontext() if command.beam else loading(spec)
     with progress.Display(), model:
+        if not beam_options.waits(options):
+            submit_job(job, beam_options.runner(options), options)
+            return None
         ledger = run_job(job, beam_options.runner(options), options)
     if command.report:
         from pipeline.report.page import write_report

@@ -32,7 +32,7 @@ def check_single_image(dataset: Any, uri: str) -> None:
     """Check that a file holds one image.
 
     Raises:
-        RasterError: It has several (pages of a TIFF, subdatasets), of which GDAL would read the first or none.
+        RasterError: it has several (pages of a TIFF, subdatasets), of which GDAL would read the first or none.
     """
     images = list(dataset.subdatasets)
     if len(images) > 1 or (images and not dataset.count):
@@ -47,7 +47,7 @@ def check_tiles(dataset: Any, uri: str) -> None:
     """Check the index of a delivery (.TIL, DIMAP) against the tiles beside it: the ground that they cover.
 
     Raises:
-        RasterError: They cover other ground than the index says, or another number of pixels.
+        RasterError: they cover other ground than the index says, or another number of pixels.
     """
     if dataset.driver not in _INDEX_DRIVERS or is_remote(uri):
         return
@@ -90,7 +90,7 @@ def check_overviews(dataset: Any, uri: str, radiometry: Radiometry) -> None:
     """Check a sample of every overview against the image. Parts that cannot be read are left to their tiles.
 
     Raises:
-        RasterError: An overview shows something else: it is black, or older than the image.
+        RasterError: an overview shows something else: it is black, or older than the image.
     """
     overviews = [(n, factor) for n, factor in enumerate(dataset.overviews(radiometry.bands[0])) if factor > 1]
     if not overviews:

@@ -26,14 +26,14 @@ def render_tile(uri: str, radiometry: Radiometry, zoom: int, column: int, row: i
     Pixels are warped, so they are for the eye; the detector reads the scene itself.
 
     Args:
-        uri: A raster that `read_header` accepts, with a transform or ground control points.
-        radiometry: From its header.
+        uri: a raster that `read_header` accepts, with a transform or ground control points.
+        radiometry: from its header.
         zoom: 0 to `MAX_ZOOM`.
-        column: From west to east, 0 to 2**zoom - 1.
-        row: From north to south.
+        column: from west to east, 0 to 2**zoom - 1.
+        row: from north to south.
 
     Raises:
-        RasterError: The scene cannot be read, or cannot be warped.
+        RasterError: the scene cannot be read, or cannot be warped.
     """
     with naming_file(uri), read_errors(uri, Window(0, 0, 0, 0)):
         try:

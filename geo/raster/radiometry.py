@@ -46,7 +46,7 @@ class Stretch:
     One for all bands, so that hues are preserved.
 
     Raises:
-        ValueError: The values are not finite, or `low` is not below `high`.
+        ValueError: the values are not finite, or `low` is not below `high`.
     """
 
     low: float
@@ -72,10 +72,10 @@ class Collar:
     Pixels of that value in these cells are nodata; elsewhere (shadow, dark water; white airplanes) they are ground.
 
     Args:
-        columns: Cells along a row.
-        rows: Cells along a column.
-        packed: The compressed mask, small enough to be sent with every chunk of tiles.
-        value: The border's value: 0, or the file's nodata value if that is bright.
+        columns: cells along a row.
+        rows: cells along a column.
+        packed: the compressed mask, small enough to be sent with every chunk of tiles.
+        value: the border's value: 0, or the file's nodata value if that is bright.
     """
 
     columns: int
@@ -97,8 +97,8 @@ class Fill:
     """A nodata value that no tag of the file names.
 
     Args:
-        value: The value, far from all others.
-        limit: Half-way to the nearest other value. A pixel is nodata if all its bands are on the fill's side of it,
+        value: the value, far from all others.
+        limit: half-way to the nearest other value. A pixel is nodata if all its bands are on the fill's side of it,
             since averaging mixes fill and ground.
     """
 
@@ -113,15 +113,15 @@ class Fill:
 
 @dataclass(frozen=True, slots=True)
 class Radiometry:
-    """How the values of a file become 8-bit RGB.
+    """Conversion of the values of a file to 8-bit RGB.
 
     Args:
-        bands: The bands to read, 1-based: red, green and blue, or a single grey band.
-        stretch: The display stretch; None for 8-bit values that are used unchanged.
-        collar: Where black, or a bright nodata value, is nodata; None if the scene has no such border.
-        fill: The untagged nodata value; None if there is none.
-        inverted: Whether 0 is white (TIFF's MINISWHITE).
-        ignore_nodata_tag: Whether the file's nodata value is bright, and so is nodata in the collar only.
+        bands: the bands to read, 1-based: red, green and blue, or a single grey band.
+        stretch: the display stretch; None for 8-bit values that are used unchanged.
+        collar: where black, or a bright nodata value, is nodata; None if the scene has no such border.
+        fill: the untagged nodata value; None if there is none.
+        inverted: whether 0 is white (TIFF's MINISWHITE).
+        ignore_nodata_tag: whether the file's nodata value is bright, and so is nodata in the collar only.
     """
 
     bands: tuple[int, ...]
@@ -132,25 +132,27 @@ class Radiometry:
     ignore_nodata_tag: bool = False
 
 
-def read_radiometry(dataset: Any, requested: tuple[int, ...] | None) -> Radiometry:
+def read_radiometry(dataset: Any, requested: tuple[int, ...] | None, nodata: float | None = None) -> Radiometry:
     """Derive the radiometry of an open raster from a bounded sample of its pixels.
 
     Unreadable parts are left out of the sample: reading their tiles will report them.
 
     Args:
-        dataset: The raster.
-        requested: As for `select_bands`.
+        dataset: the raster.
+        requested: as for `select_bands`.
+        nodata: the nodata value that metadata outside of the file state; None if none do.
 
     Raises:
-        RasterError: As for `select_bands`.
+        RasterError: as for `select_bands`, or the file has another nodata value.
     """
     bands = select_bands(dataset, requested)
+    stated = _stated_fill(dataset, bands, nodata)
     inverted = dataset.tags(ns="IMAGE_STRUCTURE").get("MINISWHITE") == "YES"
     collar = _read_collar(dataset, bands, 0.0)
     dtype = dataset.dtypes[bands[0] - 1]
     sample = [_valid_values(pixels, mask, collar is not None) for pixels, mask in _sample(dataset, bands)]
     values = np.concatenate([np.empty((len(bands), 0), dtype), *sample], axis=1)
-    fill = detect_fill(values)
+    fill = stated or detect_fill(values)
     if fill is not None:
         values = values[:, ~fill.covers(values)]
     stretch = estimate_stretch(values.ravel())
@@ -172,6 +174,27 @@ def _bright_nodata(dataset: Any, bands: tuple[int, ...], stretch: Stretch | None
     # Beyond what is displayed no airplane has it: -9999, 65535 in 11 bits.
     inside = stretch is None or stretch.low <= value <= stretch.high
     return value if inside and (255 - level if inverted else level) >= _BRIGHT_NODATA else None
+
+
+def _stated_fill(dataset: Any, bands: tuple[int, ...], nodata: float | None) -> Fill | None:
+    """Return the fill for a nodata value that metadata state and the file does not; None if the file has it, too.
+
+    Raises:
+        RasterError: The file has another nodata value.
+    """
+    if nodata is None or not math.isfinite(nodata):
+        return None  # what is not finite is nodata anyway
+    tagged = {dataset.nodatavals[band - 1] for band in bands} - {None}
+    if any(value != nodata for value in tagged):
+        raise RasterError(
+            f"expected the nodata value {nodata:g}, as in its STAC item, got {sorted(tagged)} in the file: "
+            "fix the item, or name the raster itself"
+        )
+    if tagged:
+        return None
+    # Half a step of whole numbers, towards the other values: 0 lies below them, 65535 above.
+    step = 0.5 if np.dtype(dataset.dtypes[bands[0] - 1]).kind in "iu" else max(abs(nodata), 1e-30) * 1e-6
+    return Fill(nodata, nodata + step if nodata <= 0 else nodata - step)
 
 
 def detect_fill(values: NDArray[Any]) -> Fill | None:
@@ -204,7 +227,7 @@ def select_bands(dataset: Any, requested: tuple[int, ...] | None) -> tuple[int, 
     """Return the bands of an open raster to read, 1-based; reads no pixels.
 
     Raises:
-        RasterError: There are no such bands, or they do not hold grey or colour values of one real type.
+        RasterError: there are no such bands, or they do not hold grey or colour values of one real type.
     """
     colours = [interpretation.name for interpretation in dataset.colorinterp]
     bands = choose_bands(colours, requested, [description or "" for description in dataset.descriptions])
@@ -226,12 +249,12 @@ def choose_bands(
     the first three bands that are not alpha, or the only one.
 
     Args:
-        colours: Colour interpretation of each band: red, green, blue, gray, undefined, alpha, palette ...
-        requested: One band or three, 1-based; None to choose by the names in the file.
-        descriptions: Description of each band, as its producer wrote it; "" for none.
+        colours: colour interpretation of each band: red, green, blue, gray, undefined, alpha, palette ...
+        requested: one band or three, 1-based; None to choose by the names in the file.
+        descriptions: description of each band, as its producer wrote it; "" for none.
 
     Raises:
-        RasterError: There are no such bands, they do not hold grey or colour values, or colour interpretation and
+        RasterError: there are no such bands, they do not hold grey or colour values, or colour interpretation and
             descriptions contradict each other.
     """
     bands = _named_bands(colours, descriptions) if requested is None else requested
@@ -312,8 +335,8 @@ def detect_collar(marked: NDArray[np.bool_], value: float = 0.0, min_share: floa
 
     Args:
         marked: (rows, columns), for each cell whether its sample has the border's value in every band.
-        value: That value.
-        min_share: A region that does not touch the border is part of it, too, from this share of the scene on.
+        value: that value.
+        min_share: a region that does not touch the border is part of it, too, from this share of the scene on.
     """
     from scipy import ndimage  # slow to import, and few scenes have a collar
 

@@ -32,13 +32,13 @@ class RasterReader:
     """Reader of a scene's tiles; a context manager, for one thread at a time.
 
     Args:
-        uri: A raster that `read_header` accepts.
-        radiometry: From its header; None to derive it again.
-        version: From its header: a file that has been rewritten since is rejected. Remote files are checked on entry,
+        uri: a raster that `read_header` accepts.
+        radiometry: from its header; None to derive it again.
+        version: from its header: a file that has been rewritten since is rejected. Remote files are checked on entry,
             local ones also after each tile. None to skip the check.
 
     Raises:
-        RasterError: On entry, if the file cannot be opened or is another version.
+        RasterError: on entry, if the file cannot be opened or is another version.
     """
 
     def __init__(self, uri: str, radiometry: Radiometry | None = None, version: str | None = None) -> None:
@@ -79,7 +79,7 @@ class RasterReader:
         """Close and open the scene again, so that a failed read leaves no state behind.
 
         Raises:
-            RasterError: As on entry.
+            RasterError: as on entry.
         """
         self.__exit__()
         self.__enter__()
@@ -92,7 +92,7 @@ class RasterReader:
         the scene: detectors are trained on tiles padded like this.
 
         Raises:
-            RasterError: The file is damaged there, or is another version.
+            RasterError: the file is damaged there, or is another version.
         """
         image = np.zeros((tile.window.height, tile.window.width, 3), dtype=np.uint8)
         inside = _clip_to_level(tile)
@@ -113,7 +113,7 @@ class RasterReader:
         any, and those of a collar or of an untagged fill. None, without reading any pixel, if the window has no nodata.
 
         Raises:
-            RasterError: The file is damaged there, or is another version.
+            RasterError: the file is damaged there, or is another version.
         """
         inside = _clip_to_level(tile)
         raw = self._read_raw(inside, tile.level) if self._nodata_needs_pixels(inside, tile.level) else None
@@ -129,7 +129,7 @@ class RasterReader:
         """Return whether the tile's window is all nodata.
 
         Raises:
-            RasterError: The file is damaged there, or is another version.
+            RasterError: the file is damaged there, or is another version.
         """
         valid = self.read_valid_mask(tile)
         return valid is not None and not valid.any()
@@ -268,11 +268,11 @@ def _span(start: int, length: int, scale: float, offset: float, end: int) -> tup
     """Return the start of a window along one axis of an overview, and how many of its pixels lie inside, 1 or more.
 
     Args:
-        start: Of the window, level pixels.
-        length: Of the window, level pixels.
-        scale: Overview pixels per level pixel.
-        offset: Start of the level, overview pixels.
-        end: Length of the overview, overview pixels.
+        start: first row or column of the window, level pixels.
+        length: length of the window, level pixels.
+        scale: overview pixels per level pixel.
+        offset: start of the level, overview pixels.
+        end: length of the overview, overview pixels.
     """
     first = _snap(start * scale + offset)
     count = math.floor(_snap((end - first) / scale))
@@ -296,12 +296,12 @@ def read_thumbnail(uri: str, max_px: int, bands: tuple[int, ...] | None = None) 
     """Return the scene reduced to at most `max_px` on its longer side, uint8 (height, width, 3).
 
     Args:
-        uri: A raster.
-        max_px: Pixels.
-        bands: As for `read_header`.
+        uri: a raster.
+        max_px: pixels.
+        bands: as for `read_header`.
 
     Raises:
-        RasterError: The file cannot be read.
+        RasterError: the file cannot be read.
     """
     with open_raster(uri) as dataset, naming_file(uri):
         size = (dataset.width, dataset.height)
@@ -317,6 +317,6 @@ def read_image(uri: str) -> ImageArray:
     """Return an image that fits in memory at full size, georeferenced or not, uint8 (height, width, 3).
 
     Raises:
-        RasterError: The file is missing, not a raster or damaged, or its bands do not fit.
+        RasterError: the file is missing, not a raster or damaged, or its bands do not fit.
     """
     return read_thumbnail(uri, max(read_size(uri)))

@@ -30,12 +30,12 @@ def valid_area(header: SceneHeader, area: Polygons, cell_m: float = CELL_M) -> P
     """Return the part of an area where a scene has valid pixels, in scene pixels.
 
     Args:
-        header: The scene.
-        area: In scene pixels.
-        cell_m: Side of the cells of the outline, metres; a cell with any valid pixel counts as valid.
+        header: the scene.
+        area: in scene pixels.
+        cell_m: side of the cells of the outline, metres; a cell with any valid pixel counts as valid.
 
     Raises:
-        RasterError: The file is damaged there, or is another version.
+        RasterError: the file is damaged there, or is another version.
     """
     if area.is_empty:
         return area
@@ -52,17 +52,17 @@ def flagged_area(uri: str, flags: Flags, area: AreaOfInterest, cell_m: float = C
     """Return where a mask file flags the ground, and where it says anything, in longitude and latitude.
 
     Args:
-        uri: A georeferenced raster of one or more bands with a code for each pixel.
-        flags: Returns the flagged pixels, (height, width), of the file's values, (bands, height, width).
-        area: The area of interest.
-        cell_m: Side of the cells of the outline, metres; the pixel at a cell's centre decides.
+        uri: a georeferenced raster of one or more bands with a code for each pixel.
+        flags: returns the flagged pixels, (height, width), of the file's values, (bands, height, width).
+        area: the area of interest.
+        cell_m: side of the cells of the outline, metres; the pixel at a cell's centre decides.
 
     Returns:
         The flagged part of the area, and the part of the area that the file covers.
 
     Raises:
-        RasterError: The file cannot be read.
-        GeoreferenceError: It has no georeference.
+        RasterError: the file cannot be read.
+        GeoreferenceError: it has no georeference.
     """
     with open_raster(uri) as dataset:
         georef, resolution_m = read_georeference(dataset, uri)

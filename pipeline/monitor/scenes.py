@@ -188,7 +188,10 @@ def _static_scenes(source: str, config: PipelineConfig) -> Iterator[MonitorScene
     files = _files(source)
     described: set[str] = set()
     for uri in filter(has_stac_suffix, files):
-        for item, base in _items(uri) or ():
+        for entry in _items(uri) or ():
+            if isinstance(entry, SceneSource):
+                raise InputError(entry.error or uri)
+            item, base = entry
             described |= {canonical_uri(resolve_href(asset.href, base)) for asset in item.assets.values()}
             yield _item_scene(item, base, config)
     for uri in files:
@@ -215,7 +218,7 @@ def _is_file_name(uri: str) -> bool:
     return uri.lower().endswith(RASTER_SUFFIXES) or has_stac_suffix(uri)
 
 
-def _items(uri: str) -> list[tuple[pystac.Item, str]] | None:
+def _items(uri: str) -> list[tuple[pystac.Item, str] | SceneSource] | None:
     from pipeline.sources.stac import stac_items  # loads pystac, which not every source needs
 
     return stac_items(uri)

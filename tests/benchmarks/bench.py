@@ -233,7 +233,7 @@ def phase_seconds(uri: str, model: str | None) -> dict[str, float]:
     `boxes`: what else the predictor does while the engine waits; `rest`: planning, suppression, georeferencing.
     """
     logs.silence()
-    from model.common import prefetch
+    from model.inference import scan
     from pipeline import local, planning, steps
     from pipeline.config import load_config
     from pipeline.model_loading import describe_model, load_model
@@ -263,7 +263,7 @@ def phase_seconds(uri: str, model: str | None) -> dict[str, float]:
     read_tiles = steps.read_tiles
     with (
         mock.patch.object(steps, "read_tiles", lambda block: timed_items("read", read_tiles(block))),
-        mock.patch.object(local, "prefetch", lambda items, depth: timed_items("wait", prefetch.prefetch(items, depth))),
+        mock.patch.object(local, "prefetch", lambda items, depth: timed_items("wait", scan.prefetch(items, depth))),
     ):
         started = time.perf_counter()
         scene = planning.open_scene(SceneSource(uri), spec.config)
@@ -278,14 +278,14 @@ def gflop_per_mpx(model: str | None) -> float:
     """Return the operations of the model, thousand million per million pixels of tiles."""
     logs.silence()
     logs.import_quietly("model.inference.frozen_graph")
-    from model.detectors import flops
+    from model.ablation.results import count_flops
     from model.inference import model_folder, weights_io
     from pipeline.config import load_config
 
     config = load_config(overrides={"model": model})
     network, _ = weights_io.load(model_folder.resolve(config.model))
     side = config.tiling.tile_px
-    return float(flops.count_flops(network, side, side) / 1e9 / (side**2 / 1e6))
+    return float(count_flops(network, side, side) / 1e9 / (side**2 / 1e6))
 
 
 def run_job(inputs: Sequence[Path], model: str | None, folder: Path) -> dict[str, Any]:

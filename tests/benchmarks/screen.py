@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from geo.matching import match
+from geo.boxes import match
 from model.common import logs
 from tests.benchmarks import scenes
 from tests.benchmarks.accuracy import written

@@ -20,8 +20,8 @@ import numpy as np
 from affine import Affine
 from pyproj import CRS
 
+from geo.boxes import match
 from geo.georef import GeoReference
-from geo.matching import match
 from geo.raster.writer import write_scene
 from geo.types import Detections, ImageArray, Window
 from model.common import logs

@@ -6,10 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyproj import CRS
 
-from geo.aoi import AreaOfInterest, build_aoi, core_mask, points_in_area, tiles_in_area
+from geo.aoi import AreaOfInterest, build_aoi, core_mask, level_bounds, points_in_area, tiles_in_area
 from geo.errors import ConfigError
 from geo.georef import GeoReference
-from geo.grid import Tiling, plan_levels, plan_tiles
+from geo.grid import SEAM_PX, Tiling, count_tiles, plan_levels, plan_tiles
 from geo.types import FloatArray
 from tests.geo.strategies import AREAS, HEIGHT, WIDTH, georeferences
 
@@ -93,7 +93,16 @@ def test_core_masks_partition_the_area(x: float, y: float, radius: float) -> Non
     area = star(x, y, radius) & shapely.box(0, 0, 400, 300)
     for level in plan_levels(400, 300, (0.5, 0.5), TILING):
         tiles = list(plan_tiles(level, TILING))
-        chosen = list(tiles_in_area(area, tiles))
+        chosen = list(tiles_in_area(area, level, TILING))
+        boxes = [tile.core for tile in tiles]
+        touched = [
+            shapely.box(core.col - SEAM_PX, core.row - SEAM_PX, core.right + SEAM_PX, core.bottom + SEAM_PX)
+            for core in boxes
+        ]
+        in_level = shapely.transform(area, lambda xy, level=level: xy / [level.scale_x, level.scale_y])
+        assert chosen == [tile for tile, box in zip(tiles, touched, strict=True) if shapely.intersects(in_level, box)]
+        assert count_tiles(level, TILING, level_bounds(area, level)) >= len(chosen)
+        assert count_tiles(level, TILING) == len(tiles)
         assert all(not core_mask(area, tile).any() for tile in tiles if tile not in chosen)
         covered = sum(int(core_mask(area, tile).sum()) for tile in chosen) * level.scale_x * level.scale_y
         assert abs(covered - area.area) <= level.scale_x * area.length + 5
@@ -107,6 +116,7 @@ def test_core_masks_partition_the_area(x: float, y: float, radius: float) -> Non
         ([shapely.Polygon()], "OGC:CRS84", "at least one polygon, got none"),
         ([shapely.box(-1e5, -1e5, 1e5, 1e5)], "EPSG:3995", "without a pole in it"),
         ([shapely.box(1e9, 1e9, 2e9, 2e9)], "EPSG:32632", "coordinates outside of its CRS"),
+        ([shapely.box(565e3, 5930e3, 566e3, 5931e3)], "EPSG:4326", "in degrees, got x from 565000 .*: write the CRS"),
     ],
 )
 def test_invalid_areas_are_rejected(geometries: list[shapely.Geometry], crs: str, message: str) -> None:

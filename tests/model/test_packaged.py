@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from geo.matching import match
+from geo.boxes import match
 from geo.raster.header import read_header
 from model.detectors import registry
 from model.inference import model_folder, weights_io

@@ -122,6 +122,21 @@ def test_workers_that_cannot_be_estimated_are_refused(options: tuple[str, ...], 
         cost.describe_workers(options)
 
 
+@pytest.mark.parametrize(
+    "option",
+    [
+        "--dataflow_service_options=worker_accelerator=type:nvidia-l4;count:1;install-nvidia-driver",
+        "--resource_hint=accelerator=type:nvidia-l4;count:1;install-nvidia-driver",
+    ],
+)
+def test_the_gpu_is_the_one_that_beam_asks_for(option: str) -> None:
+    workers = cost.describe_workers((*DATAFLOW, "--machine_type", "g2-standard-8", option, "--disk_size_gb", "70"))
+    assert workers is not None
+    assert (workers.kind.gpu, workers.kind.gpus, workers.count, workers.disk_gib) == ("nvidia-l4", 1, 3, 70)
+    with pytest.raises(CommandError, match="got g2-standard-8 and 2 nvidia-l4"):
+        cost.describe_workers((*DATAFLOW, "--machine_type", "g2-standard-8", option.replace("count:1", "count:2")))
+
+
 def test_only_dataflow_has_a_cost() -> None:
     assert cost.describe_workers(()) is None
     assert cost.describe_workers(("--runner", "DirectRunner")) is None

@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from geo.boxes import iom_matrix, iou_matrix, score_order
-from geo.matching import match
+from geo.boxes import iom_matrix, iou_matrix, match, score_order
 from geo.types import Detections
 from model.evaluation import metrics
 from model.evaluation.metrics import Matches

@@ -14,7 +14,7 @@ from PIL import Image
 
 from geo.errors import ConfigError
 from geo.types import ImageArray
-from model.detectors.classifier.network import build
+from model.detectors.classifier import build
 from model.detectors.config import ConvConfig
 from model.export import classifier_graph
 from model.export.classifier_graph import chip_boxes, classify_tiled, predict_chips, zoomed_length

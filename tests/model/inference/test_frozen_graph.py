@@ -10,7 +10,7 @@ from keras import ops
 
 from geo.boxes import iou_matrix
 from geo.types import Detections, ImageArray
-from model.detectors.anchor_free import decode
+from model.detectors.anchor_free.network import decode_boxes, decode_scores
 from model.inference.calibration import Calibration
 from model.inference.frozen_graph import FrozenPredictor
 from model.inference.model_folder import read_config, write_config
@@ -47,8 +47,8 @@ def test_the_graph_gives_what_the_network_gives(
     boxes, scores = (output.numpy() for output in predictor.graph(tf.constant(images)))
     cells = network(images.astype(np.float32), training=False)
     assert boxes.shape == (2, shape[0] // 4, shape[1] // 4, 4)
-    np.testing.assert_allclose(scores, ops.convert_to_numpy(decode.scores(cells)), atol=1e-4)
-    np.testing.assert_allclose(boxes, ops.convert_to_numpy(decode.boxes(cells)), rtol=1e-4, atol=1e-3)
+    np.testing.assert_allclose(scores, ops.convert_to_numpy(decode_scores(cells)), atol=1e-4)
+    np.testing.assert_allclose(boxes, ops.convert_to_numpy(decode_boxes(cells)), rtol=1e-4, atol=1e-3)
     assert np.ptp(scores) > 0.005  # else the comparison means nothing
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from geo.matching import match
+from geo.boxes import match
 from geo.raster.header import read_header
 from model.inference.engine import Precision
 from model.inference.predictor import load_predictor

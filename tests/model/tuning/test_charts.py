@@ -82,9 +82,9 @@ def test_dots_are_within_the_axes(points: list[Point], maximize: bool) -> None:
 @pytest.mark.parametrize("points", [POINTS, *FEW])
 def test_charts_are_svg_with_escaped_text(points: list[Point]) -> None:
     for markup in (
-        charts.history(points, True),
-        *(charts.parameter(points, parameter) for parameter in PARAMETERS),
-        charts.importance({"a": 0.7, "<b>": 0.3}),
+        charts.history_chart(points, True),
+        *(charts.parameter_chart(points, parameter) for parameter in PARAMETERS),
+        charts.importance_chart({"a": 0.7, "<b>": 0.3}),
     ):
         assert markup.startswith("<svg")
         assert "nan" not in markup

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from keras import ops
 from numpy.typing import NDArray
 
-from model.detectors.anchor_free import assignment, decode
+from model.detectors.anchor_free import assignment
 from model.detectors.anchor_free.losses import DetectionLoss, detection_loss, generalized_iou
+from model.detectors.anchor_free.network import decode_boxes
 
 SIDE, STRIDE = 64, 4
 ROWS = SIDE // STRIDE
@@ -53,7 +54,7 @@ def overlaps(a: NDArray[np.floating], b: NDArray[np.floating]) -> tuple[float, f
 
 def by_hand(target_cells: NDArray[np.float32], cells: NDArray[np.float32]) -> float:
     """Compute the loss cell by cell, by the docstring of `detection_loss`."""
-    boxes = ops.convert_to_numpy(decode.boxes(cells))
+    boxes = ops.convert_to_numpy(decode_boxes(cells))
     entropy = distance = airplanes = 0.0
     for index in np.ndindex(target_cells.shape[:3]):
         score = 1 / (1 + math.exp(-cells[index][0]))
@@ -131,7 +132,7 @@ def test_objectness_has_the_gradient_of_cross_entropy_with_a_constant_target() -
     target_cells, cells = target(), random_cells(4)
     weight = target_cells[..., assignment.POSITIVE]
     score = 1 / (1 + np.exp(-cells[..., 0]))
-    iou, _ = generalized_iou(decode.boxes(cells), target_cells[..., assignment.BOX])
+    iou, _ = generalized_iou(decode_boxes(cells), target_cells[..., assignment.BOX])
     quality = np.maximum(ops.convert_to_numpy(iou), 0.3)
     # Cross-entropy of a logit has the slope score - quality; neither the quality nor the weight has a gradient.
     negative = 0.06 * score**3 * target_cells[..., assignment.COUNTED]

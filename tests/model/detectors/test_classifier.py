@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from model.detectors.classifier.network import build
+from model.detectors.classifier import build
 from model.detectors.config import ClassifierConfig, ConvConfig, DenseConfig
 
 

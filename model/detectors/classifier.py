@@ -8,9 +8,10 @@ from typing import Any
 import keras
 from keras import layers
 
-from model.detectors.classifier import SIDE_PX
 from model.detectors.config import ClassifierConfig, ConvConfig, DenseConfig
 
+#: Side of a chip, pixels.
+SIDE_PX = 20
 # Sides of the three filters.
 _FILTERS = {"S": (4, 3, 2), "M": (5, 4, 3), "L": (6, 5, 4)}
 _STRIDES = (1, 2, 2)

@@ -7,8 +7,8 @@ import tensorflow as tf
 from model.detectors import registry
 from model.detectors.config import DetectorConfig
 from model.inference.frozen_graph import FrozenPredictor
-from model.inference.keras_predictor import KerasPredictor
 from model.inference.predictor import Predictor, load_predictor
+from model.training.detector import KerasPredictor
 from tests.model.thresholds import in_a_gap
 
 DECODE = registry.get(DetectorConfig()).decode
