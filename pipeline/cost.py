@@ -149,7 +149,8 @@ class Cost:
 def describe_workers(beam_words: Sequence[str], gpu: Gpu | None = None) -> Workers | None:
     """Return the workers that Beam's options ask Dataflow for; None where the runner is another.
 
-    Without `gpu` it is the GPU of `--dataflow_service_options worker_accelerator=...` or `--resource_hint accelerator=...`.
+    Without `gpu` it is the GPU of Beam's options: `--dataflow_service_options worker_accelerator=...`, or
+    `--resource_hint accelerator=...`.
 
     Args:
         beam_words: Beam's options.
