@@ -174,6 +174,7 @@ def describe_workers(beam_words: Sequence[str], gpu: Gpu | None = None) -> Worke
         raise CommandError("expected --max_num_workers with DataflowRunner, got none: limit what may be started")
     config = load_yaml(WorkersConfig, WORKERS_CONFIG)
     # The workers that detect take nearly all of the time.
+    asked: tuple[str | None, str | None, int]
     if gpu:
         asked = (gpu.machine_type or machine_type, gpu.type, 1)
     else:

@@ -1,15 +1,14 @@
-"""A job on Dataflow: the real runner submits it to a server on 127.0.0.1, which runs what was staged on bare workers."""
+"""A job on Dataflow: the real runner submits it to a server on 127.0.0.1; bare workers run what it has staged."""
 
 import base64
+import bz2
 import dataclasses
 import io
 import json
+import logging
 import re
 import sys
 import tarfile
-import time
-import types
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,6 @@ from typing import Any
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.portability.api import beam_runner_api_pb2
-from apache_beam.runners.dataflow import dataflow_runner
 
 from geo.errors import CommandError
 from pipeline import dataflow, run
@@ -25,14 +23,15 @@ from pipeline.config import load_config
 from pipeline.ledger import Ledger, read_ledger
 from pipeline.model_loading import describe_model
 from pipeline.resources import find_gpu, gpu_batch_size, resource_hints
-from tests.pipeline import cloud
-from tests.pipeline.cloud import BUCKET, PROJECT, REGION
-from tests.pipeline.desk import Desk
+from tests.geo.gcs_emulator import emulated_bucket
+from tests.pipeline import dataflow_service
+from tests.pipeline.command_runner import CommandRunner
+from tests.pipeline.dataflow_service import PROJECT, REGION, DataflowService
 from tests.pipeline.scenes import write_scene
 
 ROOT = Path(__file__).parents[2]
 IMAGE = "europe-docker.pkg.dev/some-project/airplanes/gpu:1"
-JOB = ("--runner", "DataflowRunner", "--project", PROJECT, "--region", REGION, "--temp_location", f"gs://{BUCKET}/tmp")
+JOB = ("--runner", "DataflowRunner", "--project", PROJECT, "--region", REGION, "--temp_location", "gs://maps/temp")
 WORKERS = (
     *("--machine_type", "n2-standard-4", "--num_workers", "2", "--max_num_workers", "7", "--disk_size_gb", "60"),
     *("--autoscaling_algorithm", "THROUGHPUT_BASED", "--sdk_container_image", IMAGE, "--labels", "team=maps"),
@@ -51,20 +50,29 @@ class Submission:
         pipeline: as it was staged.
         ledger: that the job wrote.
         bucket: with all objects.
-        stderr: of the command.
-        seconds: that the command took.
+        stderr: what the command wrote.
+        logs: what workers logged.
     """
 
     job: dict[str, Any]
     pipeline: beam_runner_api_pb2.Pipeline
     ledger: Ledger
-    bucket: cloud.Bucket
+    bucket: Any
     stderr: str
+    logs: str
 
     @property
     def pool(self) -> dict[str, Any]:
         (pool,) = self.job["environment"]["workerPools"]
         return dict(pool)
+
+    def names(self) -> list[str]:
+        """Return the names of all objects."""
+        return [blob.name for blob in self.bucket.list_blobs()]
+
+    def content(self, name: str) -> bytes:
+        """Return the content of an object."""
+        return bytes(self.bucket.blob(name).download_as_bytes())
 
     def environments(self) -> dict[str, str]:
         """Return the environment of each step that runs on workers, by its name."""
@@ -73,48 +81,40 @@ class Submission:
 
 
 def _is_pardo(step: beam_runner_api_pb2.PTransform) -> bool:
-    return step.spec.urn == "beam:transform:pardo:v1"
+    return bool(step.spec.urn == "beam:transform:pardo:v1")
 
 
 @pytest.fixture(scope="module")
-def patch() -> Iterator[pytest.MonkeyPatch]:
-    with pytest.MonkeyPatch.context() as patch:
-        # Beam looks after a job every five seconds.
-        clock = types.SimpleNamespace(time=time.time, sleep=lambda _: time.sleep(0.02))
-        patch.setattr(dataflow_runner, "time", clock)
-        patch.chdir(ROOT)
-        yield patch
-
-
-@pytest.fixture(scope="module")
-def bucket(patch: pytest.MonkeyPatch) -> Iterator[cloud.Bucket]:
-    with cloud.bucket(patch) as bucket:
+def bucket() -> Iterator[Any]:
+    with emulated_bucket("maps") as bucket:
         yield bucket
 
 
 @pytest.fixture(scope="module")
-def service(patch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Iterator[cloud.Dataflow]:
-    with cloud.dataflow(patch, tmp_path_factory.mktemp("key")) as service:
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DataflowService]:
+    with dataflow_service.dataflow_service(tmp_path_factory.mktemp("key")) as service:
         yield service
 
 
 @pytest.fixture(scope="module")
-def submission(
-    bucket: cloud.Bucket, service: cloud.Dataflow, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Submission]:
+def submission(bucket: Any, service: DataflowService, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Submission]:
     folder = tmp_path_factory.mktemp("worker")
-    bucket.put("in/a.tif", write_scene(folder / "a.tif").read_bytes())
-    service.run = lambda job: cloud.run_staged(job, bucket, folder)
-    words = ["--input", f"gs://{BUCKET}/in/a.tif", "--output", f"gs://{BUCKET}/out/x.geojson", "--gpu", "nvidia-l4"]
-    written = io.StringIO()
+    bucket.blob("in/a.tif").upload_from_filename(write_scene(folder / "a.tif"))
+    service.run = lambda job: dataflow_service.run_staged(job, bucket, folder)
+    words = ["--input", "gs://maps/in/a.tif", "--output", "gs://maps/out/x.geojson", "--gpu", "nvidia-l4"]
+    written, logged = io.StringIO(), io.StringIO()
+    handler = logging.StreamHandler(logged)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "stderr", written)
+        patch.chdir(ROOT)
+        patch.setattr(logging.getLogger(), "handlers", [handler])
         status = run.main([*words, *JOB, *WORKERS, "--dataflow_endpoint", service.address])
     assert status == 0, written.getvalue()
-    (folder / "ledger.json").write_bytes(bucket.get("out/x.geojson.ledger.json"))
+    bucket.blob("out/x.geojson.ledger.json").download_to_filename(folder / "ledger.json")
     (job,) = service.jobs
     ledger = read_ledger(folder / "ledger.json")
-    yield Submission(job, cloud.staged_pipeline(job, bucket), ledger, bucket, written.getvalue())
+    pipeline = dataflow_service.staged_pipeline(job, bucket)
+    yield Submission(job, pipeline, ledger, bucket, written.getvalue(), logged.getvalue())
     service.jobs.clear()
 
 
@@ -122,12 +122,12 @@ def test_bare_workers_run_the_staged_package(submission: Submission) -> None:
     totals = submission.ledger.totals
     assert (totals.scenes, totals.complete, totals.parts_failed) == (1, 1, 0)
     assert totals.parts_done == totals.parts_planned > 0
-    assert json.loads(submission.bucket.get("out/x.geojson"))["type"] == "FeatureCollection"
+    assert json.loads(submission.content("out/x.geojson"))["type"] == "FeatureCollection"
 
 
 def test_a_worker_without_the_gpu_that_was_asked_for_says_so(submission: Submission) -> None:
     assert submission.ledger.run.settings["engine"] == "tensorflow"
-    assert "expected a GPU (nvidia-l4), got none on this worker: the model runs on the CPU" in submission.stderr
+    assert "expected a GPU (nvidia-l4), got none on this worker: the model runs on the CPU" in submission.logs
 
 
 def test_the_service_gets_the_options(submission: Submission) -> None:
@@ -182,7 +182,8 @@ def test_no_pixel_is_shuffled(submission: Submission) -> None:
 
 
 def test_the_steps_read_well_on_the_page_of_the_job(submission: Submission) -> None:
-    names = {step.unique_name for step in submission.pipeline.components.transforms.values()}
+    steps = submission.pipeline.components.transforms
+    names = {step.unique_name for key, step in steps.items() if key not in submission.pipeline.root_transform_ids}
     assert {name.split("/")[0] for name in names} == {"Scenes", "DetectAirplanes", "WriteAirplanes", "WriteLedger"}
     assert not [name for name in names if "gs:" in name or name.endswith("/Map(_write)")]
     assert "WriteAirplanes/Write1:x.geojson" in names
@@ -194,11 +195,11 @@ def test_a_worker_has_one_process_whose_threads_share_the_model(submission: Subm
 
 
 def test_the_package_has_the_weights_and_templates(submission: Submission) -> None:
-    (name,) = [name for name in submission.bucket.names() if name.endswith("/workflow.tar.gz")]
-    with tarfile.open(fileobj=io.BytesIO(submission.bucket.get(name))) as archive:
+    (name,) = [name for name in submission.names() if name.endswith("/workflow.tar.gz")]
+    with tarfile.open(fileobj=io.BytesIO(submission.content(name))) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     assert {"setup.py", "model/weights/airplanes-lite0/weights.safetensors", "pipeline/sinks/airplanes.qml"} <= names
-    assert not [name for name in names if name.startswith("tests/")]
+    assert not [name for name in names if name.startswith("tests/pipeline")]
 
 
 def test_no_path_of_this_machine_is_left(submission: Submission) -> None:
@@ -209,26 +210,27 @@ def test_no_path_of_this_machine_is_left(submission: Submission) -> None:
 
 
 def test_no_credential_is_left(submission: Submission) -> None:
-    secrets = re.compile(f"{cloud.TOKEN}|key-that-nobody-may-see|PRIVATE KEY")
+    secrets = re.compile(f"{dataflow_service.TOKEN}|key-that-nobody-may-see|PRIVATE KEY")
     for name, content in _contents(submission).items():
         assert secrets.findall(content) == [], name
-    assert secrets.findall(submission.stderr) == []
+    assert secrets.findall(submission.stderr + submission.logs) == []
 
 
 def _contents(submission: Submission) -> dict[str, str]:
-    """Return as text everything that left this machine: the job, the staged objects, what functions hold, the outputs."""
+    """Return as text all that left this machine: the job, the staged objects, what functions hold, the outputs."""
     parts = {"job": json.dumps(submission.job).encode()}
-    parts |= {name: submission.bucket.get(name) for name in submission.bucket.names() if not name.endswith(".tar.gz")}
+    parts |= {name: submission.content(name) for name in submission.names() if not name.endswith(".tar.gz")}
     for step in filter(_is_pardo, submission.pipeline.components.transforms.values()):
         pickled = beam_runner_api_pb2.ParDoPayload.FromString(step.spec.payload).do_fn.payload
-        parts[step.unique_name] = zlib.decompress(base64.b64decode(pickled))
+        # Beam compresses some of them.
+        is_compressed = pickled.startswith(base64.b64encode(b"BZh"))
+        parts[step.unique_name] = bz2.decompress(base64.b64decode(pickled)) if is_compressed else pickled
     return {name: content.decode("latin-1") for name, content in parts.items()}
 
 
-def test_a_refused_job_is_one_line(service: cloud.Dataflow, bucket: cloud.Bucket, capsys: Any) -> None:
-    bucket.put("in/refused.tif", b"")
+def test_a_refused_job_is_one_line(service: DataflowService, bucket: Any, capsys: Any) -> None:
     service.refusal = 403
-    words = ["--input", f"gs://{BUCKET}/in/refused.tif", "--output", f"gs://{BUCKET}/out/refused.geojson"]
+    words = ["--input", "gs://maps/in/refused.tif", "--output", "gs://maps/out/refused.geojson"]
     try:
         status = run.main([*words, *JOB, "--sdk_container_image", IMAGE, "--dataflow_endpoint", service.address])
     finally:
@@ -246,8 +248,10 @@ def test_a_refused_job_is_one_line(service: cloud.Dataflow, bucket: cloud.Bucket
         (("--work-dir", "work"), ("gs://b/a.tif",), "work: expected an output at gs://"),
     ],
 )
-def test_local_files_are_refused(desk: Desk, words: tuple[str, ...], inputs: tuple[str, ...], message: str) -> None:
-    line = desk.refused(*JOB, "--sdk_container_image", IMAGE, *words, inputs=inputs, output="gs://b/x.geojson")
+def test_local_files_are_refused(
+    cli: CommandRunner, words: tuple[str, ...], inputs: tuple[str, ...], message: str
+) -> None:
+    line = cli.usage_error(*JOB, "--sdk_container_image", IMAGE, *words, inputs=inputs, output="gs://b/x.geojson")
     assert message in line
 
 
@@ -257,7 +261,7 @@ def test_local_files_are_refused(desk: Desk, words: tuple[str, ...], inputs: tup
         (("--project", PROJECT, "--region", REGION), "got no --temp_location"),
         (("--project", PROJECT, "--temp_location", "gs://b/t"), "got no --region"),
         (("--region", REGION, "--temp_location", "gs://b/t"), "got no --project"),
-        (JOB[2:6] + ("--temp_location", "tmp"), "--temp_location tmp: expected a folder gs://bucket/name"),
+        ((*JOB[2:6], "--temp_location", "tmp"), "--temp_location tmp: expected a folder gs://bucket/name"),
         ((*JOB[2:], "--gpu", "nvidia-l4"), "--gpu nvidia-l4: expected --sdk_container_image with CUDA"),
         ((*JOB[2:], "--gpu", "l4"), "--gpu l4: expected one of nvidia-tesla-t4, "),
         (
@@ -266,8 +270,8 @@ def test_local_files_are_refused(desk: Desk, words: tuple[str, ...], inputs: tup
         ),
     ],
 )
-def test_options_are_checked_before_anything_is_sent(desk: Desk, words: tuple[str, ...], message: str) -> None:
-    line = desk.refused("--runner", "DataflowRunner", *words, inputs=("gs://b/a.tif",), output="gs://b/x.geojson")
+def test_options_are_checked_before_anything_is_sent(cli: CommandRunner, words: tuple[str, ...], message: str) -> None:
+    line = cli.usage_error("--runner", "DataflowRunner", *words, inputs=("gs://b/a.tif",), output="gs://b/x.geojson")
     assert message in line
 
 
