@@ -127,7 +127,7 @@ def merge_levels(detections: Detections, suppression: Suppression) -> Detections
 
     Args:
         detections: in scene pixels.
-        suppression: when two boxes are the same airplane.
+        suppression: thresholds at which two boxes are one airplane.
 
     Returns:
         The merged detections, rounded, by falling score and then by coordinates.
@@ -156,7 +156,7 @@ def local_nms(chunk: Chunk, detections: Detections, suppression: Suppression) ->
     Args:
         chunk: the chunk.
         detections: all detections of the scene that touch it, in any order, see `split_into_chunks`.
-        suppression: when two boxes are the same airplane.
+        suppression: thresholds at which two boxes are one airplane.
     """
     ranked = _rank(detections)
     rule, queried = _level_rule(ranked, suppression), np.ones(len(ranked), np.bool_)

@@ -80,7 +80,7 @@ def parse(argv: Sequence[str]) -> Command:
     Raises:
         FinderError: an option, an input, an output or the config is invalid.
     """
-    parser = _parser()
+    parser = make_parser()
     options, beam = parser.parse_known_args(argv)
     check_unknown(
         beam, [*parser._option_string_actions, "--runner"], "write --input before each input, and quote patterns"
@@ -235,7 +235,8 @@ def read_area(path: Path) -> AreaOfInterest:
         raise InputError(f"--aoi {path}: {error}") from error
 
 
-def _parser() -> Parser:
+def make_parser() -> Parser:
+    """Return the parser of the command; it also says what the Flex Template takes."""
     parser = Parser(
         prog="python -m pipeline.run",
         description="Detects airplanes in georeferenced imagery and writes them as polygons in lon/lat.",

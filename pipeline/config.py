@@ -49,8 +49,8 @@ class PipelineConfig(ScanConfig):
     Attributes:
         model: name of a packaged model, or folder of another.
         min_score: detections below this score are dropped, 0..1; None: the model's own default.
-        precision: what the model computes in: `float32`, `bfloat16`, or the faster of them on this machine (`auto`).
-        engine: what runs the model: `tensorflow`, `litert`, or the faster of them on this machine (`auto`).
+        precision: number format of the model: `float32`, `bfloat16`, or the faster of them on this machine (`auto`).
+        engine: runtime of the model: `tensorflow`, `litert`, or the faster of them on this machine (`auto`).
         batch_size: tiles per call of the model.
         block_tiles: tiles that one worker reads in order; a multiple of `batch_size` leaves no batch half full.
         bands: which bands of a scene are red, green and blue, or which one is grey, counted from 1; None: those that

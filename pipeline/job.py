@@ -35,7 +35,7 @@ class Job:
         model: the model and the settings.
         outputs: the files for the airplanes, local or `gs://`, and tables (`bq://`).
         ledger: the file for the ledger, local or `gs://`.
-        info: what the ledger says of the run.
+        info: description of the run for the ledger.
         area: the area of interest; None: everything.
         cache: the tile cache; None: nothing is cached.
         hints: Beam's resource hints for the steps that read and detect; see `resources.resource_hints`.

@@ -45,7 +45,7 @@ class Gpu:
 GPUS = (
     Gpu("nvidia-tesla-t4", 16),
     Gpu("nvidia-tesla-v100", 16),
-    Gpu("nvidia-l4", 24, "g2-standard-4"),
+    Gpu("nvidia-l4", 24, "g2-standard-8"),
     Gpu("nvidia-tesla-a100", 40, "a2-highgpu-1g"),
     Gpu("nvidia-a100-80gb", 80, "a2-ultragpu-1g"),
     Gpu("nvidia-h100-80gb", 80, "a3-highgpu-1g"),

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from geo.errors import CommandError, FinderError
 from geo.raster.uri import is_remote
 from model.common import logs
-from model.common.command import INTERRUPTED, plain_interrupt, print_error
+from model.common.command import INTERRUPTED, check_environment, plain_interrupt, print_error
 from model.common.imports import hidden_packages
 from pipeline import progress
 
@@ -71,6 +71,7 @@ def _run(argv: Sequence[str], own_process: bool = False) -> int:
     from pipeline import command as command_line
 
     try:
+        check_environment()
         command = command_line.parse(argv)
         # Every import of the run waits until the command is known to be right: most take seconds.
         from pipeline.model_loading import describe_model

@@ -53,7 +53,7 @@ class SeedResult:
 
 @dataclass(frozen=True, slots=True)
 class DetectorCost:
-    """What a detector costs, however it is trained.
+    """Size and computational cost of a detector.
 
     Attributes:
         weights: number of weights at inference.

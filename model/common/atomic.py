@@ -76,7 +76,7 @@ def make_folder(path: Path) -> None:
     """Make a folder and its parents where they are missing.
 
     Raises:
-        OutputError: it cannot be made.
+        OutputError: the folder cannot be made.
     """
     with _as_output_errors(path):
         path.mkdir(parents=True, exist_ok=True)
@@ -86,12 +86,12 @@ def check_writable(path: Path) -> None:
     """Check that a file can be written, by writing another beside it; makes the folder where it is missing.
 
     Raises:
-        OutputError: it cannot.
+        OutputError: the file cannot be written.
     """
-    if path.is_dir():
-        raise OutputError(f"{path}: expected the name of a file to write, got a folder: add a file name")
     partial = _partial(path)
     with _as_output_errors(path):
+        if path.is_dir():
+            raise OutputError(f"{path}: expected the name of a file to write, got a folder: add a file name")
         path.parent.mkdir(parents=True, exist_ok=True)
         partial.touch(exist_ok=False)
         partial.unlink()

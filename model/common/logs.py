@@ -8,9 +8,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 from types import ModuleType
-from typing import IO
 
 from geo.errors import FinderError
 
@@ -43,10 +41,7 @@ def hold_stderr() -> Iterator[None]:
 
     This goes for all threads; in blocks of different threads, one waits for the other.
     """
-    with _stderr_lock, _held_file() as held:
-        if sys.stderr is None:  # as in some daemons
-            yield
-            return
+    with _stderr_lock, tempfile.TemporaryFile() as held:
         sys.stderr.flush()
         stderr = os.dup(2)
         os.dup2(held.fileno(), 2)
@@ -59,13 +54,6 @@ def hold_stderr() -> Iterator[None]:
         finally:
             os.dup2(stderr, 2)
             os.close(stderr)
-
-
-def _held_file() -> IO[bytes]:
-    try:
-        return tempfile.TemporaryFile()
-    except FileNotFoundError:  # no temporary folder can be written: a container with a read-only root
-        return Path(os.devnull).open("w+b")
 
 
 def _is_no_memory_warning(record: logging.LogRecord) -> bool:

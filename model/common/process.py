@@ -1,8 +1,7 @@
 """Trainings in processes of their own: a locked folder for all of them, and a folder with config and log for each.
 
-`python -m model.common.process COMMAND ...` runs a command that ends when the process that started it does. Standard
-input is the leash: when nobody holds its other end any more, the command is terminated. So a training ends when its
-study stops it, and when the study itself is gone, for whatever reason.
+`python -m model.common.process COMMAND ...` runs a command and terminates it when its own standard input is closed,
+which happens when the parent process ends. So a training ends when its study stops it, and when the study dies.
 """
 
 import fcntl

@@ -58,7 +58,7 @@ class Chips:
 
 @dataclass(frozen=True, slots=True)
 class AugmentConfig:
-    """How chips are augmented.
+    """Settings of the augmentation of chips.
 
     Attributes:
         orientation: whether each is brought into one of eight orientations.

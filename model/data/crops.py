@@ -22,7 +22,7 @@ _MIN_SIDE_PX = 6.0  # the longer side of a box in the crop
 
 @dataclass(frozen=True, slots=True)
 class CropConfig:
-    """How crops are drawn.
+    """Settings of the crops.
 
     Attributes:
         side_px: side of a crop, a multiple of 32.

@@ -1,4 +1,4 @@
-"""Annotated images: what labels of every format are read into, the checks they pass, and the project's own format.
+"""Annotated images, the result of reading labels of every format; their checks, and the project's own format.
 
 Our own labels are an `annotations.json` with the boxes of each image:
 

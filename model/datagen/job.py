@@ -114,7 +114,7 @@ def check_output(config: DatagenConfig) -> None:
     """Reject an output folder that cannot be written, or already holds records: they would be mixed with the new ones.
 
     Raises:
-        ConfigError: it is such a folder.
+        ConfigError: the folder cannot be written, or holds records.
     """
     for pattern in (_RECORDS, MANIFEST):
         if existing := files.list_files(files.join(config.output, pattern)):
@@ -194,8 +194,8 @@ def count_planned(plans: Mapping[str, SetPlan]) -> dict[str, dict[str, int]]:
     """Count what is known of each set before it is cut."""
     return {
         name: {
-            "photos": len(plan.images),
-            "photos_with_tiles": sum(len(planned.corners) > 0 for planned in plan.images),
+            "images": len(plan.images),
+            "images_with_tiles": sum(len(planned.corners) > 0 for planned in plan.images),
             "airplanes": sum(len(planned.image.boxes) for planned in plan.images),
             "asked_with_airplanes": plan.with_asked,
             "asked_without_airplanes": plan.without_asked,

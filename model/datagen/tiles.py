@@ -29,7 +29,7 @@ Corners = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class TileConfig:
-    """How tiles are placed.
+    """Settings of the positions of tiles.
 
     Attributes:
         side_px: side of a tile, a multiple of 32.

@@ -14,7 +14,7 @@ class DetectorConfig:
     """The layers of the detector, and so the names and shapes of its weights.
 
     Attributes:
-        kind: tells it apart from other detectors.
+        kind: the kind of detector.
         backbone: the feature extractor; only `efficientnet_lite0`.
         channels: width of the neck and of the head.
     """
@@ -35,7 +35,7 @@ class GridConfig:
     """The layers of the detector, and its training targets and loss.
 
     Attributes:
-        kind: tells it apart from other detectors.
+        kind: the kind of detector.
         backbone: the feature extractor.
         layers: convolutions from the first to the last; the talk has 12 and 17 of `squeezenet`, 10 and 17 of `darknet`.
         grid: cells on the side of a tile of 256 px; so a cell is 256 / grid px wide.

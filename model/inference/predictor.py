@@ -55,7 +55,7 @@ def load_predictor(
         batch_size: every batch is padded to this many images, so that results do not depend on their number.
         min_score: detections below it are left out.
         precision: number format of the computation; a SavedModel keeps its own.
-        engine: what runs it; see `model.inference.engine.resolve_engine`.
+        engine: runtime of the model; see `model.inference.engine.resolve_engine`.
         calibrated: whether scores are calibrated probabilities; else they are the detector's raw scores.
         trusted: whether a SavedModel may be loaded, which can run code; a model folder cannot.
 
@@ -93,7 +93,7 @@ def check_trusted(path: str, trusted: bool) -> None:
     """Refuse a SavedModel that is not trusted.
 
     Raises:
-        ConfigError: it is not.
+        ConfigError: the model is not trusted.
     """
     if not trusted:
         raise ConfigError(

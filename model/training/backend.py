@@ -31,7 +31,7 @@ def check(name: Backend) -> None:
     """Check that Keras runs on this backend.
 
     Raises:
-        ConfigError: it runs on another.
+        ConfigError: Keras runs on another backend.
     """
     import keras
 

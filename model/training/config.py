@@ -117,7 +117,7 @@ class TrainConfig:
         records: tiles to train on; either these or `sources`.
         rendered: rendered scenes to train on as well.
         detector: the network.
-        crops: how crops are drawn.
+        crops: sizes and positions of the crops.
         start: `imagenet` (weights of the backbone), `random`, or a model to continue from: the name of a packaged one,
             or a model's folder.
         hard_examples: train more on what that model gets wrong in the same images and scenes.
@@ -130,7 +130,7 @@ class TrainConfig:
         seed: seed of weights and crops.
         min_score: recorded with the weights until `model.evaluate` chooses one on val.
         callbacks: how the model is validated during training; not at all if None.
-        backend: what Keras runs on: `tensorflow`, `jax` or `torch`.
+        backend: backend of Keras: `tensorflow`, `jax` or `torch`.
         distribution: the devices that share the training.
     """
 
@@ -211,7 +211,7 @@ class ClassifierTrainConfig:
             to 1/e of the difference in `decay_steps`.
         seed: seed of weights, dropout and batches; the splits do not depend on it.
         min_score: recorded with the weights, see `model.inference.weights_io`.
-        backend: what Keras runs on: `tensorflow`, `jax` or `torch`.
+        backend: backend of Keras: `tensorflow`, `jax` or `torch`.
     """
 
     task: Literal["classifier"]

@@ -180,7 +180,7 @@ def _select_devices(config: DistributionConfig, available: list[str]) -> list[st
     """Return as many devices as the config asks for.
 
     Raises:
-        ValueError: there are fewer; or more in several machines, where the first ones would not cover every machine.
+        ValueError: there are fewer; or more in several machines: the first ones would not cover every machine.
     """
     if len(available) < config.shares or (config.machines > 1 and len(available) > config.shares):
         raise ValueError(f"{len(available)} in all")

@@ -160,7 +160,7 @@ def test_the_gpu_is_for_reading_and_detecting_alone(submission: Submission) -> N
     assert with_gpu == {step for step in submission.environments() if step.startswith(READ_AND_DETECT)}
     (environment,) = {submission.environments()[step] for step in with_gpu}
     assert hints[environment] == {
-        "accelerator": "type:nvidia-l4;count:1;machine_type:g2-standard-4;install-nvidia-driver",
+        "accelerator": "type:nvidia-l4;count:1;machine_type:g2-standard-8;install-nvidia-driver",
         "min_ram_bytes": "9000000000",
     }
     others = set(submission.environments().values()) - {environment}

@@ -162,8 +162,8 @@ def test_the_manifest_counts_everything(data: Path, output: Path) -> None:
         own = [tile for image, tile in parsed if image.startswith(name)]
         asked = {"one": (30, 30), "two": (3, 3), "empty": (0, 7)}[name]
         assert manifest["sets"][name] == {
-            "photos": images,
-            "photos_with_tiles": images,
+            "images": images,
+            "images_with_tiles": images,
             "airplanes": 0 if name == "empty" else images * len(AIRPLANES),
             "asked_with_airplanes": asked[0],
             "asked_without_airplanes": asked[1],
@@ -221,10 +221,10 @@ def test_the_command_prints_a_summary(data: Path, tmp_path: Path, capsys: pytest
     arguments = ["--config", config_of(tmp_path, data), "--output", str(tmp_path / "there"), "--runner", "DirectRunner"]
     assert main(arguments) == 0
     assert capsys.readouterr().out.splitlines() == [
-        "one: 5 photos, 15 airplanes, 60 tiles: 30 with airplanes, 30 without",
-        "two: 1 photos, 3 airplanes, 6 tiles: 3 with airplanes, 3 without",
-        "empty: 1 photos, 0 airplanes, 7 tiles: 0 with airplanes, 7 without",
-        "together: 7 photos, 18 airplanes, 73 tiles: 33 with airplanes, 40 without",
+        "one: 5 images, 15 airplanes, 60 tiles: 30 with airplanes, 30 without",
+        "two: 1 images, 3 airplanes, 6 tiles: 3 with airplanes, 3 without",
+        "empty: 1 images, 0 airplanes, 7 tiles: 0 with airplanes, 7 without",
+        "together: 7 images, 18 airplanes, 73 tiles: 33 with airplanes, 40 without",
         f"7 files: {tmp_path / 'there'}",
     ]
     # A second time would leave two kinds of files in one folder.
