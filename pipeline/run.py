@@ -203,7 +203,7 @@ def _print_summary(ledger: Ledger, command: Command) -> None:
             f"empty: {totals.empty} of {totals.scenes} scenes have no valid pixel, or none in the area of interest; "
             "the ledger says which\n"
         )
-    pages = [str(command.report / "report.html")] if command.report else []
+    pages = [f"{command.report}/report.html"] if command.report else []
     others = [f", {count} {name}" for name in ("empty", "duplicate") if (count := getattr(totals, name))]
     coarse = f" and {totals.km2_coarse:.2f} km2 at the coarsest level only" if totals.km2_coarse else ""
     sys.stderr.write(

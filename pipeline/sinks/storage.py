@@ -72,6 +72,43 @@ def staged(uri: str) -> Iterator[Path]:
             files.write_atomically(uri, complete)
 
 
+def write_text(uri: str, text: str) -> None:
+    """Write a small file of UTF-8 text; it appears complete or not at all.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    if not is_remote(uri):
+        atomic.write_atomically(Path(uri), text)
+        return
+    with _bucket_errors(uri):
+        from model.datagen import files
+
+        files.write_bytes(uri, text.encode())
+
+
+def read_text(uri: str) -> str | None:
+    """Return the text of a small file, damaged bytes replaced; None if there is none.
+
+    Raises:
+        OutputError: the bucket does not answer, or denies access.
+    """
+    if not is_remote(uri):
+        try:
+            return Path(uri).read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            return None
+    from google.api_core.exceptions import NotFound
+
+    with _bucket_errors(uri):
+        from model.datagen import files
+
+        try:
+            return files.read_bytes(uri).decode(errors="replace")
+        except NotFound:
+            return None
+
+
 @contextlib.contextmanager
 def local_copy(uri: str) -> Iterator[Path]:
     """Yield a local path of a file: itself, or a copy for the duration of the block."""

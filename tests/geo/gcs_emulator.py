@@ -2,12 +2,13 @@
 
 import contextlib
 import gc
+import re
 import socket
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from gcp_storage_emulator.server import create_server
+from gcp_storage_emulator.server import RequestHandler, create_server
 from google.auth.credentials import AnonymousCredentials
 from google.cloud.storage import Client
 
@@ -33,3 +34,36 @@ def emulated_bucket(name: str, data_dir: str | None = None) -> Iterator[Any]:
     finally:
         gc.collect()  # a writer that failed is closed again when it is freed; without a server it retries for minutes
         server.stop()
+
+
+@contextlib.contextmanager
+def failing_requests(**faults: str) -> Iterator[list[str]]:
+    """Let the first request that matches each pattern fail during the block; yields those that have failed.
+
+    Args:
+        faults: patterns of requests, such as "GET .*a.tif", by "status_503" and the like, or by "dropped": the
+            connection is closed without an answer.
+    """
+    waiting, failed = dict(faults), []
+    parse_request = RequestHandler.parse_request
+
+    def parse_or_fail(handler: Any) -> bool:
+        if not parse_request(handler):
+            return False
+        request = f"{handler.command} {handler.path}"
+        fault = next((fault for fault, pattern in waiting.items() if re.search(pattern, request)), None)
+        if fault is None:
+            return True
+        failed.append(f"{fault} {request}")
+        del waiting[fault]
+        handler.rfile.read(int(handler.headers.get("Content-Length", 0)))
+        if fault == "dropped":
+            handler.connection.shutdown(socket.SHUT_RDWR)
+        else:
+            handler.send_error(int(fault.rpartition("_")[2]))
+        handler.close_connection = True
+        return False
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(RequestHandler, "parse_request", parse_or_fail)
+        yield failed
