@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from geo.errors import CommandError, ConfigError, InputError, OutputError
-from geo.raster.uri import canonical_uri, is_remote
+from geo.raster.uri import canonical_uri, is_remote, redacted
 from model.common.command import Parser
 from pipeline import report
 from pipeline.resources import Gpu, find_gpu
@@ -334,9 +334,11 @@ def _file(text: str) -> str:
 
 
 def _folder(text: str, option: str) -> str:
-    uri = _file(text)
-    storage.check_uri(f"{uri}/file", option)
-    return uri
+    if is_remote(text) and not text.startswith("gs://"):
+        raise OutputError(
+            f"{option} {redacted(text)}: expected a local folder or gs://bucket/folder, got another URL: name a bucket"
+        )
+    return _file(text)
 
 
 def _score(text: str) -> float:

@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import datetime
 import importlib.metadata
+import logging
 import platform
 import shlex
 import sys
@@ -56,6 +57,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             need.
     """
     logs.silence()
+    # What workers log of scenes and tiles that failed is in the summary, too.
+    logging.getLogger("pipeline.transforms").setLevel(logging.CRITICAL)
     try:
         with plain_interrupt():
             if argv is not None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib
+import json
 import logging
 import os
 import sys
@@ -27,6 +28,11 @@ def silence() -> None:
     # It warns where the client of MongoDB is missing, or hidden.
     logging.getLogger("apache_beam.io.mongodbio").setLevel(logging.ERROR)
     logging.getLogger("apache_beam.runners.common").addFilter(_is_no_finder_error)
+
+
+def log_event(logger: logging.Logger, level: int, message: str, **fields: object) -> None:
+    """Log a message with fields that programs can read: the message, a space, and a JSON object on one line."""
+    logger.log(level, "%s %s", message, json.dumps(fields, ensure_ascii=False))
 
 
 def import_quietly(module: str) -> ModuleType:

@@ -37,30 +37,30 @@ def emulated_bucket(name: str, data_dir: str | None = None) -> Iterator[Any]:
 
 
 @contextlib.contextmanager
-def failing_requests(**faults: str) -> Iterator[list[str]]:
+def failing_requests(status: int | None, *patterns: str) -> Iterator[list[str]]:
     """Let the first request that matches each pattern fail during the block; yields those that have failed.
 
     Args:
-        faults: patterns of requests, such as "GET .*a.tif", by "status_503" and the like, or by "dropped": the
-            connection is closed without an answer.
+        status: the status of the answer; None: the connection is closed without one.
+        patterns: patterns of method and path, such as "GET .*a.tif".
     """
-    waiting, failed = dict(faults), []
+    waiting, failed = list(patterns), []
     parse_request = RequestHandler.parse_request
 
     def parse_or_fail(handler: Any) -> bool:
         if not parse_request(handler):
             return False
         request = f"{handler.command} {handler.path}"
-        fault = next((fault for fault, pattern in waiting.items() if re.search(pattern, request)), None)
-        if fault is None:
+        pattern = next((pattern for pattern in waiting if re.search(pattern, request)), None)
+        if pattern is None:
             return True
-        failed.append(f"{fault} {request}")
-        del waiting[fault]
+        waiting.remove(pattern)
+        failed.append(request)
         handler.rfile.read(int(handler.headers.get("Content-Length", 0)))
-        if fault == "dropped":
+        if status is None:
             handler.connection.shutdown(socket.SHUT_RDWR)
         else:
-            handler.send_error(int(fault.rpartition("_")[2]))
+            handler.send_error(status)
         handler.close_connection = True
         return False
 

@@ -301,8 +301,8 @@ def test_tiles_of_a_mosaic_are_cached_too(cli: CommandRunner) -> None:
 
 
 def test_an_unusable_work_folder_is_refused(cli: CommandRunner) -> None:
-    line = cli.usage_error("--work-dir", "gs://bucket/work")
-    assert "--work-dir gs://bucket/work: expected a local folder, got a URL: name a folder of this machine" in line
+    line = cli.usage_error("--work-dir", "https://example.com/work")
+    assert "--work-dir https://example.com/work: expected a local folder or gs://bucket/folder" in line
     assert "a.tif/tile.json: expected a writable path" in cli.usage_error("--work-dir", "a.tif")
     assert "argument --work-dir: expected a path, got an empty argument" in cli.usage_error("--work-dir", "")
 
