@@ -85,7 +85,7 @@ IGNORED_BOX = [150, 5, 170, 27]
 
 
 @pytest.fixture
-def photo(tmp_path: Path) -> AnnotatedImage:
+def image(tmp_path: Path) -> AnnotatedImage:
     (image,) = read_annotated_images(write_set(tmp_path / "set", {"a": make_pixels()}, "dev"), "val")
     return replace(image, ignored=np.array([IGNORED_BOX], float))
 
