@@ -96,7 +96,8 @@ def _read_header(source: SceneSource, config: PipelineConfig) -> SceneHeader:
     if source.error is not None:
         raise InputError(source.error)
     try:
-        return read_header(source.uri, bands=config.bands or source.bands, height_m=config.rpc_height_m)
+        bands = config.bands or source.bands
+        return read_header(source.uri, bands=bands, height_m=config.rpc_height_m, nodata=source.nodata)
     except GeoreferenceError as error:
         # The item's CRS does not replace what the file lacks: nothing would be left to check it by.
         hint = (

@@ -30,6 +30,7 @@ class SceneSource:
             are compared with it, so that an item that belongs to another file is noticed.
         size: columns and rows, or None.
         affine: a, b, c, d, e, f of x = a column + b row + c, y = d column + e row + f, in units of the CRS, or None.
+        nodata: the nodata value of its bands, or None.
         error: why no raster is known for it, such as a STAC item without one; None: there is one.
     """
 
@@ -40,6 +41,7 @@ class SceneSource:
     crs: str | None = None
     size: tuple[int, int] | None = None
     affine: tuple[float, ...] | None = None
+    nodata: float | None = None
     error: str | None = None
 
 

@@ -66,6 +66,7 @@ def read_header(
     resolution_m: float | None = None,
     bands: tuple[int, ...] | None = None,
     height_m: float | None = None,
+    nodata: float | None = None,
 ) -> SceneHeader:
     """Read a scene's header; also detects most damaged files before any work starts.
 
@@ -74,6 +75,7 @@ def read_header(
         resolution_m: for a plain image, metres on the ground per pixel; its georeference is then ignored.
         bands: the red, green and blue bands, or a grey one, 1-based; None to choose by colour interpretation.
         height_m: for a raster with RPCs, the height of the ground, metres above the WGS84 ellipsoid.
+        nodata: the nodata value that its STAC item states; None if it states none.
 
     Raises:
         RasterError: the file is missing, not a raster, truncated or not served, its bands do not fit, or its parts
@@ -93,7 +95,9 @@ def read_header(
         else:
             georef, metres = None, (resolution_m, resolution_m)
         scene_id = _fingerprint(dataset, uri, remote)
-        radiometry = read_radiometry(dataset, bands)  # ignores unreadable pixels, which the fingerprint has reported
+        with naming_file(uri):
+            # Ignores unreadable pixels, which the fingerprint has reported.
+            radiometry = read_radiometry(dataset, bands, nodata)
         check_overviews(dataset, uri, radiometry)
         return SceneHeader(
             uri=uri,

@@ -132,7 +132,7 @@ class Radiometry:
     ignore_nodata_tag: bool = False
 
 
-def read_radiometry(dataset: Any, requested: tuple[int, ...] | None) -> Radiometry:
+def read_radiometry(dataset: Any, requested: tuple[int, ...] | None, nodata: float | None = None) -> Radiometry:
     """Derive the radiometry of an open raster from a bounded sample of its pixels.
 
     Unreadable parts are left out of the sample: reading their tiles will report them.
@@ -140,17 +140,19 @@ def read_radiometry(dataset: Any, requested: tuple[int, ...] | None) -> Radiomet
     Args:
         dataset: the raster.
         requested: as for `select_bands`.
+        nodata: the nodata value that metadata outside of the file state; None if none do.
 
     Raises:
-        RasterError: as for `select_bands`.
+        RasterError: as for `select_bands`, or the file has another nodata value.
     """
     bands = select_bands(dataset, requested)
+    stated = _stated_fill(dataset, bands, nodata)
     inverted = dataset.tags(ns="IMAGE_STRUCTURE").get("MINISWHITE") == "YES"
     collar = _read_collar(dataset, bands, 0.0)
     dtype = dataset.dtypes[bands[0] - 1]
     sample = [_valid_values(pixels, mask, collar is not None) for pixels, mask in _sample(dataset, bands)]
     values = np.concatenate([np.empty((len(bands), 0), dtype), *sample], axis=1)
-    fill = detect_fill(values)
+    fill = stated or detect_fill(values)
     if fill is not None:
         values = values[:, ~fill.covers(values)]
     stretch = estimate_stretch(values.ravel())
@@ -172,6 +174,27 @@ def _bright_nodata(dataset: Any, bands: tuple[int, ...], stretch: Stretch | None
     # Beyond what is displayed no airplane has it: -9999, 65535 in 11 bits.
     inside = stretch is None or stretch.low <= value <= stretch.high
     return value if inside and (255 - level if inverted else level) >= _BRIGHT_NODATA else None
+
+
+def _stated_fill(dataset: Any, bands: tuple[int, ...], nodata: float | None) -> Fill | None:
+    """Return the fill for a nodata value that metadata state and the file does not; None if the file has it, too.
+
+    Raises:
+        RasterError: The file has another nodata value.
+    """
+    if nodata is None or not math.isfinite(nodata):
+        return None  # what is not finite is nodata anyway
+    tagged = {dataset.nodatavals[band - 1] for band in bands} - {None}
+    if any(value != nodata for value in tagged):
+        raise RasterError(
+            f"expected the nodata value {nodata:g}, as in its STAC item, got {sorted(tagged)} in the file: "
+            "fix the item, or name the raster itself"
+        )
+    if tagged:
+        return None
+    # Half a step of whole numbers, towards the other values: 0 lies below them, 65535 above.
+    step = 0.5 if np.dtype(dataset.dtypes[bands[0] - 1]).kind in "iu" else max(abs(nodata), 1e-30) * 1e-6
+    return Fill(nodata, nodata + step if nodata <= 0 else nodata - step)
 
 
 def detect_fill(values: NDArray[Any]) -> Fill | None:

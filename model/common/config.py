@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import json
+import math
 import os
 import reprlib
 import sys
@@ -17,6 +18,9 @@ from pydantic_core import CoreSchema, ErrorDetails, core_schema
 from geo.errors import ConfigError
 
 T = TypeVar("T")
+
+#: Values of a config, aliases expanded: a few of them can stand for billions.
+MAX_VALUES = 100_000
 
 # Values in messages: a file may hold millions of them, or nest them without end.
 _shortened = reprlib.Repr()
@@ -64,14 +68,7 @@ def load_yaml(cls: type[T], path: Path, overrides: Mapping[str, object] | None =
 
 
 class _ConfigLoader(yaml.SafeLoader):
-    """YAML's safe loader, without keys that stand twice, and without aliases, which can expand endlessly."""
-
-    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        """Return the next node."""
-        if self.check_event(yaml.events.AliasEvent):
-            mark = self.get_mark()
-            raise yaml.composer.ComposerError(None, None, "an alias", mark)
-        return super().compose_node(parent, index)
+    """YAML's safe loader, but a key that stands twice in a mapping is an error."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         """Return the mapping of a node."""
@@ -84,6 +81,25 @@ class _ConfigLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+def _check_size(value: Any, sizes: dict[int, float]) -> float:
+    """Return how many values a YAML value holds, aliases expanded.
+
+    Args:
+        value: the value.
+        sizes: sizes of lists and mappings by identity, filled on the way.
+
+    Raises:
+        yaml.YAMLError: More than `MAX_VALUES`, or a value that contains itself.
+    """
+    children = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    if id(value) not in sizes or not children:
+        sizes[id(value)] = math.inf  # until its end is known
+        sizes[id(value)] = 1 + sum(_check_size(child, sizes) for child in children)
+    if sizes[id(value)] > MAX_VALUES:
+        raise yaml.YAMLError(f"more than {MAX_VALUES} values, aliases expanded")
+    return sizes[id(value)]
+
+
 def read_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML file that holds a mapping; an empty file is an empty mapping.
 
@@ -93,6 +109,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
         content = yaml.load(text, Loader=_ConfigLoader)  # noqa: S506 -- a SafeLoader
+        _check_size(content, {})
     except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
         reason = " ".join(str(error).split())
         raise ConfigError(

@@ -10,6 +10,7 @@ from geo.errors import CommandError
 from model.common.command import Parser
 
 _DIRECT = {"directrunner", "direct", "fnapirunner"}
+_DATAFLOW = {"dataflowrunner", "dataflow"}
 
 
 def parse(args: Sequence[str]) -> PipelineOptions:
@@ -44,6 +45,11 @@ def runner(options: PipelineOptions) -> PipelineRunner:
     except (ValueError, ImportError, AttributeError) as error:
         known = ", ".join(StandardOptions.KNOWN_RUNNER_NAMES)
         raise CommandError(f"--runner {name}: expected one of {known}, got '{error}': choose or install one") from error
+
+
+def is_dataflow(options: PipelineOptions) -> bool:
+    """Return whether the job runs on Google Cloud Dataflow."""
+    return (options.view_as(StandardOptions).runner or "").lower() in _DATAFLOW
 
 
 def _in_process(name: str | None) -> bool:

@@ -104,17 +104,23 @@ def _valid_fraction(tile: Tile, valid: NDArray[np.bool_] | None, area: Polygons 
     return float(counted.mean())
 
 
-def group_by_shape(items: Iterable[T], shape: Callable[[T], Hashable], batch_size: int) -> Iterator[list[T]]:
+def group_by_shape(
+    items: Iterable[T],
+    shape: Callable[[T], Hashable],
+    batch_size: int,
+    batches_per_call: int = BATCHES_PER_CALL,
+) -> Iterator[list[T]]:
     """Yield the items in groups of equal shape, each for one call of a predictor.
 
-    Groups are full, `BATCHES_PER_CALL` batches, but for the last of each shape and where too many shapes wait.
+    Groups are full, `batches_per_call` batches, but for the last of each shape and where too many shapes wait.
 
     Args:
         items: tiles of any number of scenes.
         shape: the shape of an item.
         batch_size: tiles that the model runs on at once.
+        batches_per_call: more is faster, fewer gives the first results earlier.
     """
-    size = batch_size * BATCHES_PER_CALL
+    size = batch_size * batches_per_call
     waiting: dict[Hashable, list[T]] = {}
     count = 0
     for item in items:

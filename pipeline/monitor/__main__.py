@@ -7,6 +7,7 @@ any work starts; 130 interrupted with Ctrl-C.
 from __future__ import annotations
 
 import argparse
+import datetime
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -46,7 +47,7 @@ def _run(options: argparse.Namespace, beam: Sequence[str]) -> int:
     limits = scenes.parse_limits(options.since, options.until)
     list_scenes = scenes.open_source(options.source, config, tuple(options.collection), limits)
     from pipeline.model_loading import describe_model
-    from pipeline.monitor import detection, run
+    from pipeline.monitor import delivery, detection, run
     from pipeline.monitor.store import Store
     from pipeline.sinks import storage
 
@@ -54,6 +55,8 @@ def _run(options: argparse.Namespace, beam: Sequence[str]) -> int:
     storage.check_uri(f"{options.store}/heartbeat.json", "--store")
     storage.check_writable(f"{options.store}/heartbeat.json")
     detect = detection.detect_with_beam(detector, beam) if beam else detection.detect_locally(detector)
+    if monitor_settings.webhook:
+        delivery.webhook_url(monitor_settings.webhook)
     try:
         store = Store(options.store)
         store.remove_remains()
@@ -66,13 +69,17 @@ def _run(options: argparse.Namespace, beam: Sequence[str]) -> int:
             detector.spec.identity,
             reprocess=options.reprocess,
         )
+        print("\n".join(run.summary_lines(results)))
+        now = limits.until or datetime.datetime.now(datetime.UTC)
+        record = run.raise_alerts(monitored, store, monitor_settings, now)
+        record = delivery.tell(record, store, monitor_settings.webhook, sys.stdout, sys.stderr)
     except FinderError as error:
         return print_error(NAME, error, 1)
     for result in results:
         for failure in result.failed:
             print(f"failed: {failure}", file=sys.stderr)
-    print("\n".join(run.summary_lines(results)))
-    return 1 if any(result.failed for result in results) else 0
+    complete = not any(result.failed for result in results) and not any(event.state == "failed" for event in record)
+    return 0 if complete else 1
 
 
 def _parser() -> Parser:

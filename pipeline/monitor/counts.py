@@ -103,3 +103,9 @@ def size_classes(edges_m: Sequence[float]) -> tuple[SizeClass, ...]:
     """Return the size classes between edges, metres, rising; the first begins at 0."""
     edges = [0.0, *(edge for edge in edges_m if edge > 0)]
     return tuple(SizeClass(low, high) for low, high in zip(edges, [*edges[1:], None], strict=True))
+
+
+def size_class_name(size_m: float, edges_m: Sequence[float]) -> str:
+    """Return the name of the size class of an airplane."""
+    sizes = np.array([size_m])
+    return next(each.name for each in size_classes(edges_m) if each.contains(sizes)[0])

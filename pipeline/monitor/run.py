@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any
 
+from pipeline.monitor import delivery, series
 from pipeline.monitor.airports import Airport
+from pipeline.monitor.alerts import Event, find_events, merge
 from pipeline.monitor.detection import (
     DetectScenes,
     FailedScene,
@@ -17,15 +19,24 @@ from pipeline.monitor.detection import (
     ProcessedScene,
     scene_version,
 )
-from pipeline.monitor.scenes import ListScenes, MonitorScene
+from pipeline.monitor.scenes import ListScenes, MonitorScene, parse_time
+from pipeline.monitor.series import Tables
 from pipeline.monitor.settings import MonitorSettings
 from pipeline.monitor.store import STATE, Store
-from pipeline.monitor.tables import CountRow, SceneRow, VisitRow
-from pipeline.monitor.visits import count_rows, group_visits, visit_row
+from pipeline.monitor.tables import SceneRow, VisitRow
 from pipeline.values import Identity
 
 #: Changes when the tables are computed in another way, so that they are computed anew.
 TABLES_VERSION = 1
+#: The settings that the tables depend on.
+_TABLE_SETTINGS = (
+    "visit_gap_minutes",
+    "min_share_seen",
+    "size_classes_m",
+    "recall",
+    "matching",
+    "baseline",
+)
 _OUTSIDE = f"{STATE}/outside.json"
 
 
@@ -135,20 +146,43 @@ def compute_tables(airport: Airport, scenes: Sequence[SceneRow], store: Store, s
     inputs = _digest(airport, scenes, settings)
     if store.inputs_of(airport.id) == inputs:
         return False
-    visits = group_visits(scenes, store.detections(scenes), airport, settings)
-    computed: dict[str, tuple[type[Any], Sequence[Any]]] = {
-        "visits": (VisitRow, [visit_row(visit, airport, settings) for visit in visits]),
-        "counts": (CountRow, [row for visit in visits for row in count_rows(visit, settings)]),
-    }
-    store.write_tables(airport.id, computed, inputs)
+    tables = series.compute(scenes, store.detections(scenes), airport, settings)
+    store.write_tables(airport.id, tables.by_name(), inputs)
     return True
+
+
+def load_tables(store: Store, airport: str) -> Tables:
+    """Return the stored tables of an airport, by time."""
+    rows = {
+        name: tuple(sorted(store.read_table(name, cls, airport), key=lambda row: parse_time(row.acquired_at)))
+        for name, cls in series.TABLES.items()
+    }
+    return Tables(**rows)
+
+
+def raise_alerts(
+    airports: Sequence[Airport], store: Store, settings: MonitorSettings, now: datetime.datetime
+) -> list[Event]:
+    """Return the record of events after a run: what its rules find, of which `tell` tells what is news."""
+    found = [
+        event
+        for airport in airports
+        for event in find_events(settings.alerts, load_tables(store, airport.id), airport, now)
+    ]
+    monitored = {airport.id for airport in airports}
+    known = delivery.read_events(store)
+    # Of airports that this run does not monitor, nothing is known anew.
+    others = [event for event in known if event.airport not in monitored]
+    own = [event for event in known if event.airport in monitored]
+    record = others + merge(own, found, now, settings.max_alert_age_days)
+    return sorted(record, key=lambda event: (event.at, event.airport, event.kind, event.id))
 
 
 def _digest(airport: Airport, scenes: Sequence[SceneRow], settings: MonitorSettings) -> str:
     parts = [
         TABLES_VERSION,
         [(row.scene_key, row.version, row.status, row.model, row.settings_id) for row in scenes],
-        dataclasses.asdict(settings),
+        [dataclasses.asdict(settings)[name] for name in _TABLE_SETTINGS],
         airport.area.polygons.wkt,
         [(spot.name, spot.polygon.wkt) for spot in (*airport.stands, *airport.aprons)],
     ]
@@ -157,11 +191,16 @@ def _digest(airport: Airport, scenes: Sequence[SceneRow], settings: MonitorSetti
 
 def visit_line(visit: VisitRow) -> str:
     """Return a visit as a line for people."""
-    cloud = "cloud unknown" if not visit.cloud_known else f"{100 * (visit.share_cloud or 0):.0f} % under cloud"
-    return (
+    cloud = "cloud unknown" if visit.share_cloud is None else f"{100 * visit.share_cloud:.0f} % under cloud"
+    line = (
         f"{visit.airport} {visit.acquired_at}: {visit.count:.1f} airplanes ({visit.count_low} to {visit.count_high}) "
-        f"in the {100 * visit.share_seen:.0f} % seen, {cloud}"
+        f"in the {100 * visit.share_seen:.0f} % seen, {cloud}; "
+        f"arrived {visit.arrived}, left {visit.left}, stayed {visit.stayed}, moved {visit.moved}"
     )
+    if visit.unusual is None:
+        return line
+    usual = f"usual {visit.usual:.1f} ({visit.usual_low:.0f} to {visit.usual_high:.0f})"
+    return f"{line}; {usual}" + ("" if visit.unusual == "no" else f": unusually {visit.unusual}")
 
 
 def summary_lines(results: Sequence[AirportResult]) -> list[str]:

@@ -95,6 +95,22 @@ class VisitRow:
         count: expected number of airplanes: the detections' scores, over the recall of their sizes.
         count_low: lower end of the 95 % interval of the number of airplanes.
         count_high: upper end.
+        arrived: airplanes that arrived since their ground was last seen.
+        left: airplanes that left since they were last seen.
+        stayed: airplanes that were there before.
+        moved: airplanes that are some metres from where they were.
+        first_seen: airplanes on ground that was not seen before.
+        out_of_view: airplanes known from before on ground that was not seen.
+        shift_east_m: estimated shift of its georeference to the first visit, metres; None if it cannot be told.
+        shift_north_m: the same to the north.
+        unusual: `high` or `low` if the count is outside of what is usual, else `no`; None if there is too little to
+            say it.
+        usual: the usual count, or None.
+        usual_low: lower end of the usual counts, or None.
+        usual_high: upper end, or None.
+        baseline_visits: earlier visits that the count was compared with.
+        weekday_visits: those of the same weekday.
+        season_visits: those of the same season.
     """
 
     geometry: shapely.Geometry | None
@@ -112,6 +128,21 @@ class VisitRow:
     count: float
     count_low: int
     count_high: int
+    arrived: int
+    left: int
+    stayed: int
+    moved: int
+    first_seen: int
+    out_of_view: int
+    shift_east_m: float | None
+    shift_north_m: float | None
+    unusual: str | None
+    usual: float | None
+    usual_low: float | None
+    usual_high: float | None
+    baseline_visits: int
+    weekday_visits: int
+    season_visits: int
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -143,6 +174,129 @@ class CountRow:
     count: float
     count_low: int
     count_high: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class AirplaneRow:
+    """An airplane that a visit saw.
+
+    Attributes:
+        geometry: outline box as detected, not shifted.
+        airport: id of the airport.
+        day: UTC date.
+        visit_id: the visit.
+        acquired_at: its time.
+        detection_id: the detection, in `detections`.
+        track_id: the same airplane in other visits, as far as its position and size can tell: the id of its first
+            detection.
+        scene_id: its scene.
+        scene_uri: where that was read.
+        score: 0..1.
+        counted: whether it counts; else its score is below the threshold, or it lies where the mask says cloud, but it
+            was there before.
+        size_m: longer side of its box, metres.
+        size_class: as in `counts`.
+        east_m: its centre, metres east of the airport's centre, the visit's shift taken out.
+        north_m: metres north.
+        apron: the apron it stands on, or None.
+        change: `arrived`, `stayed`, `moved`, or `first_seen` on ground that was never seen before.
+        since: when its ground, or the airplane, was last seen; None if never.
+        first_seen_at: time of the first visit that saw it.
+        visits: in how many visits it was seen until now.
+    """
+
+    geometry: shapely.Geometry | None
+    airport: str
+    day: str
+    visit_id: str
+    acquired_at: str
+    detection_id: str
+    track_id: str
+    scene_id: str
+    scene_uri: str
+    score: float
+    counted: bool
+    size_m: float
+    size_class: str
+    east_m: float
+    north_m: float
+    apron: str | None
+    change: str
+    since: str | None
+    first_seen_at: str
+    visits: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ChangeRow:
+    """An airplane that arrived, left or moved between two visits.
+
+    Attributes:
+        geometry: outline box as last detected.
+        airport: id of the airport.
+        day: UTC date of the visit that shows the change.
+        visit_id: that visit.
+        acquired_at: its time: the latest that the change happened.
+        change: `arrived`, `left` or `moved`.
+        since: the earliest that it happened: when the ground, or the airplane, was last seen before.
+        track_id: the airplane, as in `airplanes`.
+        detection_id: its detection in the visit; None if it left.
+        previous_detection_id: its last detection before the visit; None if it arrived.
+        score: of its last detection.
+        size_m: of its last detection.
+        size_class: as in `counts`.
+        east_m: as in `airplanes`; where it was last.
+        north_m: the same.
+        apron: the apron, or None.
+        moved_m: how far it moved, else None.
+    """
+
+    geometry: shapely.Geometry | None
+    airport: str
+    day: str
+    visit_id: str
+    acquired_at: str
+    change: str
+    since: str | None
+    track_id: str
+    detection_id: str | None
+    previous_detection_id: str | None
+    score: float
+    size_m: float
+    size_class: str
+    east_m: float
+    north_m: float
+    apron: str | None
+    moved_m: float | None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class StandRow:
+    """A stand in a visit.
+
+    Attributes:
+        geometry: the stand.
+        airport: id of the airport.
+        day: UTC date.
+        visit_id: the visit.
+        acquired_at: its time.
+        stand: its name.
+        state: `occupied`, `empty`, or `not_seen`: not all of it was seen, and no airplane on it.
+        track_id: the airplane on it, as in `airplanes`, or None.
+        detection_id: its detection, or None.
+        size_m: its size, or None.
+    """
+
+    geometry: shapely.Geometry | None
+    airport: str
+    day: str
+    visit_id: str
+    acquired_at: str
+    stand: str
+    state: str
+    track_id: str | None
+    detection_id: str | None
+    size_m: float | None
 
 
 def columns(cls: type[Any]) -> Mapping[str, str]:

@@ -15,7 +15,7 @@ from pipeline.monitor import counts
 from pipeline.monitor.airports import Airport
 from pipeline.monitor.scenes import parse_time
 from pipeline.monitor.settings import MonitorSettings
-from pipeline.monitor.tables import CountRow, SceneRow, VisitRow
+from pipeline.monitor.tables import CountRow, SceneRow
 from pipeline.records import Airplane
 
 #: An airplane this near the border of what another scene shows may be cut there, metres.
@@ -187,29 +187,20 @@ def _is_known(sighting: Sighting, others: Sequence[Sighting]) -> bool:
     )
 
 
-def visit_row(visit: Visit, airport: Airport, settings: MonitorSettings) -> VisitRow:
-    """Return the row of a visit in the table `visits`."""
-    share = round(float(min(1.0, visit.seen.area / airport.area_m.area)), 4)
-    total = _estimate(visit.counted, settings)
+def share_seen(visit: Visit, airport: Airport) -> float:
+    """Return the share of the airport that a visit saw, 0..1."""
+    return round(float(min(1.0, visit.seen.area / airport.area_m.area)), 4)
+
+
+def share_cloud(visit: Visit, share: float) -> float | None:
+    """Return the share of the airport that was not seen because of cloud; None if not every scene has a mask.
+
+    Args:
+        visit: the visit.
+        share: share that it saw.
+    """
     clouds = [scene.share_cloud for scene in visit.scenes if scene.share_cloud is not None]
-    known = len(clouds) == len(visit.scenes)
-    return VisitRow(
-        geometry=None if visit.seen.is_empty else airport.plane.shape_to_lonlat(visit.seen),
-        airport=visit.airport,
-        day=visit.day,
-        visit_id=visit.visit_id,
-        acquired_at=visit.acquired_at,
-        scenes=len(visit.scenes),
-        share_seen=share,
-        cloud_known=known,
-        share_cloud=round(min(sum(clouds), 1 - share), 4) if known else None,
-        enough_seen=share >= settings.min_share_seen,
-        detected=total.detected,
-        in_cloud=sum(sighting.counts and sighting.in_cloud for sighting in visit.sightings),
-        count=total.count,
-        count_low=total.low,
-        count_high=total.high,
-    )
+    return round(min(sum(clouds), 1 - share), 4) if len(clouds) == len(visit.scenes) else None
 
 
 def count_rows(visit: Visit, settings: MonitorSettings) -> list[CountRow]:
@@ -218,7 +209,7 @@ def count_rows(visit: Visit, settings: MonitorSettings) -> list[CountRow]:
     sizes = np.array([sighting.size_m for sighting in visit.counted])
     for size_class in counts.size_classes(settings.size_classes_m):
         members = [visit.counted[index] for index in np.flatnonzero(size_class.contains(sizes))]
-        of_class = _estimate(members, settings)
+        of_class = estimate(members, settings)
         rows.append(
             CountRow(
                 airport=visit.airport,
@@ -237,7 +228,8 @@ def count_rows(visit: Visit, settings: MonitorSettings) -> list[CountRow]:
     return rows
 
 
-def _estimate(sightings: Sequence[Sighting], settings: MonitorSettings) -> counts.Estimate:
+def estimate(sightings: Sequence[Sighting], settings: MonitorSettings) -> counts.Estimate:
+    """Return the number of airplanes behind detections."""
     sizes = np.array([sighting.size_m / sighting.resolution_m for sighting in sightings])
     scores = np.array([sighting.airplane.score for sighting in sightings])
     recalls = counts.recall_of(sizes, settings.recall)

@@ -39,6 +39,8 @@ from pipeline.serve.requests import (
     read_body,
     save_body,
 )
+from pipeline.serve.review import ReviewStore
+from pipeline.serve.review_routes import add_review
 from pipeline.serve.scenes import SceneCatalog, read_headers
 from pipeline.values import SceneSource
 
@@ -68,6 +70,7 @@ class Service:
         allow_remote: whether requests may name addresses.
         map_tiles: another map that the page shows and jobs may read, or None.
         airports: the page's list, as JSON values: name, and bounds (west, south, east, north, degrees).
+        review: where reviews are kept, or None.
         max_upload_bytes: of a GeoTIFF.
         max_px: pixels of a scene that is sent, or fetched.
         hosts: names under which it may be called; empty: any.
@@ -79,6 +82,7 @@ class Service:
     allow_remote: bool = False
     map_tiles: MapTiles | None = None
     airports: tuple[dict[str, Any], ...] = ()
+    review: ReviewStore | None = None
     max_upload_bytes: int = 256 * 2**20
     max_px: float = 400e6
     hosts: tuple[str, ...] = ()
@@ -102,6 +106,8 @@ def create_app(service: Service, on_stop: Callable[[list[Job]], None] | None = N
         stopping.set()
         lost = await asyncio.to_thread(service.jobs.stop, GRACE_S)
         await asyncio.to_thread(service.models.stop)
+        if service.review is not None:
+            service.review.close()
         if on_stop is not None:
             on_stop(lost)
 
@@ -120,6 +126,8 @@ def create_app(service: Service, on_stop: Callable[[list[Job]], None] | None = N
     _add_jobs(app, service)
     _add_scenes(app, service)
     add_page(app, service)
+    if service.review is not None:
+        add_review(app, service.scenes, service.review)
     return app
 
 

@@ -335,7 +335,8 @@ def _detect(job: Job) -> None:
     scene = planning.open_scene(task.source, config, task.area)
     job.plan(scene)
     outcomes: list[TileOutcome] = []
-    for outcome in local.detect_tiles(scene, config, predictor):
+    # Batch by batch: the page shows each tile when it is done, and a job that is dismissed ends soon.
+    for outcome in local.detect_tiles(scene, config, predictor, batches_per_call=1):
         job.check_dismissed()
         job.add_tile(_tile(scene, outcome, identity), len(outcome.detections))
         outcomes.append(outcome)

@@ -12,6 +12,9 @@ const App = (() => {
   const selection = L.layerGroup().addTo(map);
   // What the page knows; airplanes are features of GeoJSON, by falling score.
   const state = { sources: [], source: null, imagery: null, job: null, airplanes: [], selected: null, isFinal: false };
+  // What other scripts of the page do when the scene or the airplanes change.
+  const listeners = [];
+  const changed = () => listeners.forEach((listener) => listener());
 
   async function request(path, options = {}) {
     const answer = await fetch(path, options);
@@ -50,6 +53,7 @@ const App = (() => {
     state.imagery?.remove();
     state.imagery = null;
     clear();
+    changed();
     complain(source.error);
     byId("analyze").disabled = Boolean(source.error);
     say(source.error ? "" : "Press Analyze to find the airplanes.");
@@ -160,6 +164,7 @@ const App = (() => {
     }
     say(`${job.status}: ${plural(job.tiles_done, "tile")}${job.km2 ? `, ${number(job.km2, 2)} km²` : ""}, ${job.model}`);
     draw();
+    changed();
   }
 
   // Boxes.
@@ -249,5 +254,5 @@ const App = (() => {
   setThreshold(models[0].min_score);
   loadSources().catch(complain);
 
-  return { map, state, request, post, complain, say, draw, shown, rings, select, threshold };
+  return { map, state, boxes, selection, listeners, request, post, complain, draw, shown, rings, select, threshold };
 })();

@@ -40,8 +40,9 @@ def add_page(app: FastAPI, service: Service) -> None:
         return render_template(
             _FOLDER / "page.html",
             styles=[_FOLDER / "page.css"],
-            scripts=[_FOLDER / "page.js"],
+            scripts=[_FOLDER / "page.js", *([_FOLDER / "review.js"] if service.review else [])],
             data={"models": models, "airports": service.airports, "map": _map(service)},
+            has_review=service.review is not None,
             leaflet=True,
             served=True,
             models=models,

@@ -136,7 +136,7 @@ def _expand_readable(pattern: str, asset: str | None) -> list[SceneSource]:
     try:
         return list(_expand(pattern, asset))
     except OSError as error:
-        shown = pattern if len(pattern) <= _MAX_SHOWN else f"{pattern[:_MAX_SHOWN]}..."
+        shown = pattern if len(pattern) <= 2 * _MAX_SHOWN else f"{pattern[:_MAX_SHOWN]}..."
         raise InputError(f"{shown}: expected {_ALLOWED}, got '{error.strerror}': fix the path or the right") from error
 
 

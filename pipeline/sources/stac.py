@@ -2,8 +2,8 @@
 
 Reads local files and URLs of http://, https:// and gs://; opens no raster.
 
-Scale, offset and nodata of `raster:bands` and `bands` are not read: the display stretch is computed from the pixels,
-so a positive scale or an offset does not change it, and nodata is taken from the raster itself.
+Of `raster:bands` and `bands`, nodata is used where the raster has none. A scale and an offset that all bands share are
+not needed: the display stretch is computed from the pixels, so neither changes it. Others are refused.
 """
 
 from __future__ import annotations
@@ -285,6 +285,7 @@ def item_source(item: pystac.Item, base: str, asset: str | None) -> SceneSource:
         crs=None if code is None else str(code),
         size=None if shape is None else (int(shape[1]), int(shape[0])),
         affine=None if affine is None else affine[:6],
+        nodata=band_nodata(chosen.extra_fields),
     )
 
 
@@ -363,6 +364,37 @@ def display_bands(asset: Mapping[str, Any]) -> tuple[int, ...] | None:
         return tuple(names.index(colour) + 1 for colour in _RGB)
     grey = [number for number, name in enumerate(names, start=1) if name in _GREY]
     return (grey[0],) if len(grey) == 1 and not set(_RGB) & set(names) else None
+
+
+def band_nodata(asset: Mapping[str, Any]) -> float | None:
+    """Return the nodata value of an asset's bands, None if they state none; check their scales.
+
+    Args:
+        asset: fields of the asset: `bands` of STAC 1.1, or the asset's own `nodata`; or `raster:bands` of STAC 1.0.
+
+    Raises:
+        InputError: the bands have different nodata values, or scales and offsets that would change the display.
+    """
+    bands = [band for band in asset.get("bands") or asset.get("raster:bands") or [] if isinstance(band, dict)]
+
+    def values(name: str, default: object) -> set[Any]:
+        own = asset.get(f"raster:{name}", asset.get(name, default))
+        stated = [band.get(f"raster:{name}", band.get(name, own)) for band in bands or [{}]]
+        return {value if isinstance(value, int | float | None) else str(value) for value in stated}
+
+    scales, offsets, nodata = values("scale", 1), values("offset", 0), values("nodata", None)
+    if len(scales) > 1 or len(offsets) > 1 or any(not isinstance(scale, int | float) or scale <= 0 for scale in scales):
+        raise InputError(
+            f"expected bands with one positive scale and one offset, got the scales {sorted(map(str, scales))} and "
+            f"offsets {sorted(map(str, offsets))}: apply them to the raster, e.g. with gdal_translate -unscale"
+        )
+    if len(nodata) > 1:
+        raise InputError(f"expected bands with one nodata value, got {sorted(map(str, nodata))}: fix the item")
+    (value,) = nodata
+    try:
+        return None if value is None else float(value)  # JSON has "nan" and "-inf" as text
+    except (TypeError, ValueError) as error:
+        raise InputError(f"expected a number as nodata, got {value!r}: fix the item") from error
 
 
 def _acquired_at(item: pystac.Item, asset: pystac.Asset) -> str | None:

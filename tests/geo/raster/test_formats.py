@@ -17,7 +17,7 @@ from geo.errors import GeoreferenceError
 from geo.georef import GeoReference
 from geo.grid import Level, Tiling, plan_tiles
 from geo.raster.header import read_header
-from geo.raster.reader import RasterReader, read_thumbnail
+from geo.raster.reader import RasterReader
 from geo.types import FloatArray, ImageArray, Window
 from tests.geo.scenes import area_average, coordinates, write_tiff
 
@@ -213,7 +213,8 @@ def test_reading_writes_no_sidecar_files(tmp_path: Path, case: Format) -> None:
     uri = case.write(tmp_path)
     before = {path.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in tmp_path.iterdir()}
     header = read_header(uri)
-    read_thumbnail(uri, 200)
+    with RasterReader(uri) as reader:
+        reader.read_overview(200)
     with RasterReader(uri, header.radiometry) as reader:
         for level in (FULL, HALF):
             for tile in plan_tiles(level, TILING):

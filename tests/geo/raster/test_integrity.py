@@ -254,3 +254,24 @@ def test_colours_stay_when_only_alpha_is_named(tmp_path: Path) -> None:
     with rasterio.open(uri) as dataset:
         assert dataset.colorinterp[3] == ColorInterp.alpha
     assert read_header(uri).radiometry.bands == (1, 2, 3)
+
+
+@pytest.mark.parametrize(("kind", "gain", "value"), [("uint8", 1, 0), ("uint16", 8, 65535), ("float32", 1 / 255, -1.0)])
+def test_nodata_that_only_the_item_states_is_used(tmp_path: Path, kind: str, gain: float, value: float) -> None:
+    pixels = (photo() * gain).astype(kind)
+    pixels[CORNER] = value
+    tagged = write_tiff(tmp_path / "tagged.tif", pixels, nodata=value)
+    uri = write_tiff(tmp_path / "scene.tif", pixels)
+    header = read_header(uri, nodata=value)
+    with RasterReader(uri, header.radiometry) as reader:
+        np.testing.assert_array_equal(reader.read_valid_mask(TILE), ~CORNER)
+        np.testing.assert_array_equal(reader.read_tile(TILE), read(tagged)[0])
+    assert read_header(tagged, nodata=value).radiometry.fill is None
+
+
+def test_nodata_of_item_and_file_that_differ_are_refused(tmp_path: Path) -> None:
+    uri = write_tiff(tmp_path / "scene.tif", photo(), nodata=0)
+    with pytest.raises(
+        RasterError, match=r"scene.tif: expected the nodata value 255, as in its STAC item, got \[0.0\]"
+    ):
+        read_header(uri, nodata=255.0)

@@ -1,3 +1,4 @@
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -273,10 +274,17 @@ def test_values_outside_json_are_rejected(tmp_path: Path, value: str) -> None:
     assert "expected text, numbers, lists and mappings" in error_of(tmp_path, f"{GOOD}prizes: [{value}]")
 
 
+# Each list holds the one before it eight times.
+_BOMB = "\n".join(
+    f"{name}: &{name} [{', '.join([f'*{before}'] * 8)}]" for before, name in itertools.pairwise("abcdefghij")
+)
+
+
 @pytest.mark.parametrize(
     ("text", "error"),
     [
-        ("prizes: &a [*a]", "an alias"),
+        ("prizes: &a [*a]", "more than 100000 values, aliases expanded"),
+        ("a: &a [1, 1, 1, 1, 1, 1, 1, 1]\n" + _BOMB, "more than 100000 values, aliases expanded"),
         ("prizes: " + "[" * 3000 + "]" * 3000, "recursion"),
         ("wing: {span_m: 1, span_m: 2}", "the key 'span_m' twice"),
     ],
@@ -289,6 +297,11 @@ def test_yaml_without_end_or_of_two_meanings_is_refused_in_a_short_line(tmp_path
 
 def test_a_long_value_is_shortened_in_the_error(tmp_path: Path) -> None:
     assert len(error_of(tmp_path, f"{GOOD}prizes: [{'[[1, 2, 3], ' * 1000}{']' * 1000}]")) < 1000
+
+
+def test_aliases_are_read(tmp_path: Path) -> None:
+    file = write(tmp_path, "a: &a [1, 2]\nb: *a")
+    assert read_yaml(file) == {"a": [1, 2], "b": [1, 2]}
 
 
 def test_numbers_without_a_limit_are_read(tmp_path: Path) -> None:

@@ -59,6 +59,10 @@ class MonitorRunner:
     def scenes(self) -> list[SceneRow]:
         return Store("store").scenes()
 
+    def tables(self) -> dict[str, bytes]:
+        """Return the content of all files of the store but the record of events, which knows its history."""
+        return {name: content for name, content in self.files().items() if name != "alerts.json"}
+
     def files(self) -> dict[str, bytes]:
         """Return the content of all files of the store."""
         root = self.folder / "store"

@@ -29,7 +29,7 @@ def test_scenes_become_visits(monitor: MonitorRunner) -> None:
     monitor.add_scene("2026-01-07", ())
     status, out, err = monitor.run()
     assert (status, err) == (0, [])
-    assert out[0] == "TST 2026-01-05T10:00:00Z: 2.8 airplanes (2 to 3) in the 100 % seen, cloud unknown"
+    assert out[0] == "TST 2026-01-05T10:00:00Z: 2.8 airplanes (2 to 3) in the 100 % seen, cloud unknown; " + UNCHANGED
     assert out[-1] == "3 scenes of 1 airports processed, 0 failed or incomplete"
     first, second, third = monitor.visits()
     assert (first.detected, second.detected, third.detected) == (3, 1, 0)
@@ -55,10 +55,10 @@ def test_late_and_reprocessed_scenes_give_the_tables_of_scenes_in_time(monitor: 
     monitor.add_scene(days[0], AIRPLANES)  # the provider corrects its scene
     monitor.add_item(days[0], f"S-{days[0]}", updated="2026-02-01T00:00:00Z")
     assert monitor.run()[1][-1].startswith("1 scenes")
-    by_steps = monitor.files()
+    by_steps = monitor.tables()
     shutil.rmtree("store")
     monitor.run()
-    assert monitor.files() == by_steps
+    assert monitor.tables() == by_steps
     assert [visit.detected for visit in monitor.visits()] == [3, 3, 3]
 
 
@@ -94,6 +94,7 @@ def test_a_cloud_mask_hides_ground_and_airplanes(monitor: MonitorRunner) -> None
     assert visit.share_cloud == pytest.approx(0.5, abs=0.05)
 
 
+UNCHANGED = "arrived 0, left 0, stayed 0, moved 0"
 CLASSES = [{"value": 1, "name": "clear"}, {"value": 2, "name": "cloud"}, {"value": 3, "name": "cloud_shadow"}]
 
 
