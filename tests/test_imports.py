@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+import pipeline
+
 ROOT = Path(__file__).parents[1]
 ROOMS = ("geo", "model", "pipeline")
 FILES = sorted(path.relative_to(ROOT) for room in ROOMS for path in (ROOT / room).rglob("*.py"))
@@ -212,3 +214,38 @@ def test_geo_works_without_tensorflow_and_beam() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+ROOM = Path(pipeline.__file__).parent
+BEAM = {"dataflow.py", "job.py", "sinks/transforms.py", "transforms.py"}
+
+
+def imported(path: Path) -> set[str]:
+    """The modules that a file imports, and the names that it imports from them."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names |= {node.module or "", *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return names
+
+
+def test_beam_is_imported_by_few_modules() -> None:
+    files = {str(path.relative_to(ROOM)): imported(path) for path in ROOM.rglob("*.py")}
+    assert {
+        name for name, names in files.items() if "apache_beam" in {module.split(".")[0] for module in names}
+    } == BEAM
+
+
+def test_lower_modules_do_not_import_their_users() -> None:
+    users = {
+        "pipeline.local",
+        "pipeline.transforms",
+        "pipeline.job",
+        "pipeline.run",
+        "pipeline.command",
+        "pipeline.api",
+    }
+    for name in ("records", "ledger", "config", "values", "planning", "steps", "sources/resolve"):
+        assert not imported(ROOM / f"{name}.py") & users
