@@ -314,11 +314,11 @@ def counted_inside(target: NDArray[np.float32], area: NDArray[np.float64]) -> ND
 @pytest.mark.usefixtures("plain_pixels")
 def test_every_orientation_occurs() -> None:
     # The quarters of the image differ, so each crop of all of it shows its orientation.
-    whole = np.full((BATCH_SIDE, BATCH_SIDE, 3), 10, np.uint8)
-    whole[: BATCH_SIDE // 2], whole[: BATCH_SIDE // 2, : BATCH_SIDE // 2] = 60, 110
+    quarters = np.full((BATCH_SIDE, BATCH_SIDE, 3), 10, np.uint8)
+    quarters[: BATCH_SIDE // 2], quarters[: BATCH_SIDE // 2, : BATCH_SIDE // 2] = 60, 110
     image = AnnotatedImage(Path("unread.png"), "set/a", np.zeros((0, 4)), 1.0, False)
     config = CropConfig(side_px=BATCH_SIDE, scale=(1.0, 1.0))
-    shown = CropBatches([TrainingSet((image,), (whole,), 1.0)], config, 100, 1, 1, assignment.targets)[0][0]
+    shown = CropBatches([TrainingSet((image,), (quarters,), 1.0)], config, 100, 1, 1, assignment.targets)[0][0]
     assert len({image.tobytes() for image in shown}) == 8
 
 

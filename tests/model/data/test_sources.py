@@ -82,11 +82,11 @@ def test_an_image_has_its_annotations(tmp_path: Path) -> None:
         {"image": "one.png", "boxes": [[0, 1, 2.5, 3]], "group": "north"},
         {"image": "grey.png"},
     ]
-    one, grey = sources.read_annotated_images(annotated(tmp_path, images), "all")
-    assert one.group == "north"
-    assert one.boxes.tolist() == [[0.0, 1.0, 2.5, 3.0]]
-    assert (one.resolution_m, one.resolution_known) == (0.7, False)
-    np.testing.assert_array_equal(one.pixels(), pixels)
+    colour, grey = sources.read_annotated_images(annotated(tmp_path, images), "all")
+    assert colour.group == "north"
+    assert colour.boxes.tolist() == [[0.0, 1.0, 2.5, 3.0]]
+    assert (colour.resolution_m, colour.resolution_known) == (0.7, False)
+    np.testing.assert_array_equal(colour.pixels(), pixels)
     assert grey.boxes.shape == (0, 4)
     np.testing.assert_array_equal(grey.pixels(), np.repeat(pixels[..., :1], 3, axis=2))
 

@@ -77,9 +77,9 @@ def test_an_airplane_in_several_cells_is_detected_once(monkeypatch: pytest.Monke
     target = KIND.targets(truth, np.zeros((0, 4)), 64, 96)
     assert (target[..., 3] > 0).sum() > len(truth)
     cells = np.stack([perfect_cells(target, SMALLEST)] * 2)
-    told = keras.layers.Lambda(lambda pixels: keras.ops.convert_to_tensor(cells) + 0 * keras.ops.sum(pixels))
+    constant = keras.layers.Lambda(lambda pixels: keras.ops.convert_to_tensor(cells) + 0 * keras.ops.sum(pixels))
     pixels = keras.Input((None, None, 3))
-    oracle = keras.Model(pixels, told(pixels))
+    oracle = keras.Model(pixels, constant(pixels))
     monkeypatch.setattr(weights_io, "load", lambda *_: (oracle, model_folder.read_config(folder)))
     for detections in load_predictor(str(folder), 2, 0.5)(random_images()):
         np.testing.assert_allclose(detections.boxes[detections.boxes[:, 0].argsort()], truth, atol=1e-2)
