@@ -1,7 +1,6 @@
 """Screening: which fine tiles are inferred, the detections, and the ledger."""
 
 import dataclasses
-import functools
 from pathlib import Path
 
 import apache_beam as beam
@@ -131,9 +130,9 @@ point_lists = st.lists(st.tuples(st.floats(0, SIZE[0]), st.floats(0, SIZE[1])), 
 
 @given(points=point_lists, margin=st.floats(0, 300))
 def test_tiles_are_chosen_by_their_distance_to_candidates(
-    tmp_path_factory: pytest.TempPathFactory, points: list[tuple[float, float]], margin: float
+    coarse_tile: tuple[Scene, TileOutcome], points: list[tuple[float, float]], margin: float
 ) -> None:
-    scene, outcome = _scene_with_coarse_tile(tmp_path_factory)
+    scene, outcome = coarse_tile
     coarse = dataclasses.replace(outcome, candidates=np.array(points, np.float64).reshape(-1, 2))
     near, far = planning.split_fine_tiles(scene, CONFIG.tiling, Screen(0.4, margin), [coarse])
     mx, my = scene.header.resolution_m
@@ -145,10 +144,10 @@ def test_tiles_are_chosen_by_their_distance_to_candidates(
             assert abs(nearest - margin) < 1e-6 or (nearest < margin) == expected
 
 
-@functools.cache
-def _scene_with_coarse_tile(factory: pytest.TempPathFactory) -> tuple[Scene, TileOutcome]:
-    """Return a scene and the outcome of its only coarse tile, the same for all examples."""
-    scene = opened(write_scene(factory.mktemp("screen") / "a.tif", size=SIZE))
+@pytest.fixture(scope="module")
+def coarse_tile(tmp_path_factory: pytest.TempPathFactory) -> tuple[Scene, TileOutcome]:
+    """A scene, and the outcome of its only coarse tile."""
+    scene = opened(write_scene(tmp_path_factory.mktemp("screen") / "a.tif", size=SIZE))
     return scene, next(local.detect_tiles(scene, SCREENED, FakePredictor()))
 
 
