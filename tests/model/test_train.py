@@ -219,7 +219,7 @@ def test_hard_examples_are_mined_once_and_a_resumed_training_equals_an_uninterru
 def test_hard_examples_in_other_images_are_rejected(
     hard: dict[str, object], data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    single = [{"set": "single", "weight": 1.0}]
+    single = [{"set": "one", "weight": 1.0}]
     trained(tmp_path, data, **hard | {"epochs": 1, "sources": single})
     capsys.readouterr()
     with tiny_detector():
