@@ -19,7 +19,7 @@ from geo.raster.header import SceneHeader
 from model.common.config import from_mapping
 from pipeline.planning import core_km2
 from pipeline.records import Airplane
-from pipeline.values import Duplicate, Scene, SceneFailure, SceneSource, TileOutcome
+from pipeline.values import Duplicate, LevelPlan, Scene, SceneFailure, SceneSource, TileOutcome
 
 Status = Literal["complete", "incomplete", "failed", "empty", "duplicate"]
 
@@ -43,6 +43,23 @@ class PartFailure:
     width: int
     height: int
     error: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class LevelEntry:
+    """A level of a scene as it was planned.
+
+    Attributes:
+        resolution_m: ground resolution, metres per pixel.
+        width: columns of the scene at this level.
+        height: rows.
+        parts: its tiles.
+    """
+
+    resolution_m: float
+    width: int
+    height: int
+    parts: int
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -75,6 +92,7 @@ class SceneEntry:
         seconds: time spent reading and inferring its tiles.
         failures: the tiles that failed.
         parts_taken_over: tiles, done or empty, whose outcome came from the cache of an earlier run (`--work-dir`).
+        levels: its levels as they were planned, finest first; none if it was not planned.
     """
 
     scene_uri: str
@@ -100,6 +118,7 @@ class SceneEntry:
     seconds: float
     failures: tuple[PartFailure, ...]
     parts_taken_over: int = 0
+    levels: tuple[LevelEntry, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -230,6 +249,7 @@ def scene_entry(scene: Scene, outcomes: Sequence[TileOutcome], airplanes: int, e
         seconds=round(sum(outcome.seconds for outcome in outcomes), 3),
         failures=failures,
         parts_taken_over=sum(outcome.cached for outcome in outcomes),
+        levels=tuple(_level_entry(planned) for planned in scene.plan),
     )
 
 
@@ -267,10 +287,20 @@ def _crs_name(crs: CRS) -> str:
     return ":".join(authority) if authority else crs.name
 
 
+def _level_entry(planned: LevelPlan) -> LevelEntry:
+    level = planned.level
+    return LevelEntry(_rounded_m(level), level.width, level.height, planned.tile_count)
+
+
+def _rounded_m(level: Level) -> float:
+    """Return the ground resolution of a level as it stands in the ledger, the same in levels and failures."""
+    return round(level.resolution_m, 4)
+
+
 def _part_failure(outcome: TileOutcome) -> PartFailure:
     window = outcome.tile.window
     return PartFailure(
-        resolution_m=round(outcome.tile.level.resolution_m, 4),
+        resolution_m=_rounded_m(outcome.tile.level),
         col=window.col,
         row=window.row,
         width=window.width,

@@ -16,7 +16,6 @@ from rasterio.enums import MaskFlags, Resampling
 from geo.errors import RasterError
 from geo.grid import Level, Tile
 from geo.raster.gdal_io import dataset_files, naming_file, open_raster, read_errors
-from geo.raster.header import read_size
 from geo.raster.radiometry import Radiometry, read_radiometry
 from geo.raster.uri import file_version, is_remote, stat_remote
 from geo.types import ImageArray, Window
@@ -36,13 +35,21 @@ class RasterReader:
         radiometry: From its header; None to derive it again.
         version: From its header: a file that has been rewritten since is rejected. Remote files are checked on entry,
             local ones also after each tile. None to skip the check.
+        bands: As for `read_header`, where the radiometry is derived again.
 
     Raises:
         RasterError: On entry, if the file cannot be opened or is another version.
     """
 
-    def __init__(self, uri: str, radiometry: Radiometry | None = None, version: str | None = None) -> None:
+    def __init__(
+        self,
+        uri: str,
+        radiometry: Radiometry | None = None,
+        version: str | None = None,
+        bands: tuple[int, ...] | None = None,
+    ) -> None:
         self._uri = uri
+        self._requested_bands = bands
         self._given_radiometry = radiometry
         self._version = version
         self._stack = ExitStack()
@@ -53,8 +60,8 @@ class RasterReader:
             self._check_version(file_version(stat_remote(self._uri)))
         with open_raster(self._uri) as dataset:
             with naming_file(self._uri):
-                self._radiometry = self._given_radiometry or read_radiometry(dataset, None)
-            self._driver, self._width = dataset.driver, dataset.width
+                self._radiometry = self._given_radiometry or read_radiometry(dataset, self._requested_bands)
+            self._driver, self._width, self._height = dataset.driver, dataset.width, dataset.height
             self._bands = list(self._radiometry.bands)
             self._dtype = np.dtype(dataset.dtypes[self._bands[0] - 1])
             self._has_mask = any(MaskFlags.all_valid not in dataset.mask_flag_enums[band - 1] for band in self._bands)
@@ -68,6 +75,16 @@ class RasterReader:
     def __exit__(self, *_: object) -> None:
         self._datasets.clear()
         self._stack.close()
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Columns and rows of the scene."""
+        return self._width, self._height
+
+    @property
+    def radiometry(self) -> Radiometry:
+        """How its values become 8-bit RGB."""
+        return self._radiometry
 
     def reopen(self) -> None:
         """Close and open the scene again, so that a failed read leaves no state behind.
@@ -99,6 +116,17 @@ class RasterReader:
         image = np.empty((window.height, window.width, 3), dtype=np.uint8)
         self._fill(image, window, level)
         return image
+
+    def read_overview(self, max_px: int) -> ImageArray:
+        """Return the scene reduced to at most `max_px` on its longer side, uint8 (height, width, 3).
+
+        Raises:
+            RasterError: The file is damaged.
+        """
+        shrink = max(1.0, max(self.size) / max_px)
+        width, height = (max(1, round(length / shrink)) for length in self.size)
+        level = Level(float("nan"), width, height, self._width / width, self._height / height)
+        return self.read_window(Window(0, 0, width, height), level)
 
     def read_valid_mask(self, tile: Tile) -> NDArray[np.bool_] | None:
         """Return which pixels of the tile's window are valid, bool (height, width); False beyond the scene.
@@ -265,31 +293,11 @@ def _scene_window(window: Window, level: Level) -> Window:
     return Window(left, top, right - left, bottom - top)
 
 
-def read_thumbnail(uri: str, max_px: int, bands: tuple[int, ...] | None = None) -> ImageArray:
-    """Return the scene reduced to at most `max_px` on its longer side, uint8 (height, width, 3).
-
-    Args:
-        uri: A raster.
-        max_px: Pixels.
-        bands: As for `read_header`.
-
-    Raises:
-        RasterError: The file cannot be read.
-    """
-    with open_raster(uri) as dataset, naming_file(uri):
-        size = (dataset.width, dataset.height)
-        radiometry = read_radiometry(dataset, bands)
-    shrink = max(1.0, max(size) / max_px)
-    width, height = (max(1, round(length / shrink)) for length in size)
-    level = Level(float("nan"), width, height, size[0] / width, size[1] / height)
-    with RasterReader(uri, radiometry) as reader:
-        return reader.read_window(Window(0, 0, width, height), level)
-
-
 def read_image(uri: str) -> ImageArray:
     """Return an image that fits in memory at full size, georeferenced or not, uint8 (height, width, 3).
 
     Raises:
         RasterError: The file is missing, not a raster or damaged, or its bands do not fit.
     """
-    return read_thumbnail(uri, max(read_size(uri)))
+    with RasterReader(uri) as reader:
+        return reader.read_overview(max(reader.size))

@@ -169,7 +169,7 @@ def test_every_output_separates_no_airplanes_from_not_processed(
     assert summary in lines[-1]
     assert [line.startswith(first) for line in lines[:-1]] == [True] if first else len(lines) == 1
     report = Path("report/report.html").read_text(encoding="utf-8")
-    assert f'<span class="badge">{entry.status}</span>' in report
+    assert f'<span class="badge {entry.status}">{entry.status}</span>' in report
     assert ("1 scene empty" in report, "1 scene failed" in report) == (
         entry.status == "empty",
         entry.status == "failed",

@@ -15,7 +15,7 @@ from rasterio.shutil import copy
 from geo.errors import FinderError, GeoreferenceError, RasterError
 from geo.grid import Level, Tile
 from geo.raster.header import read_header
-from geo.raster.reader import RasterReader, read_thumbnail
+from geo.raster.reader import RasterReader
 from geo.types import Window
 from tests.geo.scenes import AFFINE, noise, write_tiff
 
@@ -181,8 +181,8 @@ def test_a_damaged_block_fails_only_the_tiles_that_need_it(tmp_path: Path) -> No
         ):
             reader.read_tile(tile(320, 0))
         assert reader.read_tile(tile(256, 64)).any()
-    with pytest.raises(RasterError, match=r"scene\.tif: expected pixels in columns 0 to 1024, rows 0 to 512"):
-        read_thumbnail(uri, 100)
+        with pytest.raises(RasterError, match=r"scene\.tif: expected pixels in columns 0 to 1024, rows 0 to 512"):
+            reader.read_overview(100)
 
 
 def test_a_truncated_file_is_rejected(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from geo.errors import RasterError
 from geo.georef import GeoReference
 from geo.grid import Level, Tile, Tiling, plan_tiles
 from geo.raster.header import read_header, read_size
-from geo.raster.reader import RasterReader, read_image, read_thumbnail
+from geo.raster.reader import RasterReader, read_image
 from geo.types import ImageArray, Window
 from tests.geo.scenes import AFFINE, area_average, blob, centroid, coordinates, noise, write_tiff
 
@@ -200,14 +200,25 @@ def test_a_black_scene_without_nodata_is_not_empty(tmp_path: Path) -> None:
         assert not reader.is_empty(first_tile())
 
 
-def test_the_thumbnail_covers_the_scene(tmp_path: Path) -> None:
+def test_the_overview_covers_the_scene(tmp_path: Path) -> None:
     uri = write_tiff(tmp_path / "scene.tif", coordinates(WIDTH, HEIGHT), overviews=(2,))
-    picture = read_thumbnail(uri, 50)
+    with RasterReader(uri) as reader:
+        picture, full = reader.read_overview(50), reader.read_overview(4000)
+        assert reader.size == (WIDTH, HEIGHT)
     assert picture.shape == (37, 50, 3)
     assert picture.dtype == np.uint8
     assert picture[0, 0, :2].tolist() == pytest.approx([2, 2], abs=1)
     assert picture[-1, -1, :2].tolist() == pytest.approx([WIDTH - 3, HEIGHT - 3], abs=1)
-    assert read_thumbnail(uri, 4000).shape == (HEIGHT, WIDTH, 3)
+    assert full.shape == (HEIGHT, WIDTH, 3)
+
+
+def test_bands_are_chosen_where_the_radiometry_is_derived_again(tmp_path: Path) -> None:
+    uri = write_tiff(tmp_path / "scene.tif", noise(40, 30, bands=4))
+    with RasterReader(uri, bands=(3, 2, 1)) as reader:
+        assert reader.radiometry == read_header(uri, bands=(3, 2, 1)).radiometry
+        chosen = reader.read_overview(40)
+    with RasterReader(uri) as reader:
+        assert np.array_equal(chosen, reader.read_overview(40)[..., ::-1])
 
 
 def test_an_image_is_read_unchanged_with_or_without_a_georeference(tmp_path: Path) -> None:
