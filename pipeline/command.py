@@ -11,6 +11,7 @@ import dataclasses
 import difflib
 import functools
 import math
+import uuid
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +20,7 @@ from geo.errors import CommandError, ConfigError, InputError, OutputError
 from geo.raster.uri import canonical_uri, is_remote
 from model.common.command import Parser
 from pipeline import report
-from pipeline.sinks import SUFFIXES, file_suffix, storage
+from pipeline.sinks import SUFFIXES, file_suffix, is_table, storage
 
 if TYPE_CHECKING:
     from geo.aoi import AreaOfInterest
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from pipeline.values import SceneSource
 
 LEDGER_FILE = "ledger.json"
+AIRPLANES_FILE = "airplanes.geojson"
 MOSAIC_SUFFIX = ".mosaic.vrt"
 # An unknown option this similar to one of this command is a misspelling: Beam has none as similar (by test).
 MISSPELLED = 0.8
@@ -38,10 +40,12 @@ class Command:
 
     Attributes:
         sources: the scenes, each once.
-        outputs: files for the airplanes, each once, local or `gs://`.
+        run_id: identifies the run.
+        outputs: files for the airplanes, each once, local or `gs://`, and tables (`bq://`).
         ledger: file for the ledger, local or `gs://`.
         report: folder for the report, or None.
         plan: print the plan and stop.
+        max_cost: the most that a run on Dataflow may cost by its estimate, USD; None: anything.
         work_dir: folder of the tile cache, to resume from; None: nothing is cached.
         area: area of interest; None: everything.
         mosaic: file for the VRT over all inputs, as one scene; None: each input is a scene.
@@ -51,10 +55,12 @@ class Command:
     """
 
     sources: tuple[SceneSource, ...]
+    run_id: str
     outputs: tuple[str, ...]
     ledger: str
     report: Path | None
     plan: bool
+    max_cost: float | None
     work_dir: Path | None
     area: AreaOfInterest | None
     mosaic: Path | None
@@ -69,9 +75,11 @@ def parse(argv: Sequence[str]) -> Command:
     Raises:
         FinderError: an option, an input, an output or the config is invalid.
     """
-    parser = _parser()
+    parser = make_parser()
     options, beam = parser.parse_known_args(argv)
-    _check_unknown(beam, [*parser._option_string_actions, "--runner"])
+    check_unknown(
+        beam, [*parser._option_string_actions, "--runner"], "write --input before each input, and quote patterns"
+    )
     from pipeline.config import DEFAULT_CONFIG, load_config
     from pipeline.sources.resolve import check_utf8, resolve_inputs
 
@@ -79,7 +87,10 @@ def parse(argv: Sequence[str]) -> Command:
         check_utf8(argument)
     outputs = tuple(dict.fromkeys(options.output))
     folder = options.report
-    ledger = str(folder / LEDGER_FILE) if folder else f"{outputs[0]}.{LEDGER_FILE}"
+    if folder and all(is_table(output) for output in outputs):
+        outputs += (str(folder / AIRPLANES_FILE),)  # the report is made from a file
+    run_id = uuid.uuid4().hex[:12]
+    ledger = str(folder / LEDGER_FILE) if folder else _ledger_beside(outputs, run_id)
     overrides = {"model": options.model, "min_score": options.min_score, "force": options.force or None}
     config_file = options.config or DEFAULT_CONFIG
     config = load_config(config_file, overrides)
@@ -90,10 +101,12 @@ def parse(argv: Sequence[str]) -> Command:
         beam_options.runner(beam_options.parse(beam))
     command = Command(
         sources=sources,
+        run_id=run_id,
         outputs=outputs,
         ledger=ledger,
         report=folder,
         plan=options.plan,
+        max_cost=options.max_cost,
         work_dir=options.work_dir,
         area=read_area(options.aoi) if options.aoi else None,
         mosaic=_mosaic(outputs) if options.mosaic else None,
@@ -108,25 +121,55 @@ def parse(argv: Sequence[str]) -> Command:
         command.mosaic,
         command.work_dir / "tile.json" if command.work_dir else None,  # any name: the folder must be writable
     )
+    tables = [output for output in outputs if is_table(output)]
+    if tables:
+        _check_tables(tables, command)
     for path in (*outputs, ledger, *filter(None, optional)):
-        storage.check_writable(str(path))
+        if path not in tables:
+            storage.check_writable(str(path))
     return command
 
 
-def _check_unknown(words: Sequence[str], options: Sequence[str]) -> None:
+def _ledger_beside(outputs: Sequence[str], run_id: str) -> str:
+    """Return the ledger's path beside the first file, or in the working directory if every output is a table."""
+    files = [output for output in outputs if not is_table(output)]
+    return f"{files[0]}.{LEDGER_FILE}" if files else f"ledger-{run_id}.json"
+
+
+def _check_tables(uris: Sequence[str], command: Command) -> None:
+    """Check that tables can be loaded and written.
+
+    Raises:
+        OutputError: no bucket for the files to load, or a table cannot be written.
+    """
+    from model.datagen import beam_options
+    from pipeline.sinks import bigquery
+
+    cloud = beam_options.parse(command.beam).get_all_options()
+    folder = cloud["temp_location"] or ""
+    if not folder.startswith("gs://"):
+        raise OutputError(
+            f"--output {uris[0]}: expected --temp_location gs://bucket/folder, from which BigQuery loads the rows, got "
+            f"{folder or 'none'}: add one"
+        )
+    storage.check_writable(f"{folder.rstrip('/')}/{command.run_id}")
+    for uri in uris:
+        bigquery.check_table(bigquery.parse_table(uri, cloud["project"]), command.area)
+
+
+def check_unknown(words: Sequence[str], options: Sequence[str], remedy: str) -> None:
     """Refuse words of a command that cannot be for Beam, without loading it.
 
     Args:
         words: the words that are no options of this command.
         options: the options of this command, and some of Beam's.
+        remedy: what to do about a word that is no option.
 
     Raises:
         CommandError: a word belongs to no option, or an option is misspelled.
     """
     if words and not words[0].startswith("-"):
-        raise CommandError(
-            f"expected options, got {words[0]}: write --input before each input, and quote patterns: see --help"
-        )
+        raise CommandError(f"expected options, got {words[0]}: {remedy}: see --help")
     for word in words:
         name = word.partition("=")[0]
         similar = difflib.get_close_matches(name, options, 1, MISSPELLED) if name.startswith("--") else []
@@ -155,6 +198,8 @@ def read_area(path: Path) -> AreaOfInterest:
         raise InputError(f"--aoi {path}: expected a vector file such as GeoJSON, got {cause}: fix the path") from error
     if len(layers) > 1:
         raise InputError(f"--aoi {path}: expected one layer, got {', '.join(layers)}: write one to a file of its own")
+    if not isinstance(frame, geopandas.GeoDataFrame):
+        raise InputError(f"--aoi {path}: expected polygons, got a table without geometry: name a file with an area")
     if frame.crs is None:
         raise InputError(f"--aoi {path}: expected an area with a CRS, got none: write it, e.g. with ogr2ogr -a_srs")
     try:
@@ -163,7 +208,8 @@ def read_area(path: Path) -> AreaOfInterest:
         raise InputError(f"--aoi {path}: {error}") from error
 
 
-def _parser() -> Parser:
+def make_parser() -> Parser:
+    """Return the parser of the command; it also says what the Flex Template takes."""
     parser = Parser(
         prog="python -m pipeline.run",
         description="Detects airplanes in georeferenced imagery and writes them as polygons in lon/lat.",
@@ -183,7 +229,8 @@ def _parser() -> Parser:
         action="append",
         required=True,
         metavar="PATH",
-        help=f"file for the airplanes, local or gs://: {', '.join(SUFFIXES)}; repeatable",
+        help=f"file for the airplanes, local or gs://: {', '.join(SUFFIXES)}; or BigQuery table, "
+        "bq://project.dataset.table; repeatable",
     )
     add("--config", type=_path, metavar="FILE", help="settings (default: configs/pipeline/default.yaml)")
     add("--model", metavar="NAME|PATH", help="packaged model, model folder or SavedModel (default: from the settings)")
@@ -204,11 +251,17 @@ def _parser() -> Parser:
         metavar="DIR",
         help="folder that caches results, to resume an interrupted run",
     )
-    add("--plan", action="store_true", help="print tiles, pixels, ground area and hours of the run, and stop")
+    add("--plan", action="store_true", help="print tiles, pixels, ground area, hours and cost of the run, and stop")
+    add("--max-cost", type=_cost, metavar="USD", help="refuse a run on Dataflow that may cost more, before it starts")
     return parser
 
 
 def _output(text: str) -> str:
+    if is_table(text):
+        from pipeline.sinks import bigquery  # imports shapely and more
+
+        bigquery.parse_table(text)
+        return text
     storage.check_uri(text, "--output")
     if file_suffix(text) is None:
         got = f"'{Path(text).suffix}'" if Path(text).suffix else "no suffix"
@@ -260,3 +313,13 @@ def _score(text: str) -> float:
     if not 0 <= score <= 1:
         raise argparse.ArgumentTypeError(f"expected a number from 0 to 1, got {text}")
     return score
+
+
+def _cost(text: str) -> float:
+    try:
+        cost = float(text)
+    except ValueError:
+        cost = math.nan
+    if not 0 <= cost < math.inf:
+        raise argparse.ArgumentTypeError(f"expected a number of USD from 0 on, got {text}")
+    return cost

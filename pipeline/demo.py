@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from geo.matching import match
+from geo.boxes import match
 from geo.types import FloatArray
 from model.common import logs
 from model.common.command import Parser, command

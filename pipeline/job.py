@@ -16,8 +16,8 @@ from geo.errors import WorkerError
 from model.inference.predictor import Predictor
 from pipeline.ledger import Ledger, RunInfo, read_ledger
 from pipeline.model_loading import ModelSpec, load_model
-from pipeline.sinks import storage
-from pipeline.sinks.transforms import WriteAirplanes, WriteLedger, remove_shards
+from pipeline.sinks import bigquery, is_table, storage
+from pipeline.sinks.transforms import WriteAirplanes, WriteLedger, prepare_tables, remove_leftovers
 from pipeline.tile_cache import TileCache
 from pipeline.transforms import DetectAirplanes
 from pipeline.values import SceneSource
@@ -33,9 +33,9 @@ class Job:
     Attributes:
         sources: the scenes.
         model: the model and the settings.
-        outputs: the files for the airplanes, local or `gs://`.
+        outputs: the files for the airplanes, local or `gs://`, and tables (`bq://`).
         ledger: the file for the ledger, local or `gs://`.
-        info: what the ledger says of the run.
+        info: description of the run for the ledger.
         area: the area of interest; None: everything.
         cache: the tile cache; None: nothing is cached.
     """
@@ -64,20 +64,42 @@ def run_job(
         OutputError: an output, or the tile cache, cannot be written.
         WorkerError: a worker process was lost; nothing is written then.
     """
-    load = load or functools.partial(load_model, job.model)
     try:
-        with _lost_worker_as_error(), beam.Pipeline(runner=runner, options=options) as pipeline:
-            results = (
-                pipeline
-                | "Scenes" >> beam.Create(job.sources)
-                | "DetectAirplanes" >> DetectAirplanes(job.model.config, load, job.model.identity, job.area, job.cache)
-            )
-            written = results | "WriteAirplanes" >> WriteAirplanes(job.outputs, job.info.run_id)
-            _ = (results, written) | "WriteLedger" >> WriteLedger(job.ledger, job.info)
+        submit_job(job, runner, options, load)
     finally:
-        remove_shards(job.outputs, job.info.run_id)
+        remove_leftovers(job.outputs, job.info.run_id, options)
     with storage.local_copy(job.ledger) as path:
         return read_ledger(path)
+
+
+def submit_job(
+    job: Job, runner: PipelineRunner, options: PipelineOptions, load: Callable[[], Predictor] | None = None
+) -> None:
+    """Hand the job to a runner, and wait for its end unless Beam's options say otherwise (see `beam_options.waits`).
+
+    Args:
+        job: the job.
+        runner: Beam's runner.
+        options: Beam's options.
+        load: see `run_job`.
+
+    Raises:
+        OutputError: an output, or the tile cache, cannot be written.
+        WorkerError: a worker process was lost; nothing is written then.
+    """
+    load = load or functools.partial(load_model, job.model)
+    prepare_tables(job.outputs, job.info.run_id, options)
+    with _lost_worker_as_error(), bigquery.load_errors(), beam.Pipeline(runner=runner, options=options) as pipeline:
+        results = (
+            pipeline
+            | "Scenes" >> beam.Create(job.sources)
+            | "DetectAirplanes" >> DetectAirplanes(job.model.config, load, job.model.identity, job.area, job.cache)
+        )
+        written = results | "WriteAirplanes" >> WriteAirplanes(
+            job.outputs, job.info.run_id, job.model.identity, job.area
+        )
+        has_tables = any(is_table(output) for output in job.outputs)
+        _ = (results, written) | "WriteLedger" >> WriteLedger(job.ledger, job.info, has_tables)
 
 
 @contextlib.contextmanager

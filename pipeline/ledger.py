@@ -22,6 +22,7 @@ from pipeline.records import Airplane
 from pipeline.values import Duplicate, LevelPlan, Scene, SceneFailure, SceneSource, TileOutcome
 
 Status = Literal["complete", "incomplete", "failed", "empty", "duplicate"]
+TableRows = Literal["replaced", "merged", "kept"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -92,6 +93,10 @@ class SceneEntry:
         seconds: time spent reading and inferring its tiles.
         failures: the tiles that failed.
         parts_taken_over: tiles, done or empty, whose outcome came from the cache of an earlier run (`--work-dir`).
+        fill_value: the value that was taken for nodata although no tag of the file says so; or None.
+        table_rows: what became of its rows of earlier runs in tables (`bq://`): "replaced", "merged" (some tile failed:
+            airplanes that were not detected again are kept) or "kept" (it failed); None for a duplicate, and where no
+            output is a table.
         levels: its levels as they were planned, finest first; none if it was not planned.
     """
 
@@ -118,6 +123,8 @@ class SceneEntry:
     seconds: float
     failures: tuple[PartFailure, ...]
     parts_taken_over: int = 0
+    fill_value: float | None = None
+    table_rows: TableRows | None = None
     levels: tuple[LevelEntry, ...] = ()
 
 
@@ -217,8 +224,8 @@ def scene_entry(scene: Scene, outcomes: Sequence[TileOutcome], airplanes: int, e
     Args:
         scene: the planned scene.
         outcomes: the outcomes of its tiles, in a fixed order.
-        airplanes: how many were detected.
-        error: what went wrong after the tiles, or None.
+        airplanes: number of detections.
+        error: a failure after the tiles, or None.
     """
     planned = scene.tile_count
     counts = Counter(outcome.status for outcome in outcomes)
@@ -279,6 +286,7 @@ def _blank(source: SceneSource, header: SceneHeader | None) -> SceneEntry:
         airplanes=0,
         seconds=0.0,
         failures=(),
+        fill_value=header.radiometry.fill.value if header and header.radiometry.fill else None,
     )
 
 

@@ -13,14 +13,13 @@ import importlib.metadata
 import platform
 import shlex
 import sys
-import uuid
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from geo.errors import FinderError
+from geo.errors import CommandError, FinderError
 from geo.raster.uri import is_remote
 from model.common import logs
-from model.common.command import INTERRUPTED, plain_interrupt, print_error
+from model.common.command import INTERRUPTED, check_environment, plain_interrupt, print_error
 from model.common.imports import hidden_packages
 from pipeline import progress
 
@@ -72,6 +71,7 @@ def _run(argv: Sequence[str], own_process: bool = False) -> int:
     from pipeline import command as command_line
 
     try:
+        check_environment()
         command = command_line.parse(argv)
         # Every import of the run waits until the command is known to be right: most take seconds.
         from pipeline.model_loading import describe_model
@@ -81,60 +81,90 @@ def _run(argv: Sequence[str], own_process: bool = False) -> int:
         if command.mosaic:
             scene = write_mosaic(command.sources, spec.config, command.mosaic)
             command = dataclasses.replace(command, sources=(scene,))
-        if command.plan:
-            return _print_plan(command, spec)
+        if command.plan or command.max_cost is not None:
+            status = _plan(command, spec)
+            if command.plan:
+                return status
     except FinderError as error:
         return print_error("error", error, 2)
     try:
         ledger = _process(command, spec, argv, own_process)
     except FinderError as error:
         return print_error("error", error, 1)
+    if ledger is None:
+        sys.stderr.write(f"submitted: the job writes {', '.join(command.outputs)}, and {command.ledger} at its end\n")
+        return 0
     _print_summary(ledger, command)
     return 0 if ledger.complete else 1
 
 
-def _print_plan(command: Command, spec: ModelSpec) -> int:
-    """Print what the command would do; the status is 1 if a scene could not be processed."""
-    from pipeline import planning
+def _plan(command: Command, spec: ModelSpec) -> int:
+    """Estimate the run: print it for `--plan`, and refuse it where it may cost more than `--max-cost`.
+
+    Returns:
+        1 if a scene could not be processed, else 0.
+
+    Raises:
+        CommandError: it may cost more, or its cost cannot be known.
+    """
+    from pipeline import cost, planning
     from pipeline.model_loading import load_model, loading
 
-    with loading(spec):
+    workers = cost.describe_workers(command.beam)
+    if command.max_cost is not None and workers is None:
+        raise CommandError(
+            "--max-cost: expected --runner DataflowRunner, got a run elsewhere, whose cost is not known: leave it out"
+        )
+    with loading(spec) if workers is None else contextlib.nullcontext():
         described = planning.describe_scenes(command.sources, spec.config, command.area)
-    plan = planning.estimate(described, spec.config)
-    for error in plan.errors:
-        sys.stderr.write(f"failed: {error}\n")
-    rate = planning.measure_rate(load_model(spec), spec.config)
-    for line in planning.estimate_lines(plan, rate, spec.config.screen is not None):
-        sys.stdout.write(f"{line}\n")
-    return 1 if plan.errors else 0
+    planned = planning.estimate(described, spec.config)
+    lines = list(planning.estimate_lines(planned, spec.config.screen is not None))
+    if workers is None:
+        lines.append(planning.hours_line(planned, planning.measure_rate(load_model(spec), spec.config)))
+    else:
+        prices = cost.load_prices(workers.region)
+        costs = cost.estimate_cost(planned, workers, prices)
+        lines += cost.cost_lines(costs, workers, prices, planned.km2)
+    if command.plan:
+        sys.stderr.writelines(f"failed: {error}\n" for error in planned.errors)
+        sys.stdout.writelines(f"{line}\n" for line in lines)
+    if command.max_cost is not None and workers is not None:
+        cost.check_max_cost(costs, command.max_cost, prices)
+    return 1 if planned.errors else 0
 
 
-def _process(command: Command, spec: ModelSpec, argv: Sequence[str], own_process: bool) -> Ledger:
+def _process(command: Command, spec: ModelSpec, argv: Sequence[str], own_process: bool) -> Ledger | None:
+    """Run the job, and return its ledger; None where the command does not wait for its end."""
     # With options of Beam the job may run anywhere.
     is_local = not command.beam and not any(is_remote(uri) for uri in (*command.outputs, command.ledger))
     with hidden_packages(*(CLOUD_PACKAGES if own_process and is_local else ())):
         from model.datagen import beam_options  # loads Beam: before the thread that may load TensorFlow, not beside it
-        from pipeline.job import Job, run_job
+        from pipeline.job import Job, run_job, submit_job
     from pipeline.model_loading import loading
     from pipeline.tile_cache import TileCache
 
-    info = run_info(spec, argv)
+    info = run_info(spec, argv, command.run_id)
     cache = TileCache.for_model(command.work_dir, spec, info.versions) if command.work_dir else None
     job = Job(command.sources, spec, command.outputs, command.ledger, info, command.area, cache)
     options = beam_options.parse(command.beam)
     # With options of Beam the model may run in other processes, which load it themselves.
     model = contextlib.nullcontext() if command.beam else loading(spec)
     with progress.Display(), model:
+        if not beam_options.waits(options):
+            submit_job(job, beam_options.runner(options), options)
+            return None
         ledger = run_job(job, beam_options.runner(options), options)
     if command.report:
         from pipeline.report.page import write_report
+        from pipeline.sinks import is_table
         from pipeline.sinks.files import read_file
 
-        write_report(command.report, read_file(command.outputs[0]), ledger)
+        first_file = next(output for output in command.outputs if not is_table(output))
+        write_report(command.report, read_file(first_file), ledger)
     return ledger
 
 
-def run_info(spec: ModelSpec, argv: Sequence[str]) -> RunInfo:
+def run_info(spec: ModelSpec, argv: Sequence[str], run_id: str) -> RunInfo:
     """Return the description of a run that starts now, for the ledger."""
     from pipeline.ledger import RunInfo
 
@@ -144,7 +174,7 @@ def run_info(spec: ModelSpec, argv: Sequence[str]) -> RunInfo:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             versions[package] = importlib.metadata.version(package)
     return RunInfo(
-        run_id=uuid.uuid4().hex[:12],
+        run_id=run_id,
         command=shlex.join(["python", "-m", "pipeline.run", *argv]),
         started_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds"),
         model=spec.identity.model,

@@ -1,8 +1,8 @@
-"""Beam's options on a command line, and the runner that they name; for every command that is a Beam job."""
+"""The options of Beam on a command line, and the runner that they name: shared by all commands that run Beam."""
 
 from collections.abc import Sequence
 
-from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
+from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, StandardOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.runners.runner import PipelineRunner, create_runner
 
@@ -12,10 +12,10 @@ from model.common.command import Parser
 _DIRECT = {"directrunner", "direct", "fnapirunner"}
 
 
-def parse(words: Sequence[str]) -> PipelineOptions:
-    """Beam's options of the words that a command does not know itself.
+def parse(args: Sequence[str]) -> PipelineOptions:
+    """Parse the arguments that a command does not know itself as options of Beam.
 
-    Beam drops what it does not know; a mistyped option must not vanish like that.
+    Beam ignores unknown options; a misspelled one must be an error.
 
     Raises:
         CommandError: an option that is unknown, or has a value that does not fit.
@@ -23,15 +23,15 @@ def parse(words: Sequence[str]) -> PipelineOptions:
     parser = Parser(add_help=False)
     for options in PipelineOptions.__subclasses__():
         options._add_argparse_args(parser)
-    known, unknown = parser.parse_known_args(words)
-    # Other runners have options of their own, which only they can judge.
+    known, unknown = parser.parse_known_args(args)
+    # Other runners have options of their own, which only they can check.
     if unknown and _in_process(known.runner):
         raise CommandError(f"expected options of this command or of Beam, got {' '.join(unknown)}: see --help")
-    return PipelineOptions(list(words))
+    return PipelineOptions(list(args))
 
 
 def runner(options: PipelineOptions) -> PipelineRunner:
-    """The runner that the options name; DirectRunner, and none, mean Beam's in-process Python runner.
+    """Return the runner that the options name; without one, and for DirectRunner, Beam's in-process Python runner.
 
     Raises:
         CommandError: no such runner.
@@ -44,6 +44,12 @@ def runner(options: PipelineOptions) -> PipelineRunner:
     except (ValueError, ImportError, AttributeError) as error:
         known = ", ".join(StandardOptions.KNOWN_RUNNER_NAMES)
         raise CommandError(f"--runner {name}: expected one of {known}, got '{error}': choose or install one") from error
+
+
+def waits(options: PipelineOptions) -> bool:
+    """Whether Beam waits for the end of a job: not where it only stages a template, and not where it is told so."""
+    staged = options.view_as(GoogleCloudOptions).template_location
+    return not (staged or options.view_as(StandardOptions).no_wait_until_finish)
 
 
 def _in_process(name: str | None) -> bool:

@@ -17,15 +17,15 @@ class RangeServer:
     """Settings of the server, and what it has recorded.
 
     Args:
-        files: Path on the server, such as "/scene.tif", to a file of this machine.
-        refusals: Path to the HTTP status that is returned instead of the file.
-        ranges: Whether range requests are supported.
-        closing: Paths for which the connection is closed in the middle of the response.
-        closing_once: The same, for the first request only.
-        failing_once: Paths whose first request is answered with status 503.
-        etags: Path to its ETag.
-        sent: Bytes of files sent so far.
-        requests: Method, path with query, and the Authorization header of each request.
+        files: path on the server, such as "/scene.tif", to a file of this machine.
+        refusals: path to the HTTP status that is returned instead of the file.
+        ranges: whether range requests are supported.
+        closing: paths for which the connection is closed in the centre of the response.
+        closing_once: the same, for the first request only.
+        failing_once: paths whose first request is answered with status 503.
+        etags: path to its ETag.
+        sent: bytes of files sent so far.
+        requests: method, path with query, and the Authorization header of each request.
     """
 
     files: dict[str, Path] = field(default_factory=dict)

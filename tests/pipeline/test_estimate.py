@@ -85,7 +85,7 @@ def test_plan_reports_scenes_that_cannot_be_processed(cli: CommandRunner, monkey
 def test_the_estimate_mentions_screening(sources: list[SceneSource]) -> None:
     estimate = planning.estimate(planning.describe_scenes(sources, CONFIG), CONFIG)
     without_screen, with_screen = (
-        list(planning.estimate_lines(estimate, 10.0, with_screen)) for with_screen in (False, True)
+        list(planning.estimate_lines(estimate, with_screen)) for with_screen in (False, True)
     )
     assert len(with_screen) == len(without_screen) + 1
     assert any(f"{estimate.total_mpx:,.1f} Mpx" in line for line in without_screen)

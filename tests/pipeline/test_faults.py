@@ -2,6 +2,8 @@
 
 import json
 import resource
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +12,9 @@ import geopandas
 import pytest
 import shapely
 
+from geo.errors import OutputError
 from geo.types import Detections, ImageArray
+from model.common.atomic import check_writable
 from model.inference.predictor import FakePredictor
 from pipeline import model_loading
 from pipeline.ledger import SceneEntry
@@ -192,3 +196,29 @@ def test_ten_thousand_airplanes_in_a_scene_are_each_written_once(cli: CommandRun
     entry = cli.entry("b.tif")
     assert (entry.status, entry.airplanes, cli.ledger().totals.airplanes) == ("complete", 10_000, 10_000)
     assert entry.parts_done == entry.parts_planned
+
+
+@pytest.mark.parametrize(
+    ("prepare", "status"),
+    [("sys.stderr = None", 0), ("tempfile._candidate_tempdir_list = lambda: ['/proc/nowhere']", 2)],
+    ids=["no stderr", "no temporary folder"],
+)
+def test_a_bare_environment_is_enough_or_named(prepare: str, status: int) -> None:
+    program = (
+        f"import sys, tempfile; {prepare}\n"
+        "from model.common.command import command\n"
+        "@command('x')\n"
+        "def main(arguments):\n    print('a line', file=sys.stderr)\n    return 0\n"
+        "sys.exit(main([]))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == status
+    if status:
+        assert done.stderr == (
+            "x: expected a folder for temporary files, got none that can be written: set TMPDIR to one\n"
+        )
+
+
+def test_an_output_name_that_is_too_long_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="expected a writable path, got 'File name too long'"):
+        check_writable(tmp_path / ("a" * 300))

@@ -444,7 +444,7 @@ def test_an_invalid_config_is_refused(cli: CommandRunner) -> None:
     good = json.loads((cli.folder / "settings.yaml").read_text())
     for change, expected in (
         ({"halo_px": 3}, "settings.yaml: unknown key halo_px; known here: tiling, suppression, model, min_score"),
-        ({"batch_size": 0}, "settings.yaml: batch_size: expected a whole number from 1 on, got 0"),
+        ({"batch_size": 0}, "settings.yaml: batch_size: expected a whole number from 1 to 1024, got 0"),
         ({"min_score": 1.5}, "settings.yaml: min_score: expected a number from 0 to 1, got 1.5"),
         ({"batch_size": "two"}, "settings.yaml"),
     ):
@@ -487,10 +487,10 @@ def test_no_option_of_beam_counts_as_a_misspelled_one() -> None:
     beam = argparse.ArgumentParser(add_help=False)
     for options in PipelineOptions.__subclasses__():
         options._add_argparse_args(beam)
-    own = command._parser()._option_string_actions
+    own = command.make_parser()._option_string_actions
     assert not [name for name in beam._option_string_actions if difflib.get_close_matches(name, own, 1, 0.8)]
     for name in beam._option_string_actions:
-        command._check_unknown([name, "value"], [*own, "--runner"])
+        command.check_unknown([name, "value"], [*own, "--runner"], "")
 
 
 def test_an_invalid_beam_option_is_refused(cli: CommandRunner) -> None:

@@ -38,11 +38,11 @@ def _empty(path: Path) -> None:
     path.write_bytes(b"")
 
 
-def _cut_to(share: float) -> Callable[[Path], None]:
+def _cut_to(fraction: float) -> Callable[[Path], None]:
     def write(path: Path) -> None:
         write_tiff(path, noise(300, 200), compress="deflate")
         content = path.read_bytes()
-        path.write_bytes(content[: int(len(content) * share)])
+        path.write_bytes(content[: int(len(content) * fraction)])
 
     return write
 
@@ -151,7 +151,7 @@ def test_unusable_files_are_rejected_with_a_remedy(
     assert "\n" not in str(caught.value)
 
 
-def test_a_truncated_photo_is_detected(tmp_path: Path) -> None:
+def test_a_truncated_jpeg_is_detected(tmp_path: Path) -> None:
     _cut_photo(tmp_path / "photo.jpg")
     with pytest.raises(RasterError, match=r"photo\.jpg: expected pixels .*: the file is damaged or cut off"):
         read_header(str(tmp_path / "photo.jpg"), resolution_m=0.5)
