@@ -20,6 +20,7 @@ from geo.errors import CommandError, ConfigError, InputError, OutputError
 from geo.raster.uri import canonical_uri, is_remote
 from model.common.command import Parser
 from pipeline import report
+from pipeline.resources import Gpu, find_gpu
 from pipeline.sinks import SUFFIXES, file_suffix, is_table, storage
 
 if TYPE_CHECKING:
@@ -52,6 +53,8 @@ class Command:
         config: settings, with the overrides of the command line.
         trusted: a SavedModel may be loaded, although it can run code.
         beam: Beam's options as words, checked; see `model.datagen.beam_options`.
+        gpu: the GPU on which the detector is to run; None: a CPU, or the GPU of this machine.
+        dataflow: the job runs on Dataflow.
     """
 
     sources: tuple[SceneSource, ...]
@@ -67,6 +70,8 @@ class Command:
     config: PipelineConfig
     trusted: bool
     beam: tuple[str, ...]
+    gpu: Gpu | None
+    dataflow: bool
 
 
 def parse(argv: Sequence[str]) -> Command:
@@ -95,10 +100,8 @@ def parse(argv: Sequence[str]) -> Command:
     config_file = options.config or DEFAULT_CONFIG
     config = load_config(config_file, overrides)
     sources = resolve_inputs(options.input, config.asset, config.acquired_in_name)
-    if beam:
-        from model.datagen import beam_options
-
-        beam_options.runner(beam_options.parse(beam))
+    gpu = find_gpu(options.gpu) if options.gpu else None
+    is_on_dataflow = bool(beam) and _check_beam(beam, gpu, any(map(is_table, outputs)))
     command = Command(
         sources=sources,
         run_id=run_id,
@@ -113,7 +116,13 @@ def parse(argv: Sequence[str]) -> Command:
         config=config,
         trusted=options.trust_model,
         beam=tuple(beam),
+        gpu=gpu,
+        dataflow=is_on_dataflow,
     )
+    if is_on_dataflow:
+        from pipeline.dataflow import check_reachable
+
+        check_reachable(sources, map(str, filter(None, (*outputs, ledger, command.mosaic, command.work_dir))))
     read = (*(source.uri for source in command.sources), *options.input, options.aoi, config_file)
     _check_not_read((*outputs, ledger, command.mosaic), filter(None, read))
     optional = (
@@ -128,6 +137,24 @@ def parse(argv: Sequence[str]) -> Command:
         if path not in tables:
             storage.check_writable(str(path))
     return command
+
+
+def _check_beam(words: Sequence[str], gpu: Gpu | None, has_tables: bool) -> bool:
+    """Check Beam's options, and return whether the job runs on Dataflow.
+
+    Raises:
+        CommandError: an option is unknown, missing, or does not go with another.
+    """
+    from model.datagen import beam_options
+
+    options = beam_options.parse(words)
+    beam_options.runner(options)
+    if not beam_options.is_dataflow(options):
+        return False
+    from pipeline import dataflow
+
+    dataflow.check_options(options, gpu, has_tables)
+    return True
 
 
 def _ledger_beside(outputs: Sequence[str], run_id: str) -> str:
@@ -251,6 +278,7 @@ def make_parser() -> Parser:
         metavar="DIR",
         help="folder that caches results, to resume an interrupted run",
     )
+    add("--gpu", metavar="TYPE", help="GPU on which workers run the model, such as nvidia-l4 (Dataflow)")
     add("--plan", action="store_true", help="print tiles, pixels, ground area, hours and cost of the run, and stop")
     add("--max-cost", type=_cost, metavar="USD", help="refuse a run on Dataflow that may cost more, before it starts")
     return parser

@@ -42,6 +42,7 @@ _CHECKS: dict[str, tuple[str, str]] = {
     "min_score": ("NUMBER", r"^(0(\.\d+)?|1(\.0+)?)$"),
     "aoi": ("TEXT", r"^\S+$"),
     "force": _FLAG,
+    "gpu": ("TEXT", r"^[a-z0-9-]+$"),
     "max_cost": ("NUMBER", f"^{_NUMBER}$"),
 }
 

@@ -77,7 +77,7 @@ def _run(argv: Sequence[str], own_process: bool = False) -> int:
         from pipeline.model_loading import describe_model
         from pipeline.sources.resolve import write_mosaic
 
-        spec = describe_model(command.config, command.trusted)
+        spec = describe_model(command.config, command.trusted, command.gpu, elsewhere=command.dataflow)
         if command.mosaic:
             scene = write_mosaic(command.sources, spec.config, command.mosaic)
             command = dataclasses.replace(command, sources=(scene,))
@@ -92,7 +92,6 @@ def _run(argv: Sequence[str], own_process: bool = False) -> int:
     except FinderError as error:
         return print_error("error", error, 1)
     if ledger is None:
-        sys.stderr.write(f"submitted: the job writes {', '.join(command.outputs)}, and {command.ledger} at its end\n")
         return 0
     _print_summary(ledger, command)
     return 0 if ledger.complete else 1
@@ -110,7 +109,7 @@ def _plan(command: Command, spec: ModelSpec) -> int:
     from pipeline import cost, planning
     from pipeline.model_loading import load_model, loading
 
-    workers = cost.describe_workers(command.beam)
+    workers = cost.describe_workers(command.beam, command.gpu)
     if command.max_cost is not None and workers is None:
         raise CommandError(
             "--max-cost: expected --runner DataflowRunner, got a run elsewhere, whose cost is not known: leave it out"
@@ -134,12 +133,12 @@ def _plan(command: Command, spec: ModelSpec) -> int:
 
 
 def _process(command: Command, spec: ModelSpec, argv: Sequence[str], own_process: bool) -> Ledger | None:
-    """Run the job, and return its ledger; None where the command does not wait for its end."""
+    """Run the job and return its ledger; None if it goes on elsewhere (`--no_wait_until_finish`, or a template)."""
     # With options of Beam the job may run anywhere.
     is_local = not command.beam and not any(is_remote(uri) for uri in (*command.outputs, command.ledger))
     with hidden_packages(*(CLOUD_PACKAGES if own_process and is_local else ())):
         from model.datagen import beam_options  # loads Beam: before the thread that may load TensorFlow, not beside it
-        from pipeline.job import Job, run_job, submit_job
+        from pipeline.job import Job, run_job
     from pipeline.model_loading import loading
     from pipeline.tile_cache import TileCache
 
@@ -147,14 +146,17 @@ def _process(command: Command, spec: ModelSpec, argv: Sequence[str], own_process
     cache = TileCache.for_model(command.work_dir, spec, info.versions) if command.work_dir else None
     job = Job(command.sources, spec, command.outputs, command.ledger, info, command.area, cache)
     options = beam_options.parse(command.beam)
-    # With options of Beam the model may run in other processes, which load it themselves.
-    model = contextlib.nullcontext() if command.beam else loading(spec)
-    with progress.Display(), model:
-        if not beam_options.waits(options):
-            submit_job(job, beam_options.runner(options), options)
-            return None
-        ledger = run_job(job, beam_options.runner(options), options)
-    if command.report:
+    ledger: Ledger | None
+    if command.dataflow:
+        from pipeline import dataflow
+
+        ledger = dataflow.run_job(job, command.beam, command.gpu)
+    else:
+        # With options of Beam the model may run in other processes, which load it themselves.
+        model = contextlib.nullcontext() if command.beam else loading(spec)
+        with progress.Display(), model:
+            ledger = run_job(job, beam_options.runner(options), options)
+    if command.report and ledger is not None:
         from pipeline.report.page import write_report
         from pipeline.sinks import is_table
         from pipeline.sinks.files import read_file

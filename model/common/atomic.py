@@ -88,10 +88,10 @@ def check_writable(path: Path) -> None:
     Raises:
         OutputError: the file cannot be written.
     """
-    partial = _partial(path)
     with _as_output_errors(path):
         if path.is_dir():
             raise OutputError(f"{path}: expected the name of a file to write, got a folder: add a file name")
+        partial = _partial(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         partial.touch(exist_ok=False)
         partial.unlink()

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, StandardOptions
+from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.runners.runner import PipelineRunner, create_runner
 
@@ -10,6 +10,7 @@ from geo.errors import CommandError
 from model.common.command import Parser
 
 _DIRECT = {"directrunner", "direct", "fnapirunner"}
+_DATAFLOW = {"dataflowrunner", "dataflow"}
 
 
 def parse(args: Sequence[str]) -> PipelineOptions:
@@ -46,10 +47,9 @@ def runner(options: PipelineOptions) -> PipelineRunner:
         raise CommandError(f"--runner {name}: expected one of {known}, got '{error}': choose or install one") from error
 
 
-def waits(options: PipelineOptions) -> bool:
-    """Whether Beam waits for the end of a job: not where it only stages a template, and not where it is told so."""
-    staged = options.view_as(GoogleCloudOptions).template_location
-    return not (staged or options.view_as(StandardOptions).no_wait_until_finish)
+def is_dataflow(options: PipelineOptions) -> bool:
+    """Return whether the job runs on Google Cloud Dataflow."""
+    return (options.view_as(StandardOptions).runner or "").lower() in _DATAFLOW
 
 
 def _in_process(name: str | None) -> bool:

@@ -50,13 +50,27 @@ def local_folder(uri: str) -> Iterator[Path]:
     if _is_local(uri):
         yield Path(uri)
         return
+    with tempfile.TemporaryDirectory() as copy:
+        copy_folder(uri, Path(copy))
+        yield Path(copy)
+
+
+def copy_folder(uri: str, folder: Path) -> None:
+    """Copy a folder with all its content to a folder of this machine.
+
+    Raises:
+        ConfigError: It is missing or empty, or a name in it leads out of it.
+    """
     content = list_files(join(uri, "**"))
     if not content:
         raise ConfigError(f"{uri}: expected a folder with files, found none: check the path")
-    with tempfile.TemporaryDirectory() as copy:
-        for file in content:
-            _fetch(file, Path(copy) / file.removeprefix(uri).lstrip("/"))
-        yield Path(copy)
+    for file in content:
+        name = file.removeprefix(uri).lstrip("/")
+        # Names of objects may hold any character: copied as they are, such names would be files elsewhere.
+        if ".." in name.split("/"):
+            raise ConfigError(f"{file}: expected a name inside of {uri}, got one that leads out of it: rename it")
+        if not name.endswith("/"):  # the placeholder of an empty folder
+            _fetch(file, folder / name)
 
 
 @contextmanager

@@ -84,6 +84,41 @@ def local_copy(uri: str) -> Iterator[Path]:
         yield path
 
 
+@contextlib.contextmanager
+def readable(uri: str, option: str) -> Iterator[Path]:
+    """Yield a local path of a file that a user named, as `local_copy` does; errors in the block name the URI.
+
+    Raises:
+        InputError: it cannot be read, or has another scheme than gs://.
+    """
+    if not is_remote(uri):
+        yield Path(uri)
+        return
+    if not uri.startswith("gs://"):
+        raise InputError(
+            f"{option} {redacted(uri)}: expected a local path or gs://bucket/name, got another URL: download it first"
+        )
+    with contextlib.ExitStack() as stack:
+        try:
+            path = stack.enter_context(local_copy(uri))
+        except Exception as error:
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise InputError(
+                f"{option} {uri}: expected an object that can be read, got '{reason}': check its name and your access"
+            ) from error
+        with naming(uri, path):
+            yield path
+
+
+@contextlib.contextmanager
+def naming(uri: str, copy: Path) -> Iterator[None]:
+    """Let errors about a local copy name the URI that it was made from."""
+    try:
+        yield
+    except FinderError as error:
+        raise type(error)(str(error).replace(str(copy), uri)) from error
+
+
 def list_files(folder: str) -> list[str]:
     """Return the URIs of all files in a folder and its sub-folders, sorted; none if there is no such folder.
 

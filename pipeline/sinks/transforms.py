@@ -49,16 +49,18 @@ class WriteAirplanes(beam.PTransform):  # type: ignore[misc]
         tables = [uri for uri in self.uris if is_table(uri)]
         lines = [uri for uri in self.uris if file_suffix(uri) == LINES_SUFFIX]
         files = [uri for uri in self.uris if uri not in lines and uri not in tables]
-        written = [results | f"Write {uri}" >> _WriteLines(uri, self.run_id) for uri in lines]
+        # Numbered, since two files may have one name; without their folders, whose slashes Beam would take for its own.
+        labels = {uri: f"Write{number}:{uri.rpartition('/')[2]}" for number, uri in enumerate(self.uris, start=1)}
+        written = [results | labels[uri] >> _WriteLines(uri, self.run_id) for uri in lines]
         if files:
             collected = results | "Collect" >> beam.combiners.ToList()
-            written += [collected | f"Write {uri}" >> beam.Map(_write_results, uri) for uri in files]
+            written += [collected | labels[uri] >> beam.Map(_write_results, uri) for uri in files]
         if tables:
             rows = (
                 results | "Rows" >> beam.FlatMap(bigquery.staging_rows, self.identity),
                 results.pipeline | "Area" >> beam.Create(bigquery.area_rows(self.area)),
             ) | "AllRows" >> beam.Flatten()
-            written += [rows | f"Write {uri}" >> _WriteTable(uri, self.run_id, self.area is not None) for uri in tables]
+            written += [rows | labels[uri] >> _WriteTable(uri, self.run_id, self.area is not None) for uri in tables]
         return tuple(written) | "Written" >> beam.Flatten()
 
 
@@ -240,8 +242,8 @@ class WriteLedger(beam.PTransform):  # type: ignore[misc]
         return (
             results
             | "Entries" >> beam.Map(_entry, self.has_tables)
-            | beam.combiners.ToList()
-            | beam.Map(self._write, beam.pvalue.AsList(outputs))
+            | "Collect" >> beam.combiners.ToList()
+            | "Write" >> beam.Map(self._write, beam.pvalue.AsList(outputs))
         )
 
     def _write(self, entries: Sequence[SceneEntry], outputs: Sequence[str]) -> str:

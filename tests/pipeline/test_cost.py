@@ -8,9 +8,10 @@ import yaml
 
 from geo.errors import CommandError, ConfigError
 from model.common.config import load_yaml
-from pipeline import cost, planning, run
+from pipeline import cost, dataflow, planning, run
 from pipeline.cost import Prices, Workers, WorkersConfig, WorkerType
 from pipeline.planning import Estimate
+from pipeline.resources import find_gpu
 from tests.pipeline.command_runner import CommandRunner
 
 GPU = WorkerType("n1-standard-4", 4, 15.0, 50.0, "assumed", "nvidia-tesla-t4", 1)
@@ -170,6 +171,19 @@ def test_a_run_that_may_cost_too_much_does_not_start(
     assert message in cli.usage_error("--max-cost", "0.01", *options)
 
 
+@pytest.fixture(autouse=True)
+def local_scenes_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dataflow's workers would not reach the scenes of these tests; the estimate is the subject here."""
+    monkeypatch.setattr(dataflow, "check_reachable", lambda *_: None)
+    monkeypatch.setattr(dataflow, "check_options", lambda *_: None)
+
+
 @pytest.mark.parametrize("text", ["-1", "nan", "much"])
 def test_a_cost_is_a_number(cli: CommandRunner, text: str) -> None:
     assert f"expected a number of USD from 0 on, got {text}" in cli.usage_error("--max-cost", text)
+
+
+def test_a_gpu_that_is_asked_for_has_a_rate() -> None:
+    workers = cost.describe_workers(DATAFLOW, find_gpu("nvidia-l4"))
+    assert workers is not None
+    assert (workers.kind.gpu, workers.kind.gpus) == ("nvidia-l4", 1)

@@ -75,7 +75,7 @@ def test_results_as_geopackage_and_as_report(client: TestClient, tmp_path: Path)
     assert {airplane.detection_id for airplane in read_file(str(tmp_path / "x.gpkg"))} == expected
     assert 0 < len(expected) < len(AIRPLANES)
     report = client.get(path, params={"format": "report"}).text
-    assert f"<b>{len(AIRPLANES)}</b> airplanes" in report
+    assert f'<dd id="total">{len(AIRPLANES)}</dd>' in report
     assert client.get(path, params={"format": "shapefile"}).status_code == 400
 
 
