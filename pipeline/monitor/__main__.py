@@ -72,7 +72,7 @@ def _run(options: argparse.Namespace, beam: Sequence[str]) -> int:
         print("\n".join(run.summary_lines(results)))
         now = limits.until or datetime.datetime.now(datetime.UTC)
         record = run.raise_alerts(monitored, store, monitor_settings, now)
-        record = delivery.tell(record, store, monitor_settings.webhook, sys.stdout, sys.stderr)
+        record = delivery.deliver(record, store, monitor_settings.webhook, sys.stdout, sys.stderr)
     except FinderError as error:
         return print_error(NAME, error, 1)
     for result in results:

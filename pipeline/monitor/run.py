@@ -163,7 +163,7 @@ def load_tables(store: Store, airport: str) -> Tables:
 def raise_alerts(
     airports: Sequence[Airport], store: Store, settings: MonitorSettings, now: datetime.datetime
 ) -> list[Event]:
-    """Return the record of events after a run: what its rules find, of which `tell` tells what is news."""
+    """Return the record of events after a run: what its rules find, of which `deliver` sends what is news."""
     found = [
         event
         for airport in airports
