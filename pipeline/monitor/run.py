@@ -86,6 +86,7 @@ def run_airports(
     outside: dict[str, str] = store.read_json(_OUTSIDE) or {}
     results = []
     for airport in airports:
+        progress(f"{airport.id}: looking for new scenes")
         stored = {row.scene_key: row for row in store.scenes(airport.id)}
         listed = list_scenes(airport.area)
         new = [scene for scene in listed if reprocess or _is_new(scene, airport, stored, outside)]
@@ -103,6 +104,7 @@ def run_airports(
                     failed.append(error)
                 case OutsideScene(scene):
                     outside[_outside_key(scene, airport)] = scene_version(scene, airport)
+        progress(f"{airport.id}: computing tables")
         store.write_json(_OUTSIDE, outside)
         scenes = store.scenes(airport.id)
         compute_tables(airport, scenes, store, settings)
