@@ -43,7 +43,7 @@ from tests.pipeline.monitor.stac_api import StacApi, serving_api
 from tests.pipeline.monitor.year import Date, Parked, Planted, Slot
 from tests.pipeline.monitor.year_scenes import Site, make_site, write_airport, write_date
 
-SIDE_PX, RESOLUTION_M, SEED, DATES = 1500, 0.6, 5, 60
+SIDE_PX, RESOLUTION_M, SEED, DATES = 1600, 0.75, 12, 60
 BORDER_PX, MARGIN_M = 30.0, 45.0
 #: Smaller airplanes are not part of the script: the model misses some of them, which is measured elsewhere.
 MIN_SIZE_M, LARGE_M = 20.0, 60.0
@@ -69,17 +69,19 @@ def lay_out(style: Style) -> World:
 
 def choose_berths(world: World) -> list[Berth]:
     """Return the places of the script: clear of the edges, and with room behind to be pushed back; a large one last."""
-    extent, berths, taken = world.width_m, [], list[shapely.Geometry]()
+    extent, berths, parked = world.width_m, [], list[shapely.Geometry]()
     for shape, pose in world.reserved or []:
-        outline = _swept(shape, pose)
-        xmin, ymin, xmax, ymax = outline.bounds
+        outline = _outline(shape, pose)
+        swept = unary_union([outline, _outline(shape, pushed(pose))])
+        xmin, ymin, xmax, ymax = swept.bounds
         inside = min(xmin, ymin, extent - xmax, extent - ymax) > MARGIN_M
         size = max(np.ptp(pose.points(_box(shape)), axis=0))
-        if inside and MIN_SIZE_M < size < 0.9 * LARGE_M and all(other.distance(outline) > 3 for other in taken):
+        if inside and MIN_SIZE_M < size < 0.9 * LARGE_M and all(other.distance(swept) > 2 for other in parked):
             berths.append(Berth(shape, pose))
-            taken.append(outline)
+            parked.append(outline)
     largest = max((shape for shape in TYPES if shape.kind == WIDE), key=lambda shape: min(shape.length, shape.span))
-    return [*berths, _large_berth(world, largest, taken)]
+    obstacles = [_outline(berth.shape, pose) for berth in berths for pose in (berth.pose, pushed(berth.pose))]
+    return [*berths, _large_berth(world, largest, obstacles)]
 
 
 def _large_berth(world: World, shape: AircraftType, taken: Sequence[shapely.Geometry]) -> Berth:
@@ -89,7 +91,7 @@ def _large_berth(world: World, shape: AircraftType, taken: Sequence[shapely.Geom
     obstacles = unary_union([*taken, *world.footprints])
     for x, y in sorted(spots, key=lambda spot: math.hypot(spot[0] - centre, spot[1] - centre)):
         pose = Frame(float(x), float(y), 0.0)
-        if _swept(shape, pose).distance(obstacles) > 8:
+        if _outline(shape, pose).distance(obstacles) > 8:
             return Berth(shape, pose)
     raise SystemExit("no room for a large airplane: choose another seed")
 
@@ -98,10 +100,8 @@ def _box(shape: AircraftType) -> np.ndarray[Any, np.dtype[np.float64]]:
     return np.concatenate(silhouette(shape))
 
 
-def _swept(shape: AircraftType, pose: Frame) -> shapely.Geometry:
-    """Return the ground of an airplane in its slot and pushed back."""
-    poses = (pose, pushed(pose))
-    return unary_union([Polygon(each.points(ring)) for each in poses for ring in silhouette(shape)])
+def _outline(shape: AircraftType, pose: Frame) -> shapely.Geometry:
+    return unary_union([Polygon(pose.points(ring)) for ring in silhouette(shape)])
 
 
 def pushed(pose: Frame) -> Frame:

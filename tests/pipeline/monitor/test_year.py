@@ -32,7 +32,7 @@ from tests.pipeline.monitor.year_scenes import (
 )
 
 DATES = 10
-PLANTED = Planted(full=6, empty=9, large=-1, gap_before=4)
+PLANTED = Planted(full=-1, empty=9, large=-1, gap_before=4)
 MARGIN_M = 30.0
 
 
@@ -58,7 +58,7 @@ def made(monitor: MonitorRunner) -> MadeYear:
     georef = GeoReference(Affine(0.5, 0, 500_000, 0, -0.5, 5_940_000), CRS.from_epsg(32632))
     site = make_site(georef, *SIZE_PX, border_px=30)
     slots = rectangle_slots(site)
-    script = year.write_script(slots, DATES, PLANTED, seed=3, extent_m=390, cloudy=0.1)
+    script = year.write_script(slots, DATES, PLANTED, seed=3, extent_m=390, cloudy=0.1, days=100)
     write_airport(monitor.folder / "airports.yaml", site, slots)
     pipeline = json.loads((monitor.folder / "settings.yaml").read_text())
     pipeline["tiling"] = dataclasses.asdict(Tiling(levels_m=(0.5,), tile_px=512, halo_px=64))
@@ -70,7 +70,7 @@ def made(monitor: MonitorRunner) -> MadeYear:
     random = np.random.default_rng(1)
     folder = monitor.folder / "scenes"
     items = [
-        write_date(folder, date, paint_rectangles(site, slots, date, random), site, CLOUD, str(folder))
+        write_date(folder, date, paint_rectangles(site, slots, date, random), site, CLOUD, folder.as_uri())
         for date in script
     ]
     return MadeYear(monitor, site, slots, script, items)
@@ -87,21 +87,19 @@ def test_the_monitor_tells_the_script(made: MadeYear) -> None:
         assert made.monitor.files() == before
         # The same dates, but most of them late: every third in time, then the others in two runs.
         late: list[str] = []
-        for first in (0, 2, 1):
-            api.items = [
-                item for index, item in enumerate(made.items) if index % 3 in {0: (0,), 2: (0, 2)}.get(first, (0, 1, 2))
-            ]
+        for there in ((0,), (0, 2), (0, 1, 2)):
+            api.items = [item for index, item in enumerate(made.items) if index % 3 in there]
             late += made.run(api, made.script[-1], "late")
     airport = load_airports(Path("airports.yaml"))[0]
     tables = load_tables(Store("store"), airport.id)
     assert load_tables(Store("late"), airport.id) == tables
     assert abs(year.count_error(tables, made.slots, made.script, made.site.area_m)) < 0.03
     scores = year.score_changes(tables, made.slots, made.script, made.site.area_m, MARGIN_M)
-    assert sum(score.told for score in scores.values()) > 60
+    assert sum(score.told for score in scores.values()) > 30
     assert min(scores["arrived"].f1, scores["left"].f1) >= 0.95, scores
     for lines, store in ((told, "store"), (late, "late")):
         alerts = [line for line in lines if line.startswith("ALERT")]
         assert len(alerts) == len(set(alerts))
         events = delivery.read_events(Store(store))
         missing, wrong = year.score_alerts([event for event in events if not event.withdrawn], made.script, PLANTED)
-        assert (missing, wrong) == (["large"], [])
+        assert (missing, wrong) == (["full", "large"], [])

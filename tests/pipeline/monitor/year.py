@@ -97,7 +97,14 @@ class Planted:
 
 
 def write_script(
-    slots: Sequence[Slot], dates: int, planted: Planted, seed: int = 7, extent_m: float = 800.0, cloudy: float = 0.25
+    slots: Sequence[Slot],
+    dates: int,
+    planted: Planted,
+    *,
+    seed: int = 7,
+    extent_m: float = 800.0,
+    cloudy: float = 0.25,
+    days: float = 365.0,
 ) -> list[Date]:
     """Return the script of a year.
 
@@ -108,6 +115,7 @@ def write_script(
         seed: of all choices.
         extent_m: side of a scene, metres.
         cloudy: share of the dates with clouds; as many show only a part.
+        days: from the first date to the last, about.
     """
     random = np.random.default_rng(seed)
     usual = [index for index, slot in enumerate(slots) if not slot.is_large]
@@ -116,10 +124,10 @@ def write_script(
     numbers = iter(range(10**6))
     script: list[Date] = []
     time = datetime.datetime(2026, 1, 3, 10, 30, tzinfo=datetime.UTC)
-    step = (365 - planted.gap_days) / dates
+    step = (days - planted.gap_days) / dates
     for number in range(dates):
-        days = planted.gap_days if number == planted.gap_before else step + random.uniform(-1.5, 1.5)
-        time = time + datetime.timedelta(days=round(days), minutes=float(random.uniform(-20, 20)))
+        pause = planted.gap_days if number == planted.gap_before else step + random.uniform(-1.5, 1.5)
+        time = time + datetime.timedelta(days=round(pause), minutes=float(random.uniform(-20, 20)))
         share = 0.58 + 0.05 * np.sin(2 * np.pi * time.timetuple().tm_yday / 365) - 0.04 * (time.weekday() >= 5)
         share = 0.97 if number == planted.full else 0.07 if number == planted.empty else share
         parked = _next(parked, usual, share, numbers, random)

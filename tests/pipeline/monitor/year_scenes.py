@@ -139,12 +139,12 @@ def rectangle_slots(site: Site) -> list[Slot]:
 
 
 def paint_rectangles(site: Site, slots: Sequence[Slot], date: Date, random: np.random.Generator) -> ImageArray:
-    """Return the scene of a date: bright rectangles of one size for each airplane, with scores from 0.93 on."""
+    """Return the scene of a date: bright rectangles of one size for each airplane, with scores from 0.98 on."""
     image = np.full((site.height, site.width, 3), GROUND, np.uint8)
     for index, airplane in date.parked.items():
         sizes = np.random.default_rng(airplane.number).uniform(0.95, 1.5)
         x, y = site.to_pixels(np.array([position(slots[index], airplane)]))[0] + random.normal(0, 0.6, 2)
         half = np.array(RECTANGLE_PX) * sizes / 2
         left, top, right, bottom = np.rint([x - half[0], y - half[1], x + half[0], y + half[1]]).astype(int)
-        image[top:bottom, left:right] = int(random.integers(240, 255))
+        image[top:bottom, left:right] = int(random.integers(250, 256))
     return image
