@@ -179,9 +179,10 @@ def _check_tables(uris: Sequence[str], command: Command) -> None:
             f"--output {uris[0]}: expected --temp_location gs://bucket/folder, from which BigQuery loads the rows, got "
             f"{folder or 'none'}: add one"
         )
-    storage.check_writable(f"{folder.rstrip('/')}/{command.run_id}")
     for uri in uris:
         bigquery.check_table(bigquery.parse_table(uri, cloud["project"]), command.area)
+    # Last: without credentials, which the others need, too, Beam waits for them here.
+    storage.check_writable(f"{folder.rstrip('/')}/{command.run_id}")
 
 
 def check_unknown(words: Sequence[str], options: Sequence[str], remedy: str) -> None:

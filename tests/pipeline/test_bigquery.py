@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
+import google.auth
 import pytest
 import shapely
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from google.auth.exceptions import DefaultCredentialsError
 from google.cloud.bigquery import Client, LoadJobConfig, SchemaField
 from google.cloud.bigquery import Table as ApiTable
 from pyproj import CRS, Geod
@@ -418,6 +420,17 @@ def test_a_missing_right_is_named(
     assert f"{table}: expected a table that can be written, got '" in line
     assert "Access Denied" in line
     assert line.endswith(f"ask for the roles BigQuery Data Editor on {dataset} and BigQuery Job User on demo")
+
+
+def test_missing_credentials_are_named(cli: CommandRunner, monkeypatch: pytest.MonkeyPatch) -> None:
+    def default(*args: object, **kwargs: object) -> None:
+        raise DefaultCredentialsError("Your default credentials were not found.")
+
+    monkeypatch.setattr(google.auth, "default", default)
+    line = cli.usage_error(*TEMP, output="bq://demo.x.y")
+    assert (
+        "got 'Your default credentials were not found.': set GOOGLE_APPLICATION_CREDENTIALS, or run gcloud auth" in line
+    )
 
 
 @contextlib.contextmanager
