@@ -77,7 +77,6 @@ def process_scenes(directory: Path, scenes: Sequence[Path], argv: Sequence[str])
     for scene in scenes:
         detected = [airplane for airplane in airplanes if airplane.scene_uri == str(scene)]
         print(f"{scene}: {compare(detected, _truth_file(scene))}")
-    print(f"The airplanes are in {output}, the report is {directory / 'report.html'}.")
     return status
 
 

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from pyproj import CRS
 
-from geo.grid import Level
+from geo.grid import Level, Tile
 from geo.raster.header import SceneHeader
 from model.common.config import from_mapping
 from pipeline.planning import core_km2
@@ -98,6 +98,7 @@ class SceneEntry:
             airplanes that were not detected again are kept) or "kept" (it failed); None for a duplicate, and where no
             output is a table.
         levels: its levels as they were planned, finest first; none if it was not planned.
+        mpx: pixels of the tiles that were inferred, over every level, millions.
     """
 
     scene_uri: str
@@ -126,6 +127,7 @@ class SceneEntry:
     fill_value: float | None = None
     table_rows: TableRows | None = None
     levels: tuple[LevelEntry, ...] = ()
+    mpx: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -155,6 +157,7 @@ class Totals:
     km2_coarse: float
     airplanes: int
     parts_taken_over: int = 0
+    mpx: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -257,7 +260,12 @@ def scene_entry(scene: Scene, outcomes: Sequence[TileOutcome], airplanes: int, e
         failures=failures,
         parts_taken_over=sum(outcome.cached for outcome in outcomes),
         levels=tuple(_level_entry(planned) for planned in scene.plan),
+        mpx=round(sum(_pixels(outcome.tile) for outcome in outcomes if outcome.status == "done") / 1e6, 6),
     )
+
+
+def _pixels(tile: Tile) -> int:
+    return tile.window.width * tile.window.height
 
 
 def _blank(source: SceneSource, header: SceneHeader | None) -> SceneEntry:
@@ -343,6 +351,7 @@ def make_ledger(run: RunInfo, seconds: float, entries: Iterable[SceneEntry]) -> 
         km2_coarse=round(sum(entry.km2_coarse for entry in scenes), 6),
         airplanes=sum(entry.airplanes for entry in scenes),
         parts_taken_over=sum(entry.parts_taken_over for entry in scenes),
+        mpx=round(sum(entry.mpx for entry in scenes), 6),
     )
     return Ledger(run=run, seconds=round(seconds, 2), totals=totals, scenes=scenes)
 

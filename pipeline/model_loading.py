@@ -137,7 +137,8 @@ def stage_model(spec: ModelSpec, folder: str) -> ModelSpec:
         OutputError: it cannot be written.
     """
     model = spec.config.model
-    if is_remote(model) or (model_folder.PACKAGED / model / model_folder.CONFIG_FILE).is_file():
+    is_packaged = Path(model).name == model and (model_folder.PACKAGED / model / model_folder.CONFIG_FILE).is_file()
+    if is_remote(model) or is_packaged:
         return spec
     source, uri = Path(model), f"{folder.rstrip('/')}/models/{spec.identity.model}"
     names = [path for path in source.rglob("*") if path.is_file()] if is_saved_model(model) else None

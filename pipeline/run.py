@@ -13,7 +13,7 @@ import importlib.metadata
 import platform
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from geo.errors import CommandError, FinderError
@@ -21,7 +21,7 @@ from geo.raster.uri import is_remote
 from model.common import logs
 from model.common.command import INTERRUPTED, check_environment, plain_interrupt, print_error
 from model.common.imports import hidden_packages
-from pipeline import progress
+from pipeline import progress, report
 
 if TYPE_CHECKING:
     from pipeline.command import Command
@@ -203,15 +203,36 @@ def _print_summary(ledger: Ledger, command: Command) -> None:
             f"empty: {totals.empty} of {totals.scenes} scenes have no valid pixel, or none in the area of interest; "
             "the ledger says which\n"
         )
-    pages = [str(command.report / "report.html")] if command.report else []
-    others = [f", {count} {name}" for name in ("empty", "duplicate") if (count := getattr(totals, name))]
-    coarse = f" and {totals.km2_coarse:.2f} km2 at the coarsest level only" if totals.km2_coarse else ""
-    sys.stderr.write(
-        f"{totals.airplanes} airplanes in {totals.scenes} scenes ({totals.complete} complete, "
-        f"{totals.incomplete} incomplete, {totals.failed} failed{''.join(others)}), "
-        f"{totals.km2:.2f} km2{coarse} in {ledger.seconds:.0f} s: "
-        f"{', '.join((*command.outputs, command.ledger, *pages))}\n"
-    )
+    pages = [str(command.report / report.FILE_NAME)] if command.report else []
+    sys.stderr.writelines(f"{line}\n" for line in summary_lines(ledger, [*command.outputs, command.ledger, *pages]))
+
+
+def summary_lines(ledger: Ledger, written: Sequence[str]) -> Iterator[str]:
+    """Yield the summary of a run, one fact a line, each under its name.
+
+    Args:
+        ledger: the ledger of the run.
+        written: its files and tables.
+    """
+    totals = ledger.totals
+    names = ("complete", "incomplete", "failed", "empty", "duplicate")
+    statuses = [f"{count:,} {name}" for name in names if (count := getattr(totals, name))]
+    coarse = f", and {totals.km2_coarse:,.2f} km2 at the coarsest level only" if totals.km2_coarse else ""
+    # Tiles from the cache took no time.
+    rate = "" if totals.parts_taken_over or not totals.mpx else f", {totals.mpx / max(ledger.seconds, 0.01):.1f} Mpx/s"
+    yield f"airplanes  {totals.airplanes:,}"
+    yield f"scenes     {totals.scenes:,}: {', '.join(statuses)}"
+    yield f"area       {totals.km2:,.2f} km2{coarse}"
+    yield f"time       {_duration(ledger.seconds)}{rate}"
+    for number, name in enumerate(written):
+        yield f"{'' if number else 'written':11}{name}"
+
+
+def _duration(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
 
 
 if __name__ == "__main__":

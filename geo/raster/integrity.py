@@ -18,7 +18,7 @@ from geo.types import ImageArray
 
 # Overviews are compared with the image in this many patches along each axis. At an address every patch is a request:
 # there, the corners have to do, which the fingerprint reads anyway, and the coarsest overview, which gives the stretch.
-_LOCAL_PATCHES, _LOCAL_PATCH_PX = 4, 256
+_LOCAL_PATCHES, _LOCAL_PATCH_PX = 3, 128
 _REMOTE_PATCHES, _REMOTE_PATCH_PX = 2, 64
 # A patch disagrees if its mean differs by this many of the 255 display levels, and by this many standard errors: an
 # overview may hold every n-th pixel only.
@@ -93,7 +93,8 @@ def check_overviews(dataset: Any, uri: str, radiometry: Radiometry) -> None:
         RasterError: an overview shows something else: it is black, or older than the image.
     """
     overviews = [(n, factor) for n, factor in enumerate(dataset.overviews(radiometry.bands[0])) if factor > 1]
-    if not overviews:
+    # In JPEG 2000 and JPEG they are part of the image's own code, and full resolution is slow to decode.
+    if not overviews or dataset.driver.startswith(("JP2", "JPEG")):
         return
     count, side = (_REMOTE_PATCHES, _REMOTE_PATCH_PX) if is_remote(uri) else (_LOCAL_PATCHES, _LOCAL_PATCH_PX)
     if is_remote(uri):

@@ -32,6 +32,8 @@ _PATCHES, _PATCH_PX = 8, 64
 
 # A saturated value is taken for a fill only if it makes up this share of the sample: more than the glints of a scene.
 _MIN_FILL_SHARE = 0.002
+# It is looked for in about so many pixels of the sample.
+_FILL_SAMPLE = 500_000
 # A region of a bright nodata value that does not touch the border is nodata from this share of the scene on; smaller
 # ones are saturated roofs and airplanes.
 _MIN_NODATA_REGION = 0.01
@@ -94,21 +96,21 @@ class Collar:
 
 @dataclass(frozen=True, slots=True)
 class Fill:
-    """A nodata value that no tag of the file names.
+    """A nodata value that no tag of the file names; a pixel is nodata if all its bands lie in `low`..`high`.
 
     Args:
-        value: the value, far from all others.
-        limit: half-way to the nearest other value. A pixel is nodata if all its bands are on the fill's side of it,
-            since averaging mixes fill and ground.
+        value: the value.
+        low: lower limit, included.
+        high: upper limit, included.
     """
 
     value: float
-    limit: float
+    low: float
+    high: float
 
     def covers(self, pixels: NDArray[Any]) -> NDArray[np.bool_]:
         """Return which pixels are nodata, (height, width), of an array (bands, height, width)."""
-        beyond = pixels < self.limit if self.value < self.limit else pixels > self.limit
-        return np.asarray(beyond.all(axis=0))
+        return np.asarray(((pixels >= self.low) & (pixels <= self.high)).all(axis=0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,55 +148,64 @@ def read_radiometry(dataset: Any, requested: tuple[int, ...] | None, nodata: flo
         RasterError: as for `select_bands`, or the file has another nodata value.
     """
     bands = select_bands(dataset, requested)
-    stated = _stated_fill(dataset, bands, nodata)
+    stated = _untagged_nodata(dataset, bands, nodata)
     inverted = dataset.tags(ns="IMAGE_STRUCTURE").get("MINISWHITE") == "YES"
-    collar = _read_collar(dataset, bands, 0.0)
-    dtype = dataset.dtypes[bands[0] - 1]
+    collar = _read_collar(dataset, bands)
+    dtype = np.dtype(dataset.dtypes[bands[0] - 1])
     sample = [_valid_values(pixels, mask, collar is not None) for pixels, mask in _sample(dataset, bands)]
     values = np.concatenate([np.empty((len(bands), 0), dtype), *sample], axis=1)
-    fill = stated or detect_fill(values)
+    fill = detect_fill(values) if stated is None else _exact_fill(stated, dtype)
     if fill is not None:
         values = values[:, ~fill.covers(values)]
     stretch = estimate_stretch(values.ravel())
-    nodata = _bright_nodata(dataset, bands, stretch, inverted)
-    if nodata is None:
+    value = _nodata_tag(dataset, bands) if stated is None else stated
+    cells = None
+    if value is not None and values.size and _is_bright(value, stretch, inverted):
+        cells = _read_cells(dataset, bands)
+    if cells is None or value is None:
         return Radiometry(bands, stretch, collar, fill, inverted)
-    border = _read_collar(dataset, bands, nodata, _MIN_NODATA_REGION)
-    return Radiometry(bands, stretch, border, fill, inverted, ignore_nodata_tag=values.size > 0)
+    # White airplanes hold the value, too: it is nodata in the border and in large gaps alone.
+    border = detect_collar((cells[0] == value).all(axis=0), value, _MIN_NODATA_REGION)
+    return Radiometry(bands, stretch, border or collar, None if stated is not None else fill, inverted, True)
 
 
-def _bright_nodata(dataset: Any, bands: tuple[int, ...], stretch: Stretch | None, inverted: bool) -> float | None:
-    """Return the file's nodata value if it is displayed bright and some of the scene has other values; else None."""
+def _nodata_tag(dataset: Any, bands: tuple[int, ...]) -> float | None:
+    """Return the nodata value that the file names; None if it names none, or several."""
     values = {dataset.nodatavals[band - 1] for band in bands}
-    (value,) = values if len(values) == 1 else (None,)
-    if value is None or not math.isfinite(value):
-        return None
-    raw = np.array([value], dtype=dataset.dtypes[bands[0] - 1])
-    level = int((raw if stretch is None else stretch.apply(raw))[0])
-    # Beyond what is displayed no airplane has it: -9999, 65535 in 11 bits.
-    inside = stretch is None or stretch.low <= value <= stretch.high
-    return value if inside and (255 - level if inverted else level) >= _BRIGHT_NODATA else None
+    return values.pop() if len(values) == 1 else None
 
 
-def _stated_fill(dataset: Any, bands: tuple[int, ...], nodata: float | None) -> Fill | None:
-    """Return the fill for a nodata value that metadata state and the file does not; None if the file has it, too.
+def _untagged_nodata(dataset: Any, bands: tuple[int, ...], nodata: float | None) -> float | None:
+    """Return the nodata value that metadata state if the file names none; None if it names the same.
 
     Raises:
-        RasterError: The file has another nodata value.
+        RasterError: the file names another nodata value.
     """
     if nodata is None or not math.isfinite(nodata):
         return None  # what is not finite is nodata anyway
     tagged = {dataset.nodatavals[band - 1] for band in bands} - {None}
-    if any(value != nodata for value in tagged):
+    if tagged - {nodata}:
         raise RasterError(
             f"expected the nodata value {nodata:g}, as in its STAC item, got {sorted(tagged)} in the file: "
             "fix the item, or name the raster itself"
         )
-    if tagged:
-        return None
-    # Half a step of whole numbers, towards the other values: 0 lies below them, 65535 above.
-    step = 0.5 if np.dtype(dataset.dtypes[bands[0] - 1]).kind in "iu" else max(abs(nodata), 1e-30) * 1e-6
-    return Fill(nodata, nodata + step if nodata <= 0 else nodata - step)
+    return None if tagged else nodata
+
+
+def _exact_fill(value: float, dtype: np.dtype[Any]) -> Fill:
+    """Return a fill of one value: half a step of whole numbers around it, or the precision of float32."""
+    step = 0.5 if dtype.kind in "iu" else abs(value) * 1e-6
+    return Fill(value, value - step, value + step)
+
+
+def _is_bright(nodata: float, stretch: Stretch | None, inverted: bool) -> bool:
+    """Return whether a nodata value is displayed bright.
+
+    A value beyond what is displayed, such as -9999, or 65535 in 11 bits, is not: no airplane has it.
+    """
+    low, high = (0.0, 255.0) if stretch is None else (stretch.low, stretch.high)
+    level = 255 * (nodata - low) / (high - low)
+    return 0 <= level <= 255 and (255 - level if inverted else level) >= _BRIGHT_NODATA
 
 
 def detect_fill(values: NDArray[Any]) -> Fill | None:
@@ -207,19 +218,25 @@ def detect_fill(values: NDArray[Any]) -> Fill | None:
     Args:
         values: (bands, N) of any real type, a sample of the values that the file says are valid.
     """
-    pixels = values[:, np.isfinite(values).all(axis=0)]
+    pixels = values[:, :: max(1, values.shape[1] // _FILL_SAMPLE)]
+    if values.dtype.kind == "f":
+        pixels = pixels[:, np.isfinite(pixels).all(axis=0)]
     if not pixels.size:
         return None
-    highest = np.finfo(values.dtype).max if values.dtype.kind == "f" else np.iinfo(values.dtype).max
-    for value, min_share in ((pixels.min(), 0.0), (pixels.max(), _MIN_FILL_SHARE)):
+    lowest, highest = pixels.min(), pixels.max()
+    candidates = [(lowest, 0.0)] if lowest < 0 else []
+    if highest == (np.finfo if values.dtype.kind == "f" else np.iinfo)(values.dtype).max:
+        candidates.append((highest, _MIN_FILL_SHARE))
+    for value, min_share in candidates:
         filled = (pixels == value).all(axis=0)
-        if not min_share < filled.mean() < 1 or 0 <= value < highest or (min_share and value < 0):
+        if not min_share < filled.mean() < 1:
             continue
-        # The outermost hundredths may be averages of fill and ground.
-        low, high = np.percentile(pixels[:, ~filled].astype(np.float64), (1, 99))
-        nearest = low if value < low else high
-        if abs(float(value) - nearest) > max(high - low, 1e-30):
-            return Fill(float(value), (float(value) + float(nearest)) / 2)
+        # The outermost hundredths may be averages of fill and ground; what is averaged more than half is nodata.
+        low, high = (float(edge) for edge in np.percentile(pixels[:, ~filled].astype(np.float64), (1, 99)))
+        if value < low - (high - low):
+            return Fill(float(value), -math.inf, (float(value) + low) / 2)
+        if value > high + (high - low):
+            return Fill(float(value), (float(value) + high) / 2, math.inf)
     return None
 
 
@@ -352,23 +369,24 @@ def detect_collar(marked: NDArray[np.bool_], value: float = 0.0, min_share: floa
     return Collar(columns, rows, zlib.compress(np.packbits(cells).tobytes()), value)
 
 
-def _read_collar(dataset: Any, bands: tuple[int, ...], value: float, min_share: float | None = None) -> Collar | None:
-    """Return the collar of this value of an open raster, or None.
+def _read_collar(dataset: Any, bands: tuple[int, ...]) -> Collar | None:
+    """Return the black collar of an open raster, or None.
 
-    Without `min_share`, the scene is sampled only if one of its corners is black: a scene that is filled to its four
-    corners has no black collar, except for notches in its sides, which are ignored.
+    The scene is sampled only if one of its corners is black: a scene that is filled to its four corners has no collar,
+    except for notches in its sides, which are ignored.
     """
     corners = [(row, col) for row in (0, dataset.height - 1) for col in (0, dataset.width - 1)]
-    if min_share is None and not any(_is_black(dataset, bands, row, col) for row, col in corners):
+    if not any(_is_black(dataset, bands, row, col) for row, col in corners):
         return None
+    cells = _read_cells(dataset, bands)
+    return None if cells is None else detect_collar(~cells[0].any(axis=0) & cells[1])
+
+
+def _read_cells(dataset: Any, bands: tuple[int, ...]) -> tuple[NDArray[Any], NDArray[np.bool_]] | None:
+    """Return one pixel of each of the collar's cells (bands, rows, columns) and which are valid; None if unreadable."""
     shrink = max(1.0, max(dataset.shape) / _SAMPLE_PX)
     shape = tuple(max(1, round(side / shrink)) for side in dataset.shape)
-    sample = _read_if_possible(dataset, bands, out_shape=(len(bands), *shape))
-    if sample is None:
-        return None
-    pixels, mask = sample
-    marked = (pixels == value).all(axis=0)
-    return detect_collar(marked & mask) if min_share is None else detect_collar(marked, value, min_share)
+    return _read_if_possible(dataset, bands, out_shape=(len(bands), *shape))
 
 
 def _is_black(dataset: Any, bands: tuple[int, ...], row: int, col: int) -> bool:

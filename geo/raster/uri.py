@@ -137,12 +137,11 @@ def read_text(uri: str) -> tuple[str, str]:
 
 
 def serves_json(uri: str) -> bool:
-    """Return whether a server says that an address of https:// or http:// is JSON, as the items of a STAC API are."""
+    """Return whether it is an address of https:// or http:// whose server says that it is JSON."""
     if not uri.startswith(("https://", "http://")):
         return False
     try:
-        request = Request(_ascii_url(uri), headers={"Range": "bytes=0-0", **authorization_headers()})  # noqa: S310
-        with urlopen(request, timeout=_TIMEOUT_S) as response:  # noqa: S310 -- only http(s), see above
+        with urlopen(_request(_ascii_url(uri), Range="bytes=0-0"), timeout=_TIMEOUT_S) as response:  # noqa: S310
             return "json" in response.headers.get_content_type()
     except (OSError, ValueError, HTTPException):
         return False  # reported when it is opened as a raster
@@ -156,8 +155,7 @@ def _ascii_url(url: str) -> str:
 def _fetch_text(url: str) -> tuple[str, str]:
     if not url.startswith(("https://", "http://")):
         raise ValueError("an address that is neither https://, http:// nor gs://")
-    request = Request(_ascii_url(url), headers=authorization_headers())  # noqa: S310 -- only http(s), see above
-    with urlopen(request, timeout=_TIMEOUT_S) as response:  # noqa: S310 -- only http(s), see above
+    with urlopen(_request(_ascii_url(url)), timeout=_TIMEOUT_S) as response:  # noqa: S310 -- only http(s), see above
         return response.read().decode("utf-8-sig"), response.url
 
 
@@ -239,13 +237,21 @@ def _in_bucket(uri: str) -> bool:
 
 def _stat_url(uri: str) -> RemoteFile:
     # One byte instead of HEAD: signed URLs are often signed for GET only, and the answer shows whether ranges work.
-    request = Request(uri, headers={"Range": "bytes=0-0", **authorization_headers()})  # noqa: S310 -- only http(s), see above
+    request = _request(uri, Range="bytes=0-0")
     with _http_errors(uri), _urlopen_with_retries(request) as answer:
         size = re.fullmatch(r"bytes 0-0/(\d+)", answer.headers.get("Content-Range", ""))
         version = answer.headers.get("ETag") or answer.headers.get("Last-Modified")
     if size is None:
         raise _unreadable(uri, "a server without range requests", "copy the file to this machine first")
     return RemoteFile(int(size[1]), version)
+
+
+def _request(url: str, **headers: str) -> Request:
+    """Return a request with the user's tokens, which are not sent on to where the server redirects it."""
+    request = Request(url, headers=headers)  # noqa: S310 -- callers check the scheme
+    for name, value in authorization_headers().items():
+        request.add_unredirected_header(name, value)
+    return request
 
 
 def authorization_headers() -> dict[str, str]:

@@ -160,7 +160,7 @@ def _run(command: RunCommand) -> int:
         )
         print("\n".join(run.summary_lines(results)))
         record = run.raise_alerts(results, store, command.settings, command.now)
-        record = delivery.tell(record, store, command.settings.webhook, sys.stdout, sys.stderr)
+        record = delivery.deliver(record, store, command.settings.webhook, sys.stdout, sys.stderr)
         failures = [failure for result in results for failure in result.failed]
         for failure in failures:
             print(f"failed: {failure}", file=sys.stderr)

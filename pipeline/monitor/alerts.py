@@ -44,8 +44,8 @@ class Event:
         lon: where it is, degrees; None if it is about the whole airport.
         lat: degrees.
         detection_id: the airplane, or None.
-        state: `new`, `sending`, `told`, `failed` (the webhook did not take it; it is tried again), `unknown` (a run was
-            killed while it was sent), or `old` (too old to be told).
+        state: `new`, `sending`, `sent`, `failed` (the webhook did not take it; it is tried again), `unknown` (a run was
+            killed while it was sent), or `old` (too old to be sent).
         withdrawn: whether the tables no longer show it, since a scene came late or was published anew.
     """
 
@@ -98,7 +98,7 @@ def find_events(
 
 
 def _event(rule: Rule, airport: str, since: str | None, at: str, message: str, **fields: object) -> Event:
-    # The rule without the airports it names: naming one more must not tell all others again.
+    # The rule without the airports it names: naming one more must not send all others again.
     content = {name: value for name, value in dataclasses.asdict(rule).items() if name != "airports"}
     text = json.dumps(content, sort_keys=True)
     identity = json.dumps([airport, text, since, at, fields.get("detection_id")])
@@ -200,14 +200,14 @@ def _gaps(rule: NotSeen, visits: Sequence[VisitRow], airport: Airport, now: date
 def merge(known: Sequence[Event], found: Sequence[Event], now: datetime.datetime, max_age_days: float) -> list[Event]:
     """Return the record of events: those known from earlier runs, and what is news.
 
-    An event that was told stays as it was told. One that is found again, even if a late scene has moved its visit, is
+    An event that was sent stays as it was sent. One that is found again, even if a late scene has moved its visit, is
     the same event, and no news; one that is no longer found is withdrawn.
 
     Args:
         known: the record of earlier runs.
         found: all that the rules find now.
         now: the time of the run.
-        max_age_days: events this long before the run, or longer, are not told.
+        max_age_days: events this long before the run, or longer, are not sent.
 
     Returns:
         The record, by time; news have the state `new`.

@@ -1,7 +1,7 @@
 """Telling alerts: a line on stdout, the record `alerts.json` of the store, and a webhook. Each event once.
 
-What is about to be told is written to the record first. If a run is killed in between, nobody knows whether the event
-arrived: the next run says so, and does not tell it again.
+What is about to be sent is written to the record first. If a run is killed in between, nobody knows whether the event
+arrived: the next run says so, and does not send it again.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def webhook_url(webhook: Webhook) -> str:
     return url
 
 
-def tell(events: Sequence[Event], store: Store, webhook: Webhook | None, out: TextIO, err: TextIO) -> list[Event]:
+def deliver(events: Sequence[Event], store: Store, webhook: Webhook | None, out: TextIO, err: TextIO) -> list[Event]:
     """Tell what is news, and keep the record.
 
     Args:
@@ -97,7 +97,7 @@ def tell(events: Sequence[Event], store: Store, webhook: Webhook | None, out: Te
         problem = None if webhook is None or url is None else post(event, url, webhook)
         if problem:
             err.write(f"alert {event.id}: {problem}; the next run tries again\n")
-        record[index] = dataclasses.replace(event, state="failed" if problem else "told")
+        record[index] = dataclasses.replace(event, state="failed" if problem else "sent")
     write_events(store, record)
     return record
 

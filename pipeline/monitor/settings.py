@@ -192,7 +192,7 @@ class MonitorSettings:
         matching: when two detections are the same airplane.
         baseline: what is usual.
         alerts: the rules of alerts.
-        max_alert_age_days: what happened this long before the run or longer is recorded, but not told.
+        max_alert_age_days: what happened this long before the run or longer is recorded, but not sent.
         webhook: where alerts are posted; None: nowhere.
 
     Raises:

@@ -209,7 +209,7 @@ def count_rows(visit: Visit, settings: MonitorSettings) -> list[CountRow]:
     sizes = np.array([sighting.size_m for sighting in visit.counted])
     for size_class in counts.size_classes(settings.size_classes_m):
         members = [visit.counted[index] for index in np.flatnonzero(size_class.contains(sizes))]
-        of_class = estimate(members, settings)
+        in_class = estimate(members, settings)
         rows.append(
             CountRow(
                 airport=visit.airport,
@@ -219,10 +219,10 @@ def count_rows(visit: Visit, settings: MonitorSettings) -> list[CountRow]:
                 size_class=size_class.name,
                 min_size_m=size_class.min_m,
                 max_size_m=size_class.max_m,
-                detected=of_class.detected,
-                count=of_class.count,
-                count_low=of_class.low,
-                count_high=of_class.high,
+                detected=in_class.detected,
+                count=in_class.count,
+                count_low=in_class.low,
+                count_high=in_class.high,
             )
         )
     return rows

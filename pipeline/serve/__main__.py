@@ -148,7 +148,7 @@ def _parser() -> Parser:
         action="append",
         default=[],
         metavar="PATTERN",
-        help="what may be looked at: raster, folder, glob, STAC file or URL, .txt list; repeatable",
+        help="scenes that may be processed: raster, folder, glob, STAC file or URL, .txt list; repeatable",
     )
     add(
         "--model",

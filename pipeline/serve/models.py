@@ -217,7 +217,7 @@ class _WithThreshold:
 
     def __call__(self, images: ImageArray) -> list[Detections]:
         """See `Predictor`."""
-        return [found.take(np.flatnonzero(found.scores >= self._min_score)) for found in self._predictor(images)]
+        return [each.take(np.flatnonzero(each.scores >= self._min_score)) for each in self._predictor(images)]
 
 
 class Models:

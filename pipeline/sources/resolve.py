@@ -193,8 +193,8 @@ def _from_url(url: str, asset: str | None) -> list[SceneSource]:
 
 def _from_file(uri: str, asset: str | None) -> list[SceneSource]:
     """Return the scenes of a file or URL that was named itself: JSON that is not STAC is an error."""
-    is_api_address = is_remote(uri) and suffix(uri) not in RASTER_SUFFIXES and serves_json(uri)
-    if not (has_stac_suffix(uri) or is_api_address):
+    # The address of an Item in a STAC API has no suffix: its server says what it is.
+    if not has_stac_suffix(uri) and (suffix(uri) in RASTER_SUFFIXES or not serves_json(uri)):
         return [SceneSource(uri)]
     scenes = _stac_scenes(uri, asset)
     if scenes is None:

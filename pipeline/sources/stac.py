@@ -370,12 +370,16 @@ def band_nodata(asset: Mapping[str, Any]) -> float | None:
     """Return the nodata value of an asset's bands, None if they state none; check their scales.
 
     Args:
-        asset: fields of the asset: `bands` of STAC 1.1, or the asset's own `nodata`; or `raster:bands` of STAC 1.0.
+        asset: fields of the asset: `bands` of STAC 1.1, or the asset's own `nodata`; or `raster:bands` of STAC 1.0. Of
+            bands that are named, those that are displayed count.
 
     Raises:
         InputError: the bands have different nodata values, or scales and offsets that would change the display.
     """
     bands = [band for band in asset.get("bands") or asset.get("raster:bands") or [] if isinstance(band, dict)]
+    shown = display_bands(asset)
+    if shown is not None and max(shown) <= len(bands):
+        bands = [bands[number - 1] for number in shown]
 
     def values(name: str, default: object) -> set[Any]:
         own = asset.get(f"raster:{name}", asset.get(name, default))
@@ -388,6 +392,7 @@ def band_nodata(asset: Mapping[str, Any]) -> float | None:
             f"expected bands with one positive scale and one offset, got the scales {sorted(map(str, scales))} and "
             f"offsets {sorted(map(str, offsets))}: apply them to the raster, e.g. with gdal_translate -unscale"
         )
+    nodata = nodata - {None} or {None}
     if len(nodata) > 1:
         raise InputError(f"expected bands with one nodata value, got {sorted(map(str, nodata))}: fix the item")
     (value,) = nodata

@@ -13,6 +13,7 @@ from model.inference.engine import Precision
 from model.inference.predictor import load_predictor
 from model.inference.scan import scan
 from model.inference.scan_config import read_scan_config
+from model.synthetic import render, write
 from tests.precisions import PRECISIONS
 
 FOLDERS = sorted(file.parent for file in model_folder.PACKAGED.glob(f"*/{model_folder.CONFIG_FILE}"))
@@ -42,9 +43,7 @@ def test_a_packaged_model_is_complete_small_and_documented(folder: Path) -> None
 def test_a_small_scene_gives_the_airplanes_that_a_whole_tile_gives(
     folder: Path, precision: Precision, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from model import synthetic as render
-
-    render.write(render.render(600, 9, 0.5), tmp_path / "small.tif")
+    write(render(600, 9, 0.5), tmp_path / "small.tif")
     header, config = read_header(str(tmp_path / "small.tif")), read_scan_config(Path("configs/pipeline/default.yaml"))
     predictor = load_predictor(str(folder), 1, 0.1, precision=precision)
     trimmed = scan(header, config, predictor, 1)
@@ -57,3 +56,30 @@ def test_a_small_scene_gives_the_airplanes_that_a_whole_tile_gives(
         assert len(certain) > 5
         assert (pairs >= 0).all()
         np.testing.assert_allclose(certain.scores, others.scores[pairs], atol=0.01)
+
+
+SIZE_PX, SEEDS = 1800, (31, 32)
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("folder", FOLDERS, ids=[folder.name for folder in FOLDERS])
+def test_packaged_detector_reaches_90_percent_recall_at_90_percent_precision(
+    folder: Path, precision: Precision, tmp_path: Path
+) -> None:
+    """On rendered scenes: it was trained on photos and on rendered scenes of other seeds."""
+    config = read_scan_config(Path("configs/pipeline/default.yaml"))
+    predictor = load_predictor(str(folder), batch_size=2, min_score=0.01, precision=precision)
+    scores, correct, airplanes = [], [], 0
+    for seed in SEEDS:
+        scene = render(SIZE_PX, seed)
+        write(scene, tmp_path / f"{seed}.tif")
+        detections = scan(read_header(str(tmp_path / f"{seed}.tif")), config, predictor, 2)
+        boxes = np.array([airplane.box for airplane in scene.airplanes]) / scene.resolution_m
+        scores.append(detections.scores)
+        correct.append(match(detections.boxes, detections.scores, boxes, 0.5) >= 0)
+        airplanes += len(boxes)
+    hits = np.concatenate(correct)[np.argsort(-np.concatenate(scores), kind="stable")]
+    precision_curve = np.cumsum(hits) / np.arange(1, len(hits) + 1)
+    recall = np.cumsum(hits) / airplanes
+    assert airplanes > 30
+    assert recall[precision_curve >= 0.9].max() >= 0.9

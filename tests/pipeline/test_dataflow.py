@@ -2,6 +2,7 @@
 
 import base64
 import bz2
+import contextlib
 import dataclasses
 import io
 import json
@@ -18,11 +19,13 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.portability.api import beam_runner_api_pb2
 
 from geo.errors import CommandError
+from model.inference import model_folder
 from pipeline import dataflow, run
 from pipeline.config import load_config
 from pipeline.ledger import Ledger, read_ledger
-from pipeline.model_loading import describe_model
+from pipeline.model_loading import describe_model, stage_model
 from pipeline.resources import find_gpu, gpu_batch_size, resource_hints
+from pipeline.sinks import storage
 from tests.geo.gcs_emulator import emulated_bucket
 from tests.pipeline import dataflow_service
 from tests.pipeline.command_runner import CommandRunner
@@ -116,6 +119,26 @@ def submission(bucket: Any, service: DataflowService, tmp_path_factory: pytest.T
     pipeline = dataflow_service.staged_pipeline(job, bucket)
     yield Submission(job, pipeline, ledger, bucket, written.getvalue(), logged.getvalue())
     service.jobs.clear()
+
+
+def test_a_model_folder_of_this_machine_is_staged_and_a_packaged_one_is_not(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    @contextlib.contextmanager
+    def staged(uri: str) -> Iterator[Path]:
+        written.append(uri)
+        yield tmp_path / "file"
+
+    written: list[str] = []
+    monkeypatch.setattr(storage, "staged", staged)
+    packaged = describe_model(load_config(), elsewhere=True)
+    assert stage_model(packaged, "gs://maps/temp") is packaged
+    # An absolute path, joined to the folder of the packaged models, stays what it is.
+    folder = str(model_folder.PACKAGED / packaged.config.model)
+    own = describe_model(load_config(overrides={"model": folder}), elsewhere=True)
+    uri = f"gs://maps/temp/models/{own.identity.model}"
+    assert stage_model(own, "gs://maps/temp/").config.model == uri
+    assert written == [f"{uri}/{name}" for name in (model_folder.CONFIG_FILE, model_folder.WEIGHTS_FILE)]
 
 
 def test_bare_workers_run_the_staged_package(submission: Submission) -> None:

@@ -138,7 +138,7 @@ def test_the_launcher_stages_the_job_and_does_not_wait(
         *("--template_location=gs://maps/staging/job_object", "--no_auth"),
     ]
     assert flex_template.launch(words) == 0
-    assert "airplanes in" not in cli.capsys.readouterr().err
+    assert "airplanes  " not in cli.capsys.readouterr().err
     job = json.loads(bucket.blob("staging/job_object").download_as_text())
     (pool,) = job["environment"]["workerPools"]
     assert {image["containerImage"] for image in pool["sdkHarnessContainerImages"]} == {IMAGE}

@@ -1,5 +1,6 @@
 """Files whose parts contradict each other, and nodata that no tag names: right, or refused with the reason."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +99,7 @@ def test_bright_ground_and_negative_scenes_have_no_fill(values: list[int]) -> No
 
 
 def test_one_band_at_the_fill_is_ground() -> None:
-    assert not Fill(-9999.0, -4000.0).covers(np.array([[[-9999]], [[100]], [[100]]])).any()
+    assert not Fill(-9999.0, -math.inf, -4000.0).covers(np.array([[[-9999]], [[100]], [[100]]])).any()
 
 
 def test_alpha_hides_ground_although_there_is_a_nodata_value(tmp_path: Path) -> None:
@@ -256,7 +257,17 @@ def test_colours_stay_when_only_alpha_is_named(tmp_path: Path) -> None:
     assert read_header(uri).radiometry.bands == (1, 2, 3)
 
 
-@pytest.mark.parametrize(("kind", "gain", "value"), [("uint8", 1, 0), ("uint16", 8, 65535), ("float32", 1 / 255, -1.0)])
+@pytest.mark.parametrize(
+    ("kind", "gain", "value"),
+    [
+        ("uint8", 1, 0),
+        ("uint8", 1, 1),
+        ("uint8", 1, 100),
+        ("uint16", 8, 1),
+        ("uint16", 8, 65535),
+        ("float32", 1 / 255, -1.0),
+    ],
+)
 def test_nodata_that_only_the_item_states_is_used(tmp_path: Path, kind: str, gain: float, value: float) -> None:
     pixels = (photo() * gain).astype(kind)
     pixels[CORNER] = value
@@ -267,6 +278,26 @@ def test_nodata_that_only_the_item_states_is_used(tmp_path: Path, kind: str, gai
         np.testing.assert_array_equal(reader.read_valid_mask(TILE), ~CORNER)
         np.testing.assert_array_equal(reader.read_tile(TILE), read(tagged)[0])
     assert read_header(tagged, nodata=value).radiometry.fill is None
+
+
+def test_white_nodata_that_only_the_item_states_makes_no_holes(tmp_path: Path) -> None:
+    pixels = photo()
+    pixels[CORNER] = 255
+    pixels[300:310, 400:460] = 255
+    tagged = write_tiff(tmp_path / "tagged.tif", pixels, nodata=255)
+    uri = write_tiff(tmp_path / "scene.tif", pixels)
+    header = read_header(uri, nodata=255)
+    with RasterReader(uri, header.radiometry) as reader:
+        np.testing.assert_array_equal(reader.read_valid_mask(TILE), ~CORNER)
+        np.testing.assert_array_equal(reader.read_tile(TILE), read(tagged)[0])
+
+
+def test_nodata_that_the_type_cannot_hold_changes_nothing(tmp_path: Path) -> None:
+    pixels = photo()
+    pixels[CORNER] = 255
+    image, valid = read(write_tiff(tmp_path / "scene.tif", pixels.astype(np.uint16), nodata=65535))
+    assert valid.all()
+    np.testing.assert_array_equal(image[CORNER], 255)
 
 
 def test_nodata_of_item_and_file_that_differ_are_refused(tmp_path: Path) -> None:

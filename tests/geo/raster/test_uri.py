@@ -329,3 +329,12 @@ def test_the_generation_is_part_of_the_scene_id(tmp_path: Path, bucket: Any) -> 
 def test_a_missing_object_is_named(bucket: Any) -> None:
     with pytest.raises(RasterError, match=r"gs://maps/none.tif: .*got no such file \(404\): check the address"):
         read_header("gs://maps/none.tif")
+
+
+def test_tokens_do_not_follow_a_redirect(server: RangeServer, cog: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may lead to another host."""
+    monkeypatch.setenv("GDAL_HTTP_BEARER", "secret")
+    server.files["/scene.tif"] = cog
+    server.redirects["/here.tif"] = "/scene.tif"
+    stat_remote(f"{server.address}/here.tif")
+    assert server.requests == [("GET", "/here.tif", "Bearer secret"), ("GET", "/scene.tif", None)]

@@ -1,4 +1,4 @@
-"""Alerts: what rules find, that late scenes tell nothing twice, and the webhook."""
+"""Alerts: what rules find, that late scenes send nothing twice, and the webhook."""
 
 import contextlib
 import dataclasses
@@ -100,20 +100,20 @@ def test_late_scenes_tell_nothing_twice(rule: dict[str, Any], late: int | None) 
     between = scene("2026-01-15", large if late is None else PLANES[:late])
     record = merge([], events_of(tables_of([before, after]), rule), NOW, 30)
     assert [event.state for event in record] == ["new"]
-    told = [dataclasses.replace(event, state="told") for event in record]
-    again = merge(told, events_of(tables_of([before, between, after]), rule), NOW, 30)
-    assert again == told
+    sent = [dataclasses.replace(event, state="sent") for event in record]
+    again = merge(sent, events_of(tables_of([before, between, after]), rule), NOW, 30)
+    assert again == sent
 
 
 def test_an_event_that_was_wrong_is_withdrawn() -> None:
     rule = {"kind": "change_above", "value": 6}
     before, after = scene("2026-01-10", PLANES[:5]), scene("2026-01-20", PLANES[:13])
     record = merge([], events_of(tables_of([before, after]), rule), NOW, 30)
-    told = [dataclasses.replace(event, state="told") for event in record]
-    (event,) = merge(told, events_of(tables_of([before, scene("2026-01-15", PLANES[:9]), after]), rule), NOW, 30)
-    assert (event.state, event.withdrawn) == ("told", True)
+    sent = [dataclasses.replace(event, state="sent") for event in record]
+    (event,) = merge(sent, events_of(tables_of([before, scene("2026-01-15", PLANES[:9]), after]), rule), NOW, 30)
+    assert (event.state, event.withdrawn) == ("sent", True)
     (event,) = merge([event], events_of(tables_of([before, after]), rule), NOW, 30)
-    assert (event.state, event.withdrawn) == ("told", False)
+    assert (event.state, event.withdrawn) == ("sent", False)
 
 
 def test_old_events_are_recorded_but_not_told() -> None:
@@ -170,14 +170,14 @@ def test_an_alert_is_posted_once(tmp_path: Path, hook: Hook, news: list[Event]) 
     store, out, err = Store(str(tmp_path)), io.StringIO(), io.StringIO()
     hook.statuses = [503, 429]
     webhook = Webhook(url=hook.url, delay_s=0.001)
-    record = delivery.tell(news, store, webhook, out, err)
-    assert [event.state for event in record] == ["told"]
+    record = delivery.deliver(news, store, webhook, out, err)
+    assert [event.state for event in record] == ["sent"]
     assert [key for key, _ in hook.got] == [news[0].id] * 3
     posted = hook.got[-1][1]
     assert posted["text"] == out.getvalue().removeprefix("ALERT ").rstrip()
     assert (posted["airport"], posted["rule"]) == ("HAM", {"kind": "count_above", "value": 10})
     assert delivery.read_events(Store(str(tmp_path))) == record
-    delivery.tell(delivery.read_events(Store(str(tmp_path))), store, webhook, out, err)
+    delivery.deliver(delivery.read_events(Store(str(tmp_path))), store, webhook, out, err)
     assert len(hook.got) == 3
     assert out.getvalue().count("ALERT") == 1
 
@@ -189,20 +189,20 @@ def test_an_alert_that_was_not_taken_is_tried_by_the_next_run(
     store, out, err = Store(str(tmp_path)), io.StringIO(), io.StringIO()
     hook.statuses = statuses
     webhook = Webhook(url=hook.url, delay_s=0.001)
-    (event,) = delivery.tell(news, store, webhook, out, err)
+    (event,) = delivery.deliver(news, store, webhook, out, err)
     assert (event.state, len(hook.got)) == ("failed", posts)
     assert f"the webhook answered {answer};" in err.getvalue()
     assert "secret" not in err.getvalue()
     hook.statuses = []
-    (event,) = delivery.tell([event], store, webhook, out, err)
-    assert event.state == "told"
+    (event,) = delivery.deliver([event], store, webhook, out, err)
+    assert event.state == "sent"
     assert out.getvalue().count("ALERT") == 1
 
 
 def test_a_server_that_is_gone_is_one_line(tmp_path: Path, news: list[Event]) -> None:
     err = io.StringIO()
     webhook = Webhook(url="http://127.0.0.1:9/x", attempts=2, delay_s=0.001)
-    (event,) = delivery.tell(news, Store(str(tmp_path)), webhook, io.StringIO(), err)
+    (event,) = delivery.deliver(news, Store(str(tmp_path)), webhook, io.StringIO(), err)
     assert event.state == "failed"
     assert "cannot be reached" in err.getvalue()
 
@@ -214,9 +214,9 @@ def test_a_kill_while_an_alert_is_sent_does_not_send_it_again(tmp_path: Path, ho
 
     webhook, err = Webhook(url=hook.url), io.StringIO()
     with pytest.raises(KeyboardInterrupt):
-        delivery.tell(news, Store(str(tmp_path)), webhook, Killed(), err)
+        delivery.deliver(news, Store(str(tmp_path)), webhook, Killed(), err)
     store = Store(str(tmp_path))
-    (event,) = delivery.tell(delivery.read_events(store), store, webhook, io.StringIO(), err)
+    (event,) = delivery.deliver(delivery.read_events(store), store, webhook, io.StringIO(), err)
     assert (event.state, hook.got) == ("unknown", [])
     assert "may not have arrived" in err.getvalue()
 

@@ -347,6 +347,8 @@ def test_the_crs_of_an_item_does_not_replace_a_missing_one(tmp_path: Path) -> No
         ({"bands": [{"nodata": -9999}]}, -9999.0),
         ({"bands": [{"name": "red"}], "nodata": 65535}, 65535.0),
         ({"bands": [{"raster:scale": 0.1}], "nodata": None}, None),
+        ({"raster:bands": [{"nodata": 0}, {"nodata": 0}, {"nodata": 0}, {}]}, 0.0),  # the fourth is alpha
+        ({"bands": [{"name": n, "nodata": v} for n, v in (("nir", 7), ("red", 0), ("green", 0), ("blue", 0))]}, 0.0),
     ],
 )
 def test_nodata_of_the_bands(fields: dict[str, object], nodata: float | None) -> None:
