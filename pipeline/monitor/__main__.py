@@ -115,17 +115,11 @@ def _parse_run(options: argparse.Namespace, beam: Sequence[str]) -> RunCommand:
 
 
 def _check_beam(words: Sequence[str], store: str) -> None:
-    from apache_beam.options.pipeline_options import GoogleCloudOptions, StandardOptions
-
     from model.datagen import beam_options
 
     options = beam_options.parse(words)
     beam_options.runner(options)
-    if options.view_as(StandardOptions).no_wait_until_finish or options.view_as(GoogleCloudOptions).template_location:
-        raise CommandError(
-            "expected options with which Beam waits for the end of a job, got --no_wait_until_finish or "
-            "--template_location: leave it out"
-        )
+    beam_options.check_waits(options)
     if beam_options.is_dataflow(options):
         from pipeline import dataflow
 
