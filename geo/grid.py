@@ -27,8 +27,8 @@ class Tiling:
 
     Args:
         levels_m: Ground resolutions of the levels, metres per pixel, in any order.
-        fine_levels_m: The same for scenes that are as fine as the finest of these, whose details that level shows; None:
-            `levels_m`, as for all others.
+        fine_levels_m: The same for scenes that are as fine as the finest of these, whose details that level shows;
+            None: `levels_m`, as for all others.
         tile_px: Longest side of a tile in level pixels, a multiple of `align_px`; the tiles of a level have one size,
             which is smaller where that saves pixels (see `tile_size`).
         halo_px: Minimum distance of a core from the edges of its tile, except at the edges of the scene; 8 or more.
