@@ -1,9 +1,9 @@
 # The project's commands. `make demo` and `make test` work on a fresh machine with Python 3.11+ and make.
 PYTHON ?= python3
 BIN := .venv/bin
-SOURCES := geo model pipeline tests setup.py
+SOURCES := geo model pipeline tests docker setup.py
 
-.PHONY: setup demo test test-tools format lint types bench lock clean
+.PHONY: setup demo test test-tools format lint types bench lock image-locks template clean
 .DELETE_ON_ERROR:
 
 setup: .venv/installed
@@ -45,6 +45,17 @@ bench: setup
 lock: setup
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 		--extra dev --custom-compile-command "make lock" --upgrade setup.py --output-file requirements.lock
+
+# What the images install: the runtime part of requirements.lock, for the GPU with TensorFlow for CUDA. After `make lock`.
+image-locks: setup
+	$(BIN)/uv pip compile $(IMAGE_LOCK) setup.py docker/cpu.in --output-file docker/cpu.lock
+	$(BIN)/uv pip compile $(IMAGE_LOCK) --override docker/gpu.overrides setup.py docker/gpu.in --output-file docker/gpu.lock
+IMAGE_LOCK = --quiet --python-version 3.11 --python-platform x86_64-manylinux_2_28 --generate-hashes --no-emit-index-url \
+	--constraint requirements.lock --custom-compile-command "make image-locks" --upgrade
+
+# The Flex Template's metadata, from the options of the command.
+template: setup
+	$(BIN)/python -m pipeline.flex_template > docker/template/metadata.json
 
 clean:
 	rm -rf .venv out

@@ -14,7 +14,7 @@ from rasterio.features import geometry_mask
 
 from geo.errors import ConfigError
 from geo.georef import BaseGeoReference
-from geo.grid import SEAM_PX, Tile
+from geo.grid import SEAM_PX, Level, Tile, Tiling, plan_tiles
 from geo.types import FloatArray
 
 Polygons: TypeAlias = shapely.Polygon | shapely.MultiPolygon
@@ -52,11 +52,11 @@ def build_aoi(geometries: Iterable[shapely.Geometry], crs: CRS) -> AreaOfInteres
     """Return the union of polygons as an area of interest.
 
     Args:
-        geometries: Polygons and MultiPolygons, with or without holes, x before y.
-        crs: Their CRS, projected or geographic.
+        geometries: polygons and MultiPolygons, with or without holes, x before y.
+        crs: their CRS, projected or geographic.
 
     Raises:
-        ConfigError: There is no polygon, or one extends beyond the CRS or contains a pole.
+        ConfigError: there is no polygon, or one extends beyond the CRS or contains a pole.
     """
     flat = [shapely.force_2d(geometry) for geometry in geometries if geometry is not None]
     if any(not isinstance(geometry, _POLYGON_TYPES) for geometry in flat):
@@ -65,12 +65,23 @@ def build_aoi(geometries: Iterable[shapely.Geometry], crs: CRS) -> AreaOfInteres
     union = polygons_of(shapely.union_all(shapely.make_valid(flat)))
     if union.is_empty:
         raise ConfigError("expected at least one polygon, got none: draw an area")
+    if crs.is_geographic:
+        _check_degrees(union)
     to_lonlat = Transformer.from_crs(crs, "OGC:CRS84", always_xy=True).transform
     unit_m = math.pi / 180 * 6_378_137 if crs.is_geographic else crs.axis_info[0].unit_conversion_factor
     xmin, ymin, xmax, ymax = union.bounds
     segment = max(_SEGMENT_M / unit_m, max(xmax - xmin, ymax - ymin) / 10_000)
     parts = shapely.get_parts(shapely.segmentize(union, segment))
     return AreaOfInterest(shapely.union_all([_to_lonlat(part, to_lonlat) for part in parts]))
+
+
+def _check_degrees(area: Polygons) -> None:
+    xmin, ymin, xmax, ymax = area.bounds
+    if max(abs(ymin), abs(ymax)) > 90 or max(abs(xmin), abs(xmax)) > 720:
+        raise ConfigError(
+            f"expected longitude and latitude in degrees, got x from {xmin:.10g} to {xmax:.10g} and y from {ymin:.10g} "
+            f"to {ymax:.10g}: write the CRS into the file, or reproject it, e.g. with ogr2ogr -t_srs EPSG:4326"
+        )
 
 
 def polygons_of(geometry: shapely.Geometry) -> Polygons:
@@ -122,8 +133,8 @@ def _lonlat_bounds(border: FloatArray, centre_lon: float, poles: list[float]) ->
 
     Args:
         border: (N, 2) longitude and latitude along the scene's border.
-        centre_lon: Longitude of the scene's centre.
-        poles: Latitudes of the poles inside the scene.
+        centre_lon: longitude of the scene's centre.
+        poles: latitudes of the poles inside the scene.
     """
     lon = centre_lon + (border[:, 0] - centre_lon + 180) % 360 - 180
     lat = np.append(border[:, 1], poles)
@@ -132,10 +143,16 @@ def _lonlat_bounds(border: FloatArray, centre_lon: float, poles: list[float]) ->
     return shapely.box(west - margin, max(-90.0, lat.min() - margin), east + margin, min(90.0, lat.max() + margin))
 
 
-def tiles_in_area(area: Polygons, tiles: Iterable[Tile]) -> Iterator[Tile]:
-    """Yield the tiles that may own an airplane centred in the area (scene pixels), in their order."""
+def level_bounds(area: Polygons, level: Level) -> tuple[float, float, float, float]:
+    """Return xmin, ymin, xmax, ymax of an area (scene pixels) in pixels of a level; NaN if the area is empty."""
+    xmin, ymin, xmax, ymax = area.bounds
+    return xmin / level.scale_x, ymin / level.scale_y, xmax / level.scale_x, ymax / level.scale_y
+
+
+def tiles_in_area(area: Polygons, level: Level, tiling: Tiling) -> Iterator[Tile]:
+    """Yield the tiles of a level that may own an airplane centred in the area (scene pixels), row by row."""
     shapely.prepare(area)
-    for tile in tiles:
+    for tile in plan_tiles(level, tiling, level_bounds(area, level)):
         core, level = tile.core, tile.level
         left, top, right, bottom = core.col - SEAM_PX, core.row - SEAM_PX, core.right + SEAM_PX, core.bottom + SEAM_PX
         box = shapely.box(left * level.scale_x, top * level.scale_y, right * level.scale_x, bottom * level.scale_y)

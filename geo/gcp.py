@@ -37,10 +37,10 @@ class GcpGeoReference(BaseGeoReference):
 
     Args:
         points: (column, row, x, y) of each, pixels with corner origin; longitudes may jump at the antimeridian.
-        crs: A projected or geographic CRS; reduced to its horizontal part.
+        crs: a projected or geographic CRS; reduced to its horizontal part.
 
     Raises:
-        GeoreferenceError: The points are too few, too many, collinear, not finite or contradictory, or the CRS is not
+        GeoreferenceError: the points are too few, too many, collinear, not finite or contradictory, or the CRS is not
             an Earth CRS.
     """
 

@@ -32,7 +32,7 @@ class BaseGeoReference(ABC):
     """Base of all georeferences: subclasses convert pixels to map coordinates and back, the rest follows.
 
     Attributes:
-        crs: The horizontal CRS of the map, projected or geographic.
+        crs: the horizontal CRS of the map, projected or geographic.
     """
 
     __slots__ = ()
@@ -50,7 +50,7 @@ class BaseGeoReference(ABC):
         """Return (lon, lat) in degrees on WGS84, (N, 2), of pixel coordinates (N, 2); -180 <= lon <= 180.
 
         Raises:
-            GeoreferenceError: A pixel is outside the domain of the CRS.
+            GeoreferenceError: a pixel is outside the domain of the CRS.
         """
         lon, lat = self._transformer().transform(*self.pixel_to_map(xy).T)
         if not (np.isfinite(lon).all() and (np.abs(lat) <= 90 + 1e-9).all()):
@@ -65,7 +65,7 @@ class BaseGeoReference(ABC):
 
         Args:
             lonlat: (N, 2); longitudes are periodic, 190 equals -170.
-            near: Pixel (x, y) inside the raster. If the map wraps around the world, the copy of a point nearest to this
+            near: pixel (x, y) inside the raster. If the map wraps around the world, the copy of a point nearest to this
                 pixel is returned.
 
         Returns:
@@ -117,10 +117,10 @@ class GeoReference(BaseGeoReference):
 
     Args:
         affine: (column, row) with corner origin to (x, y) of the map: easting and northing, or longitude and latitude.
-        crs: A projected or geographic CRS; reduced to its horizontal part.
+        crs: a projected or geographic CRS; reduced to its horizontal part.
 
     Raises:
-        GeoreferenceError: The transform is singular or not finite, or the CRS is not an Earth CRS.
+        GeoreferenceError: the transform is singular or not finite, or the CRS is not an Earth CRS.
     """
 
     affine: Affine
@@ -147,7 +147,7 @@ def horizontal(crs: CRS) -> CRS:
     """Return the horizontal part of a CRS.
 
     Raises:
-        GeoreferenceError: It is neither projected nor geographic.
+        GeoreferenceError: it is neither projected nor geographic.
     """
     if not (crs.is_projected or crs.is_geographic):
         raise GeoreferenceError(

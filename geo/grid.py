@@ -20,28 +20,31 @@ from geo.types import Detections, FloatArray, Window
 # their cores, level pixels, both keep it: otherwise each could leave it to the other. NMS removes the duplicate.
 SEAM_PX = 4
 
+# Larger tiles would not fit in memory.
+MAX_TILE_PX = 8192
+
 
 @dataclass(frozen=True, slots=True)
 class Tiling:
     """Settings of the tile grid.
 
     Args:
-        levels_m: Ground resolutions of the levels, metres per pixel, in any order.
-        fine_levels_m: The same for scenes that are as fine as the finest of these, whose details that level shows;
+        levels_m: ground resolutions of the levels, metres per pixel, in any order.
+        fine_levels_m: the same for scenes that are as fine as the finest of these, whose details that level shows;
             None: `levels_m`, as for all others.
-        tile_px: Longest side of a tile in level pixels, a multiple of `align_px`; the tiles of a level have one size,
+        tile_px: longest side of a tile in level pixels, a multiple of `align_px`; the tiles of a level have one size,
             which is smaller where that saves pixels (see `tile_size`).
-        halo_px: Minimum distance of a core from the edges of its tile, except at the edges of the scene; 8 or more.
+        halo_px: minimum distance of a core from the edges of its tile, except at the edges of the scene; 8 or more.
             Airplanes up to `Tiling.uncut_px` lie in one tile wherever they are.
-        align_px: Tiles start at multiples of this, the detector's coarsest stride.
-        max_upsampling: Levels finer than the scene by more than this factor are not used; 1 or more.
-        min_side_px: Boxes whose longer side is shorter than this, level pixels, are left to the next finer level, if
+        align_px: tiles start at multiples of this, the detector's coarsest stride.
+        max_upsampling: levels finer than the scene by more than this factor are not used; 1 or more.
+        min_side_px: boxes whose longer side is shorter than this, level pixels, are left to the next finer level, if
             there is one, which shows them in more detail.
-        native_tolerance: A level whose resolution is this close (relative) to the scene's, or to 2, 4, 8... times that,
+        native_tolerance: a level whose resolution is this close (relative) to the scene's, or to 2, 4, 8... times that,
             is moved there: it then copies pixels of the scene or of an overview, without resampling.
 
     Raises:
-        ConfigError: A value is out of range.
+        ConfigError: a value is out of range.
     """
 
     levels_m: tuple[float, ...]
@@ -64,10 +67,10 @@ class Tiling:
         _require(self.align_px >= 1, "align_px", self.align_px, "1 or more")
         _require(self.halo_px >= 2 * SEAM_PX, "halo_px", self.halo_px, f"{2 * SEAM_PX} or more")
         _require(
-            self.tile_px >= 1 and self.tile_px % self.align_px == 0,
+            1 <= self.tile_px <= MAX_TILE_PX and self.tile_px % self.align_px == 0,
             "tile_px",
             self.tile_px,
-            f"a multiple of align_px ({self.align_px})",
+            f"a multiple of align_px ({self.align_px}) up to {MAX_TILE_PX}",
         )
         _require(
             self.stride_px >= 1,
@@ -109,13 +112,13 @@ class Level:
     """The scene at one ground resolution, as a raster.
 
     Args:
-        resolution_m: Metres on the ground per level pixel: as requested, or 1, 2, 4... times the scene's.
-        width: Columns.
-        height: Rows.
-        scale_x: Scene columns per level column; scale_x * width is the scene's width.
-        scale_y: Scene rows per level row.
-        min_side_px: Longer side, level pixels, of the smallest box that the level keeps; 0 on the finest level.
-        is_coarsest: Whether there is no coarser level to which airplanes that a tile cuts off could be left.
+        resolution_m: metres on the ground per level pixel: as requested, or 1, 2, 4... times the scene's.
+        width: columns.
+        height: rows.
+        scale_x: scene columns per level column; scale_x * width is the scene's width.
+        scale_y: scene rows per level row.
+        min_side_px: longer side, level pixels, of the smallest box that the level keeps; 0 on the finest level.
+        is_coarsest: whether there is no coarser level to which airplanes that a tile cuts off could be left.
     """
 
     resolution_m: float
@@ -132,9 +135,9 @@ class Tile:
     """A tile of a level, in level pixels.
 
     Args:
-        level: The level.
-        window: The detector's input, see `tile_size`; it may extend beyond the level's right and bottom edges.
-        core: The part of the window that the tile owns, inside the level.
+        level: the level.
+        window: the detector's input, see `tile_size`; it may extend beyond the level's right and bottom edges.
+        core: the part of the window that the tile owns, inside the level.
     """
 
     level: Level
@@ -148,17 +151,17 @@ def plan_levels(
     """Return the levels of a scene, finest first.
 
     Args:
-        width: Columns of the scene.
-        height: Rows of the scene.
-        resolution_m: Metres on the ground per scene pixel, along columns and along rows.
-        tiling: The requested levels.
-        force: Use the coarsest level if the scene is too coarse for all of them.
+        width: columns of the scene.
+        height: rows of the scene.
+        resolution_m: metres on the ground per scene pixel, along columns and along rows.
+        tiling: the requested levels.
+        force: use the coarsest level if the scene is too coarse for all of them.
 
     Returns:
         One level for each requested resolution that the scene can provide; levels of equal size once.
 
     Raises:
-        ResolutionError: The scene is too coarse for all requested levels.
+        ResolutionError: the scene is too coarse for all requested levels.
     """
     scene_m = math.sqrt(resolution_m[0] * resolution_m[1])
     usable = sorted(
@@ -207,13 +210,36 @@ def _level_size(
     return columns, rows, float(requested_m)
 
 
-def plan_tiles(level: Level, tiling: Tiling) -> Iterator[Tile]:
-    """Yield the tiles of a level, row by row; they have one size, and their cores partition the level."""
+def plan_tiles(level: Level, tiling: Tiling, bounds: tuple[float, float, float, float] | None = None) -> Iterator[Tile]:
+    """Yield the tiles of a level, row by row; they have one size, and their cores partition the level.
+
+    Args:
+        level: the level.
+        tiling: size and overlap of the tiles.
+        bounds: xmin, ymin, xmax, ymax in level pixels: only tiles that may own a detection centred inside are made.
+            None for all.
+    """
     width, height = tile_size(level, tiling)
-    columns = _spans(level.width, width, tiling)
-    for row, top, bottom in _spans(level.height, height, tiling):
+    columns, rows = _spans(level.width, width, tiling), _spans(level.height, height, tiling)
+    if bounds is not None:
+        columns, rows = _reached(columns, bounds[0], bounds[2]), _reached(rows, bounds[1], bounds[3])
+    for row, top, bottom in rows:
         for col, left, right in columns:
             yield Tile(level, Window(col, row, width, height), Window(left, top, right - left, bottom - top))
+
+
+def count_tiles(level: Level, tiling: Tiling, bounds: tuple[float, float, float, float] | None = None) -> int:
+    """Return how many tiles `plan_tiles` yields, without making them."""
+    width, height = tile_size(level, tiling)
+    columns, rows = _spans(level.width, width, tiling), _spans(level.height, height, tiling)
+    if bounds is not None:
+        columns, rows = _reached(columns, bounds[0], bounds[2]), _reached(rows, bounds[1], bounds[3])
+    return len(columns) * len(rows)
+
+
+def _reached(spans: list[tuple[int, int, int]], low: float, high: float) -> list[tuple[int, int, int]]:
+    """Return the spans whose core, grown by SEAM_PX, has a part in low..high."""
+    return [span for span in spans if span[1] - SEAM_PX <= high and span[2] + SEAM_PX >= low]
 
 
 def tile_size(level: Level, tiling: Tiling) -> tuple[int, int]:
@@ -262,7 +288,7 @@ def scene_detections(tile: Tile, boxes: FloatArray, scores: FloatArray) -> Detec
     level could show.
 
     Args:
-        tile: The tile.
+        tile: the tile.
         boxes: (N, 4) in tile pixels.
         scores: (N,).
 

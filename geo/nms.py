@@ -31,11 +31,11 @@ class Suppression:
     """Thresholds at which two boxes of a scene count as the same airplane.
 
     Args:
-        iou: Maximum intersection over union of two kept boxes, 0..1.
-        containment: A smaller box of a finer level is part of a kept one if at least this fraction of it lies inside.
+        iou: maximum intersection over union of two kept boxes, 0..1.
+        containment: a smaller box of a finer level is part of a kept one if at least this fraction of it lies inside.
 
     Raises:
-        ConfigError: A value is out of range.
+        ConfigError: a value is out of range.
     """
 
     iou: float
@@ -78,7 +78,7 @@ def suppress(boxes: FloatArray, scores: FloatArray, iou: float) -> IndexArray:
     Args:
         boxes: (N, 4).
         scores: (N,).
-        iou: Maximum intersection over union of two kept boxes, 0..1.
+        iou: maximum intersection over union of two kept boxes, 0..1.
 
     Returns:
         (K,) indices of the kept boxes by falling score. Which boxes are kept does not depend on the input's order.
@@ -97,7 +97,7 @@ def box_voting(boxes: FloatArray, kept: IndexArray, iou: float) -> FloatArray:
     Args:
         boxes: (N, 4).
         kept: (K,) indices of the boxes to be averaged.
-        iou: Minimum intersection over union of a kept box and those averaged with it, 0..1.
+        iou: minimum intersection over union of a kept box and those averaged with it, 0..1.
 
     Returns:
         (K, 4) mean boxes; they do not depend on the input's order.
@@ -126,8 +126,8 @@ def merge_levels(detections: Detections, suppression: Suppression) -> Detections
     depend on which of two levels happens to score slightly higher.
 
     Args:
-        detections: In scene pixels.
-        suppression: When two boxes are the same airplane.
+        detections: in scene pixels.
+        suppression: thresholds at which two boxes are one airplane.
 
     Returns:
         The merged detections, rounded, by falling score and then by coordinates.
@@ -154,9 +154,9 @@ def local_nms(chunk: Chunk, detections: Detections, suppression: Suppression) ->
     """Merge the detections of one chunk whose result does not depend on other chunks, and defer the others.
 
     Args:
-        chunk: The chunk.
-        detections: All detections of the scene that touch it, in any order, see `split_into_chunks`.
-        suppression: When two boxes are the same airplane.
+        chunk: the chunk.
+        detections: all detections of the scene that touch it, in any order, see `split_into_chunks`.
+        suppression: thresholds at which two boxes are one airplane.
     """
     ranked = _rank(detections)
     rule, queried = _level_rule(ranked, suppression), np.ones(len(ranked), np.bool_)
@@ -195,7 +195,7 @@ def _suppressing_pairs(boxes: FloatArray, rule: Rule, queried: NDArray[np.bool_]
 
     Args:
         boxes: (N, 4), the highest-ranked first.
-        rule: Decides about pairs of touching boxes.
+        rule: decides about pairs of touching boxes.
         queried: (N,) boxes of which pairs are wanted, as the higher-ranked; may change during the iteration.
     """
     tree = box_tree(boxes)
@@ -270,10 +270,10 @@ def _average_levels(ranked: Detections, kept: IndexArray, suppressed: Pairs, iou
     counts once, even where two of its tiles detect the airplane at their seam.
 
     Args:
-        ranked: As returned by `_rank`.
+        ranked: as returned by `_rank`.
         kept: (K,) ascending indices of the kept detections.
-        suppressed: Pairs of kept detections and those that they suppress.
-        iou: Minimum overlap (exclusive) of the boxes averaged, 0..1: parts of an airplane are left out.
+        suppressed: pairs of kept detections and those that they suppress.
+        iou: minimum overlap (exclusive) of the boxes averaged, 0..1: parts of an airplane are left out.
     """
     boxes, scores = ranked.boxes, ranked.scores
     overlaps = iou_pairs(boxes[suppressed.higher], boxes[suppressed.lower]) > iou

@@ -17,14 +17,14 @@ def ground_polygon(box: FloatArray, georef: BaseGeoReference) -> shapely.Polygon
 
     Args:
         box: (4,) xmin, ymin, xmax, ymax in pixels of the raster.
-        georef: The raster's georeference.
+        georef: the raster's georeference.
 
     Returns:
         Longitude and latitude in degrees (OGC:CRS84) with 7 decimals, counter-clockwise and closed; a Polygon, or a
         MultiPolygon cut at the antimeridian if it crosses it (RFC 7946, 3.1.6 and 3.1.9).
 
     Raises:
-        GeoreferenceError: A corner of the box is outside the domain of the CRS.
+        GeoreferenceError: a corner of the box is outside the domain of the CRS.
     """
     xmin, ymin, xmax, ymax = box
     corners = np.array([[xmin, ymin], [xmin, ymax], [xmax, ymax], [xmax, ymin]])

@@ -30,11 +30,11 @@ class RpcGeoReference(BaseGeoReference):
     """RPCs, and the height of the ground, which is taken as flat.
 
     Args:
-        coefficients: Names and values as GDAL's RPC metadata has them.
-        height_m: Metres above the WGS84 ellipsoid.
+        coefficients: names and values as GDAL's RPC metadata has them.
+        height_m: metres above the WGS84 ellipsoid.
 
     Raises:
-        GeoreferenceError: The height is not finite.
+        GeoreferenceError: the height is not finite.
     """
 
     coefficients: Coefficients

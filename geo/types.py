@@ -21,10 +21,10 @@ class Window:
     """A window of pixels [col, right) x [row, bottom), half-open.
 
     Args:
-        col: First column.
-        row: First row.
-        width: Columns, 0 or more.
-        height: Rows, 0 or more.
+        col: first column.
+        row: first row.
+        width: columns, 0 or more.
+        height: rows, 0 or more.
     """
 
     col: int
@@ -72,7 +72,7 @@ class Detections:
         resolution_m: (N,) metres on the ground per pixel of the level on which each was detected; NaN if unknown.
 
     Raises:
-        ValueError: The lengths differ.
+        ValueError: the lengths differ.
     """
 
     boxes: FloatArray

@@ -55,7 +55,7 @@ def task(content: Mapping[str, object]) -> tuple[str, str]:
     """Return the names of the module that trains the task of a config, and of its settings' class.
 
     Raises:
-        ConfigError: The task is unknown.
+        ConfigError: the task is unknown.
     """
     name = content.get("task")
     if name not in list(_TASKS):  # YAML allows values that are not hashable

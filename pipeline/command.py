@@ -11,6 +11,7 @@ import dataclasses
 import difflib
 import functools
 import math
+import uuid
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +20,8 @@ from geo.errors import CommandError, ConfigError, InputError, OutputError
 from geo.raster.uri import canonical_uri, is_remote
 from model.common.command import Parser
 from pipeline import report
-from pipeline.sinks import SUFFIXES, file_suffix, storage
+from pipeline.resources import Gpu, find_gpu
+from pipeline.sinks import SUFFIXES, file_suffix, is_table, storage
 
 if TYPE_CHECKING:
     from geo.aoi import AreaOfInterest
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from pipeline.values import SceneSource
 
 LEDGER_FILE = "ledger.json"
+AIRPLANES_FILE = "airplanes.geojson"
 MOSAIC_SUFFIX = ".mosaic.vrt"
 # An unknown option this similar to one of this command is a misspelling: Beam has none as similar (by test).
 MISSPELLED = 0.8
@@ -38,7 +41,8 @@ class Command:
 
     Attributes:
         sources: the scenes, each once.
-        outputs: files for the airplanes, each once, local or `gs://`.
+        run_id: identifies the run.
+        outputs: files for the airplanes, each once, local or `gs://`, and tables (`bq://`).
         ledger: file for the ledger, local or `gs://`.
         report: folder for the report, or None.
         plan: print the plan and stop.
@@ -49,9 +53,12 @@ class Command:
         config: settings, with the overrides of the command line.
         trusted: a SavedModel may be loaded, although it can run code.
         beam: Beam's options as words, checked; see `model.datagen.beam_options`.
+        gpu: the GPU on which the detector is to run; None: a CPU, or the GPU of this machine.
+        dataflow: the job runs on Dataflow.
     """
 
     sources: tuple[SceneSource, ...]
+    run_id: str
     outputs: tuple[str, ...]
     ledger: str
     report: Path | None
@@ -63,6 +70,8 @@ class Command:
     config: PipelineConfig
     trusted: bool
     beam: tuple[str, ...]
+    gpu: Gpu | None
+    dataflow: bool
 
 
 def parse(argv: Sequence[str]) -> Command:
@@ -71,9 +80,11 @@ def parse(argv: Sequence[str]) -> Command:
     Raises:
         FinderError: an option, an input, an output or the config is invalid.
     """
-    parser = _parser()
+    parser = make_parser()
     options, beam = parser.parse_known_args(argv)
-    _check_unknown(beam, [*parser._option_string_actions, "--runner"])
+    check_unknown(
+        beam, [*parser._option_string_actions, "--runner"], "write --input before each input, and quote patterns"
+    )
     from pipeline.config import DEFAULT_CONFIG, load_config
     from pipeline.sources.resolve import check_utf8, resolve_inputs
 
@@ -81,17 +92,19 @@ def parse(argv: Sequence[str]) -> Command:
         check_utf8(argument)
     outputs = tuple(dict.fromkeys(options.output))
     folder = options.report
-    ledger = str(folder / LEDGER_FILE) if folder else f"{outputs[0]}.{LEDGER_FILE}"
+    if folder and all(is_table(output) for output in outputs):
+        outputs += (str(folder / AIRPLANES_FILE),)  # the report is made from a file
+    run_id = uuid.uuid4().hex[:12]
+    ledger = str(folder / LEDGER_FILE) if folder else _ledger_beside(outputs, run_id)
     overrides = {"model": options.model, "min_score": options.min_score, "force": options.force or None}
     config_file = options.config or DEFAULT_CONFIG
     config = load_config(config_file, overrides)
     sources = resolve_inputs(options.input, config.asset, config.acquired_in_name)
-    if beam:
-        from model.datagen import beam_options
-
-        beam_options.runner(beam_options.parse(beam))
+    gpu = find_gpu(options.gpu) if options.gpu else None
+    is_on_dataflow = bool(beam) and _check_beam(beam, gpu, any(map(is_table, outputs)))
     command = Command(
         sources=sources,
+        run_id=run_id,
         outputs=outputs,
         ledger=ledger,
         report=folder,
@@ -103,7 +116,13 @@ def parse(argv: Sequence[str]) -> Command:
         config=config,
         trusted=options.trust_model,
         beam=tuple(beam),
+        gpu=gpu,
+        dataflow=is_on_dataflow,
     )
+    if is_on_dataflow:
+        from pipeline.dataflow import check_reachable
+
+        check_reachable(sources, map(str, filter(None, (*outputs, ledger, command.mosaic, command.work_dir))))
     read = (*(source.uri for source in command.sources), *options.input, options.aoi, config_file)
     _check_not_read((*outputs, ledger, command.mosaic), filter(None, read))
     optional = (
@@ -111,25 +130,74 @@ def parse(argv: Sequence[str]) -> Command:
         command.mosaic,
         command.work_dir / "tile.json" if command.work_dir else None,  # any name: the folder must be writable
     )
+    tables = [output for output in outputs if is_table(output)]
+    if tables:
+        _check_tables(tables, command)
     for path in (*outputs, ledger, *filter(None, optional)):
-        storage.check_writable(str(path))
+        if path not in tables:
+            storage.check_writable(str(path))
     return command
 
 
-def _check_unknown(words: Sequence[str], options: Sequence[str]) -> None:
+def _check_beam(words: Sequence[str], gpu: Gpu | None, has_tables: bool) -> bool:
+    """Check Beam's options, and return whether the job runs on Dataflow.
+
+    Raises:
+        CommandError: an option is unknown, missing, or does not go with another.
+    """
+    from model.datagen import beam_options
+
+    options = beam_options.parse(words)
+    beam_options.runner(options)
+    if not beam_options.is_dataflow(options):
+        return False
+    from pipeline import dataflow
+
+    dataflow.check_options(options, gpu, has_tables)
+    return True
+
+
+def _ledger_beside(outputs: Sequence[str], run_id: str) -> str:
+    """Return the ledger's path beside the first file, or in the working directory if every output is a table."""
+    files = [output for output in outputs if not is_table(output)]
+    return f"{files[0]}.{LEDGER_FILE}" if files else f"ledger-{run_id}.json"
+
+
+def _check_tables(uris: Sequence[str], command: Command) -> None:
+    """Check that tables can be loaded and written.
+
+    Raises:
+        OutputError: no bucket for the files to load, or a table cannot be written.
+    """
+    from model.datagen import beam_options
+    from pipeline.sinks import bigquery
+
+    cloud = beam_options.parse(command.beam).get_all_options()
+    folder = cloud["temp_location"] or ""
+    if not folder.startswith("gs://"):
+        raise OutputError(
+            f"--output {uris[0]}: expected --temp_location gs://bucket/folder, from which BigQuery loads the rows, got "
+            f"{folder or 'none'}: add one"
+        )
+    for uri in uris:
+        bigquery.check_table(bigquery.parse_table(uri, cloud["project"]), command.area)
+    # Last: without credentials, which the others need, too, Beam waits for them here.
+    storage.check_writable(f"{folder.rstrip('/')}/{command.run_id}")
+
+
+def check_unknown(words: Sequence[str], options: Sequence[str], remedy: str) -> None:
     """Refuse words of a command that cannot be for Beam, without loading it.
 
     Args:
         words: the words that are no options of this command.
         options: the options of this command, and some of Beam's.
+        remedy: what to do about a word that is no option.
 
     Raises:
         CommandError: a word belongs to no option, or an option is misspelled.
     """
     if words and not words[0].startswith("-"):
-        raise CommandError(
-            f"expected options, got {words[0]}: write --input before each input, and quote patterns: see --help"
-        )
+        raise CommandError(f"expected options, got {words[0]}: {remedy}: see --help")
     for word in words:
         name = word.partition("=")[0]
         similar = difflib.get_close_matches(name, options, 1, MISSPELLED) if name.startswith("--") else []
@@ -158,6 +226,8 @@ def read_area(path: Path) -> AreaOfInterest:
         raise InputError(f"--aoi {path}: expected a vector file such as GeoJSON, got {cause}: fix the path") from error
     if len(layers) > 1:
         raise InputError(f"--aoi {path}: expected one layer, got {', '.join(layers)}: write one to a file of its own")
+    if not isinstance(frame, geopandas.GeoDataFrame):
+        raise InputError(f"--aoi {path}: expected polygons, got a table without geometry: name a file with an area")
     if frame.crs is None:
         raise InputError(f"--aoi {path}: expected an area with a CRS, got none: write it, e.g. with ogr2ogr -a_srs")
     try:
@@ -166,7 +236,8 @@ def read_area(path: Path) -> AreaOfInterest:
         raise InputError(f"--aoi {path}: {error}") from error
 
 
-def _parser() -> Parser:
+def make_parser() -> Parser:
+    """Return the parser of the command; it also says what the Flex Template takes."""
     parser = Parser(
         prog="python -m pipeline.run",
         description="Detects airplanes in georeferenced imagery and writes them as polygons in lon/lat.",
@@ -186,7 +257,8 @@ def _parser() -> Parser:
         action="append",
         required=True,
         metavar="PATH",
-        help=f"file for the airplanes, local or gs://: {', '.join(SUFFIXES)}; repeatable",
+        help=f"file for the airplanes, local or gs://: {', '.join(SUFFIXES)}; or BigQuery table, "
+        "bq://project.dataset.table; repeatable",
     )
     add("--config", type=_path, metavar="FILE", help="settings (default: configs/pipeline/default.yaml)")
     add("--model", metavar="NAME|PATH", help="packaged model, model folder or SavedModel (default: from the settings)")
@@ -207,12 +279,18 @@ def _parser() -> Parser:
         metavar="DIR",
         help="folder that caches results, to resume an interrupted run",
     )
+    add("--gpu", metavar="TYPE", help="GPU on which workers run the model, such as nvidia-l4 (Dataflow)")
     add("--plan", action="store_true", help="print tiles, pixels, ground area, hours and cost of the run, and stop")
     add("--max-cost", type=_cost, metavar="USD", help="refuse a run on Dataflow that may cost more, before it starts")
     return parser
 
 
 def _output(text: str) -> str:
+    if is_table(text):
+        from pipeline.sinks import bigquery  # imports shapely and more
+
+        bigquery.parse_table(text)
+        return text
     storage.check_uri(text, "--output")
     if file_suffix(text) is None:
         got = f"'{Path(text).suffix}'" if Path(text).suffix else "no suffix"

@@ -17,6 +17,10 @@ from model.inference.scan_config import ScanConfig
 DEFAULT_CONFIG = Path(__file__).resolve().parents[1] / "configs" / "pipeline" / "default.yaml"
 
 
+#: Tiles per call of the model, and per block: more would not fit in memory, or leave workers without work.
+MAX_BATCH, MAX_BLOCK = 1024, 65_536
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Screen:
     """Screening: infer the coarsest level first, and the finer levels only near its candidates.
@@ -45,8 +49,8 @@ class PipelineConfig(ScanConfig):
     Attributes:
         model: name of a packaged model, or folder of another.
         min_score: detections below this score are dropped, 0..1; None: the model's own default.
-        precision: what the model computes in: `float32`, `bfloat16`, or the faster of them on this machine (`auto`).
-        engine: what runs the model: `tensorflow`, `litert`, or the faster of them on this machine (`auto`).
+        precision: number format of the model: `float32`, `bfloat16`, or the faster of them on this machine (`auto`).
+        engine: runtime of the model: `tensorflow`, `litert`, or the faster of them on this machine (`auto`).
         batch_size: tiles per call of the model.
         block_tiles: tiles that one worker reads in order; a multiple of `batch_size` leaves no batch half full.
         bands: which bands of a scene are red, green and blue, or which one is grey, counted from 1; None: those that
@@ -81,8 +85,8 @@ class PipelineConfig(ScanConfig):
         ScanConfig.__post_init__(self)  # super() does not work in a dataclass with slots
         if self.min_score is not None:
             _check_score("min_score", self.min_score)
-        _check_positive("batch_size", self.batch_size)
-        _check_positive("block_tiles", self.block_tiles)
+        _check_count("batch_size", self.batch_size, MAX_BATCH)
+        _check_count("block_tiles", self.block_tiles, MAX_BLOCK)
         if self.bands is not None and (len(self.bands) not in (1, 3) or min(self.bands) < 1):
             raise ConfigError(f"bands: expected 1 or 3 numbers from 1 on, got {list(self.bands)}")
         if self.rpc_height_m is not None and not math.isfinite(self.rpc_height_m):
@@ -132,6 +136,6 @@ def _check_score(name: str, value: float) -> None:
         raise ConfigError(f"{name}: expected a number from 0 to 1, got {value}")
 
 
-def _check_positive(name: str, value: int) -> None:
-    if value < 1:
-        raise ConfigError(f"{name}: expected a whole number from 1 on, got {value}")
+def _check_count(name: str, value: int, most: int) -> None:
+    if not 1 <= value <= most:
+        raise ConfigError(f"{name}: expected a whole number from 1 to {most}, got {value}")

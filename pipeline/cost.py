@@ -12,6 +12,7 @@ from pathlib import Path
 from geo.errors import CommandError, ConfigError
 from model.common.config import load_yaml
 from pipeline.planning import Estimate
+from pipeline.resources import Gpu
 
 _CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 WORKERS_CONFIG = _CONFIGS / "dataflow" / "workers.yaml"
@@ -145,12 +146,15 @@ class Cost:
     missing: tuple[str, ...]
 
 
-def describe_workers(beam_words: Sequence[str], gpu: str | None = None) -> Workers | None:
+def describe_workers(beam_words: Sequence[str], gpu: Gpu | None = None) -> Workers | None:
     """Return the workers that Beam's options ask Dataflow for; None where the runner is another.
+
+    Without `gpu` it is the GPU of Beam's options: `--dataflow_service_options worker_accelerator=...`, or
+    `--resource_hint accelerator=...`.
 
     Args:
         beam_words: Beam's options.
-        gpu: the accelerator of each worker, by Compute Engine's name; None: none.
+        gpu: the GPU of each worker that detects; None: none.
 
     Raises:
         CommandError: no region, no limit to the workers, or no rate is known for the machine type.
@@ -169,14 +173,31 @@ def describe_workers(beam_words: Sequence[str], gpu: str | None = None) -> Worke
     if not count:
         raise CommandError("expected --max_num_workers with DataflowRunner, got none: limit what may be started")
     config = load_yaml(WorkersConfig, WORKERS_CONFIG)
-    kind = next((kind for kind in config.workers if (kind.machine_type, kind.gpu) == (machine_type, gpu)), None)
+    # The workers that detect take nearly all of the time.
+    asked: tuple[str | None, str | None, int]
+    if gpu:
+        asked = (gpu.machine_type or machine_type, gpu.type, 1)
+    else:
+        words = [*(options["dataflow_service_options"] or ()), *options["resource_hints"]]
+        asked = (machine_type, *_accelerator(words))
+    kind = next((kind for kind in config.workers if (kind.machine_type, kind.gpu, kind.gpus) == asked), None)
     if kind is None:
         known = ", ".join(kind.name for kind in config.workers)
         raise CommandError(
-            f"expected a worker whose rate is known ({known}), got {machine_type or 'no --machine_type'} and "
-            f"{gpu or 'no GPU'}: choose one, or add it to {WORKERS_CONFIG}"
+            f"expected a worker whose rate is known ({known}), got {asked[0] or 'no --machine_type'} and "
+            f"{f'{asked[2]} {asked[1]}' if asked[1] else 'no GPU'}: choose one, or add it to {WORKERS_CONFIG}"
         )
     return Workers(kind, count, options["disk_size_gb"] or config.disk_gib, config.start_minutes, region)
+
+
+def _accelerator(words: Sequence[str]) -> tuple[str | None, int]:
+    """Return name and number of the accelerators in Beam's options; (None, 0): none."""
+    for word in words:
+        name, _, value = word.partition("=")
+        if name.rpartition("accelerator")[1]:
+            parts = dict(part.split(":", 1) for part in value.split(";") if ":" in part)
+            return parts.get("type"), int(parts.get("count", "1"))
+    return None, 0
 
 
 def load_prices(region: str) -> Prices:

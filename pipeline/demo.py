@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from geo.matching import match
+from geo.boxes import match
 from geo.types import FloatArray
 from model.common import logs
 from model.common.command import Parser, command
@@ -77,7 +77,6 @@ def process_scenes(directory: Path, scenes: Sequence[Path], argv: Sequence[str])
     for scene in scenes:
         detected = [airplane for airplane in airplanes if airplane.scene_uri == str(scene)]
         print(f"{scene}: {compare(detected, _truth_file(scene))}")
-    print(f"The airplanes are in {output}, the report is {directory / 'report.html'}.")
     return status
 
 

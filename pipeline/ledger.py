@@ -14,14 +14,15 @@ from typing import Any, Literal
 
 from pyproj import CRS
 
-from geo.grid import Level
+from geo.grid import Level, Tile
 from geo.raster.header import SceneHeader
 from model.common.config import from_mapping
 from pipeline.planning import core_km2
 from pipeline.records import Airplane
-from pipeline.values import Duplicate, Scene, SceneFailure, SceneSource, TileOutcome
+from pipeline.values import Duplicate, LevelPlan, Scene, SceneFailure, SceneSource, TileOutcome
 
 Status = Literal["complete", "incomplete", "failed", "empty", "duplicate"]
+TableRows = Literal["replaced", "merged", "kept"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -43,6 +44,23 @@ class PartFailure:
     width: int
     height: int
     error: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class LevelEntry:
+    """A level of a scene as it was planned.
+
+    Attributes:
+        resolution_m: ground resolution, metres per pixel.
+        width: columns of the scene at this level.
+        height: rows.
+        parts: its tiles.
+    """
+
+    resolution_m: float
+    width: int
+    height: int
+    parts: int
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -75,6 +93,12 @@ class SceneEntry:
         seconds: time spent reading and inferring its tiles.
         failures: the tiles that failed.
         parts_taken_over: tiles, done or empty, whose outcome came from the cache of an earlier run (`--work-dir`).
+        fill_value: the value that was taken for nodata although no tag of the file says so; or None.
+        table_rows: what became of its rows of earlier runs in tables (`bq://`): "replaced", "merged" (some tile failed:
+            airplanes that were not detected again are kept) or "kept" (it failed); None for a duplicate, and where no
+            output is a table.
+        levels: its levels as they were planned, finest first; none if it was not planned.
+        mpx: pixels of the tiles that were inferred, over every level, millions.
     """
 
     scene_uri: str
@@ -100,6 +124,10 @@ class SceneEntry:
     seconds: float
     failures: tuple[PartFailure, ...]
     parts_taken_over: int = 0
+    fill_value: float | None = None
+    table_rows: TableRows | None = None
+    levels: tuple[LevelEntry, ...] = ()
+    mpx: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -129,6 +157,7 @@ class Totals:
     km2_coarse: float
     airplanes: int
     parts_taken_over: int = 0
+    mpx: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -198,8 +227,8 @@ def scene_entry(scene: Scene, outcomes: Sequence[TileOutcome], airplanes: int, e
     Args:
         scene: the planned scene.
         outcomes: the outcomes of its tiles, in a fixed order.
-        airplanes: how many were detected.
-        error: what went wrong after the tiles, or None.
+        airplanes: number of detections.
+        error: a failure after the tiles, or None.
     """
     planned = scene.tile_count
     counts = Counter(outcome.status for outcome in outcomes)
@@ -230,7 +259,13 @@ def scene_entry(scene: Scene, outcomes: Sequence[TileOutcome], airplanes: int, e
         seconds=round(sum(outcome.seconds for outcome in outcomes), 3),
         failures=failures,
         parts_taken_over=sum(outcome.cached for outcome in outcomes),
+        levels=tuple(_level_entry(planned) for planned in scene.plan),
+        mpx=round(sum(_pixels(outcome.tile) for outcome in outcomes if outcome.status == "done") / 1e6, 6),
     )
+
+
+def _pixels(tile: Tile) -> int:
+    return tile.window.width * tile.window.height
 
 
 def _blank(source: SceneSource, header: SceneHeader | None) -> SceneEntry:
@@ -259,6 +294,7 @@ def _blank(source: SceneSource, header: SceneHeader | None) -> SceneEntry:
         airplanes=0,
         seconds=0.0,
         failures=(),
+        fill_value=header.radiometry.fill.value if header and header.radiometry.fill else None,
     )
 
 
@@ -267,10 +303,20 @@ def _crs_name(crs: CRS) -> str:
     return ":".join(authority) if authority else crs.name
 
 
+def _level_entry(planned: LevelPlan) -> LevelEntry:
+    level = planned.level
+    return LevelEntry(_rounded_m(level), level.width, level.height, planned.tile_count)
+
+
+def _rounded_m(level: Level) -> float:
+    """Return the ground resolution of a level as it stands in the ledger, the same in levels and failures."""
+    return round(level.resolution_m, 4)
+
+
 def _part_failure(outcome: TileOutcome) -> PartFailure:
     window = outcome.tile.window
     return PartFailure(
-        resolution_m=round(outcome.tile.level.resolution_m, 4),
+        resolution_m=_rounded_m(outcome.tile.level),
         col=window.col,
         row=window.row,
         width=window.width,
@@ -305,6 +351,7 @@ def make_ledger(run: RunInfo, seconds: float, entries: Iterable[SceneEntry]) -> 
         km2_coarse=round(sum(entry.km2_coarse for entry in scenes), 6),
         airplanes=sum(entry.airplanes for entry in scenes),
         parts_taken_over=sum(entry.parts_taken_over for entry in scenes),
+        mpx=round(sum(entry.mpx for entry in scenes), 6),
     )
     return Ledger(run=run, seconds=round(seconds, 2), totals=totals, scenes=scenes)
 

@@ -7,9 +7,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from geo.aoi import AreaOfInterest
-from model.common.prefetch import prefetch
 from model.inference import scan
 from model.inference.predictor import Predictor
+from model.inference.scan import prefetch
 from pipeline import planning, steps
 from pipeline.config import PipelineConfig
 from pipeline.ledger import SceneResult, duplicate_entry, failed_entry
@@ -50,31 +50,48 @@ def detect_scene(
     return _result(scene, _group_by_scene(_detect_scenes(scenes, config, predictor)), config, identity)
 
 
-def detect_tiles(scene: Scene, config: PipelineConfig, predictor: Predictor) -> Iterator[TileOutcome]:
-    """Yield the outcome of each tile of a scene."""
-    return _detect_scenes([scene], config, predictor)
+def detect_tiles(
+    scene: Scene, config: PipelineConfig, predictor: Predictor, batches_per_call: int = scan.BATCHES_PER_CALL
+) -> Iterator[TileOutcome]:
+    """Yield the outcome of each tile of a scene as soon as it is known; see `scan.group_by_shape`."""
+    return _detect_scenes([scene], config, predictor, batches_per_call)
 
 
-def _detect_scenes(scenes: Sequence[Scene], config: PipelineConfig, predictor: Predictor) -> Iterator[TileOutcome]:
+def _detect_scenes(
+    scenes: Sequence[Scene],
+    config: PipelineConfig,
+    predictor: Predictor,
+    batches_per_call: int = scan.BATCHES_PER_CALL,
+) -> Iterator[TileOutcome]:
     """Yield the outcome of each tile of scenes; tiles of several scenes may share a batch."""
     blocks = itertools.chain.from_iterable(planning.plan_blocks(scene, config) for scene in scenes)
-    first = list(_detect_blocks(blocks, config, predictor))
-    yield from first
+    first = []
+    for outcome in _detect_blocks(blocks, config, predictor, batches_per_call):
+        first.append(outcome)
+        yield outcome
     coarse = _group_by_scene(first)
     remaining = [item for scene in scenes for item in planning.plan_remaining(scene, config, coarse[scene.header.uri])]
     yield from (item for item in remaining if isinstance(item, TileOutcome))
-    yield from _detect_blocks((item for item in remaining if isinstance(item, TileBlock)), config, predictor)
+    fine = (item for item in remaining if isinstance(item, TileBlock))
+    yield from _detect_blocks(fine, config, predictor, batches_per_call)
 
 
-def _detect_blocks(blocks: Iterable[TileBlock], config: PipelineConfig, predictor: Predictor) -> Iterator[TileOutcome]:
+def _detect_blocks(
+    blocks: Iterable[TileBlock], config: PipelineConfig, predictor: Predictor, batches_per_call: int
+) -> Iterator[TileOutcome]:
     """Yield the outcome of each tile of blocks; the next tiles are read while the model runs."""
-    tiles = itertools.chain.from_iterable(steps.read_tiles(block) for block in blocks)
-    ahead = prefetch(tiles, config.batch_size * scan.BATCHES_PER_CALL)
-    for group in scan.group_by_shape(ahead, _shape, config.batch_size):
+    ahead = prefetch(_read_blocks(blocks), config.batch_size * scan.BATCHES_PER_CALL)
+    for group in scan.group_by_shape(ahead, _shape, config.batch_size, batches_per_call):
         images = [item for item in group if isinstance(item, TileImage)]
         yield from (item for item in group if isinstance(item, TileOutcome))
         if images:
             yield from steps.detect_tiles(predictor, images, config)
+
+
+def _read_blocks(blocks: Iterable[TileBlock]) -> Iterator[TileImage | TileOutcome]:
+    """Yield the tiles of blocks; closed early, it closes the scene, in the thread that has opened it."""
+    for block in blocks:
+        yield from steps.read_tiles(block)
 
 
 def _shape(item: TileImage | TileOutcome) -> tuple[int, ...] | None:

@@ -4,22 +4,33 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
+import logging
+import shutil
+import tempfile
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
 from concurrent.futures import Future
 from pathlib import Path
 
+import numpy as np
+
+from geo.errors import ConfigError
+from geo.raster.uri import is_remote
 from model.common.logs import hold_stderr
 from model.inference import model_folder
 from model.inference.engine import resolve_engine, resolve_precision
 from model.inference.predictor import Predictor, check_trusted, is_saved_model, load_predictor
 from pipeline.config import PipelineConfig, settings_id
+from pipeline.resources import Gpu, gpu_batch_size
+from pipeline.sinks import storage
 from pipeline.values import Identity
 
 #: Models that a process keeps for the next run, the last used ones. A LiteRT model takes 0.3 GB, TensorFlow's more.
 KEPT_MODELS = 3
 
+_log = logging.getLogger(__name__)
 _lock = threading.Lock()
 _models: OrderedDict[tuple[object, ...], Future[Predictor]] = OrderedDict()
 
@@ -32,43 +43,109 @@ class ModelSpec:
         config: the settings.
         identity: model and settings, as every airplane carries them.
         trusted: the model may be a SavedModel, which can run code.
+        gpu: the GPU that was asked for, or None.
     """
 
     config: PipelineConfig
     identity: Identity
     trusted: bool = False
+    gpu: Gpu | None = None
 
 
-def describe_model(config: PipelineConfig, trusted: bool = False) -> ModelSpec:
+def describe_model(
+    config: PipelineConfig, trusted: bool = False, gpu: Gpu | None = None, elsewhere: bool = False
+) -> ModelSpec:
     """Check the model's files, without loading them.
 
     Args:
         config: the settings.
         trusted: a SavedModel may be loaded later, although it can run code.
+        gpu: the GPU that was asked for; it sets engine, precision and batch size.
+        elsewhere: the model will run on machines of another kind, such as those of Dataflow.
 
     Raises:
         WeightsError: no such model, or a damaged one.
-        ConfigError: its description is damaged, or it is a SavedModel and not trusted.
+        ConfigError: its description is damaged, it is a SavedModel and not trusted, or the engine knows no GPU.
     """
     version, default_min_score = _version_and_min_score(config.model, trusted)
     min_score = default_min_score if config.min_score is None else config.min_score
+    if gpu is not None or elsewhere:
+        config = _for_workers(config, gpu)
     # `auto` is resolved once, where the run starts, so that all workers compute alike.
     precision = resolve_precision(config.precision)
-    engine = resolve_engine(config.engine, precision, is_saved_model(config.model))
+    engine = resolve_engine(config.engine, precision, is_saved_model(model_folder_of(config.model)))
     config = dataclasses.replace(config, min_score=min_score, precision=precision, engine=engine)
-    return ModelSpec(config, Identity(version, settings_id(config)), trusted)
+    return ModelSpec(config, Identity(version, settings_id(config)), trusted, gpu)
+
+
+def _for_workers(config: PipelineConfig, gpu: Gpu | None) -> PipelineConfig:
+    """Return the settings with what `auto` means on other machines than this one, and the batch size of their GPU."""
+    precision = "float32" if config.precision == "auto" else config.precision
+    if gpu is None:
+        is_plain = precision == "float32" and not is_saved_model(model_folder_of(config.model))
+        engine = ("litert" if is_plain else "tensorflow") if config.engine == "auto" else config.engine
+        return dataclasses.replace(config, precision=precision, engine=engine)
+    if config.engine == "litert":
+        raise ConfigError("engine: expected tensorflow or auto with --gpu, got litert: change it in the config")
+    batch_size = max(config.batch_size, gpu_batch_size(gpu, config.tiling.tile_px))
+    return dataclasses.replace(config, precision=precision, engine="tensorflow", batch_size=batch_size)
 
 
 def _version_and_min_score(model: str, trusted: bool) -> tuple[str, float]:
     """Return the model's name with its digest, and its default threshold."""
-    if is_saved_model(model):
-        check_trusted(model, trusted)
-        with hold_stderr():  # of TensorFlow
-            from model.inference import saved_model
+    folder = model_folder_of(model)
+    with storage.naming(model, Path(folder)):
+        if is_saved_model(folder):
+            check_trusted(folder, trusted)
+            with hold_stderr():  # of TensorFlow
+                from model.inference import saved_model
 
-        return saved_model.describe(Path(model))
-    config = model_folder.read_config(model_folder.resolve(model))
-    return config.version, config.min_score
+            return saved_model.describe(Path(folder))
+        config = model_folder.read_config(model_folder.resolve(folder))
+        return config.version, config.min_score
+
+
+def model_folder_of(model: str) -> str:
+    """Return a model's name or folder on this machine: as given, or a copy of one at `gs://`.
+
+    A copy is made once in a process, and removed at its end.
+
+    Raises:
+        WeightsError: there is no such folder.
+    """
+    return _copy(model).name if is_remote(model) else model
+
+
+@functools.cache
+def _copy(uri: str) -> tempfile.TemporaryDirectory[str]:
+    from model.datagen import files  # imports Beam, which takes seconds
+
+    copy = tempfile.TemporaryDirectory(prefix="airplanes-model-")
+    try:
+        files.copy_folder(uri, Path(copy.name))
+    except ConfigError as error:
+        raise model_folder.WeightsError(f"model {error}") from error
+    return copy
+
+
+def stage_model(spec: ModelSpec, folder: str) -> ModelSpec:
+    """Copy a model of this machine to a folder at `gs://`, where workers can read it, and return it as a model there.
+
+    A packaged model is part of the project, and a model at `gs://` is there already: these are returned as they are.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    model = spec.config.model
+    is_packaged = Path(model).name == model and (model_folder.PACKAGED / model / model_folder.CONFIG_FILE).is_file()
+    if is_remote(model) or is_packaged:
+        return spec
+    source, uri = Path(model), f"{folder.rstrip('/')}/models/{spec.identity.model}"
+    names = [path for path in source.rglob("*") if path.is_file()] if is_saved_model(model) else None
+    for path in names or [source / model_folder.CONFIG_FILE, source / model_folder.WEIGHTS_FILE]:
+        with storage.staged(f"{uri}/{path.relative_to(source).as_posix()}") as staged:
+            shutil.copyfile(path, staged)
+    return dataclasses.replace(spec, config=dataclasses.replace(spec.config, model=uri))
 
 
 def load_model(spec: ModelSpec) -> Predictor:
@@ -93,13 +170,15 @@ def load_model(spec: ModelSpec) -> Predictor:
         return future.result()
     try:
         predictor = load_predictor(
-            config.model,
+            model_folder_of(config.model),
             config.batch_size,
             min_score,
             precision=config.precision,
             engine=config.engine,
             trusted=spec.trusted,
         )
+        if spec.gpu is not None:
+            _prepare_gpu(predictor, spec.gpu, config)
     except BaseException as error:
         with _lock:
             _models.pop(key, None)  # the next call tries again
@@ -107,6 +186,21 @@ def load_model(spec: ModelSpec) -> Predictor:
         raise
     future.set_result(predictor)
     return predictor
+
+
+def _prepare_gpu(predictor: Predictor, gpu: Gpu, config: PipelineConfig) -> None:
+    """Run the model once on the largest tiles, so that the first ones do not wait for CUDA; warn if there is no GPU."""
+    import tensorflow as tf  # loaded with the model
+
+    if not tf.config.list_physical_devices("GPU"):
+        _log.warning(
+            "expected a GPU (%s), got none on this worker: the model runs on the CPU, which is far slower: check the "
+            "driver, and that the image has CUDA and a TensorFlow that knows it",
+            gpu.type,
+        )
+        return
+    side = config.tiling.tile_px
+    predictor(np.zeros((config.batch_size, side, side, 3), np.uint8))
 
 
 @contextlib.contextmanager

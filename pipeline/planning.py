@@ -13,12 +13,14 @@ import math
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 
 import numpy as np
 
-from geo.aoi import AreaOfInterest, core_mask
-from geo.errors import FinderError, GeoreferenceError
-from geo.grid import Tile, Tiling, tile_size
+from geo.aoi import AreaOfInterest, Polygons, core_mask, level_bounds
+from geo.errors import FinderError, GeoreferenceError, InputError, RasterError
+from geo.grid import Level, Tile, Tiling, count_tiles, tile_size
+from geo.raster.gdal_io import dataset_files, open_raster
 from geo.raster.header import SceneHeader, read_header
 from geo.raster.uri import is_remote, redacted, suffix
 from geo.types import Detections, FloatArray
@@ -30,6 +32,9 @@ from pipeline.values import Duplicate, LevelPlan, Scene, SceneFailure, SceneSour
 
 #: How long the model's rate is measured, seconds.
 RATE_SECONDS = 3.0
+
+#: Tiles of one level; with tiles of 1376 px some 3 million million pixels.
+MAX_TILES = 2_000_000
 
 
 def open_scene(source: SceneSource, config: PipelineConfig, area: AreaOfInterest | None = None) -> Scene:
@@ -88,8 +93,11 @@ def error_with_uri(uri: str, error: FinderError) -> str:
 
 
 def _read_header(source: SceneSource, config: PipelineConfig) -> SceneHeader:
+    if source.error is not None:
+        raise InputError(source.error)
     try:
-        return read_header(source.uri, bands=config.bands or source.bands, height_m=config.rpc_height_m)
+        bands = config.bands or source.bands
+        return read_header(source.uri, bands=bands, height_m=config.rpc_height_m, nodata=source.nodata)
     except GeoreferenceError as error:
         # The item's CRS does not replace what the file lacks: nothing would be left to check it by.
         hint = (
@@ -104,8 +112,23 @@ def _planned(source: SceneSource, header: SceneHeader, config: PipelineConfig, a
     check_item_matches_raster(source, header, header.georef)
     levels = scan.plan_scan(header, config.tiling, force=config.force)
     polygons = None if area is None else area.in_pixels(header.georef, header.width, header.height)
-    plan = tuple(LevelPlan(level, sum(1 for _ in scan.level_tiles(level, config.tiling, polygons))) for level in levels)
+    plan = tuple(LevelPlan(level, _count_tiles(level, config.tiling, polygons)) for level in levels)
     return Scene(source, header, header.georef, plan, polygons)
+
+
+def _count_tiles(level: Level, tiling: Tiling, area: Polygons | None) -> int:
+    """Return how many tiles of a level are planned; known before any is made, however large the scene.
+
+    Raises:
+        RasterError: there are too many for one run.
+    """
+    count = count_tiles(level, tiling, None if area is None else level_bounds(area, level))
+    if count > MAX_TILES:
+        raise RasterError(
+            f"expected at most {MAX_TILES} tiles, got {count} at {level.resolution_m:.3g} m per pixel: name an area of "
+            "interest with --aoi, or process parts of the scene"
+        )
+    return count if area is None else sum(1 for _ in scan.level_tiles(level, tiling, area))
 
 
 def _is_duplicate(scene: Scene, other: Scene) -> bool:
@@ -119,9 +142,17 @@ def _is_duplicate(scene: Scene, other: Scene) -> bool:
     if any(suffix(uri) == ".vrt" for uri in uris):
         return False  # the same text may mean other files: paths in it are relative to the VRT
     try:
-        return filecmp.cmp(*uris, shallow=False)
-    except OSError:
+        # The index of a delivery may have the same text on another day: its tiles tell.
+        files, others = (_files(uri) for uri in uris)
+        return len(files) == len(others) and all(map(partial(filecmp.cmp, shallow=False), files, others))
+    except (OSError, FinderError):
         return False  # one of them is gone, which is reported when it is read
+
+
+def _files(uri: str) -> list[str]:
+    """Return the files that a local raster consists of, by name."""
+    with open_raster(uri) as dataset:
+        return sorted(dataset_files(dataset))
 
 
 def scene_tiles(scene: Scene, tiling: Tiling) -> Iterator[Tile]:

@@ -1,7 +1,7 @@
 """One airplane: the fields that every sink writes, defined once.
 
-The order of the fields is their order in every output. Types are `str`, `float`, or either with `None`; `geometry` is
-a shapely Polygon or MultiPolygon in lon/lat degrees (OGC:CRS84).
+The order of the fields is their order in every output. Types are `str`, `float`, `Timestamp`, or one of them with
+`None`; `geometry` is a shapely Polygon or MultiPolygon in lon/lat degrees (OGC:CRS84).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from shapely.geometry import MultiPolygon, Polygon, shape
 
@@ -18,6 +18,9 @@ from geo.polygons import geojson_mapping
 
 if TYPE_CHECKING:
     import geopandas
+
+#: RFC 3339, UTC.
+Timestamp: TypeAlias = str
 
 CRS = "OGC:CRS84"
 ID_LENGTH = 16
@@ -42,7 +45,7 @@ class Airplane:
         size_m: longer side of that box on the ground, metres.
         length_m: nose to tail, metres, or None if not measured.
         wingspan_m: tip to tip, metres, or None if not measured.
-        heading_deg: of the nose, clockwise from true north, or None if not measured.
+        heading_deg: heading of the nose, clockwise from true north, or None if not measured.
         resolution_m: ground resolution of the level of its detection, metres per pixel.
         model: name@first 12 of the weights' sha256.
     """
@@ -51,7 +54,7 @@ class Airplane:
     detection_id: str
     scene_id: str
     scene_uri: str
-    acquired_at: str | None
+    acquired_at: Timestamp | None
     score: float
     xmin_px: float
     ymin_px: float
@@ -68,7 +71,7 @@ class Airplane:
 #: Names of the fields other than the geometry, in order.
 PROPERTIES: tuple[str, ...] = tuple(field.name for field in dataclasses.fields(Airplane) if field.name != "geometry")
 
-#: Type of each property as annotated in the class: "str", "float", "str | None" or "float | None".
+#: Type of each property as annotated in the class: "str", "float", "float | None" or "Timestamp | None".
 SCHEMA: Mapping[str, str] = {name: str(Airplane.__annotations__[name]) for name in PROPERTIES}
 
 

@@ -13,16 +13,15 @@ import importlib.metadata
 import platform
 import shlex
 import sys
-import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from geo.errors import CommandError, FinderError
 from geo.raster.uri import is_remote
 from model.common import logs
-from model.common.command import INTERRUPTED, plain_interrupt, print_error
+from model.common.command import INTERRUPTED, check_environment, plain_interrupt, print_error
 from model.common.imports import hidden_packages
-from pipeline import progress
+from pipeline import progress, report
 
 if TYPE_CHECKING:
     from pipeline.command import Command
@@ -72,12 +71,13 @@ def _run(argv: Sequence[str], own_process: bool = False) -> int:
     from pipeline import command as command_line
 
     try:
+        check_environment()
         command = command_line.parse(argv)
         # Every import of the run waits until the command is known to be right: most take seconds.
         from pipeline.model_loading import describe_model
         from pipeline.sources.resolve import write_mosaic
 
-        spec = describe_model(command.config, command.trusted)
+        spec = describe_model(command.config, command.trusted, command.gpu, elsewhere=command.dataflow)
         if command.mosaic:
             scene = write_mosaic(command.sources, spec.config, command.mosaic)
             command = dataclasses.replace(command, sources=(scene,))
@@ -91,6 +91,8 @@ def _run(argv: Sequence[str], own_process: bool = False) -> int:
         ledger = _process(command, spec, argv, own_process)
     except FinderError as error:
         return print_error("error", error, 1)
+    if ledger is None:
+        return 0
     _print_summary(ledger, command)
     return 0 if ledger.complete else 1
 
@@ -107,7 +109,7 @@ def _plan(command: Command, spec: ModelSpec) -> int:
     from pipeline import cost, planning
     from pipeline.model_loading import load_model, loading
 
-    workers = cost.describe_workers(command.beam)
+    workers = cost.describe_workers(command.beam, command.gpu)
     if command.max_cost is not None and workers is None:
         raise CommandError(
             "--max-cost: expected --runner DataflowRunner, got a run elsewhere, whose cost is not known: leave it out"
@@ -130,7 +132,8 @@ def _plan(command: Command, spec: ModelSpec) -> int:
     return 1 if planned.errors else 0
 
 
-def _process(command: Command, spec: ModelSpec, argv: Sequence[str], own_process: bool) -> Ledger:
+def _process(command: Command, spec: ModelSpec, argv: Sequence[str], own_process: bool) -> Ledger | None:
+    """Run the job and return its ledger; None if it goes on elsewhere (`--no_wait_until_finish`, or a template)."""
     # With options of Beam the job may run anywhere.
     is_local = not command.beam and not any(is_remote(uri) for uri in (*command.outputs, command.ledger))
     with hidden_packages(*(CLOUD_PACKAGES if own_process and is_local else ())):
@@ -139,23 +142,31 @@ def _process(command: Command, spec: ModelSpec, argv: Sequence[str], own_process
     from pipeline.model_loading import loading
     from pipeline.tile_cache import TileCache
 
-    info = run_info(spec, argv)
+    info = run_info(spec, argv, command.run_id)
     cache = TileCache.for_model(command.work_dir, spec, info.versions) if command.work_dir else None
     job = Job(command.sources, spec, command.outputs, command.ledger, info, command.area, cache)
     options = beam_options.parse(command.beam)
-    # With options of Beam the model may run in other processes, which load it themselves.
-    model = contextlib.nullcontext() if command.beam else loading(spec)
-    with progress.Display(), model:
-        ledger = run_job(job, beam_options.runner(options), options)
-    if command.report:
+    ledger: Ledger | None
+    if command.dataflow:
+        from pipeline import dataflow
+
+        ledger = dataflow.run_job(job, command.beam, command.gpu)
+    else:
+        # With options of Beam the model may run in other processes, which load it themselves.
+        model = contextlib.nullcontext() if command.beam else loading(spec)
+        with progress.Display(), model:
+            ledger = run_job(job, beam_options.runner(options), options)
+    if command.report and ledger is not None:
         from pipeline.report.page import write_report
+        from pipeline.sinks import is_table
         from pipeline.sinks.files import read_file
 
-        write_report(command.report, read_file(command.outputs[0]), ledger)
+        first_file = next(output for output in command.outputs if not is_table(output))
+        write_report(command.report, read_file(first_file), ledger)
     return ledger
 
 
-def run_info(spec: ModelSpec, argv: Sequence[str]) -> RunInfo:
+def run_info(spec: ModelSpec, argv: Sequence[str], run_id: str) -> RunInfo:
     """Return the description of a run that starts now, for the ledger."""
     from pipeline.ledger import RunInfo
 
@@ -165,7 +176,7 @@ def run_info(spec: ModelSpec, argv: Sequence[str]) -> RunInfo:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             versions[package] = importlib.metadata.version(package)
     return RunInfo(
-        run_id=uuid.uuid4().hex[:12],
+        run_id=run_id,
         command=shlex.join(["python", "-m", "pipeline.run", *argv]),
         started_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds"),
         model=spec.identity.model,
@@ -192,15 +203,36 @@ def _print_summary(ledger: Ledger, command: Command) -> None:
             f"empty: {totals.empty} of {totals.scenes} scenes have no valid pixel, or none in the area of interest; "
             "the ledger says which\n"
         )
-    pages = [str(command.report / "report.html")] if command.report else []
-    others = [f", {count} {name}" for name in ("empty", "duplicate") if (count := getattr(totals, name))]
-    coarse = f" and {totals.km2_coarse:.2f} km2 at the coarsest level only" if totals.km2_coarse else ""
-    sys.stderr.write(
-        f"{totals.airplanes} airplanes in {totals.scenes} scenes ({totals.complete} complete, "
-        f"{totals.incomplete} incomplete, {totals.failed} failed{''.join(others)}), "
-        f"{totals.km2:.2f} km2{coarse} in {ledger.seconds:.0f} s: "
-        f"{', '.join((*command.outputs, command.ledger, *pages))}\n"
-    )
+    pages = [str(command.report / report.FILE_NAME)] if command.report else []
+    sys.stderr.writelines(f"{line}\n" for line in summary_lines(ledger, [*command.outputs, command.ledger, *pages]))
+
+
+def summary_lines(ledger: Ledger, written: Sequence[str]) -> Iterator[str]:
+    """Yield the summary of a run, one fact a line, each under its name.
+
+    Args:
+        ledger: the ledger of the run.
+        written: its files and tables.
+    """
+    totals = ledger.totals
+    names = ("complete", "incomplete", "failed", "empty", "duplicate")
+    statuses = [f"{count:,} {name}" for name in names if (count := getattr(totals, name))]
+    coarse = f", and {totals.km2_coarse:,.2f} km2 at the coarsest level only" if totals.km2_coarse else ""
+    # Tiles from the cache took no time.
+    rate = "" if totals.parts_taken_over or not totals.mpx else f", {totals.mpx / max(ledger.seconds, 0.01):.1f} Mpx/s"
+    yield f"airplanes  {totals.airplanes:,}"
+    yield f"scenes     {totals.scenes:,}: {', '.join(statuses)}"
+    yield f"area       {totals.km2:,.2f} km2{coarse}"
+    yield f"time       {_duration(ledger.seconds)}{rate}"
+    for number, name in enumerate(written):
+        yield f"{'' if number else 'written':11}{name}"
+
+
+def _duration(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
 
 
 if __name__ == "__main__":

@@ -108,7 +108,7 @@ def finish(scene: Scene, outcomes: Iterable[TileOutcome], merged: Detections, id
         scene: the scene.
         outcomes: the outcomes of its tiles, in any order; their detections are not used.
         merged: one detection for each airplane, in scene pixels; see `merge`.
-        identity: what goes into the detections' ids.
+        identity: model and settings, which are part of the detections' ids.
     """
     in_order = sorted(outcomes, key=_plan_order)
     airplanes: tuple[Airplane, ...] = ()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -58,6 +58,7 @@ class DetectAirplanes(beam.PTransform):  # type: ignore[misc]
         identity: what goes into the detections' ids.
         area: the area of interest; None: everything.
         cache: the tile cache; None: nothing is cached.
+        hints: Beam's resource hints for the steps that read and detect; see `resources.resource_hints`.
     """
 
     config: PipelineConfig
@@ -65,12 +66,13 @@ class DetectAirplanes(beam.PTransform):  # type: ignore[misc]
     identity: Identity
     area: AreaOfInterest | None = None
     cache: TileCache | None = None
+    hints: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def expand(self, sources: beam.PCollection[SceneSource]) -> beam.PCollection[SceneResult]:
         """Build the graph."""
         described = sources | DescribeScenes(self.config, self.area)
         unique = described.scenes | Deduplicate()
-        outcomes = unique.scenes | DetectTiles(self.config, self.load, self.cache)
+        outcomes = unique.scenes | DetectTiles(self.config, self.load, self.cache, self.hints)
         finished = (unique.scenes, outcomes) | FinishScenes(self.config, self.identity)
         failed = described[_FAILURES] | "FailedScenes" >> beam.Map(_failed_result)
         duplicates = unique[_DUPLICATES] | "DuplicateScenes" >> beam.Map(_duplicate_result)
@@ -136,11 +138,12 @@ class DetectTiles(beam.PTransform):  # type: ignore[misc]
     config: PipelineConfig
     load: Callable[[], Predictor]
     cache: TileCache | None = None
+    hints: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def expand(self, scenes: beam.PCollection[Scene]) -> beam.PCollection[TileOutcome]:
         """Build the graph."""
         blocks = scenes | "PlanBlocks" >> beam.FlatMap(self._plan)
-        first = blocks | "DetectBlocks" >> DetectBlocks(self.config, self.load, self.cache)
+        first = blocks | "DetectBlocks" >> DetectBlocks(self.config, self.load, self.cache, self.hints)
         if self.config.screen is None:
             return first
         keyed = {
@@ -152,7 +155,9 @@ class DetectTiles(beam.PTransform):  # type: ignore[misc]
             | "GroupByScene" >> beam.CoGroupByKey()
             | "PlanRemaining" >> beam.FlatMapTuple(self._plan_remaining).with_outputs(_OUTCOMES, main="blocks")
         )
-        second = remaining.blocks | "DetectRemainingBlocks" >> DetectBlocks(self.config, self.load, self.cache)
+        second = remaining.blocks | "DetectRemainingBlocks" >> DetectBlocks(
+            self.config, self.load, self.cache, self.hints
+        )
         return (first, second, remaining[_OUTCOMES]) | "AllOutcomes" >> beam.Flatten()
 
     def _plan(self, scene: Scene) -> Iterator[TileBlock]:
@@ -176,14 +181,32 @@ class DetectBlocks(beam.PTransform):  # type: ignore[misc]
     config: PipelineConfig
     load: Callable[[], Predictor]
     cache: TileCache | None
+    hints: Mapping[str, str]
 
     def expand(self, blocks: beam.PCollection[TileBlock]) -> beam.PCollection[TileOutcome]:
         """Build the graph."""
-        read = (
-            blocks
-            | "RedistributeBlocks" >> beam.Reshuffle()
-            | "ReadTiles"
-            >> beam.ParDo(ReadTiles(self.cache, _tiles_per_call(self.config))).with_outputs(_OUTCOMES, main="images")
+        detect = ReadAndDetect(self.config, self.load, self.cache)
+        if self.hints:
+            detect = detect.with_resource_hints(**self.hints)
+        return blocks | "RedistributeBlocks" >> beam.Reshuffle() | "ReadAndDetect" >> detect
+
+
+@dataclasses.dataclass(eq=False)
+class ReadAndDetect(beam.PTransform):  # type: ignore[misc]
+    """Redistributed blocks to one `TileOutcome` per tile.
+
+    Resource hints hold for all of its steps. Steps of different hints run on different workers, and pixels must not
+    travel: so these are together, and nothing else is with them.
+    """
+
+    config: PipelineConfig
+    load: Callable[[], Predictor]
+    cache: TileCache | None
+
+    def expand(self, blocks: beam.PCollection[TileBlock]) -> beam.PCollection[TileOutcome]:
+        """Build the graph."""
+        read = blocks | "ReadTiles" >> beam.ParDo(ReadTiles(self.cache, _tiles_per_call(self.config))).with_outputs(
+            _OUTCOMES, main="images"
         )
         handler = TileModelHandler(self.load, self.config)
         # Both passes share one loaded model. Tiles are counted before the Flatten, which ends a stage: too late for

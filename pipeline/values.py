@@ -30,6 +30,8 @@ class SceneSource:
             are compared with it, so that an item that belongs to another file is noticed.
         size: columns and rows, or None.
         affine: a, b, c, d, e, f of x = a column + b row + c, y = d column + e row + f, in units of the CRS, or None.
+        nodata: the nodata value of its bands, or None.
+        error: why no raster is known for it, such as a STAC item without one; None: there is one.
     """
 
     uri: str
@@ -39,6 +41,8 @@ class SceneSource:
     crs: str | None = None
     size: tuple[int, int] | None = None
     affine: tuple[float, ...] | None = None
+    nodata: float | None = None
+    error: str | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -60,7 +64,7 @@ class Scene:
 
     Attributes:
         source: the scene as it was asked for.
-        header: what the file says.
+        header: metadata of the file.
         georef: its georeference.
         plan: its levels with their tile counts, finest first.
         area: the area of interest in scene pixels; None: all of the scene.

@@ -24,7 +24,7 @@ ARGUMENTS = [
     "--disable-sync",
 ]
 #: Milliseconds after which a wait of Playwright fails: far more than a busy machine takes.
-PATIENCE_MS = 60_000
+PATIENCE_MS = 30_000
 
 
 @dataclasses.dataclass
@@ -85,6 +85,7 @@ def open_page(chromium: Browser) -> Iterator[OpenPage]:
         context = chromium.new_context(
             viewport={"width": width, "height": height},
             color_scheme="dark" if dark else "light",
+            reduced_motion="reduce",  # no animations to wait for
             **(telephone if width < 600 else {}),
         )
         context.set_default_timeout(PATIENCE_MS)

@@ -33,7 +33,7 @@ def check_rule(rule: str) -> None:
     """Reject a file name rule that does not determine a date.
 
     Raises:
-        ConfigError: It is not a regular expression, or its named groups are not year, month and day, optionally
+        ConfigError: it is not a regular expression, or its named groups are not year, month and day, optionally
             followed by hour, by minute, by second.
     """
     try:
@@ -51,8 +51,8 @@ def time_in_name(uri: str, rule: str) -> str | None:
     """Return the acquisition time in a scene's file name.
 
     Args:
-        uri: A local path or an address; its folders and query are ignored.
-        rule: A regular expression that `check_rule` accepts; its first match counts.
+        uri: a local path or an address; its folders and query are ignored.
+        rule: a regular expression that `check_rule` accepts; its first match counts.
 
     Returns:
         RFC 3339 UTC; None if there is no match, or the match is no valid date and time with a year of four digits.

@@ -13,14 +13,16 @@ os.environ.setdefault("GDAL_CACHEMAX", "256")
 
 import rasterio
 from rasterio._err import CPLE_BaseError
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.errors import NodataShadowWarning, NotGeoreferencedWarning, RasterioError
 
 from geo.errors import RasterError
-from geo.raster.uri import gdal_name, gdal_options, is_remote, stat_remote
+from geo.raster.uri import gdal_name, gdal_options, is_remote, stat_remote, suffix
 from geo.types import Window
 
 # `read_georeference` raises an error instead.
 warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
+# Handled, see `shadowed_alpha`.
+warnings.filterwarnings("ignore", category=NodataShadowWarning)
 
 # Raised by rasterio when a damaged part of an open file is accessed: a CRS that is not text, broken GCPs.
 _LATE_ERRORS = (CPLE_BaseError, UnicodeDecodeError)
@@ -28,6 +30,9 @@ _GDAL_ERRORS = (RasterioError, *_LATE_ERRORS)
 
 # Sidecar files with statistics, which viewers write whenever a scene is displayed.
 _SIDECAR = ".aux.xml"
+
+# Healthy files of these formats need drivers that GDAL's wheels lack.
+_UNSUPPORTED = (".sid", ".ecw", ".jxl")
 
 
 @contextmanager
@@ -85,7 +90,20 @@ def dataset_files(dataset: Any) -> list[str]:
     return [file for file in dataset.files if not file.endswith(_SIDECAR)]
 
 
+def shadowed_alpha(dataset: Any) -> int | None:
+    """Return the alpha band that GDAL's masks leave out because the file has a nodata value too; None if none."""
+    if all(value is None for value in dataset.nodatavals):
+        return None
+    alphas = [band for band, colour in enumerate(dataset.colorinterp, start=1) if colour.name == "alpha"]
+    return alphas[0] if alphas else None
+
+
 def _open_error(uri: str, error: BaseException) -> RasterError:
+    if "missing codec" in _cause(error) or suffix(uri) in _UNSUPPORTED:
+        return RasterError(
+            f"{uri}: expected a raster that the GDAL installed here decodes, got one that it has no codec or driver "
+            f"for ({_cause(error)}): convert it where GDAL has it, e.g. to a COG with gdal_translate -of COG"
+        )
     return RasterError(
         f"{uri}: expected a raster such as GeoTIFF, got a file that GDAL cannot open ({_cause(error)}): "
         "it is not a raster, or it is cut off; fetch or write it again"

@@ -16,6 +16,7 @@ from geo.gcp import GcpGeoReference
 from geo.georef import BaseGeoReference, GeoReference
 from geo.raster.acquisition_time import time_in_tags
 from geo.raster.gdal_io import dataset_files, naming_file, open_raster, read_errors
+from geo.raster.integrity import check_overviews, check_single_image, check_tiles
 from geo.raster.radiometry import Radiometry, read_radiometry, select_bands
 from geo.raster.uri import RemoteFile, file_version, is_remote, stat_remote
 from geo.rpc import Coefficients, RpcGeoReference
@@ -33,18 +34,18 @@ class SceneHeader:
     """Metadata of a scene.
 
     Args:
-        uri: A local path or an address.
-        width: Columns.
-        height: Rows.
-        bands: Number of bands in the file.
+        uri: a local path or an address.
+        width: columns.
+        height: rows.
+        bands: number of bands in the file.
         dtype: NumPy name of the pixel type.
-        georef: The georeference; None for a plain image whose resolution was given.
-        resolution_m: Metres on the ground per pixel at the centre, along columns and along rows.
+        georef: the georeference; None for a plain image whose resolution was given.
+        resolution_m: metres on the ground per pixel at the centre, along columns and along rows.
         scene_id: 16 hexadecimal digits: a fingerprint of size, header and a fixed sample of pixels; for a remote
             file also of the version that its server reports.
-        radiometry: Conversion of its values to 8-bit RGB, the same for every tile.
-        acquired_at: Acquisition time from its tags, RFC 3339 UTC; None if they have none.
-        version: Changes if the file is rewritten, see `file_version`; None if unknown.
+        radiometry: conversion of its values to 8-bit RGB, the same for every tile.
+        acquired_at: acquisition time from its tags, RFC 3339 UTC; None if they have none.
+        version: changes if the file is rewritten, see `file_version`; None if unknown.
     """
 
     uri: str
@@ -65,23 +66,28 @@ def read_header(
     resolution_m: float | None = None,
     bands: tuple[int, ...] | None = None,
     height_m: float | None = None,
+    nodata: float | None = None,
 ) -> SceneHeader:
     """Read a scene's header; also detects most damaged files before any work starts.
 
     Args:
-        uri: A raster file, or its address (https://, http:// or gs://), of which only parts are transferred.
-        resolution_m: For a plain image, metres on the ground per pixel; its georeference is then ignored.
-        bands: The red, green and blue bands, or a grey one, 1-based; None to choose by colour interpretation.
-        height_m: For a raster with RPCs, the height of the ground, metres above the WGS84 ellipsoid.
+        uri: a raster file, or its address (https://, http:// or gs://), of which only parts are transferred.
+        resolution_m: for a plain image, metres on the ground per pixel; its georeference is then ignored.
+        bands: the red, green and blue bands, or a grey one, 1-based; None to choose by colour interpretation.
+        height_m: for a raster with RPCs, the height of the ground, metres above the WGS84 ellipsoid.
+        nodata: the nodata value that its STAC item states; None if it states none.
 
     Raises:
-        RasterError: The file is missing, not a raster, truncated or not served, or its bands do not fit.
-        GeoreferenceError: It has no valid georeference.
+        RasterError: the file is missing, not a raster, truncated or not served, its bands do not fit, or its parts
+            contradict each other.
+        GeoreferenceError: it has no valid georeference.
     """
     remote = stat_remote(uri) if is_remote(uri) else None
     with open_raster(uri) as dataset:
         # Taken first: a file that is replaced while it is read must not get the version of its replacement.
         version = file_version(remote or dataset_files(dataset))
+        check_single_image(dataset, uri)
+        check_tiles(dataset, uri)
         with naming_file(uri):
             bands = select_bands(dataset, bands)
         if resolution_m is None:
@@ -89,7 +95,10 @@ def read_header(
         else:
             georef, metres = None, (resolution_m, resolution_m)
         scene_id = _fingerprint(dataset, uri, remote)
-        radiometry = read_radiometry(dataset, bands)  # ignores unreadable pixels, which the fingerprint has reported
+        with naming_file(uri):
+            # Ignores unreadable pixels, which the fingerprint has reported.
+            radiometry = read_radiometry(dataset, bands, nodata)
+        check_overviews(dataset, uri, radiometry)
         return SceneHeader(
             uri=uri,
             width=dataset.width,
@@ -109,7 +118,7 @@ def read_size(uri: str) -> tuple[int, int]:
     """Return columns and rows of an image, georeferenced or not; reads no pixels.
 
     Raises:
-        RasterError: The file is missing or not a raster, or its bands do not fit.
+        RasterError: the file is missing or not a raster, or its bands do not fit.
     """
     with open_raster(uri) as dataset:
         with naming_file(uri):
@@ -121,11 +130,11 @@ def check_size(uri: str, max_px: float) -> None:
     """Refuse a raster that takes too much memory or time, before any of its pixels is decompressed.
 
     Args:
-        uri: A raster of someone who is not trusted.
-        max_px: Pixels that it may have.
+        uri: a raster of someone who is not trusted.
+        max_px: pixels that it may have.
 
     Raises:
-        RasterError: It is too large, or it is packed in blocks that are; or it is no raster.
+        RasterError: it is too large, or it is packed in blocks that are; or it is no raster.
     """
     with open_raster(uri) as dataset:
         pixels = dataset.width * dataset.height
@@ -152,15 +161,15 @@ def read_georeference(
     are often no more than the corners.
 
     Args:
-        dataset: The raster.
-        uri: Its URI, for messages.
-        height_m: Height of the ground, metres above the WGS84 ellipsoid, for a raster with RPCs.
+        dataset: the raster.
+        uri: its URI, for messages.
+        height_m: height of the ground, metres above the WGS84 ellipsoid, for a raster with RPCs.
 
     Returns:
         The georeference, and metres per pixel along columns and along rows.
 
     Raises:
-        GeoreferenceError: It has no georeference, or an invalid one.
+        GeoreferenceError: it has no georeference, or an invalid one.
     """
     width, height = dataset.width, dataset.height
     try:

@@ -1,4 +1,4 @@
-"""Conversion of a file's pixel values to 8-bit RGB: band selection, display stretch, black collar.
+"""Conversion of a file's pixel values to 8-bit RGB: band selection, display stretch, untagged nodata.
 
 Decided once per scene and applied to every tile alike.
 """
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geo.errors import RasterError
+from geo.raster.gdal_io import shadowed_alpha
 from geo.types import FloatArray, ImageArray
 
 _RGB = ("red", "green", "blue")
@@ -29,6 +30,16 @@ _SAMPLE_PX = 512
 # Without such an overview, they come from this many patches along each axis.
 _PATCHES, _PATCH_PX = 8, 64
 
+# A saturated value is taken for a fill only if it makes up this share of the sample: more than the glints of a scene.
+_MIN_FILL_SHARE = 0.002
+# It is looked for in about so many pixels of the sample.
+_FILL_SAMPLE = 500_000
+# A region of a bright nodata value that does not touch the border is nodata from this share of the scene on; smaller
+# ones are saturated roofs and airplanes.
+_MIN_NODATA_REGION = 0.01
+# A nodata value whose display level is at least this is bright: white airplanes may hold it, too.
+_BRIGHT_NODATA = 128
+
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
@@ -37,7 +48,7 @@ class Stretch:
     One for all bands, so that hues are preserved.
 
     Raises:
-        ValueError: The values are not finite, or `low` is not below `high`.
+        ValueError: the values are not finite, or `low` is not below `high`.
     """
 
     low: float
@@ -58,19 +69,21 @@ class Stretch:
 
 @dataclass(frozen=True, slots=True)
 class Collar:
-    """Mask of a scene's black border, in coarse cells that cover the scene. Black pixels in these cells are nodata.
+    """Mask of a scene's border of one value, in coarse cells that cover the scene.
 
-    Black elsewhere (shadow, dark water) is ground.
+    Pixels of that value in these cells are nodata; elsewhere (shadow, dark water; white airplanes) they are ground.
 
     Args:
-        columns: Cells along a row.
-        rows: Cells along a column.
-        packed: The compressed mask, small enough to be sent with every chunk of tiles.
+        columns: cells along a row.
+        rows: cells along a column.
+        packed: the compressed mask, small enough to be sent with every chunk of tiles.
+        value: the border's value: 0, or the file's nodata value if that is bright.
     """
 
     columns: int
     rows: int
     packed: bytes
+    value: float = 0.0
 
     def covers(self, x: FloatArray, y: FloatArray) -> NDArray[np.bool_]:
         """Return the mask (len(y), len(x)) at these positions, given as fractions 0..1 of the scene's width, height."""
@@ -82,46 +95,159 @@ class Collar:
 
 
 @dataclass(frozen=True, slots=True)
-class Radiometry:
-    """How the values of a file become 8-bit RGB.
+class Fill:
+    """A nodata value that no tag of the file names; a pixel is nodata if all its bands lie in `low`..`high`.
 
     Args:
-        bands: The bands to read, 1-based: red, green and blue, or a single grey band.
-        stretch: The display stretch; None for 8-bit values that are used unchanged.
-        collar: Where black is nodata; None if the scene has no black border.
+        value: the value.
+        low: lower limit, included.
+        high: upper limit, included.
+    """
+
+    value: float
+    low: float
+    high: float
+
+    def covers(self, pixels: NDArray[Any]) -> NDArray[np.bool_]:
+        """Return which pixels are nodata, (height, width), of an array (bands, height, width)."""
+        return np.asarray(((pixels >= self.low) & (pixels <= self.high)).all(axis=0))
+
+
+@dataclass(frozen=True, slots=True)
+class Radiometry:
+    """Conversion of the values of a file to 8-bit RGB.
+
+    Args:
+        bands: the bands to read, 1-based: red, green and blue, or a single grey band.
+        stretch: the display stretch; None for 8-bit values that are used unchanged.
+        collar: where black, or a bright nodata value, is nodata; None if the scene has no such border.
+        fill: the untagged nodata value; None if there is none.
+        inverted: whether 0 is white (TIFF's MINISWHITE).
+        ignore_nodata_tag: whether the file's nodata value is bright, and so is nodata in the collar only.
     """
 
     bands: tuple[int, ...]
     stretch: Stretch | None
     collar: Collar | None
+    fill: Fill | None = None
+    inverted: bool = False
+    ignore_nodata_tag: bool = False
 
 
-def read_radiometry(dataset: Any, requested: tuple[int, ...] | None) -> Radiometry:
+def read_radiometry(dataset: Any, requested: tuple[int, ...] | None, nodata: float | None = None) -> Radiometry:
     """Derive the radiometry of an open raster from a bounded sample of its pixels.
 
     Unreadable parts are left out of the sample: reading their tiles will report them.
 
     Args:
-        dataset: The raster.
-        requested: As for `select_bands`.
+        dataset: the raster.
+        requested: as for `select_bands`.
+        nodata: the nodata value that metadata outside of the file state; None if none do.
 
     Raises:
-        RasterError: As for `select_bands`.
+        RasterError: as for `select_bands`, or the file has another nodata value.
     """
     bands = select_bands(dataset, requested)
+    stated = _untagged_nodata(dataset, bands, nodata)
+    inverted = dataset.tags(ns="IMAGE_STRUCTURE").get("MINISWHITE") == "YES"
     collar = _read_collar(dataset, bands)
-    values = [_valid_values(pixels, masks, collar is not None) for pixels, masks in _sample(dataset, bands)]
-    dtype = dataset.dtypes[bands[0] - 1]
-    return Radiometry(bands, estimate_stretch(np.concatenate([np.empty(0, dtype), *values])), collar)
+    dtype = np.dtype(dataset.dtypes[bands[0] - 1])
+    sample = [_valid_values(pixels, mask, collar is not None) for pixels, mask in _sample(dataset, bands)]
+    values = np.concatenate([np.empty((len(bands), 0), dtype), *sample], axis=1)
+    fill = detect_fill(values) if stated is None else _exact_fill(stated, dtype)
+    if fill is not None:
+        values = values[:, ~fill.covers(values)]
+    stretch = estimate_stretch(values.ravel())
+    value = _nodata_tag(dataset, bands) if stated is None else stated
+    cells = None
+    if value is not None and values.size and _is_bright(value, stretch, inverted):
+        cells = _read_cells(dataset, bands)
+    if cells is None or value is None:
+        return Radiometry(bands, stretch, collar, fill, inverted)
+    # White airplanes hold the value, too: it is nodata in the border and in large gaps alone.
+    border = detect_collar((cells[0] == value).all(axis=0), value, _MIN_NODATA_REGION)
+    return Radiometry(bands, stretch, border or collar, None if stated is not None else fill, inverted, True)
+
+
+def _nodata_tag(dataset: Any, bands: tuple[int, ...]) -> float | None:
+    """Return the nodata value that the file names; None if it names none, or several."""
+    values = {dataset.nodatavals[band - 1] for band in bands}
+    return values.pop() if len(values) == 1 else None
+
+
+def _untagged_nodata(dataset: Any, bands: tuple[int, ...], nodata: float | None) -> float | None:
+    """Return the nodata value that metadata state if the file names none; None if it names the same.
+
+    Raises:
+        RasterError: the file names another nodata value.
+    """
+    if nodata is None or not math.isfinite(nodata):
+        return None  # what is not finite is nodata anyway
+    tagged = {dataset.nodatavals[band - 1] for band in bands} - {None}
+    if tagged - {nodata}:
+        raise RasterError(
+            f"expected the nodata value {nodata:g}, as in its STAC item, got {sorted(tagged)} in the file: "
+            "fix the item, or name the raster itself"
+        )
+    return None if tagged else nodata
+
+
+def _exact_fill(value: float, dtype: np.dtype[Any]) -> Fill:
+    """Return a fill of one value: half a step of whole numbers around it, or the precision of float32."""
+    step = 0.5 if dtype.kind in "iu" else abs(value) * 1e-6
+    return Fill(value, value - step, value + step)
+
+
+def _is_bright(nodata: float, stretch: Stretch | None, inverted: bool) -> bool:
+    """Return whether a nodata value is displayed bright.
+
+    A value beyond what is displayed, such as -9999, or 65535 in 11 bits, is not: no airplane has it.
+    """
+    low, high = (0.0, 255.0) if stretch is None else (stretch.low, stretch.high)
+    level = 255 * (nodata - low) / (high - low)
+    return 0 <= level <= 255 and (255 - level if inverted else level) >= _BRIGHT_NODATA
+
+
+def detect_fill(values: NDArray[Any]) -> Fill | None:
+    """Return the nodata value that no tag names; None if the sample shows none.
+
+    It is the lowest or the highest value of all, the same in every band of its pixels, and further from the other
+    values than these are from each other. Only a negative value, or the highest that the type holds, is taken for a
+    fill: anything else may be a bright airplane on dark ground.
+
+    Args:
+        values: (bands, N) of any real type, a sample of the values that the file says are valid.
+    """
+    pixels = values[:, :: max(1, values.shape[1] // _FILL_SAMPLE)]
+    if values.dtype.kind == "f":
+        pixels = pixels[:, np.isfinite(pixels).all(axis=0)]
+    if not pixels.size:
+        return None
+    lowest, highest = pixels.min(), pixels.max()
+    candidates = [(lowest, 0.0)] if lowest < 0 else []
+    if highest == (np.finfo if values.dtype.kind == "f" else np.iinfo)(values.dtype).max:
+        candidates.append((highest, _MIN_FILL_SHARE))
+    for value, min_share in candidates:
+        filled = (pixels == value).all(axis=0)
+        if not min_share < filled.mean() < 1:
+            continue
+        # The outermost hundredths may be averages of fill and ground; what is averaged more than half is nodata.
+        low, high = (float(edge) for edge in np.percentile(pixels[:, ~filled].astype(np.float64), (1, 99)))
+        if value < low - (high - low):
+            return Fill(float(value), -math.inf, (float(value) + low) / 2)
+        if value > high + (high - low):
+            return Fill(float(value), (float(value) + high) / 2, math.inf)
+    return None
 
 
 def select_bands(dataset: Any, requested: tuple[int, ...] | None) -> tuple[int, ...]:
     """Return the bands of an open raster to read, 1-based; reads no pixels.
 
     Raises:
-        RasterError: There are no such bands, or they do not hold grey or colour values of one real type.
+        RasterError: there are no such bands, or they do not hold grey or colour values of one real type.
     """
-    bands = choose_bands([interpretation.name for interpretation in dataset.colorinterp], requested)
+    colours = [interpretation.name for interpretation in dataset.colorinterp]
+    bands = choose_bands(colours, requested, [description or "" for description in dataset.descriptions])
     dtypes = sorted({dataset.dtypes[band - 1] for band in bands})
     if len(dtypes) > 1 or "complex" in dtypes[0]:
         raise RasterError(
@@ -131,20 +257,24 @@ def select_bands(dataset: Any, requested: tuple[int, ...] | None) -> tuple[int, 
     return bands
 
 
-def choose_bands(colours: Sequence[str], requested: tuple[int, ...] | None = None) -> tuple[int, ...]:
+def choose_bands(
+    colours: Sequence[str], requested: tuple[int, ...] | None = None, descriptions: Sequence[str] = ()
+) -> tuple[int, ...]:
     """Return the bands to read, 1-based: red, green and blue, or a single grey band.
 
-    These are the requested bands; else those with red, green and blue as colour interpretation; else the first three
-    bands that are not alpha, or the only one.
+    These are the requested bands; else those with red, green and blue as colour interpretation or as description; else
+    the first three bands that are not alpha, or the only one.
 
     Args:
-        colours: Colour interpretation of each band: red, green, blue, gray, undefined, alpha, palette ...
-        requested: One band or three, 1-based; None to choose by colour interpretation.
+        colours: colour interpretation of each band: red, green, blue, gray, undefined, alpha, palette ...
+        requested: one band or three, 1-based; None to choose by the names in the file.
+        descriptions: description of each band, as its producer wrote it; "" for none.
 
     Raises:
-        RasterError: There are no such bands, or they do not hold grey or colour values.
+        RasterError: there are no such bands, they do not hold grey or colour values, or colour interpretation and
+            descriptions contradict each other.
     """
-    bands = _bands_by_colour(colours) if requested is None else requested
+    bands = _named_bands(colours, descriptions) if requested is None else requested
     if len(bands) not in (1, 3):
         raise RasterError(f"expected 1 band (grey) or 3 (red, green, blue) to read, got {list(bands)}: choose as many")
     if not all(1 <= band <= len(colours) for band in bands):
@@ -157,9 +287,16 @@ def choose_bands(colours: Sequence[str], requested: tuple[int, ...] | None = Non
     return bands
 
 
-def _bands_by_colour(colours: Sequence[str]) -> tuple[int, ...]:
-    if all(colour in colours for colour in _RGB):
-        return tuple(colours.index(colour) + 1 for colour in _RGB)
+def _named_bands(colours: Sequence[str], descriptions: Sequence[str]) -> tuple[int, ...]:
+    named = [_rgb_bands(colours), _rgb_bands([description.strip().casefold() for description in descriptions])]
+    choices = [bands for bands in named if bands is not None]
+    if len(set(choices)) > 1:
+        raise RasterError(
+            f"expected one answer to which bands are red, green and blue, got {list(choices[0])} by colour "
+            f"interpretation and {list(choices[1])} by description: set bands in the config, or correct the file"
+        )
+    if choices:
+        return choices[0]
     opaque = [number for number, colour in enumerate(colours, start=1) if colour != "alpha"]
     if len(opaque) in (0, 2):
         raise RasterError(
@@ -167,6 +304,11 @@ def _bands_by_colour(colours: Sequence[str]) -> tuple[int, ...]:
             "choose bands, e.g. with gdal_translate -b 1"
         )
     return tuple(opaque[:3]) if len(opaque) > 2 else (opaque[0],)
+
+
+def _rgb_bands(names: Sequence[str]) -> tuple[int, ...] | None:
+    """Return the bands named red, green and blue, 1-based; None unless each name stands exactly once."""
+    return tuple(names.index(name) + 1 for name in _RGB) if all(names.count(name) == 1 for name in _RGB) else None
 
 
 def estimate_stretch(values: NDArray[Any]) -> Stretch | None:
@@ -205,27 +347,30 @@ def _bit_range(top: float, integer: bool) -> float:
     return float(2 ** math.ceil(top).bit_length() - 1) if integer else 2.0 ** math.ceil(math.log2(top))
 
 
-def detect_collar(black: NDArray[np.bool_]) -> Collar | None:
-    """Return the black region connected to the scene's border; None if there is none, or if the scene is all black.
+def detect_collar(marked: NDArray[np.bool_], value: float = 0.0, min_share: float = 1.0) -> Collar | None:
+    """Return the marked region connected to the scene's border; None if there is none, or if all is marked.
 
     Args:
-        black: (rows, columns), for each cell whether its sample is valid and 0 in every band.
+        marked: (rows, columns), for each cell whether its sample has the border's value in every band.
+        value: that value.
+        min_share: a region that does not touch the border is part of it, too, from this share of the scene on.
     """
     from scipy import ndimage  # slow to import, and few scenes have a collar
 
-    labels, _ = ndimage.label(black)
+    labels, count = ndimage.label(marked)
     edge = np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
-    cells = np.isin(labels, edge[edge > 0])
-    if not cells.any() or black.all():
+    large = np.flatnonzero(np.bincount(labels.ravel(), minlength=count + 1) >= min_share * labels.size)
+    cells = np.isin(labels, [label for label in (*edge, *large) if label > 0])
+    if not cells.any() or marked.all():
         return None
     # One more cell on each side: the collar ends somewhere inside it.
     cells = ndimage.binary_dilation(cells, np.ones((3, 3), dtype=np.bool_))
-    rows, columns = black.shape
-    return Collar(columns, rows, zlib.compress(np.packbits(cells).tobytes()))
+    rows, columns = marked.shape
+    return Collar(columns, rows, zlib.compress(np.packbits(cells).tobytes()), value)
 
 
 def _read_collar(dataset: Any, bands: tuple[int, ...]) -> Collar | None:
-    """Return the collar of an open raster, or None.
+    """Return the black collar of an open raster, or None.
 
     The scene is sampled only if one of its corners is black: a scene that is filled to its four corners has no collar,
     except for notches in its sides, which are ignored.
@@ -233,13 +378,15 @@ def _read_collar(dataset: Any, bands: tuple[int, ...]) -> Collar | None:
     corners = [(row, col) for row in (0, dataset.height - 1) for col in (0, dataset.width - 1)]
     if not any(_is_black(dataset, bands, row, col) for row, col in corners):
         return None
+    cells = _read_cells(dataset, bands)
+    return None if cells is None else detect_collar(~cells[0].any(axis=0) & cells[1])
+
+
+def _read_cells(dataset: Any, bands: tuple[int, ...]) -> tuple[NDArray[Any], NDArray[np.bool_]] | None:
+    """Return one pixel of each of the collar's cells (bands, rows, columns) and which are valid; None if unreadable."""
     shrink = max(1.0, max(dataset.shape) / _SAMPLE_PX)
     shape = tuple(max(1, round(side / shrink)) for side in dataset.shape)
-    sample = _read_if_possible(dataset, bands, out_shape=(len(bands), *shape))
-    if sample is None:
-        return None
-    pixels, masks = sample
-    return detect_collar(np.logical_and(~pixels.any(axis=0), masks.any(axis=0)))
+    return _read_if_possible(dataset, bands, out_shape=(len(bands), *shape))
 
 
 def _is_black(dataset: Any, bands: tuple[int, ...], row: int, col: int) -> bool:
@@ -247,15 +394,13 @@ def _is_black(dataset: Any, bands: tuple[int, ...], row: int, col: int) -> bool:
     return sample is not None and not sample[0].any() and bool(sample[1].any())
 
 
-def _valid_values(pixels: NDArray[Any], masks: NDArray[np.uint8], has_collar: bool) -> NDArray[Any]:
-    valid = masks > 0
-    if has_collar:
-        valid &= pixels.any(axis=0)
-    return pixels[valid]
+def _valid_values(pixels: NDArray[Any], mask: NDArray[np.bool_], has_collar: bool) -> NDArray[Any]:
+    """Return the valid pixels of a sample, (bands, N)."""
+    return pixels[:, mask & pixels.any(axis=0)] if has_collar else pixels[:, mask]
 
 
-def _sample(dataset: Any, bands: tuple[int, ...]) -> Iterator[tuple[NDArray[Any], NDArray[np.uint8]]]:
-    """Yield pixels and masks, (bands, height, width) each: one overview, or patches spread over the scene."""
+def _sample(dataset: Any, bands: tuple[int, ...]) -> Iterator[tuple[NDArray[Any], NDArray[np.bool_]]]:
+    """Yield pixels (bands, height, width) and masks (height, width): one overview, or patches spread over the scene."""
     longer = max(dataset.width, dataset.height)
     factors = [factor for factor in dataset.overviews(bands[0]) if factor > 1 and longer / factor >= _SAMPLE_PX]
     if factors and longer / max(factors) < 8 * _SAMPLE_PX:
@@ -278,9 +423,15 @@ def _patch_starts(length: int) -> list[int]:
 
 def _read_if_possible(
     dataset: Any, bands: tuple[int, ...], **options: Any
-) -> tuple[NDArray[Any], NDArray[np.uint8]] | None:
-    """Return pixels and masks, or None if they cannot be read."""
+) -> tuple[NDArray[Any], NDArray[np.bool_]] | None:
+    """Return pixels (bands, height, width) and which are valid (height, width), or None if they cannot be read."""
     try:
-        return dataset.read(list(bands), **options), dataset.read_masks(list(bands), **options)
+        pixels, masks = dataset.read(list(bands), **options), dataset.read_masks(list(bands), **options)
+        valid = masks.any(axis=0)
+        if (alpha := shadowed_alpha(dataset)) is not None:
+            if "out_shape" in options:
+                options["out_shape"] = options["out_shape"][1:]
+            valid &= dataset.read(alpha, **options) > 0
     except OSError:  # rasterio's read errors are OSErrors
         return None
+    return pixels, valid

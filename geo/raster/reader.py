@@ -15,8 +15,7 @@ from rasterio.enums import MaskFlags, Resampling
 
 from geo.errors import RasterError
 from geo.grid import Level, Tile
-from geo.raster.gdal_io import dataset_files, naming_file, open_raster, read_errors
-from geo.raster.header import read_size
+from geo.raster.gdal_io import dataset_files, naming_file, open_raster, read_errors, shadowed_alpha
 from geo.raster.radiometry import Radiometry, read_radiometry
 from geo.raster.uri import file_version, is_remote, stat_remote
 from geo.types import ImageArray, Window
@@ -32,17 +31,25 @@ class RasterReader:
     """Reader of a scene's tiles; a context manager, for one thread at a time.
 
     Args:
-        uri: A raster that `read_header` accepts.
-        radiometry: From its header; None to derive it again.
-        version: From its header: a file that has been rewritten since is rejected. Remote files are checked on entry,
+        uri: a raster that `read_header` accepts.
+        radiometry: from its header; None to derive it again.
+        version: from its header: a file that has been rewritten since is rejected. Remote files are checked on entry,
             local ones also after each tile. None to skip the check.
+        bands: as for `read_header`, where the radiometry is derived again.
 
     Raises:
-        RasterError: On entry, if the file cannot be opened or is another version.
+        RasterError: on entry, if the file cannot be opened or is another version.
     """
 
-    def __init__(self, uri: str, radiometry: Radiometry | None = None, version: str | None = None) -> None:
+    def __init__(
+        self,
+        uri: str,
+        radiometry: Radiometry | None = None,
+        version: str | None = None,
+        bands: tuple[int, ...] | None = None,
+    ) -> None:
         self._uri = uri
+        self._requested_bands = bands
         self._given_radiometry = radiometry
         self._version = version
         self._stack = ExitStack()
@@ -53,11 +60,17 @@ class RasterReader:
             self._check_version(file_version(stat_remote(self._uri)))
         with open_raster(self._uri) as dataset:
             with naming_file(self._uri):
-                self._radiometry = self._given_radiometry or read_radiometry(dataset, None)
-            self._driver, self._width = dataset.driver, dataset.width
+                self._radiometry = self._given_radiometry or read_radiometry(dataset, self._requested_bands)
+            self._width, self._height = dataset.width, dataset.height
+            self._halving = _halving_codec(dataset)
             self._bands = list(self._radiometry.bands)
             self._dtype = np.dtype(dataset.dtypes[self._bands[0] - 1])
-            self._has_mask = any(MaskFlags.all_valid not in dataset.mask_flag_enums[band - 1] for band in self._bands)
+            flags = {flag for band in self._bands for flag in dataset.mask_flag_enums[band - 1]}
+            unmasked = (
+                {MaskFlags.all_valid, MaskFlags.nodata} if self._radiometry.ignore_nodata_tag else {MaskFlags.all_valid}
+            )
+            self._has_mask = not flags <= unmasked
+            self._alpha = shadowed_alpha(dataset)
             # (decimation as GDAL rounds it, position), coarsest first; damaged files have 0 and 1.
             factors = enumerate(dataset.overviews(1))
             self._overviews = sorted(((factor, n) for n, factor in factors if factor > 1), reverse=True)
@@ -69,11 +82,21 @@ class RasterReader:
         self._datasets.clear()
         self._stack.close()
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """Columns and rows of the scene."""
+        return self._width, self._height
+
+    @property
+    def radiometry(self) -> Radiometry:
+        """How its values become 8-bit RGB."""
+        return self._radiometry
+
     def reopen(self) -> None:
         """Close and open the scene again, so that a failed read leaves no state behind.
 
         Raises:
-            RasterError: As on entry.
+            RasterError: as on entry.
         """
         self.__exit__()
         self.__enter__()
@@ -86,7 +109,7 @@ class RasterReader:
         the scene: detectors are trained on tiles padded like this.
 
         Raises:
-            RasterError: The file is damaged there, or is another version.
+            RasterError: the file is damaged there, or is another version.
         """
         image = np.zeros((tile.window.height, tile.window.width, 3), dtype=np.uint8)
         inside = _clip_to_level(tile)
@@ -100,14 +123,25 @@ class RasterReader:
         self._fill(image, window, level)
         return image
 
+    def read_overview(self, max_px: int) -> ImageArray:
+        """Return the scene reduced to at most `max_px` on its longer side, uint8 (height, width, 3).
+
+        Raises:
+            RasterError: The file is damaged.
+        """
+        shrink = max(1.0, max(self.size) / max_px)
+        width, height = (max(1, round(length / shrink)) for length in self.size)
+        level = Level(float("nan"), width, height, self._width / width, self._height / height)
+        return self.read_window(Window(0, 0, width, height), level)
+
     def read_valid_mask(self, tile: Tile) -> NDArray[np.bool_] | None:
         """Return which pixels of the tile's window are valid, bool (height, width); False beyond the scene.
 
         Invalid are pixels that nodata, a mask or alpha marks in every band that is read, pixels that are not finite in
-        any, and those of the black collar. None, without reading any pixel, if the window has no nodata.
+        any, and those of a collar or of an untagged fill. None, without reading any pixel, if the window has no nodata.
 
         Raises:
-            RasterError: The file is damaged there, or is another version.
+            RasterError: the file is damaged there, or is another version.
         """
         inside = _clip_to_level(tile)
         raw = self._read_raw(inside, tile.level) if self._nodata_needs_pixels(inside, tile.level) else None
@@ -123,7 +157,7 @@ class RasterReader:
         """Return whether the tile's window is all nodata.
 
         Raises:
-            RasterError: The file is damaged there, or is another version.
+            RasterError: the file is damaged there, or is another version.
         """
         valid = self.read_valid_mask(tile)
         return valid is not None and not valid.any()
@@ -149,6 +183,8 @@ class RasterReader:
             raw = self._read_raw(window, level)
             image[:] = np.moveaxis(raw if stretch is None else stretch.apply(raw), 0, -1)
         nodata = self._nodata_mask(raw, window, level)
+        if self._radiometry.inverted:
+            np.subtract(255, image, out=image)
         if nodata is not None:
             image[nodata] = 0
 
@@ -161,8 +197,9 @@ class RasterReader:
         return self._read(dataset.read, dataset, window, level, out)
 
     def _nodata_needs_pixels(self, window: Window, level: Level) -> bool:
-        """Return whether nodata depends on pixel values: NaN, or the black of a collar."""
-        return self._dtype.kind == "f" or self._collar_mask(window, level) is not None
+        """Return whether nodata depends on pixel values: NaN, an untagged fill, or the value of a collar."""
+        by_value = self._dtype.kind == "f" or self._radiometry.fill is not None
+        return by_value or self._collar_mask(window, level) is not None
 
     def _collar_mask(self, window: Window, level: Level) -> NDArray[np.bool_] | None:
         """Return where the collar may lie in the window, (height, width); None if it does not reach the window."""
@@ -181,21 +218,35 @@ class RasterReader:
             dataset = self._select_dataset(level)
             valid = np.empty((len(self._bands), window.height, window.width), np.uint8)
             masks.append(~self._read(dataset.read_masks, dataset, window, level, valid).any(axis=0))
+        if self._alpha is not None:
+            dataset = self._select_dataset(level)
+            alpha = np.empty((1, window.height, window.width), dataset.dtypes[self._alpha - 1])
+            masks.append(self._read(dataset.read, dataset, window, level, alpha, [self._alpha])[0] == 0)
         if raw is not None and self._dtype.kind == "f":
             masks.append(~np.isfinite(raw).any(axis=0))
+        if raw is not None and self._radiometry.fill is not None:
+            masks.append(self._radiometry.fill.covers(raw))
         collar = self._collar_mask(window, level)
-        if raw is not None and collar is not None:
-            masks.append(collar & ~raw.any(axis=0))
+        if raw is not None and collar is not None and self._radiometry.collar is not None:
+            masks.append(collar & (raw == self._radiometry.collar.value).all(axis=0))
         return np.logical_or.reduce(masks) if masks else None
 
-    def _read(self, read: Any, dataset: Any, window: Window, level: Level, out: NDArray[Any]) -> NDArray[Any]:
+    def _read(
+        self,
+        read: Any,
+        dataset: Any,
+        window: Window,
+        level: Level,
+        out: NDArray[Any],
+        bands: list[int] | None = None,
+    ) -> NDArray[Any]:
         """Call `dataset.read` or `dataset.read_masks` for a window of the level into `out`, (bands, height, width)."""
         scale_x, scale_y, offset = self._dataset_scale(dataset, level)
         left, columns = _span(window.col, window.width, scale_x, offset, dataset.width)
         top, rows = _span(window.row, window.height, scale_y, offset, dataset.height)
         with read_errors(self._uri, _scene_window(window, level)):
             read(
-                self._bands,
+                bands or self._bands,
                 window=rasterio.windows.Window(left, top, _snap(columns * scale_x), _snap(rows * scale_y)),
                 out=out[:, :rows, :columns],
                 resampling=Resampling.bilinear if min(scale_x, scale_y) < 1 else Resampling.average,
@@ -209,12 +260,11 @@ class RasterReader:
 
         The offset of the level's origin is in pixels of the dataset, the same along both axes.
         """
-        codec = next((codec for codec in _EXACT_HALVES if self._driver.startswith(codec)), None)
         halvings = round(math.log2(self._width / dataset.width))
-        if codec is None or not halvings:
+        if self._halving is None or not halvings:
             return dataset.width / level.width, dataset.height / level.height, 0.0
         factor = 2.0**halvings
-        return level.scale_x / factor, level.scale_y / factor, _EXACT_HALVES[codec] * (1 - 1 / factor)
+        return level.scale_x / factor, level.scale_y / factor, _EXACT_HALVES[self._halving] * (1 - 1 / factor)
 
     def _select_dataset(self, level: Level) -> Any:
         """Return the coarsest overview that is not coarser than the level, or the scene itself."""
@@ -232,6 +282,11 @@ class RasterReader:
         return self._datasets[overview]
 
 
+def _halving_codec(dataset: Any) -> str | None:
+    """Return the key of `_EXACT_HALVES` that an open raster's overviews follow, or None if they fill the scene."""
+    return next((codec for codec in _EXACT_HALVES if dataset.driver.startswith(codec)), None)
+
+
 def _clip_to_level(tile: Tile) -> Window:
     """Return the part of a tile's window inside its level."""
     return tile.window.intersection(Window(0, 0, tile.level.width, tile.level.height))
@@ -241,11 +296,11 @@ def _span(start: int, length: int, scale: float, offset: float, end: int) -> tup
     """Return the start of a window along one axis of an overview, and how many of its pixels lie inside, 1 or more.
 
     Args:
-        start: Of the window, level pixels.
-        length: Of the window, level pixels.
-        scale: Overview pixels per level pixel.
-        offset: Start of the level, overview pixels.
-        end: Length of the overview, overview pixels.
+        start: first row or column of the window, level pixels.
+        length: length of the window, level pixels.
+        scale: overview pixels per level pixel.
+        offset: start of the level, overview pixels.
+        end: length of the overview, overview pixels.
     """
     first = _snap(start * scale + offset)
     count = math.floor(_snap((end - first) / scale))
@@ -265,31 +320,11 @@ def _scene_window(window: Window, level: Level) -> Window:
     return Window(left, top, right - left, bottom - top)
 
 
-def read_thumbnail(uri: str, max_px: int, bands: tuple[int, ...] | None = None) -> ImageArray:
-    """Return the scene reduced to at most `max_px` on its longer side, uint8 (height, width, 3).
-
-    Args:
-        uri: A raster.
-        max_px: Pixels.
-        bands: As for `read_header`.
-
-    Raises:
-        RasterError: The file cannot be read.
-    """
-    with open_raster(uri) as dataset, naming_file(uri):
-        size = (dataset.width, dataset.height)
-        radiometry = read_radiometry(dataset, bands)
-    shrink = max(1.0, max(size) / max_px)
-    width, height = (max(1, round(length / shrink)) for length in size)
-    level = Level(float("nan"), width, height, size[0] / width, size[1] / height)
-    with RasterReader(uri, radiometry) as reader:
-        return reader.read_window(Window(0, 0, width, height), level)
-
-
 def read_image(uri: str) -> ImageArray:
     """Return an image that fits in memory at full size, georeferenced or not, uint8 (height, width, 3).
 
     Raises:
-        RasterError: The file is missing, not a raster or damaged, or its bands do not fit.
+        RasterError: the file is missing, not a raster or damaged, or its bands do not fit.
     """
-    return read_thumbnail(uri, max(read_size(uri)))
+    with RasterReader(uri) as reader:
+        return reader.read_overview(max(reader.size))

@@ -8,6 +8,7 @@ import hashlib
 import itertools
 import os
 import re
+import string
 import time
 import urllib.parse
 from collections.abc import Iterable, Iterator
@@ -51,7 +52,7 @@ class RemoteFile:
     """Size and version of a file as its server reports them.
 
     Args:
-        size: Bytes.
+        size: bytes.
         version: ETag, modification date or generation, which changes with the content; None if the server sends none.
     """
 
@@ -82,7 +83,10 @@ def resolve_href(href: str, base: str) -> str:
     if is_remote(href):
         return href
     if not is_remote(base):
-        return str(Path(base).parent / href)
+        plain = Path(base).parent / href
+        # An href is a URI, yet many catalogs hold plain paths: the file that exists decides.
+        decoded = Path(base).parent / urllib.parse.unquote(href)
+        return str(decoded if not plain.exists() and decoded.exists() else plain)
     # urljoin would not join addresses of schemes that it does not know, such as s3:// and gs://.
     here, link = urllib.parse.urlsplit(base), urllib.parse.urlsplit(href.replace("\\", "/"))
     path = urllib.parse.urljoin(here.path, link.path)
@@ -98,7 +102,7 @@ def check_no_credentials(uri: str, error: type[InputError | RasterError] = Input
     """Reject an address with user and password, which would end up in every output.
 
     Raises:
-        InputError: It has them; or the `error` that was asked for.
+        InputError: it has them; or the `error` that was asked for.
     """
     if redacted(uri) != uri:
         raise error(
@@ -111,16 +115,19 @@ def read_text(uri: str) -> tuple[str, str]:
     """Read a small UTF-8 text file.
 
     Args:
-        uri: A local path, or an address of https:// or http://.
+        uri: a local path, or an address of https://, http:// or gs://.
 
     Returns:
         The text, and its URI after redirects.
 
     Raises:
-        InputError: It cannot be read, is not such text, or its address holds a password.
+        InputError: it cannot be read, is not such text, or its address holds a password.
     """
     check_no_credentials(uri)
     try:
+        if _in_bucket(uri):
+            with _object_errors(uri):
+                return _blob(uri).download_as_bytes(retry=_object_retry()).decode("utf-8-sig"), uri
         return _fetch_text(uri) if is_remote(uri) else (Path(uri).read_text(encoding="utf-8-sig"), uri)
     except (OSError, ValueError, HTTPException) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
@@ -129,10 +136,26 @@ def read_text(uri: str) -> tuple[str, str]:
         ) from error
 
 
+def serves_json(uri: str) -> bool:
+    """Return whether it is an address of https:// or http:// whose server says that it is JSON."""
+    if not uri.startswith(("https://", "http://")):
+        return False
+    try:
+        with urlopen(_request(_ascii_url(uri), Range="bytes=0-0"), timeout=_TIMEOUT_S) as response:  # noqa: S310
+            return "json" in response.headers.get_content_type()
+    except (OSError, ValueError, HTTPException):
+        return False  # reported when it is opened as a raster
+
+
+def _ascii_url(url: str) -> str:
+    """Return a URL with all characters other than ASCII percent-encoded; what is encoded stays."""
+    return urllib.parse.quote(url, safe=string.punctuation)
+
+
 def _fetch_text(url: str) -> tuple[str, str]:
     if not url.startswith(("https://", "http://")):
-        raise ValueError("an address that is neither https:// nor http://")
-    with urlopen(url, timeout=_TIMEOUT_S) as response:  # noqa: S310 -- only http(s), see above
+        raise ValueError("an address that is neither https://, http:// nor gs://")
+    with urlopen(_request(_ascii_url(url)), timeout=_TIMEOUT_S) as response:  # noqa: S310 -- only http(s), see above
         return response.read().decode("utf-8-sig"), response.url
 
 
@@ -140,10 +163,10 @@ def gdal_name(uri: str) -> str:
     """Return the name under which GDAL opens a file.
 
     Raises:
-        RasterError: The address is incomplete, of another scheme than https://, http:// and gs://, or holds a password.
+        RasterError: the address is incomplete, of another scheme than https://, http:// and gs://, or holds a password.
     """
     if not is_remote(uri):
-        return uri
+        return os.path.abspath(uri) if ":" in uri else uri  # noqa: PTH100 -- rasterio takes "zip:a.tif" for an archive
     check_no_credentials(uri, RasterError)
     if not _READABLE.fullmatch(uri):
         raise RasterError(
@@ -182,7 +205,7 @@ def file_version(source: RemoteFile | Iterable[str]) -> str:
     """Return 16 hexadecimal digits that change if a file, or one of several, is moved, truncated or rewritten.
 
     Args:
-        source: What a server reports of a file; or local files, which are told by size and modification time. Parts of
+        source: what a server reports of a file; or local files, which are told by size and modification time. Parts of
             a VRT that are not local do not count.
     """
     known = (source.size, source.version) if isinstance(source, RemoteFile) else [_local_stat(file) for file in source]
@@ -201,7 +224,7 @@ def stat_remote(uri: str) -> RemoteFile:
     """Ask the server for the size and version of a file; transfers one byte of it at most.
 
     Raises:
-        RasterError: There is no such file, access is denied, the server does not answer or does not support range
+        RasterError: there is no such file, access is denied, the server does not answer or does not support range
             requests; or the address is not one that `gdal_name` accepts.
     """
     gdal_name(uri)
@@ -214,7 +237,7 @@ def _in_bucket(uri: str) -> bool:
 
 def _stat_url(uri: str) -> RemoteFile:
     # One byte instead of HEAD: signed URLs are often signed for GET only, and the answer shows whether ranges work.
-    request = Request(uri, headers={"Range": "bytes=0-0", **_authorization_header()})  # noqa: S310 -- only http(s), see above
+    request = _request(uri, Range="bytes=0-0")
     with _http_errors(uri), _urlopen_with_retries(request) as answer:
         size = re.fullmatch(r"bytes 0-0/(\d+)", answer.headers.get("Content-Range", ""))
         version = answer.headers.get("ETag") or answer.headers.get("Last-Modified")
@@ -223,10 +246,32 @@ def _stat_url(uri: str) -> RemoteFile:
     return RemoteFile(int(size[1]), version)
 
 
-def _authorization_header() -> dict[str, str]:
-    """Return the header for the credentials in GDAL_HTTP_USERPWD, as GDAL sends it."""
-    credentials = os.environ.get("GDAL_HTTP_USERPWD")
-    return {"Authorization": f"Basic {base64.b64encode(credentials.encode()).decode()}"} if credentials else {}
+def _request(url: str, **headers: str) -> Request:
+    """Return a request with the user's tokens, which are not sent on to where the server redirects it."""
+    request = Request(url, headers=headers)  # noqa: S310 -- callers check the scheme
+    for name, value in authorization_headers().items():
+        request.add_unredirected_header(name, value)
+    return request
+
+
+def authorization_headers() -> dict[str, str]:
+    """Return the headers that GDAL sends for its variables.
+
+    These are GDAL_HTTP_HEADERS, GDAL_HTTP_HEADER_FILE, GDAL_HTTP_BEARER, GDAL_HTTP_USERPWD and GDAL_HTTP_COOKIE.
+    """
+    headers = {}
+    if credentials := os.environ.get("GDAL_HTTP_USERPWD"):
+        headers["Authorization"] = f"Basic {base64.b64encode(credentials.encode()).decode()}"
+    if token := os.environ.get("GDAL_HTTP_BEARER"):
+        headers["Authorization"] = f"Bearer {token}"
+    if cookie := os.environ.get("GDAL_HTTP_COOKIE"):
+        headers["Cookie"] = cookie
+    file = os.environ.get("GDAL_HTTP_HEADER_FILE")
+    lines = Path(file).read_text(encoding="utf-8").splitlines() if file and Path(file).is_file() else []
+    # A comma within a value is quoted in GDAL's list; one that no name follows belongs to the value.
+    lines += re.split(r",(?=[A-Za-z-]+:)", os.environ.get("GDAL_HTTP_HEADERS", ""))
+    pairs = (line.partition(":") for line in lines if ":" in line)
+    return headers | {name.strip().strip('"'): value.strip().strip('"') for name, _, value in pairs}
 
 
 def _urlopen_with_retries(request: Request) -> Any:
@@ -264,7 +309,8 @@ def _describe_status(status: int) -> tuple[str, str]:
     if status in (401, 403):
         return (
             f"access denied ({status})",
-            "use a signed URL that has not expired, or set GDAL_HTTP_USERPWD=user:password in the environment",
+            "use a signed URL that has not expired, or set GDAL_HTTP_USERPWD=user:password, GDAL_HTTP_BEARER or "
+            "GDAL_HTTP_HEADERS in the environment to what the server asks for",
         )
     if status == 416:
         return "an empty file", "write it again"
@@ -272,17 +318,36 @@ def _describe_status(status: int) -> tuple[str, str]:
 
 
 def _stat_object(uri: str) -> RemoteFile:
+    with _object_errors(uri):
+        blob = _blob(uri)
+        blob.reload(retry=_object_retry())
+    return RemoteFile(int(blob.size), str(blob.generation))
+
+
+def _blob(uri: str) -> Any:
+    """Return the object at a gs:// address, of which nothing has been transferred yet."""
     # Takes half a second to import, and is only needed for buckets.
-    from google.api_core.exceptions import Forbidden, GoogleAPIError, NotFound, Unauthorized
-    from google.auth.exceptions import GoogleAuthError
     from google.cloud import storage
-    from google.cloud.storage.retry import DEFAULT_RETRY
 
     bucket, _, name = uri[5:].partition("/")
+    client = storage.Client.create_anonymous_client() if _is_anonymous() else storage.Client(project=None)
+    return client.bucket(bucket).blob(name)
+
+
+def _object_retry() -> Any:
+    from google.cloud.storage.retry import DEFAULT_RETRY
+
+    return DEFAULT_RETRY.with_timeout(30)
+
+
+@contextmanager
+def _object_errors(uri: str) -> Iterator[None]:
+    """Turn the errors of a bucket's client into RasterErrors with a remedy."""
+    from google.api_core.exceptions import Forbidden, GoogleAPIError, NotFound, Unauthorized
+    from google.auth.exceptions import GoogleAuthError
+
     try:
-        client = storage.Client.create_anonymous_client() if _is_anonymous() else storage.Client(project=None)
-        blob = client.bucket(bucket).blob(name)
-        blob.reload(retry=DEFAULT_RETRY.with_timeout(30))
+        yield
     except NotFound as error:
         raise _unreadable(uri, *_describe_status(404)) from error
     except (Forbidden, Unauthorized, GoogleAuthError) as error:
@@ -294,7 +359,6 @@ def _stat_object(uri: str) -> RemoteFile:
     except (GoogleAPIError, OSError, ValueError) as error:
         cause = str(error).partition("\n")[0]
         raise _unreadable(uri, f"no answer ({cause})", "check the address and the network, or try again") from error
-    return RemoteFile(int(blob.size), str(blob.generation))
 
 
 def _is_anonymous() -> bool:

@@ -32,10 +32,10 @@ def mosaic_vrt(headers: Sequence[SceneHeader]) -> str:
     It has the bands of the files. Where files overlap, the last one with valid pixels is on top. Gaps are nodata.
 
     Args:
-        headers: Headers of one file or more.
+        headers: headers of one file or more.
 
     Raises:
-        RasterError: The files do not share one pixel grid, or differ in bands or pixel type.
+        RasterError: the files do not share one pixel grid, or differ in bands or pixel type.
     """
     first = headers[0]
     windows = [_window_in(first, header) for header in headers]

@@ -22,15 +22,15 @@ def write_scene(
     """Write a scene, atomically, as a tiled GeoTIFF (deflate, blocks of 512 px) with averaged overviews.
 
     Args:
-        path: The output file.
-        width: Columns.
-        height: Rows.
-        georef: Its georeference.
-        blocks: Windows with their pixels, uint8 (height, width, 3), which together cover the scene. Windows aligned to
+        path: the output file.
+        width: columns.
+        height: rows.
+        georef: its georeference.
+        blocks: windows with their pixels, uint8 (height, width, 3), which together cover the scene. Windows aligned to
             512 px are compressed only once.
 
     Raises:
-        RasterError: The file cannot be written.
+        RasterError: the file cannot be written.
     """
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:

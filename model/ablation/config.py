@@ -20,7 +20,7 @@ class ExperimentConfig:
     """One experiment: a training that differs from its baseline in one change.
 
     Attributes:
-        name: of the experiment and of its folder.
+        name: name of the experiment and of its folder.
         summary: the change in a few words.
         seeds: one training for each.
         baseline: the earlier experiment that it starts from and is compared with; None: the study's base training.

@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
+from keras import layers
 
 from geo.errors import FinderError
 from model.ablation.config import AblationConfig, ExperimentConfig, experiment_folder, training_configs
-from model.detectors import flops, registry
+from model.detectors import registry
 from model.detectors.config import DetectorConfig, GridConfig
 from model.evaluation.measure import ALL_SETS
 from model.inference import model_folder
@@ -31,7 +33,7 @@ class SeedResult:
     """The figures of one seed's model; NaN where a figure is not defined.
 
     Attributes:
-        seed: of its training.
+        seed: seed of its training.
         tile_iou, mistakes_per_tile: the talk's, over all test sets, see `model.evaluation.tile_metrics`.
         ap50, best_f1: over all test sets.
         unseen_ap50: on airbus.
@@ -51,7 +53,7 @@ class SeedResult:
 
 @dataclass(frozen=True, slots=True)
 class DetectorCost:
-    """What a detector costs, however it is trained.
+    """Size and computational cost of a detector.
 
     Attributes:
         weights: number of weights at inference.
@@ -125,7 +127,39 @@ def experiment_results(config: AblationConfig) -> list[ExperimentResult]:
 def detector_cost(detector: DetectorConfig | GridConfig, tile_px: int) -> DetectorCost:
     """Compute the cost of a detector on tiles of this side."""
     model = registry.get(detector).build_folded()
-    return DetectorCost(model.count_params(), flops.count_flops(model, tile_px, tile_px) / tile_px**2 / 1e3)
+    return DetectorCost(model.count_params(), count_flops(model, tile_px, tile_px) / tile_px**2 / 1e3)
+
+
+def count_flops(model: keras.Model, height: int, width: int) -> int:
+    """Return the FLOPs of a model's convolutions on one image; a multiplication and an addition are two.
+
+    Operations between the convolutions (additions, rectifiers) are not counted, as is the custom: a few per cent.
+
+    Args:
+        model: a network of convolutions, see `model.detectors.anchor_free.network.build`.
+        height: height of the image, a multiple of the model's coarsest stride.
+        width: width of the image, likewise.
+    """
+    if len(model.inputs) != 1:
+        raise ValueError(f"expected a model of one input, got {len(model.inputs)}")
+    positions = _kernel_positions(model, height, width)
+    convolutions = filter(_is_convolution, model.layers)
+    return sum(2 * positions[layer.name] * int(np.prod(layer.kernel.shape)) for layer in convolutions)
+
+
+def _is_convolution(layer: keras.Layer) -> bool:
+    return isinstance(layer, layers.Conv2D | layers.DepthwiseConv2D | layers.Conv2DTranspose)
+
+
+def _kernel_positions(model: keras.Model, height: int, width: int) -> dict[str, int]:
+    """Return how often each layer applies its kernel: once per output pixel, or input pixel if it is transposed."""
+    tensors = {
+        layer.name: layer.input if isinstance(layer, layers.Conv2DTranspose) else layer.output
+        for layer in filter(_is_convolution, model.layers)
+    }
+    probe = keras.Model(model.inputs, list(tensors.values()))
+    outputs = probe.compute_output_spec(keras.KerasTensor((1, height, width, model.input.shape[-1])))
+    return {name: int(np.prod(output.shape[1:3])) for name, output in zip(tensors, outputs, strict=True)}
 
 
 def read_figures(file: Path, model: Path) -> dict[str, Any] | None:

@@ -47,7 +47,7 @@ class Step:
     """A command of one experiment and seed.
 
     Attributes:
-        name: what it does, in a word or two.
+        name: a word or two for messages.
         command: the program and its arguments.
         log: file for its output.
         is_done: whether there is nothing left to do.
@@ -138,7 +138,7 @@ def _write_settings(file: Path, settings: dict[str, Any]) -> None:
     """Write the config of a training, unless the training began with other settings.
 
     Raises:
-        ConfigError: it did; its results would be those of another experiment.
+        ConfigError: the training began with other settings: its results would be those of another experiment.
     """
     before = read_yaml(file) if file.is_file() else settings
     keys = (settings.keys() | before.keys()) - {*_MAY_CHANGE}
@@ -155,7 +155,7 @@ def _do(step: Step, title: str, lock: int) -> None:
     """Run a step unless it is done.
 
     Raises:
-        StepError: it failed.
+        StepError: the step failed.
     """
     if step.is_done():
         print(f"{title}: done before", flush=True)

@@ -1,1 +1,1 @@
-"""What every command of the project shares: strict configs, atomic files, logging, progress."""
+"""Shared by all commands of the project: strict configs, atomic files, logging, progress."""

@@ -14,11 +14,11 @@ def write_atomically(path: Path, content: str | bytes | Iterable[str]) -> None:
     """Write a file; an error on the way leaves `path` as it was.
 
     Args:
-        path: The file, in a folder that exists.
-        content: Bytes, or text that is written as UTF-8 with its line ends as they are; text may come in chunks.
+        path: the file, in a folder that exists.
+        content: bytes, or text that is written as UTF-8 with its line ends as they are; text may come in chunks.
 
     Raises:
-        OutputError: The file cannot be written.
+        OutputError: the file cannot be written.
     """
     with atomic_file(path) as partial:
         if isinstance(content, bytes):
@@ -33,7 +33,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
     """Yield a name beside `path` for the block to write to; the end of the block moves that file into place.
 
     Raises:
-        OutputError: The file cannot be written.
+        OutputError: the file cannot be written.
     """
     partial = _partial(path)
     with _as_output_errors(path):
@@ -53,7 +53,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     """Yield a new folder for the block to fill; the end of the block moves it to `path` in place of what was there.
 
     Raises:
-        OutputError: The folder cannot be made or replaced.
+        OutputError: the folder cannot be made or replaced.
     """
     path = path.resolve()
     new, old = _partial(path), _partial(path)
@@ -76,7 +76,7 @@ def make_folder(path: Path) -> None:
     """Make a folder and its parents where they are missing.
 
     Raises:
-        OutputError: It cannot be made.
+        OutputError: the folder cannot be made.
     """
     with _as_output_errors(path):
         path.mkdir(parents=True, exist_ok=True)
@@ -86,12 +86,12 @@ def check_writable(path: Path) -> None:
     """Check that a file can be written, by writing another beside it; makes the folder where it is missing.
 
     Raises:
-        OutputError: It cannot.
+        OutputError: the file cannot be written.
     """
-    if path.is_dir():
-        raise OutputError(f"{path}: expected the name of a file to write, got a folder: add a file name")
-    partial = _partial(path)
     with _as_output_errors(path):
+        if path.is_dir():
+            raise OutputError(f"{path}: expected the name of a file to write, got a folder: add a file name")
+        partial = _partial(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         partial.touch(exist_ok=False)
         partial.unlink()

@@ -6,10 +6,13 @@ import argparse
 import contextlib
 import functools
 import logging
+import os
 import signal
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -28,10 +31,10 @@ class Parser(argparse.ArgumentParser):
         super().__init__(prog, **{"allow_abbrev": False} | settings)
 
     def error(self, message: str) -> NoReturn:
-        """Raise a wrong use.
+        """Raise the error of a wrong command line.
 
         Raises:
-            CommandError: Always.
+            CommandError: always.
         """
         raise CommandError(f"{message}: see --help")
 
@@ -40,7 +43,7 @@ def command(name: str) -> Callable[[Main], Callable[..., int]]:
     """Decorate the main function of a command, which takes its arguments and returns its exit status.
 
     Args:
-        name: What error lines begin with: `name: what was expected, what came, the remedy`.
+        name: prefix of error lines: `name: what was expected, what came, the remedy`.
 
     Returns:
         A decorator. A `FinderError` becomes a line on stderr and exit status 2, Ctrl-C a line and exit status 130.
@@ -50,6 +53,7 @@ def command(name: str) -> Callable[[Main], Callable[..., int]]:
         @functools.wraps(main)
         def run(arguments: Sequence[str] | None = None) -> int:
             try:
+                check_environment()
                 return main(arguments)
             except FinderError as error:
                 return print_error(name, error, 2)
@@ -60,6 +64,23 @@ def command(name: str) -> Callable[[Main], Callable[..., int]]:
         return run
 
     return decorate
+
+
+def check_environment() -> None:
+    """Give a process without stderr, such as some daemons, one that goes nowhere; check for a temporary folder.
+
+    Raises:
+        CommandError: No folder for temporary files can be written, such as in a container with a read-only root.
+    """
+    if sys.stderr is None:
+        # The file takes the free descriptor 2, to which native code writes.
+        sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 -- for the whole process
+    try:
+        tempfile.gettempdir()
+    except FileNotFoundError as error:
+        raise CommandError(
+            "expected a folder for temporary files, got none that can be written: set TMPDIR to one"
+        ) from error
 
 
 def print_error(name: str, error: FinderError, status: int) -> int:

@@ -3,7 +3,9 @@
 import dataclasses
 import functools
 import json
+import math
 import os
+import reprlib
 import sys
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
@@ -16,6 +18,13 @@ from pydantic_core import CoreSchema, ErrorDetails, core_schema
 from geo.errors import ConfigError
 
 T = TypeVar("T")
+
+#: Values of a config, aliases expanded: a few of them can stand for billions.
+MAX_VALUES = 100_000
+
+# Values in messages: a file may hold millions of them, or nest them without end.
+_shortened = reprlib.Repr()
+_shortened.maxstring = _shortened.maxother = 100
 
 
 class ByKind:
@@ -39,12 +48,12 @@ def load_yaml(cls: type[T], path: Path, overrides: Mapping[str, object] | None =
     """Read a config file.
 
     Args:
-        cls: The dataclass that the file describes.
-        path: A YAML file: a mapping of the dataclass' fields, nested where they are dataclasses.
-        overrides: Values that replace the file's, by dotted key ("tiling.halo_px"); None values are left out.
+        cls: the dataclass that the file describes.
+        path: a YAML file: a mapping of the dataclass' fields, nested where they are dataclasses.
+        overrides: values that replace the file's, by dotted key ("tiling.halo_px"); None values are left out.
 
     Raises:
-        ConfigError: No such file, no YAML, an unknown key, a value of the wrong type or out of range.
+        ConfigError: no such file, no YAML, an unknown key, a value of the wrong type or out of range.
     """
     content = read_yaml(path)
     try:
@@ -58,15 +67,52 @@ def load_yaml(cls: type[T], path: Path, overrides: Mapping[str, object] | None =
     return from_mapping(cls, content, str(path))
 
 
+class _ConfigLoader(yaml.SafeLoader):
+    """YAML's safe loader, but a key that stands twice in a mapping is an error."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        """Return the mapping of a node."""
+        keys = set[Hashable]()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if isinstance(key, Hashable) and key in keys:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key!r} twice in a mapping", node.start_mark
+                )
+            keys.add(key if isinstance(key, Hashable) else None)  # the base class refuses others
+        return super().construct_mapping(node, deep)
+
+
+def _check_size(value: Any, sizes: dict[int, float]) -> float:
+    """Return how many values a YAML value holds, aliases expanded.
+
+    Args:
+        value: the value.
+        sizes: sizes of lists and mappings by identity, filled on the way.
+
+    Raises:
+        yaml.YAMLError: More than `MAX_VALUES`, or a value that contains itself.
+    """
+    children = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    if id(value) not in sizes or not children:
+        sizes[id(value)] = math.inf  # until its end is known
+        sizes[id(value)] = 1 + sum(_check_size(child, sizes) for child in children)
+    if sizes[id(value)] > MAX_VALUES:
+        raise yaml.YAMLError(f"more than {MAX_VALUES} values, aliases expanded")
+    return sizes[id(value)]
+
+
 def read_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML file that holds a mapping; an empty file is an empty mapping.
 
     Raises:
-        ConfigError: No such file, no YAML, no mapping.
+        ConfigError: no such file, no YAML, no mapping.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        text = path.read_text(encoding="utf-8")
+        content = yaml.load(text, Loader=_ConfigLoader)  # noqa: S506 -- a SafeLoader
+        _check_size(content, {})
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
         reason = " ".join(str(error).split())
         raise ConfigError(
             f"{path}: expected a readable YAML config, got {reason}: check the path and the file"
@@ -83,12 +129,12 @@ def from_mapping(cls: type[T], content: Mapping[str, Any], source: str) -> T:
     """Build a dataclass from plain values as YAML or JSON holds them.
 
     Args:
-        cls: The dataclass.
-        content: Its fields; nested dataclasses as mappings.
-        source: The file they came from, for messages.
+        cls: the dataclass.
+        content: its fields; nested dataclasses as mappings.
+        source: the file they came from, for messages.
 
     Raises:
-        ConfigError: An unknown or missing key, a value of the wrong type or out of range.
+        ConfigError: an unknown or missing key, a value of the wrong type or out of range.
     """
     try:
         # As JSON: there strict means no conversion of types, yet lists become tuples and text becomes paths.
@@ -110,7 +156,7 @@ def parse_overrides(words: Sequence[str]) -> dict[str, object]:
     A value is read as JSON, or else is text.
 
     Raises:
-        ConfigError: Something else than keys with a value each.
+        ConfigError: something else than keys with a value each.
     """
     overrides: dict[str, object] = {}
     rest = iter(words)
@@ -127,7 +173,7 @@ def set_key(content: dict[str, Any], key: str, value: object) -> None:
     """Set a value by its dotted key, and make the mappings that are missing on the way.
 
     Raises:
-        ConfigError: Something on the way is no mapping.
+        ConfigError: something on the way is no mapping.
     """
     *parents, last = key.split(".")
     for depth, name in enumerate(parents, start=1):
@@ -144,7 +190,7 @@ def _replace_former(kind: Any, value: Any) -> Any:
     spellings of its values.
 
     Raises:
-        ConfigError: A key comes in both spellings.
+        ConfigError: a key comes in both spellings.
     """
     classes = _dataclasses(kind)
     if classes and isinstance(value, list):
@@ -207,7 +253,7 @@ def _message(cls: Any, error: ErrorDetails) -> str:
             return str(context["error"])
         case "union_tag_invalid":
             return f"{key}.kind: expected {context['expected_tags'].replace(', ', ' or ')}, got {value['kind']!r}"
-    return f"{key}: {error['msg'].replace('Input should be', 'expected')}, got {value!r}"
+    return f"{key}: {error['msg'].replace('Input should be', 'expected')}, got {_shortened.repr(value)}"
 
 
 def _locate(cls: Any, location: Sequence[int | str]) -> tuple[str, Any]:

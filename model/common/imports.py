@@ -13,7 +13,7 @@ def hidden_packages(*names: str) -> Iterator[None]:
     of users.
 
     Args:
-        names: Of packages or modules, such as `google.cloud`.
+        names: names of packages or modules, such as `google.cloud`.
     """
     loaded = {name: sys.modules[name] for name in names if name in sys.modules}
     # As Python documents it: None makes `import` raise ModuleNotFoundError.

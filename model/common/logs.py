@@ -27,6 +27,9 @@ def silence() -> None:
     # It warns where the client of MongoDB is missing, or hidden.
     logging.getLogger("apache_beam.io.mongodbio").setLevel(logging.ERROR)
     logging.getLogger("apache_beam.runners.common").addFilter(_is_no_finder_error)
+    # They show tracebacks of what is tried again; the error that remains in the end is reported.
+    for name in ("apache_beam.utils.retry", "apache_beam.internal.gcp.auth"):
+        logging.getLogger(name).setLevel(logging.ERROR)
 
 
 def import_quietly(module: str) -> ModuleType:

@@ -1,8 +1,7 @@
 """Trainings in processes of their own: a locked folder for all of them, and a folder with config and log for each.
 
-`python -m model.common.process COMMAND ...` runs a command that ends when the process that started it does. Standard
-input is the leash: when nobody holds its other end any more, the command is terminated. So a training ends when its
-study stops it, and when the study itself is gone, for whatever reason.
+`python -m model.common.process COMMAND ...` runs a command and terminates it when its own standard input is closed,
+which happens when the parent process ends. So a training ends when its study stops it, and when the study dies.
 """
 
 import fcntl
@@ -38,7 +37,7 @@ def lock_folder(folder: Path) -> Iterator[int]:
         The file descriptor of the lock, which is held until it is closed here and in every process that inherits it.
 
     Raises:
-        OutputError: The folder cannot be made.
+        OutputError: the folder cannot be made.
     """
     make_folder(folder)
     with (folder / _LOCK).open("w") as lock:
@@ -62,9 +61,9 @@ def start(command: Sequence[str], output: Path, lock: int) -> subprocess.Popen[b
     """Start a command, such as a training.
 
     Args:
-        command: The words of the command.
-        output: A file to which its stdout and stderr are appended.
-        lock: A file descriptor that stays open until the command has ended.
+        command: the words of the command.
+        output: a file to which its stdout and stderr are appended.
+        lock: a file descriptor that stays open until the command has ended.
     """
     with output.open("ab") as file:
         return subprocess.Popen(  # noqa: S603  # as it was asked to

@@ -18,9 +18,9 @@ def augment(
 
     Args:
         pixels: (side, side, 3).
-        boxes: Airplanes (N, 4), pixels, corner origin.
-        ignored: Boxes (M, 4) to ignore, likewise.
-        generator: The source of every draw.
+        boxes: airplanes (N, 4), pixels, corner origin.
+        ignored: boxes (M, 4) to ignore, likewise.
+        generator: the source of every draw.
     """
     oriented, all_boxes = orient(pixels, np.concatenate([boxes, ignored]), int(generator.integers(8)))
     return augment_pixels(oriented, generator), all_boxes[: len(boxes)], all_boxes[len(boxes) :]
@@ -57,7 +57,7 @@ def augment_pixels(pixels: NDArray[np.uint8], generator: np.random.Generator) ->
 
     Args:
         pixels: (height, width, 3).
-        generator: The source of every draw.
+        generator: the source of every draw.
     """
     x: NDArray[np.float32] = np.divide(pixels, 255, dtype=np.float32)
     if generator.random() < 0.15:

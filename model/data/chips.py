@@ -58,7 +58,7 @@ class Chips:
 
 @dataclass(frozen=True, slots=True)
 class AugmentConfig:
-    """How chips are augmented.
+    """Settings of the augmentation of chips.
 
     Attributes:
         orientation: whether each is brought into one of eight orientations.
@@ -108,7 +108,7 @@ def read_chips(file: Path) -> Chips:
     """Read `planesnet.npz`.
 
     Raises:
-        ConfigError: The file is missing, or has another content.
+        ConfigError: the file is missing, or has another content.
     """
     try:
         with np.load(file, allow_pickle=False) as content:
@@ -132,7 +132,7 @@ def split_chips(chips: Chips, method: SplitMethod) -> dict[ChipSplit, Chips]:
     """Divide the chips into train, val and test; the same splits for the same chips.
 
     Args:
-        chips: All of them.
+        chips: all of them.
         method: `random`: chip by chip, exactly 5 of 32 chips for test and 2 of 32 for val. `scene`: about as many, with
             all chips of one day's scenes in one split.
     """

@@ -34,17 +34,17 @@ def read_coco(file: Path, folder: Path, content: dict[str, Any], settings: Label
     """Convert the content of a COCO file.
 
     Args:
-        file: The COCO file, for messages and to find the images.
-        folder: The folder of the data set; images are searched in it, beside the file, and in subfolders.
-        content: The content of the file.
-        settings: The settings of the folder; `categories` names those that are airplanes.
+        file: the COCO file, for messages and to find the images.
+        folder: the folder of the data set; images are searched in it, beside the file, and in subfolders.
+        content: the content of the file.
+        settings: the settings of the folder; `categories` names those that are airplanes.
 
     Returns:
         Every image. Annotations with `iscrowd` are ignored; those of other categories are background.
 
     Raises:
-        ConfigError: No airplanes, an unknown category, a missing image, or a box that does not fit.
-        RasterError: An image cannot be read.
+        ConfigError: no airplanes, an unknown category, a missing image, or a box that does not fit.
+        RasterError: an image cannot be read.
     """
     airplane_categories = _airplane_categories(file, content["categories"], settings)
     images = {image["id"]: image for image in content["images"]}

@@ -22,7 +22,7 @@ _MIN_SIDE_PX = 6.0  # the longer side of a box in the crop
 
 @dataclass(frozen=True, slots=True)
 class CropConfig:
-    """How crops are drawn.
+    """Settings of the crops.
 
     Attributes:
         side_px: side of a crop, a multiple of 32.
@@ -58,7 +58,7 @@ class TrainingSet:
 
     Attributes:
         images: the annotated images.
-        pixels: of each, (height, width, 3).
+        pixels: pixels of each, (height, width, 3).
         weight: the share of crops that come from this set.
         hard_examples: where an earlier model was wrong: the number of an image, and a box (4,) in it.
     """
@@ -86,14 +86,14 @@ class CropBatches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras publish
     uninterrupted one would have got.
 
     Args:
-        sets: What crops are drawn from, by their weights.
-        config: How crops are drawn.
-        batch: Crops in a batch.
-        steps: Batches in an epoch.
-        seed: Of every draw.
-        targets: Builds the targets of the network from the boxes of a crop.
-        epoch: The first epoch.
-        hard_share: Of sets with hard examples, the share of crops that are cut around one of these.
+        sets: what crops are drawn from, by their weights.
+        config: how crops are drawn.
+        batch: crops in a batch.
+        steps: batches in an epoch.
+        seed: seed of every draw.
+        targets: builds the targets of the network from the boxes of a crop.
+        epoch: the first epoch.
+        hard_share: of sets with hard examples, the share of crops that are cut around one of these.
     """
 
     def __init__(
@@ -149,11 +149,11 @@ def draw_crop(
     """Draw one crop of an image.
 
     Args:
-        pixels: The image (height, width, 3).
-        boxes: Its airplanes (N, 4), in its pixels.
-        config: How to draw.
-        generator: The source of every draw.
-        around: A box (4,) that the crop is to show, at about the image's own scale; by default an airplane, scaled to a
+        pixels: the image (height, width, 3).
+        boxes: its airplanes (N, 4), in its pixels.
+        config: how to draw.
+        generator: the source of every draw.
+        around: a box (4,) that the crop is to show, at about the image's own scale; by default an airplane, scaled to a
             size that is drawn, or any position.
     """
     if around is not None:
@@ -185,11 +185,11 @@ def cut_crop(
     """Cut a crop; black outside the image.
 
     Args:
-        pixels: The image (height, width, 3).
-        boxes: Its airplanes (N, 4), in its pixels.
+        pixels: the image (height, width, 3).
+        boxes: its airplanes (N, 4), in its pixels.
         corner: (x, y) of the crop's upper left corner in the image.
-        scale: Crop pixels per image pixel.
-        side_px: Side of the crop in its own pixels.
+        scale: crop pixels per image pixel.
+        side_px: side of the crop in its own pixels.
 
     Returns:
         The crop, with the boxes that `boxes_in_crop` returns.

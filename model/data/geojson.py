@@ -62,14 +62,14 @@ def read_geojson(contents: dict[Path, dict[str, Any]], folder: Path, settings: L
     A polygon precedes the pixel box that a feature may carry as well: the polygon is what a GIS edits.
 
     Args:
-        contents: The content of one or more GeoJSON files. A file named like an image (`a.geojson`, `a.tif`) labels
+        contents: the content of one or more GeoJSON files. A file named like an image (`a.geojson`, `a.tif`) labels
             that image alone; the others label all images without a file of their own.
-        folder: The folder of the images.
-        settings: The settings of the folder.
+        folder: the folder of the images.
+        settings: the settings of the folder.
 
     Raises:
-        ConfigError: No airplanes, an image without labels, or an airplane outside all images.
-        RasterError: An image cannot be read.
+        ConfigError: no airplanes, an image without labels, or an airplane outside all images.
+        RasterError: an image cannot be read.
     """
     outlines = {file: _read_outlines(file, content) for file, content in contents.items()}
     if not any(outlines.values()):

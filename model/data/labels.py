@@ -1,4 +1,4 @@
-"""Annotated images: what labels of every format are read into, the checks they pass, and the project's own format.
+"""Annotated images, the result of reading labels of every format; their checks, and the project's own format.
 
 Our own labels are an `annotations.json` with the boxes of each image:
 
@@ -65,7 +65,7 @@ class AnnotatedImage:
         """Read the image as the pipeline does: RGB, (height, width, 3).
 
         Raises:
-            RasterError: The file is missing, no image, damaged, or its bands do not fit.
+            RasterError: the file is missing, no image, damaged, or its bands do not fit.
         """
         # GDAL reads a truncated PNG without an error, so it reads only what Pillow cannot.
         if self.path.suffix.lower() not in _PLAIN_FORMATS:
@@ -105,7 +105,7 @@ def read_settings(folder: Path) -> LabelsConfig:
     """Read a folder's `labels.yaml`; the defaults where there is none.
 
     Raises:
-        ConfigError: The file is damaged.
+        ConfigError: the file is damaged.
     """
     file = folder / SETTINGS_FILE
     return load_yaml(LabelsConfig, file) if file.is_file() else LabelsConfig()
@@ -115,7 +115,7 @@ def read_json(file: Path) -> Any:
     """Read a JSON file.
 
     Raises:
-        ConfigError: The file cannot be read, or is not JSON.
+        ConfigError: the file cannot be read, or is not JSON.
     """
     try:
         # Some tools write a byte order mark.
@@ -137,8 +137,8 @@ def read_image_info(path: Path, labels: Path) -> ImageInfo:
     """Read the size of an image that the file `labels` refers to.
 
     Raises:
-        ConfigError: The file is missing.
-        RasterError: The file is no image, or its bands do not fit.
+        ConfigError: the file is missing.
+        RasterError: the file is no image, or its bands do not fit.
     """
     if not path.is_file():
         raise ConfigError(f"{labels}: expected an image {path}, found no such file: add it, or correct its name")
@@ -171,12 +171,12 @@ def annotate_image(
     """Combine an image with its boxes, clipped to the image.
 
     Args:
-        info: The image.
-        group: The airport or area it shows.
-        boxes: Airplanes (N, 4) in its pixels, checked.
-        ignored: Boxes (M, 4) to ignore, checked.
-        resolution: As `choose_resolution` returns it.
-        split: As in `AnnotatedImage`.
+        info: the image.
+        group: the airport or area it shows.
+        boxes: airplanes (N, 4) in its pixels, checked.
+        ignored: boxes (M, 4) to ignore, checked.
+        resolution: as `choose_resolution` returns it.
+        split: as in `AnnotatedImage`.
 
     Returns:
         The annotated image. Airplanes of which less than `MIN_VISIBLE` lies inside are ignored.
@@ -203,11 +203,11 @@ def check_boxes(boxes: FloatArray, names: Sequence[str], info: ImageInfo) -> Non
 
     Args:
         boxes: (N, 4) xmin, ymin, xmax, ymax.
-        names: The name of each box in an error message.
-        info: The image.
+        names: the name of each box in an error message.
+        info: the image.
 
     Raises:
-        ConfigError: A box has no area, or lies outside the image.
+        ConfigError: a box has no area, or lies outside the image.
     """
     for box, name in zip(boxes, names, strict=True):
         xmin, ymin, xmax, ymax = box
@@ -225,7 +225,7 @@ def check_size(width: object, height: object, name: str, info: ImageInfo) -> Non
     """Reject labels that were drawn on an image of another size; None where the labels give no size.
 
     Raises:
-        ConfigError: The sizes differ.
+        ConfigError: the sizes differ.
     """
     if None not in (width, height) and (width, height) != (info.width, info.height):
         raise ConfigError(
@@ -238,8 +238,8 @@ def read_annotations(file: Path, folder: Path, content: dict[str, Any], settings
     """Convert the content of an `annotations.json`, whose images lie below the folder.
 
     Raises:
-        ConfigError: An image is missing, or a box does not fit its image.
-        RasterError: An image cannot be read.
+        ConfigError: an image is missing, or a box does not fit its image.
+        RasterError: an image cannot be read.
     """
     measured = content.get("gsd_m") or settings.resolution_m
     resolution = float(measured or content["assumed_gsd_m"]), measured is not None

@@ -72,14 +72,14 @@ def read_annotated_images(folder: Path, split: str) -> list[AnnotatedImage]:
     """Read the annotated images of one split of a data set.
 
     Args:
-        folder: The data set: our own `annotations.json`, or COCO labels, or GeoJSON labels, each with their images (a
+        folder: the data set: our own `annotations.json`, or COCO labels, or GeoJSON labels, each with their images (a
             `labels.yaml` may hold settings, see `model.data.labels.LabelsConfig`), or scenes of `model.synthetic` (all
             of them `test`).
         split: `train`, `val`, `test`, or `all`. Where the labels name no val, whole groups of their train become val.
 
     Raises:
-        ConfigError: Folder, split or labels are missing or damaged, or the labels do not fit their images.
-        RasterError: An image cannot be read.
+        ConfigError: folder, split or labels are missing or damaged, or the labels do not fit their images.
+        RasterError: an image cannot be read.
     """
     if split not in get_args(Split):
         raise ConfigError(f"split: expected {', '.join(get_args(Split))}, got {split!r}")
@@ -95,7 +95,7 @@ def read_rendered_scenes(folder: Path) -> list[AnnotatedImage]:
     """Read the scenes that `model.synthetic` has rendered into a folder, with their truth.
 
     Raises:
-        ConfigError: The truth of a scene is damaged.
+        ConfigError: the truth of a scene is damaged.
     """
     return [_read_scene(truth) for truth in sorted(folder.glob(f"*{_TRUTH_SUFFIX}"))]
 
@@ -104,13 +104,13 @@ def render_scenes(rendered: RenderedSet, folder: Path) -> list[AnnotatedImage]:
     """Render the missing scenes of a set, and read all of them with their truth.
 
     Args:
-        rendered: The set.
-        folder: The set gets a subfolder of it; remove this to render the scenes anew.
+        rendered: the set.
+        folder: the set gets a subfolder of it; remove this to render the scenes anew.
 
     Raises:
-        OutputError: The folder cannot be created.
-        ConfigError: A truth in it is damaged.
-        RasterError: A scene cannot be written.
+        OutputError: the folder cannot be created.
+        ConfigError: a truth in it is damaged.
+        RasterError: a scene cannot be written.
     """
     from model import synthetic  # many modules: imported only where it is used
 
@@ -128,8 +128,8 @@ def val_groups(groups: Sequence[str], share: float = _VAL_SHARE) -> set[str]:
     """Select the groups that become val: in an order drawn by their names, as many as the share allows.
 
     Args:
-        groups: The group of every train image of one set.
-        share: The share of the images, at most.
+        groups: the group of every train image of one set.
+        share: the share of the images, at most.
     """
     sizes = Counter(groups)
     selected: set[str] = set()

@@ -85,11 +85,11 @@ def open_records(pattern: str, cache: bool = False) -> Records:
     """Open the files that a pattern names, local or `gs://`, and read them once, to count and check the records.
 
     Args:
-        pattern: A glob.
-        cache: Keep the records in memory, as JPEGs.
+        pattern: a glob.
+        cache: keep the records in memory, as JPEGs.
 
     Raises:
-        ConfigError: No files, some of several shards are missing, or a file is damaged or holds no tiles.
+        ConfigError: no files, some of several shards are missing, or a file is damaged or holds no tiles.
     """
     try:
         files = sorted(tf.io.gfile.glob(pattern))
@@ -112,10 +112,10 @@ def repeat_tiles(records: Records, seed: int, start: int = 0, shuffle_buffer: in
     The stream is a function of the records, the seed and the buffer alone, so it can be resumed anywhere.
 
     Args:
-        records: The tiles.
-        seed: Of the order.
-        start: Index in the stream of the first tile.
-        shuffle_buffer: Number of tiles from which the next one is drawn; 0 keeps the order of the files.
+        records: the tiles.
+        seed: seed of the order.
+        start: index in the stream of the first tile.
+        shuffle_buffer: number of tiles from which the next one is drawn; 0 keeps the order of the files.
 
     Returns:
         The results of `parse_tile`.
@@ -143,14 +143,14 @@ class TileBatches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras publish
     of TensorFlow would wait for Python after it has ended, and the command would never end.
 
     Args:
-        records: The tiles.
-        shuffle_buffer: As in `repeat_tiles`.
-        augmented: Whether tiles are augmented.
-        batch: Tiles in a batch.
-        steps: Batches in an epoch.
-        seed: Of order and augmentation.
-        targets: Builds the targets of the network from the boxes of a tile.
-        epoch: The first epoch.
+        records: the tiles.
+        shuffle_buffer: as in `repeat_tiles`.
+        augmented: whether tiles are augmented.
+        batch: tiles in a batch.
+        steps: batches in an epoch.
+        seed: seed of order and augmentation.
+        targets: builds the targets of the network from the boxes of a tile.
+        epoch: the first epoch.
     """
 
     def __init__(

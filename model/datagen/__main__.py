@@ -52,7 +52,7 @@ def _parser() -> Parser:
 def _summarize(manifest: dict[str, Any]) -> None:
     for name, counts in [*manifest["sets"].items(), ("together", manifest["total"])]:
         print(
-            f"{name}: {counts['photos']} photos, {counts['airplanes']} airplanes, {counts['tiles']} tiles: "
+            f"{name}: {counts['images']} images, {counts['airplanes']} airplanes, {counts['tiles']} tiles: "
             f"{_format_count(counts, 'with')} with airplanes, {_format_count(counts, 'without')} without"
         )
     print(f"{len(manifest['files'])} files: {manifest['settings']['output']}")

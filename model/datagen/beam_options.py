@@ -1,4 +1,4 @@
-"""Beam's options on a command line, and the runner that they name; for every command that is a Beam job."""
+"""The options of Beam on a command line, and the runner that they name: shared by all commands that run Beam."""
 
 from collections.abc import Sequence
 
@@ -10,12 +10,13 @@ from geo.errors import CommandError
 from model.common.command import Parser
 
 _DIRECT = {"directrunner", "direct", "fnapirunner"}
+_DATAFLOW = {"dataflowrunner", "dataflow"}
 
 
-def parse(words: Sequence[str]) -> PipelineOptions:
-    """Beam's options of the words that a command does not know itself.
+def parse(args: Sequence[str]) -> PipelineOptions:
+    """Parse the arguments that a command does not know itself as options of Beam.
 
-    Beam drops what it does not know; a mistyped option must not vanish like that.
+    Beam ignores unknown options; a misspelled one must be an error.
 
     Raises:
         CommandError: an option that is unknown, or has a value that does not fit.
@@ -23,15 +24,15 @@ def parse(words: Sequence[str]) -> PipelineOptions:
     parser = Parser(add_help=False)
     for options in PipelineOptions.__subclasses__():
         options._add_argparse_args(parser)
-    known, unknown = parser.parse_known_args(words)
-    # Other runners have options of their own, which only they can judge.
+    known, unknown = parser.parse_known_args(args)
+    # Other runners have options of their own, which only they can check.
     if unknown and _in_process(known.runner):
         raise CommandError(f"expected options of this command or of Beam, got {' '.join(unknown)}: see --help")
-    return PipelineOptions(list(words))
+    return PipelineOptions(list(args))
 
 
 def runner(options: PipelineOptions) -> PipelineRunner:
-    """The runner that the options name; DirectRunner, and none, mean Beam's in-process Python runner.
+    """Return the runner that the options name; without one, and for DirectRunner, Beam's in-process Python runner.
 
     Raises:
         CommandError: no such runner.
@@ -44,6 +45,11 @@ def runner(options: PipelineOptions) -> PipelineRunner:
     except (ValueError, ImportError, AttributeError) as error:
         known = ", ".join(StandardOptions.KNOWN_RUNNER_NAMES)
         raise CommandError(f"--runner {name}: expected one of {known}, got '{error}': choose or install one") from error
+
+
+def is_dataflow(options: PipelineOptions) -> bool:
+    """Return whether the job runs on Google Cloud Dataflow."""
+    return (options.view_as(StandardOptions).runner or "").lower() in _DATAFLOW
 
 
 def _in_process(name: str | None) -> bool:

@@ -3,7 +3,7 @@
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -29,7 +29,7 @@ def list_files(pattern: str) -> list[str]:
     """List the URIs of the files that match a pattern; `**` stands for folders, too.
 
     Raises:
-        ConfigError: The files cannot be listed.
+        ConfigError: the files cannot be listed.
     """
     try:
         return [metadata.path for metadata in FileSystems.match([pattern])[0].metadata_list]
@@ -45,18 +45,32 @@ def local_folder(uri: str) -> Iterator[Path]:
     """Provide a folder with all its content locally: itself, or a copy for the duration of the block.
 
     Raises:
-        ConfigError: The folder is missing or empty.
+        ConfigError: the folder is missing or empty.
     """
     if _is_local(uri):
         yield Path(uri)
         return
+    with tempfile.TemporaryDirectory() as copy:
+        copy_folder(uri, Path(copy))
+        yield Path(copy)
+
+
+def copy_folder(uri: str, folder: Path) -> None:
+    """Copy a folder with all its content to a folder of this machine.
+
+    Raises:
+        ConfigError: It is missing or empty, or a name in it leads out of it.
+    """
     content = list_files(join(uri, "**"))
     if not content:
         raise ConfigError(f"{uri}: expected a folder with files, found none: check the path")
-    with tempfile.TemporaryDirectory() as copy:
-        for file in content:
-            _fetch(file, Path(copy) / file.removeprefix(uri).lstrip("/"))
-        yield Path(copy)
+    for file in content:
+        name = file.removeprefix(uri).lstrip("/")
+        # Names of objects may hold any character: copied as they are, such names would be files elsewhere.
+        if ".." in name.split("/"):
+            raise ConfigError(f"{file}: expected a name inside of {uri}, got one that leads out of it: rename it")
+        if not name.endswith("/"):  # the placeholder of an empty folder
+            _fetch(file, folder / name)
 
 
 @contextmanager
@@ -75,7 +89,7 @@ def check_writable(folder: str) -> None:
     """Try to write a file in a folder, which is created where it is missing.
 
     Raises:
-        ConfigError: No file can be written there.
+        ConfigError: no file can be written there.
     """
     part = join(folder, f"{uuid.uuid4().hex[:8]}.part")
     try:
@@ -93,6 +107,11 @@ def write_atomically(uri: str, file: Path) -> None:
     with FileSystems.create(part, compression_type=CompressionTypes.UNCOMPRESSED) as target, file.open("rb") as source:
         shutil.copyfileobj(source, target)
     FileSystems.rename([part], [uri])
+
+
+def remove(uris: Sequence[str]) -> None:
+    """Remove files; those that are gone already are no error."""
+    FileSystems.delete(list(uris))
 
 
 def _reason(error: Exception) -> str:

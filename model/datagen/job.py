@@ -39,9 +39,9 @@ class DatagenConfig:
         output: folder for the TFRecord files and the manifest, likewise.
         split: the images to cut: `train`, unless tiles are wanted that no training may use.
         tiles: how tiles are placed.
-        jpeg_quality: of the tiles, 1 to 95.
+        jpeg_quality: quality of the tiles, 1 to 95.
         shards: files to write; fewer where there are fewer images.
-        seed: of every draw.
+        seed: seed of every draw.
     """
 
     data: str
@@ -89,13 +89,13 @@ def run(
     """Run the job and return the manifest that it wrote.
 
     Args:
-        config: The settings.
-        plans: The plans of `plan_sets`.
+        config: the settings.
+        plans: the plans of `plan_sets`.
         runner: Beam's runner.
         options: Beam's options.
 
     Raises:
-        RasterError: An image cannot be read.
+        RasterError: an image cannot be read.
     """
     with beam.Pipeline(runner=runner, options=options) as pipeline:
         _ = (
@@ -114,7 +114,7 @@ def check_output(config: DatagenConfig) -> None:
     """Reject an output folder that cannot be written, or already holds records: they would be mixed with the new ones.
 
     Raises:
-        ConfigError: It is such a folder.
+        ConfigError: the folder cannot be written, or holds records.
     """
     for pattern in (_RECORDS, MANIFEST):
         if existing := files.list_files(files.join(config.output, pattern)):
@@ -128,8 +128,8 @@ def plan_sets(config: DatagenConfig) -> dict[str, SetPlan]:
     """Plan the tiles of every set; the plans by its name.
 
     Raises:
-        ConfigError: Labels or images are missing, or there are no tiles to cut.
-        RasterError: An image cannot be read.
+        ConfigError: labels or images are missing, or there are no tiles to cut.
+        RasterError: an image cannot be read.
     """
     plans = {set_config.set: _plan_set(set_config, config) for set_config in config.sets}
     if not any(plan.with_planned or plan.without_planned for plan in plans.values()):
@@ -159,7 +159,7 @@ def write_shard(shard: Shard, config: DatagenConfig) -> WrittenShard:
     """Cut the tiles of one file and write it atomically.
 
     Raises:
-        RasterError: An image cannot be read.
+        RasterError: an image cannot be read.
     """
     counts: dict[str, Counter[str]] = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -194,8 +194,8 @@ def count_planned(plans: Mapping[str, SetPlan]) -> dict[str, dict[str, int]]:
     """Count what is known of each set before it is cut."""
     return {
         name: {
-            "photos": len(plan.images),
-            "photos_with_tiles": sum(len(planned.corners) > 0 for planned in plan.images),
+            "images": len(plan.images),
+            "images_with_tiles": sum(len(planned.corners) > 0 for planned in plan.images),
             "airplanes": sum(len(planned.image.boxes) for planned in plan.images),
             "asked_with_airplanes": plan.with_asked,
             "asked_without_airplanes": plan.without_asked,
@@ -210,9 +210,9 @@ def make_manifest(
     """Build the manifest: settings, counts by set and in total, and tiles by file.
 
     Args:
-        shards: The written files, in any order.
-        planned: The counts of `count_planned`.
-        config: The settings.
+        shards: the written files, in any order.
+        planned: the counts of `count_planned`.
+        config: the settings.
     """
     sets = {name: Counter(dict(counts) | _ZERO_COUNTS) for name, counts in planned.items()}
     for shard in shards:

@@ -29,7 +29,7 @@ Corners = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class TileConfig:
-    """How tiles are placed.
+    """Settings of the positions of tiles.
 
     Attributes:
         side_px: side of a tile, a multiple of 32.
@@ -73,7 +73,7 @@ class ImageTiles:
     """The planned tiles of one image.
 
     Attributes:
-        name: of the image, with its set.
+        name: name of the image, with its set.
         set: that set.
         image: the annotated image.
         corners: (K, 2), x and y of each tile's upper left corner in the image; those with airplanes come first.
@@ -109,17 +109,17 @@ def plan_tiles_of_set(
     """Plan the tiles of one set.
 
     Args:
-        images: The images of the set, by name, in any order. Names must differ between sets, too.
-        set_config: How many tiles.
-        config: How they are placed.
-        seed: Of every draw.
+        images: the images of the set, by name, in any order. Names must differ between sets, too.
+        set_config: how many tiles.
+        config: how they are placed.
+        seed: seed of every draw.
 
     Returns:
         The plan: every airplane has equally many tiles; tiles without airplanes are spread uniformly over all positions
         of the set that show none.
 
     Raises:
-        RasterError: An image cannot be read.
+        RasterError: an image cannot be read.
     """
     named = sorted(images.items())
     generators = [_generator(seed, name) for name, _ in named]
@@ -148,7 +148,7 @@ def cut_tiles(planned: ImageTiles, side_px: int) -> Iterator[Tile]:
     """Cut the tiles of one image, in the order of the plan.
 
     Raises:
-        RasterError: The image cannot be read.
+        RasterError: the image cannot be read.
     """
     if not len(planned.corners):
         return
@@ -163,8 +163,8 @@ def assign_to_files(images: Sequence[ImageTiles], max_files: int) -> list[tuple[
     """Distribute images over files, in an order drawn by their names, so that sets are mixed.
 
     Args:
-        images: Those of all sets, in any order; images without tiles are left out.
-        max_files: There are no more files than images with tiles either.
+        images: those of all sets, in any order; images without tiles are left out.
+        max_files: there are no more files than images with tiles either.
     """
     shuffled = sorted((image for image in images if len(image.corners)), key=lambda image: _digest(image.name))
     files = min(max_files, len(shuffled))

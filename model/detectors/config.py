@@ -5,8 +5,8 @@ from typing import Literal
 
 #: Side of the tiles that the grid detector is made for; predicted sizes are shares of it, whatever the input.
 TILE_PX = 256
-# `MIN_LAYERS` of the backbones.
-_MIN_LAYERS = {"squeezenet": 8, "darknet": 10}
+#: The first and the last layer, and two for each of the 3 or 4 stages of a backbone.
+MIN_LAYERS = {"squeezenet": 8, "darknet": 10}
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,9 +14,9 @@ class DetectorConfig:
     """The layers of the detector, and so the names and shapes of its weights.
 
     Attributes:
-        kind: Tells it apart from other detectors.
-        backbone: The feature extractor; only `efficientnet_lite0`.
-        channels: Width of the neck and of the head.
+        kind: the kind of detector.
+        backbone: the feature extractor; only `efficientnet_lite0`.
+        channels: width of the neck and of the head.
     """
 
     kind: Literal["anchor_free"] = "anchor_free"
@@ -35,15 +35,15 @@ class GridConfig:
     """The layers of the detector, and its training targets and loss.
 
     Attributes:
-        kind: Tells it apart from other detectors.
-        backbone: The feature extractor.
-        layers: Convolutions from the first to the last; the talk has 12 and 17 of `squeezenet`, 10 and 17 of `darknet`.
-        grid: Cells on the side of a tile of 256 px; so a cell is 256 / grid px wide.
-        boxes: Boxes of a cell, its slots.
-        cell_grow: How far a box's centre may be from that of its cell, in half cells, on each axis.
-        assignment: Which cells an airplane is assigned to, see `model.detectors.grid.assignment`.
-        spatial_dropout: Share of channels dropped after each module of the backbone in training.
-        loss_weights: Of plane or not, position and size; their sum does not matter.
+        kind: the kind of detector.
+        backbone: the feature extractor.
+        layers: convolutions from the first to the last; the talk has 12 and 17 of `squeezenet`, 10 and 17 of `darknet`.
+        grid: cells on the side of a tile of 256 px; so a cell is 256 / grid px wide.
+        boxes: boxes of a cell, its slots.
+        cell_grow: how far a box's centre may be from that of its cell, in half cells, on each axis.
+        assignment: which cells an airplane is assigned to, see `model.detectors.grid.assignment`.
+        spatial_dropout: share of channels dropped after each module of the backbone in training.
+        loss_weights: weights of plane or not, position and size; their sum does not matter.
     """
 
     kind: Literal["grid"] = "grid"
@@ -57,7 +57,7 @@ class GridConfig:
     loss_weights: tuple[float, float, float] = (1.0, 3.0, 30.0)
 
     def __post_init__(self) -> None:
-        min_layers = _MIN_LAYERS[self.backbone]
+        min_layers = MIN_LAYERS[self.backbone]
         if self.layers < min_layers:
             raise ValueError(f"layers: expected {min_layers} or more for {self.backbone}, got {self.layers}")
         if not 1 <= self.cell_grow < float("inf"):
@@ -86,8 +86,8 @@ class DenseConfig:
 
     Attributes:
         kind: `dense`.
-        dropout: Share of the 200 units dropped in training.
-        l2: Weight of the L2 penalty of kernels in the loss.
+        dropout: share of the 200 units dropped in training.
+        l2: weight of the L2 penalty of kernels in the loss.
     """
 
     kind: Literal["dense"] = "dense"
@@ -104,11 +104,11 @@ class ConvConfig:
 
     Attributes:
         kind: `conv`.
-        filters: Sides of the filters: S 4, 3, 2; M 5, 4, 3; L 6, 5, 4.
-        depth: Channels of the first convolution; the second has twice as many, the third four times.
-        batch_norm_momentum: Of the moving means of batch normalisation.
-        dropout: Share of the 80 units dropped in training.
-        l2: Weight of the L2 penalty of kernels in the loss.
+        filters: sides of the filters: S 4, 3, 2; M 5, 4, 3; L 6, 5, 4.
+        depth: channels of the first convolution; the second has twice as many, the third four times.
+        batch_norm_momentum: momentum of the moving means of batch normalisation.
+        dropout: share of the 80 units dropped in training.
+        l2: weight of the L2 penalty of kernels in the loss.
     """
 
     kind: Literal["conv"] = "conv"

@@ -20,10 +20,10 @@ def conv_norm(x: Any, layer: type[Any], name: str, *, folded: bool, **settings: 
 
     Args:
         x: Keras tensor.
-        layer: A convolutional layer class of Keras.
-        name: Of the layer; the normalisation's is the same with `_norm`.
-        folded: Whether the normalisation is folded into kernel and bias, see `fold`.
-        settings: Further arguments of the layer.
+        layer: a convolutional layer class of Keras.
+        name: name of the layer; the normalisation's is the same with `_norm`.
+        folded: whether the normalisation is folded into kernel and bias, see `fold`.
+        settings: further arguments of the layer.
     """
     x = layer(use_bias=folded, name=name, **settings)(x)
     return x if folded else layers.BatchNormalization(epsilon=_EPSILON, name=f"{name}{SUFFIX}")(x)
@@ -35,7 +35,7 @@ def fold(weights: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
     gamma * (k * x - mean) / sqrt(variance + epsilon) + beta, with the scale moved into k and the rest into the bias.
 
     Args:
-        weights: By path, `layer/weight`.
+        weights: by path, `layer/weight`.
     """
     precise = {path: array.astype(np.float64) for path, array in weights.items()}
     folded = {path: array for path, array in precise.items() if not path.split("/")[0].endswith(SUFFIX)}

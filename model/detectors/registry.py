@@ -27,13 +27,13 @@ class DetectorKind:
     """The parts of a kind of detector.
 
     Attributes:
-        build: Builds the network for training, with random weights: pixels (B, H, W, 3), 0..255, to raw cells.
-        build_folded: Builds the same network for inference, which may have fewer layers.
-        fold: Converts the weights of the former into those of the latter; a KeyError names one that is missing.
-        decode: Decodes raw cells.
-        targets: Encodes the truth.
-        loss: Makes the loss of targets and raw cells for `fit`.
-        loss_parts: The terms of the loss by name, each a function of targets and raw cells.
+        build: builds the network for training, with random weights: pixels (B, H, W, 3), 0..255, to raw cells.
+        build_folded: builds the same network for inference, which may have fewer layers.
+        fold: converts the weights of the former into those of the latter; a KeyError names one that is missing.
+        decode: decodes raw cells.
+        targets: encodes the truth.
+        loss: makes the loss of targets and raw cells for `fit`.
+        loss_parts: the terms of the loss by name, each a function of targets and raw cells.
     """
 
     build: Callable[[], keras.Model]
@@ -55,7 +55,7 @@ def _anchor_free(config: DetectorConfig) -> DetectorKind:
         build=functools.partial(anchor_free.network.build, config),
         build_folded=functools.partial(anchor_free.network.build, config, folded=True),
         fold=normalization.fold,
-        decode=lambda cells: (anchor_free.decode.boxes(cells), anchor_free.decode.scores(cells)),
+        decode=lambda cells: (anchor_free.network.decode_boxes(cells), anchor_free.network.decode_scores(cells)),
         targets=anchor_free.assignment.targets,
         loss=anchor_free.losses.DetectionLoss,
         loss_parts={"objectness": anchor_free.losses.objectness_loss, "box": anchor_free.losses.box_loss},
@@ -68,7 +68,7 @@ def _grid(config: GridConfig) -> DetectorKind:
         build=build,
         build_folded=build,
         fold=lambda weights: weights,
-        decode=lambda cells: (grid.decode.boxes(cells, config), grid.decode.scores(cells)),
+        decode=lambda cells: (grid.network.decode_boxes(cells, config), grid.network.decode_scores(cells)),
         targets=functools.partial(grid.assignment.targets, config=config),
         loss=functools.partial(grid.losses.GridLoss, config),
         loss_parts=grid.losses.parts(config),

@@ -55,7 +55,7 @@ class EvaluateConfig:
         batch_size: tiles per call of the model.
         output: a JSON file for the results.
         precision: numeric precision of the model, as in the pipeline's config.
-        engine: what runs the model, as there.
+        engine: runtime of the model, likewise.
         page: an HTML file for the results with charts, missed airplanes and false detections; none where null.
         detections: a file of detections to measure instead of a model.
         rendered: rendered scenes to measure on as well, with split `test`.

@@ -12,8 +12,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from geo.boxes import iom_matrix
-from geo.matching import match, match_at
+from geo.boxes import iom_matrix, match, match_at
 from geo.types import Detections, FloatArray, IndexArray
 
 # IoU thresholds of a match, those of COCO.
@@ -85,8 +84,8 @@ def compare(
     Args:
         detections: in pixels of the image.
         airplanes: annotated boxes (M, 4).
-        width: of the image, pixels.
-        height: of the image, pixels.
+        width: width of the image, pixels.
+        height: height of the image, pixels.
         ious: IoU thresholds of a match; most metrics use the first.
         ignored: boxes (K, 4) that are void wherever they are.
     """
@@ -264,8 +263,8 @@ def split_into_tiles(
     Args:
         detections: above the score threshold, in pixels of the image.
         airplanes: annotated boxes (M, 4).
-        width: of the image, pixels.
-        height: of the image, pixels.
+        width: width of the image, pixels.
+        height: height of the image, pixels.
 
     Returns:
         The argument of `tile_metrics`, row by row; boxes in pixels of the image.

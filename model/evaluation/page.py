@@ -45,7 +45,7 @@ class Crop:
         airplanes: (M, 4) annotated boxes in the window, in pixels of the image.
         detections: (N, 4) boxes of the detections in it above the threshold.
         box: (4,) the missed airplane or false detection.
-        caption: what is wrong.
+        caption: the kind of mistake.
         location: name of the image, and position of the box.
     """
 

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
 from geo.errors import ConfigError
 from geo.raster.header import SceneHeader
 from geo.types import Detections
-from model.common.progress import progress
 from model.data.labels import AnnotatedImage
 from model.evaluation import metrics
 from model.evaluation.images import ComparedImage, EvaluationImage, compare_image, read_evaluation_image
@@ -54,7 +54,7 @@ def predict(
         predictor: the detector.
         config: levels, tiles and suppression.
         batch_size: tiles per call of the detector.
-        name: of the set, for a progress bar on a terminal; none if None.
+        name: name of the set, for a progress bar on a terminal; none if None.
 
     Raises:
         RasterError: an image cannot be read.
@@ -63,7 +63,7 @@ def predict(
     read: list[EvaluationImage] = []
 
     def headers() -> Iterator[SceneHeader]:
-        for image in progress(images, name) if name else images:
+        for image in tqdm(images, name, leave=False, disable=None) if name else images:
             read.append(read_evaluation_image(image))
             yield read[-1].header
 

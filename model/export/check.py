@@ -64,7 +64,7 @@ def check(name: str, difference: Difference) -> None:
     """Check that an export is close enough to the Keras model.
 
     Raises:
-        ExportError: it differs by more than 0.05 px or 0.001 of score, or has NaN.
+        ExportError: an output differs by more than 0.05 px or 0.001 of score, or has NaN.
     """
     if not (difference.boxes_px <= _MAX_DIFFERENCE_PX and difference.scores <= _MAX_DIFFERENCE_SCORE):
         raise ExportError(
@@ -124,7 +124,7 @@ def _render_tiles(count: int, side_px: int) -> ImageArray:
 def _read_set(folder: Path, count: int, side_px: int) -> ImageArray:
     images = [image for image in sources.read_annotated_images(folder, "test") if len(image.boxes)]
     if not images:
-        raise ConfigError(f"{folder}: expected test photos with airplanes, found none: name another set")
+        raise ConfigError(f"{folder}: expected test images with airplanes, found none: name another set")
     chosen = [images[k] for k in _spread(len(images), count)]
     return np.stack([crop_around(image.pixels(), image.boxes[0], side_px) for image in chosen])
 

@@ -50,7 +50,7 @@ def classifier_graph(model: keras.Model, tiling: ChipTiling) -> Any:
     """Build the graph of a classifier that is applied to whole images, with its weights as constants.
 
     Args:
-        model: see `model.detectors.classifier.network.build`.
+        model: see `model.detectors.classifier.build`.
         tiling: how images are cut into chips.
 
     Returns:

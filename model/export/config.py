@@ -39,7 +39,7 @@ class ExportConfig:
     Attributes:
         model: name of a packaged model, or a model folder.
         output: folder to write; an earlier export there is replaced.
-        formats: what to write.
+        formats: formats to write.
         data: folder of the data sets; if it does not exist, a scene is rendered for the check.
         sets: names of the sets whose test images are used in the check.
         tiles: tiles per set.

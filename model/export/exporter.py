@@ -30,7 +30,7 @@ class _Model(NamedTuple):
     """A model to export.
 
     Attributes:
-        config: of its folder.
+        config: config of its folder.
         graph: see `model.export.formats.detector_graph`.
         predict: outputs of the Keras model for images (B, H, W, 3).
     """
@@ -52,7 +52,7 @@ def export(
     Args:
         model_folder: see `model.inference.model_folder.resolve`.
         output: folder to make, or an earlier export to replace.
-        export_formats: what to write.
+        export_formats: formats to write.
         tiles: images (B, H, W, 3) to check each format on, H and W multiples of 32.
         chips: how a classifier is applied to images; the default if None.
 

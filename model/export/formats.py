@@ -49,7 +49,7 @@ class Signature:
     """One way to call an export.
 
     Attributes:
-        name: of the format, and of the signature where it has several.
+        name: name of the format, and of the signature where it has several.
         detect: from images (B, H, W, 3) to boxes and scores.
         transmitted: the images (B, H, W, 3) as they reach the detector: JPEG files change them.
     """
@@ -126,7 +126,7 @@ def write_saved_model(graph: Any, folder: Path) -> None:
 
     Args:
         graph: the graph.
-        folder: of the SavedModel, to be made.
+        folder: folder of the SavedModel, to be made.
     """
     module = _module(graph)
     module.detect_jpeg = tf.function(
@@ -207,8 +207,8 @@ def write_onnx(graph: Any, config: ModelConfig, card: str, file: Path) -> None:
 
     Args:
         graph: of `detector_graph`.
-        config: of the model, for the `metadata_props`.
-        card: of the model, in Markdown, for the `doc_string`.
+        config: config of the model, for the `metadata_props`.
+        card: model card of the model, in Markdown, for the `doc_string`.
         file: to write.
     """
     import onnx  # with tf2onnx and onnxruntime an optional dependency

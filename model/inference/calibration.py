@@ -32,10 +32,10 @@ class Calibration:
     """The four parameters of the map.
 
     Attributes:
-        a: Weight of ln(s), 0 or more.
-        b: Weight of -ln(1 - s), 0 or more; a and b are not both 0.
-        c: Added to the log-odds.
-        d: Weight of the logarithm of the box's side.
+        a: weight of ln(s), 0 or more.
+        b: weight of -ln(1 - s), 0 or more; a and b are not both 0.
+        c: added to the log-odds.
+        d: weight of the logarithm of the box's side.
     """
 
     a: float
@@ -55,7 +55,7 @@ class Calibration:
         """Map raw scores to the probability that a detection is an airplane.
 
         Args:
-            scores: Raw, of any shape (...), 0..1.
+            scores: raw, of any shape (...), 0..1.
             boxes: (..., 4) in pixels of the detector's input.
             ops: NumPy, or `keras.ops` to compute inside of a graph.
 
@@ -88,7 +88,7 @@ def fit(scores: FloatArray, boxes: FloatArray, correct: NDArray[np.bool_]) -> Ca
         correct: (N,) whether each detection is an airplane.
 
     Raises:
-        ConfigError: All detections are airplanes, or none is.
+        ConfigError: all detections are airplanes, or none is.
     """
     if correct.all() or not correct.any():
         raise ConfigError(
@@ -150,8 +150,8 @@ def reliability(scores: FloatArray, correct: NDArray[np.bool_], bins: int, min_s
     Args:
         scores: (N,) 0..1.
         correct: (N,) whether each detection is an airplane.
-        bins: Number of bins of equal width from 0 to 1.
-        min_score: Detections below it are left out: there are very many of them, and nobody uses them.
+        bins: number of bins of equal width from 0 to 1.
+        min_score: detections below it are left out: there are very many of them, and nobody uses them.
     """
     kept = scores >= min_score
     edges = np.linspace(0, 1, bins + 1)

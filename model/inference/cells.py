@@ -30,8 +30,8 @@ def tile_detections(boxes: NDArray[Any], scores: NDArray[Any], min_score: float,
     Args:
         boxes: (..., 4) in pixels of the image.
         scores: (...), 0..1.
-        min_score: Detections below it are left out.
-        min_vote: Cells from this score on take part in the mean: lower than `min_score`, so that boxes do not depend
+        min_score: detections below it are left out.
+        min_vote: cells from this score on take part in the mean: lower than `min_score`, so that boxes do not depend
             on the threshold.
     """
     candidates = scores >= min(min_score, min_vote)
@@ -45,12 +45,12 @@ class CellPredictor:
     """A `Predictor` over an engine that computes a box and a score for each cell.
 
     Args:
-        name: Of the model, with its digest.
-        default_min_score: The score from which a detection counts as an airplane.
-        engine: Computes the cells of a batch.
-        batch_size: Every batch is padded to this many images, since results differ in the last bits between sizes.
-        min_score: Detections below it are left out.
-        min_vote: See `tile_detections`.
+        name: name of the model, with its digest.
+        default_min_score: the score from which a detection counts as an airplane.
+        engine: computes the cells of a batch.
+        batch_size: every batch is padded to this many images, since results differ in the last bits between sizes.
+        min_score: detections below it are left out.
+        min_vote: see `tile_detections`.
     """
 
     def __init__(

@@ -37,10 +37,10 @@ def resolve_engine(
     which TensorFlow is the faster one. A SavedModel is TensorFlow's own form.
 
     Args:
-        engine: As in the settings.
-        precision: As `resolve_precision` returns it.
-        saved_model: Whether the model is a SavedModel.
-        devices: The folder of the machine's devices, for tests.
+        engine: as in the settings.
+        precision: as `resolve_precision` returns it.
+        saved_model: whether the model is a SavedModel.
+        devices: the folder of the machine's devices, for tests.
 
     Raises:
         ConfigError: LiteRT was asked for what it cannot do.

@@ -20,7 +20,7 @@ class FrozenPredictor(CellPredictor):
     """A packaged model or a model folder in TensorFlow; see `model.inference.predictor.load_predictor`.
 
     Attributes:
-        graph: See `freeze`.
+        graph: see `freeze`.
     """
 
     def __init__(
@@ -49,9 +49,9 @@ def freeze(model: Any, decode: registry.Decode, calibration: Calibration | None)
     """Build a graph of constants: pixels uint8 (B, H, W, 3) to boxes (B, h, w, ..., 4) and scores (B, h, w, ...).
 
     Args:
-        model: The detector.
-        decode: Decodes its cells, see `model.detectors.registry`.
-        calibration: Of its scores; None leaves them raw.
+        model: the detector.
+        decode: decodes its cells, see `model.detectors.registry`.
+        calibration: calibration of its scores; None leaves them raw.
     """
 
     def detect(pixels: Any) -> tuple[Any, Any]:

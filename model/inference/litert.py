@@ -53,7 +53,7 @@ class LitertEngine:
     """Runs a flatbuffer on images one by one, with all cores for each.
 
     Args:
-        flatbuffer: See `model.inference.convert.to_flatbuffer`.
+        flatbuffer: see `model.inference.convert.to_flatbuffer`.
     """
 
     def __init__(self, flatbuffer: bytes) -> None:
@@ -95,7 +95,7 @@ def load_flatbuffer(folder: Path, config: ModelConfig, calibrated: bool) -> byte
     """Return the flatbuffer of a model, from the cache or converted; a damaged one in the cache is replaced.
 
     Raises:
-        WeightsError: The weights are damaged, or of another network.
+        WeightsError: the weights are damaged, or of another network.
     """
     cached = _cache_file(folder, config, calibrated)
     flatbuffer = _read_cache(cached)

@@ -49,11 +49,11 @@ class ModelConfig(_Versioned):
     """The config of a detector.
 
     Attributes:
-        name: Of the model, without its digest.
-        detector: Its layers.
-        min_score: Default score (calibrated) from which a detection counts as an airplane, chosen on val.
-        sha256: Of the weights file.
-        calibration: Maps raw scores to probabilities, fitted on val; None leaves them raw.
+        name: name of the model, without its digest.
+        detector: its layers.
+        min_score: default score (calibrated) from which a detection counts as an airplane, chosen on val.
+        sha256: digest of the weights file.
+        calibration: maps raw scores to probabilities, fitted on val; None leaves them raw.
     """
 
     name: str
@@ -68,10 +68,10 @@ class ClassifierModelConfig(_Versioned):
     """The config of a classifier.
 
     Attributes:
-        name: Of the model, without its digest.
-        classifier: Its layers.
-        min_score: Probability from which a chip counts as an airplane, where the classifier is used as a detector.
-        sha256: Of the weights file.
+        name: name of the model, without its digest.
+        classifier: its layers.
+        min_score: probability from which a chip counts as an airplane, where the classifier is used as a detector.
+        sha256: digest of the weights file.
     """
 
     name: str
@@ -89,7 +89,7 @@ def resolve(name_or_folder: str) -> Path:
     """Return the folder of a packaged model by its name, or of any model by its path.
 
     Raises:
-        WeightsError: There is neither.
+        WeightsError: there is neither.
     """
     for folder in (PACKAGED / name_or_folder, Path(name_or_folder)):
         if (folder / CONFIG_FILE).is_file():
@@ -105,7 +105,7 @@ def is_classifier(folder: Path) -> bool:
     """Return whether this is the folder of a classifier, not of a detector.
 
     Raises:
-        ConfigError: Its config cannot be read.
+        ConfigError: its config cannot be read.
     """
     return "classifier" in read_yaml(folder / CONFIG_FILE)
 
@@ -114,8 +114,8 @@ def read_config(folder: Path) -> ModelConfig:
     """Read the config of a detector and check its weights against their digest, without loading them.
 
     Raises:
-        WeightsError: The weights are missing or not those of the config; or the model is a classifier.
-        ConfigError: The config is damaged.
+        WeightsError: the weights are missing or not those of the config; or the model is a classifier.
+        ConfigError: the config is damaged.
     """
     content = read_yaml(folder / CONFIG_FILE)
     if "classifier" in content:
@@ -132,7 +132,7 @@ def check_weights(folder: Path, sha256: str) -> None:
     """Check the weights of a model folder against their digest, without loading them.
 
     Raises:
-        WeightsError: They are missing or others.
+        WeightsError: they are missing or others.
     """
     file = folder / WEIGHTS_FILE
     if not file.is_file():

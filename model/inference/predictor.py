@@ -15,8 +15,8 @@ class Predictor(Protocol):
     """A detector of airplanes in images of one size.
 
     Attributes:
-        name: The model's name and the first 12 characters of its weights' sha256: `name@0123456789ab`.
-        default_min_score: The score from which a detection counts as an airplane.
+        name: the model's name and the first 12 characters of its weights' sha256: `name@0123456789ab`.
+        default_min_score: the score from which a detection counts as an airplane.
     """
 
     @property
@@ -51,17 +51,17 @@ def load_predictor(
     """Load a model into an engine.
 
     Args:
-        name_or_path: Name of a packaged model, a model folder, or a SavedModel (see `model.inference.saved_model`).
-        batch_size: Every batch is padded to this many images, so that results do not depend on their number.
-        min_score: Detections below it are left out.
-        precision: Number format of the computation; a SavedModel keeps its own.
-        engine: What runs it; see `model.inference.engine.resolve_engine`.
-        calibrated: Whether scores are calibrated probabilities; else they are the detector's raw scores.
-        trusted: Whether a SavedModel may be loaded, which can run code; a model folder cannot.
+        name_or_path: name of a packaged model, a model folder, or a SavedModel (see `model.inference.saved_model`).
+        batch_size: every batch is padded to this many images, so that results do not depend on their number.
+        min_score: detections below it are left out.
+        precision: number format of the computation; a SavedModel keeps its own.
+        engine: runtime of the model; see `model.inference.engine.resolve_engine`.
+        calibrated: whether scores are calibrated probabilities; else they are the detector's raw scores.
+        trusted: whether a SavedModel may be loaded, which can run code; a model folder cannot.
 
     Raises:
-        WeightsError: No such model, a damaged one, or a SavedModel without the right signature.
-        ConfigError: Its config is damaged, the engine cannot run it, or a SavedModel is not trusted or has no raw
+        WeightsError: no such model, a damaged one, or a SavedModel without the right signature.
+        ConfigError: its config is damaged, the engine cannot run it, or a SavedModel is not trusted or has no raw
             scores.
     """
     resolved = resolve_engine(engine, resolve_precision(precision), is_saved_model(name_or_path))
@@ -93,7 +93,7 @@ def check_trusted(path: str, trusted: bool) -> None:
     """Refuse a SavedModel that is not trusted.
 
     Raises:
-        ConfigError: It is not.
+        ConfigError: the model is not trusted.
     """
     if not trusted:
         raise ConfigError(

@@ -69,7 +69,7 @@ def describe(folder: Path) -> tuple[str, float]:
     They come from its config, else they are the folder's name and 0.5.
 
     Raises:
-        ConfigError: Its config is damaged.
+        ConfigError: its config is damaged.
     """
     file = folder / EXTRA / CONFIG_FILE
     content = read_yaml(file) if file.is_file() else {}

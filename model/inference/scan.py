@@ -4,8 +4,10 @@ The evaluation calls `scan_all`. The pipeline, in one process or on Beam, calls 
 retries, failures as values and counters around them: what is measured is what runs.
 """
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from typing import NamedTuple, TypeVar
+from collections import deque
+from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import NamedTuple, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +18,6 @@ from geo.nms import Suppression, merge_levels
 from geo.raster.header import SceneHeader
 from geo.raster.reader import RasterReader
 from geo.types import Detections, FloatArray, ImageArray
-from model.common.prefetch import prefetch
 from model.inference.predictor import Predictor
 from model.inference.scan_config import ScanConfig
 
@@ -26,6 +27,7 @@ BATCHES_PER_CALL = 4
 _MAX_WAITING_CALLS = 4
 
 T = TypeVar("T")
+_END = object()
 
 
 class TilePixels(NamedTuple):
@@ -68,8 +70,7 @@ def plan_scan(header: SceneHeader, tiling: Tiling, *, force: bool = False) -> tu
 
 def level_tiles(level: Level, tiling: Tiling, area: Polygons | None = None) -> Iterator[Tile]:
     """Yield the tiles of a level row by row; with an area of interest (scene pixels) only those that touch it."""
-    tiles = plan_tiles(level, tiling)
-    return tiles if area is None else tiles_in_area(area, tiles)
+    return plan_tiles(level, tiling) if area is None else tiles_in_area(area, level, tiling)
 
 
 def read_tile(reader: RasterReader, tile: Tile, area: Polygons | None = None) -> TilePixels | None:
@@ -103,17 +104,23 @@ def _valid_fraction(tile: Tile, valid: NDArray[np.bool_] | None, area: Polygons 
     return float(counted.mean())
 
 
-def group_by_shape(items: Iterable[T], shape: Callable[[T], Hashable], batch_size: int) -> Iterator[list[T]]:
+def group_by_shape(
+    items: Iterable[T],
+    shape: Callable[[T], Hashable],
+    batch_size: int,
+    batches_per_call: int = BATCHES_PER_CALL,
+) -> Iterator[list[T]]:
     """Yield the items in groups of equal shape, each for one call of a predictor.
 
-    Groups are full, `BATCHES_PER_CALL` batches, but for the last of each shape and where too many shapes wait.
+    Groups are full, `batches_per_call` batches, but for the last of each shape and where too many shapes wait.
 
     Args:
         items: tiles of any number of scenes.
         shape: the shape of an item.
         batch_size: tiles that the model runs on at once.
+        batches_per_call: more is faster, fewer gives the first results earlier.
     """
-    size = batch_size * BATCHES_PER_CALL
+    size = batch_size * batches_per_call
     waiting: dict[Hashable, list[T]] = {}
     count = 0
     for item in items:
@@ -219,3 +226,27 @@ def _read_scenes(
                     image = read_tile(reader, tile)
                     if image is not None:
                         yield _SceneTile(by_scene[-1], tile, image.pixels)
+
+
+def prefetch(items: Iterator[T], depth: int) -> Generator[T, None, None]:
+    """Yield the same items in the same order, while a thread computes the next ones.
+
+    At most `depth` items are held. An error in `items` is raised where its item would have come. All of `items` runs in
+    that one thread, so it may open and close what is bound to a thread.
+
+    Args:
+        items: the items, as an iterator.
+        depth: how many items are computed in advance, at least 1.
+    """
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        try:
+            pending: deque[Future[object]] = deque(pool.submit(next, items, _END) for _ in range(depth))
+            while (item := pending.popleft().result()) is not _END:
+                pending.append(pool.submit(next, items, _END))
+                yield cast("T", item)
+        finally:
+            for future in pending:
+                future.cancel()
+            if isinstance(items, Generator):
+                # A consumer that stops early must not leave the scene open.
+                pool.submit(items.close)

@@ -30,11 +30,11 @@ PIPELINE_KEYS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class ScanConfig:
-    """How a scene is scanned: the settings that the pipeline and the evaluation share.
+    """Settings of the scan of a scene, shared by the pipeline and the evaluation.
 
     Attributes:
         tiling: levels, tiles and their overlap.
-        suppression: when two boxes are the same airplane.
+        suppression: thresholds at which two boxes are one airplane.
 
     Raises:
         ConfigError: the tiles do not start at multiples of the detector's stride.

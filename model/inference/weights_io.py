@@ -15,8 +15,7 @@ import safetensors.numpy
 
 from model.common.atomic import write_atomically
 from model.common.config import load_yaml
-from model.detectors import registry
-from model.detectors.classifier import network as classifier_network
+from model.detectors import classifier, registry
 from model.detectors.config import ClassifierConfig, DetectorConfig, GridConfig
 from model.inference.engine import Precision, resolve_precision
 from model.inference.model_folder import (
@@ -53,12 +52,12 @@ def load(folder: Path, precision: Precision = "float32") -> tuple[keras.Model, M
     """Build the detector of a model folder, folded (see `model.detectors.normalization`), with its weights.
 
     Args:
-        folder: The model's.
-        precision: Number format of the computation; weights and outputs stay float32.
+        folder: the model's.
+        precision: number format of the computation; weights and outputs stay float32.
 
     Raises:
-        WeightsError: The weights are missing, damaged, or of another network.
-        ConfigError: The config is damaged.
+        WeightsError: the weights are missing, damaged, or of another network.
+        ConfigError: the config is damaged.
     """
     config = read_config(folder)
     kind = registry.get(config.detector)
@@ -77,12 +76,12 @@ def load_classifier(folder: Path) -> tuple[keras.Model, ClassifierModelConfig]:
     """Build the classifier of a model folder, with its weights.
 
     Raises:
-        WeightsError: The weights are missing, damaged, or of another network.
-        ConfigError: The config is damaged.
+        WeightsError: the weights are missing, damaged, or of another network.
+        ConfigError: the config is damaged.
     """
     config = load_yaml(ClassifierModelConfig, folder / CONFIG_FILE)
     check_weights(folder, config.sha256)
-    model = classifier_network.build(config.classifier)
+    model = classifier.build(config.classifier)
     load_into(model, folder / WEIGHTS_FILE)
     return model, config
 
@@ -91,7 +90,7 @@ def load_into(model: keras.Model, file: Path) -> None:
     """Set the weights of a network, not folded, to those in a safetensors file.
 
     Raises:
-        WeightsError: No such file, a damaged one, or weights of another network.
+        WeightsError: no such file, a damaged one, or weights of another network.
     """
     _assign(model, _read(file), file)
 

@@ -18,12 +18,12 @@ class Wing:
     """A wing or a tailplane, both halves.
 
     Attributes:
-        span: From tip to tip, metres.
-        station: Where its leading edge meets the axis, as a fraction of the airplane's length.
-        root: Chord on the axis, as a fraction of the length.
-        tip: Chord at the tip, as a fraction of the length.
-        sweep: Sweep of the leading edge, degrees.
-        kink: Position of the kink in the trailing edge, as a fraction of the half span; 0 for a straight edge.
+        span: from tip to tip, metres.
+        station: where its leading edge meets the axis, as a fraction of the airplane's length.
+        root: chord on the axis, as a fraction of the length.
+        tip: chord at the tip, as a fraction of the length.
+        sweep: sweep of the leading edge, degrees.
+        kink: position of the kink in the trailing edge, as a fraction of the half span; 0 for a straight edge.
     """
 
     span: float
@@ -39,11 +39,11 @@ class Engine:
     """An engine on the axis, or a symmetric pair off the axis.
 
     Attributes:
-        station: Station of its front, as a fraction of the length.
-        offset: Distance from the axis, metres.
-        length: Metres.
-        width: Metres.
-        propeller: Diameter of its propeller, metres; 0 for a jet.
+        station: station of its front, as a fraction of the length.
+        offset: distance from the axis, metres.
+        length: metres.
+        width: metres.
+        propeller: diameter of its propeller, metres; 0 for a jet.
     """
 
     station: float
@@ -58,18 +58,18 @@ class AircraftType:
     """Shape of an airplane type.
 
     Attributes:
-        kind: Its class, as named in the truth.
-        length: Metres.
-        width: Width of the fuselage, metres.
-        wing: Main wing.
-        tail: Tailplane; None for a delta wing.
-        fin: Height of the fin above the fuselage, metres.
-        engines: Engines; each one off the axis stands for a pair.
-        nose: Length of the rounded nose in fuselage widths.
-        taper: Fraction of the length where the tail begins to taper.
-        high_wing: The wing lies above the fuselage.
-        t_tail: The tailplane sits on top of the fin.
-        stance: Height of the wing above the ground, metres.
+        kind: its class, as named in the truth.
+        length: metres.
+        width: width of the fuselage, metres.
+        wing: main wing.
+        tail: tailplane; None for a delta wing.
+        fin: height of the fin above the fuselage, metres.
+        engines: engines; each one off the axis stands for a pair.
+        nose: length of the rounded nose in fuselage widths.
+        taper: fraction of the length where the tail begins to taper.
+        high_wing: the wing lies above the fuselage.
+        t_tail: the tailplane sits on top of the fin.
+        stance: height of the wing above the ground, metres.
     """
 
     kind: str
@@ -120,10 +120,10 @@ def wing_band(wing: Wing, length: float, chord: tuple[float, float], half: tuple
     """Return a section (8, 2) of the right half wing.
 
     Args:
-        wing: The wing.
-        length: Length of the airplane, metres.
-        chord: From and to, as fractions of the chord behind the leading edge.
-        half: From and to, as fractions of the half span.
+        wing: the wing.
+        length: length of the airplane, metres.
+        chord: from and to, as fractions of the chord behind the leading edge.
+        half: from and to, as fractions of the half span.
     """
     out, edge = np.linspace(*half, 4), half_wing(wing, length)
     lead = np.interp(out, [0, 1], [edge[0, 0], edge[0, 0] - _sweep_back(wing)])
@@ -155,11 +155,11 @@ def fuselage(shape: AircraftType, begin: float, end: float, left: float, right: 
     """Return a lengthwise strip (N, 2) of the fuselage, seen from above.
 
     Args:
-        shape: The type.
-        begin: First station, as a fraction of the length.
-        end: Last station, as a fraction of the length.
-        left: Left side of the strip as a fraction of the local half width, -1..1.
-        right: Right side of the strip, greater than `left`.
+        shape: the type.
+        begin: first station, as a fraction of the length.
+        end: last station, as a fraction of the length.
+        left: left side of the strip as a fraction of the local half width, -1..1.
+        right: right side of the strip, greater than `left`.
     """
     stations = np.linspace(begin, end, max(3, round(26 * (end - begin)))) * shape.length
     if begin == 0:  # more corners on the round nose

@@ -71,15 +71,15 @@ class Livery:
     """Colours of one airplane, in full sun on a horizontal surface.
 
     Attributes:
-        body: Fuselage.
-        belly: Lower sides of the fuselage.
-        rear: Rear section of the fuselage.
-        rear_from: Station where the rear section begins, as a fraction of the length.
-        fin: Fin.
-        wing: Wings.
-        tail: Tailplane.
-        engine: Engine cowlings.
-        titles: Lettering behind the cockpit; the body's colour for none.
+        body: fuselage.
+        belly: lower sides of the fuselage.
+        rear: rear section of the fuselage.
+        rear_from: station where the rear section begins, as a fraction of the length.
+        fin: fin.
+        wing: wings.
+        tail: tailplane.
+        engine: engine cowlings.
+        titles: lettering behind the cockpit; the body's colour for none.
     """
 
     body: Colour
@@ -167,10 +167,10 @@ def draw_airplane(world: World, shape: AircraftType, pose: Frame, livery: Livery
     """Draw an airplane and add it to the ground truth.
 
     Args:
-        world: The scene's contents.
-        shape: Its type.
-        pose: Frame at the middle of its length, x axis towards the nose.
-        livery: Its livery.
+        world: the scene's contents.
+        shape: its type.
+        pose: frame at the middle of its length, x axis towards the nose.
+        livery: its livery.
     """
     pen = _Pen(world, shape, pose, livery)
     at_tail = [engine for engine in shape.engines if engine.station > 0.5 or not engine.offset]
@@ -195,10 +195,10 @@ def draw_colour_fringes(world: World, shape: AircraftType, pose: Frame, shift: f
     """Draw the coloured fringes of a moving airplane, which the sensor's bands record one after the other.
 
     Args:
-        world: The scene's contents; the airplane itself must be drawn after its fringes.
-        shape: Its type.
-        pose: Frame at the middle of its length, x axis towards the nose.
-        shift: Distance of the red fringe behind and of the blue fringe ahead, metres.
+        world: the scene's contents; the airplane itself must be drawn after its fringes.
+        shape: its type.
+        pose: frame at the middle of its length, x axis towards the nose.
+        shift: distance of the red fringe behind and of the blue fringe ahead, metres.
     """
     ground = np.array(world.palette.asphalt)
     for ahead, tint in (

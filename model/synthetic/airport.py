@@ -55,8 +55,8 @@ class Side:
 
     Attributes:
         frame: x along the runway, y = 0 on its centre line, y pointing away from it.
-        half: Half the length of the taxiway that serves them, metres.
-        terminal: Whether it has a passenger terminal in the middle.
+        half: half the length of the taxiway that serves them, metres.
+        terminal: whether it has a passenger terminal in the middle.
     """
 
     frame: Frame
@@ -73,10 +73,10 @@ def build_side(world: World, side: Side, net: TaxiNet, rng: np.random.Generator)
     """Build the aprons of one side with their surroundings, from the middle outwards.
 
     Args:
-        world: The scene's contents.
-        side: The area to build on.
-        net: Receives the outlines of the aprons and the taxi lane along them.
-        rng: Source of all choices.
+        world: the scene's contents.
+        side: the area to build on.
+        net: receives the outlines of the aprons and the taxi lane along them.
+        rng: source of all choices.
 
     Returns:
         The ground used: rings (4, 2) in the side's frame.

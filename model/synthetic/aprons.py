@@ -52,12 +52,12 @@ class Pier:
     """A pier in the terminal's frame.
 
     Attributes:
-        x: Where it joins the hall.
-        length: Metres.
-        width: Metres.
-        tilt: Radians off the perpendicular of the hall.
-        large: Has stands for wide bodies.
-        head: Radius of the round head at its end; 0 for none.
+        x: where it joins the hall.
+        length: metres.
+        width: metres.
+        tilt: radians off the perpendicular of the hall.
+        large: has stands for wide bodies.
+        head: radius of the round head at its end; 0 for none.
     """
 
     x: float
@@ -85,12 +85,12 @@ def build_terminal(
     """Build a terminal.
 
     Args:
-        world: The scene's contents.
-        frame: The terminal's frame.
-        width: Width of the hall along x, metres.
-        depth: Depth of the hall along y, metres.
-        piers: Its piers.
-        rng: Source of all other choices.
+        world: the scene's contents.
+        frame: the terminal's frame.
+        width: width of the hall along x, metres.
+        depth: depth of the hall along y, metres.
+        piers: its piers.
+        rng: source of all other choices.
     """
     bridge = _BRIDGES[int(rng.integers(len(_BRIDGES)))]
     site = _Site(world, world.palette.sample_roof(rng), bridge, rng.uniform(0.66, 0.88), rng)

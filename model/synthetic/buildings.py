@@ -26,12 +26,12 @@ def building(world: World, frame: Frame, size: Size, height: float, roof: Colour
     """Draw a flat-roofed building centred on a frame, with details on its roof.
 
     Args:
-        world: The scene's contents.
-        frame: Its centre.
-        size: Metres along the frame's x and y axes.
-        height: Metres.
-        roof: Colour of the roof.
-        rng: Source of the roof details.
+        world: the scene's contents.
+        frame: its centre.
+        size: metres along the frame's x and y axes.
+        height: metres.
+        roof: colour of the roof.
+        rng: source of the roof details.
     """
     corners = centred_box(size)
     world.footprints.append(Polygon(frame.points(corners)))
@@ -114,10 +114,10 @@ def facet(world: World, frame: Frame, corners: ArrayLike, colour: ArrayLike) -> 
     """Draw a shaded planar facet and its shadow.
 
     Args:
-        world: The scene's contents.
-        frame: Frame of the corners.
+        world: the scene's contents.
+        frame: frame of the corners.
         corners: (N, 3), in either orientation.
-        colour: Its colour if it were horizontal.
+        colour: its colour if it were horizontal.
     """
     solid = np.asarray(corners, dtype=np.float64)
     flat, height = frame.points(solid[:, :2]), solid[:, 2:]
@@ -151,13 +151,13 @@ def pitched_building(
     """Draw a building with a pitched roof, centred on a frame, its ridge along the x axis.
 
     Args:
-        world: The scene's contents.
-        frame: Its centre.
-        size: Metres along x and y.
-        heights: Height of the eaves and of the ridge, metres.
-        colour: Colour of the roof.
-        hip: Whether the ends slope too.
-        wall: Colour of the walls.
+        world: the scene's contents.
+        frame: its centre.
+        size: metres along x and y.
+        heights: height of the eaves and of the ridge, metres.
+        colour: colour of the roof.
+        hip: whether the ends slope too.
+        wall: colour of the walls.
     """
     (half, side), (eaves, ridge) = (size[0] / 2, size[1] / 2), heights
     end = half - (min(side, half) if hip else 0)
@@ -233,9 +233,9 @@ def wing_boxes(shape: str, size: Size, breadth: float) -> list[tuple[float, floa
     """Return the wings of a building whose plan is a letter: "L", "T", "U", "H", "X" (a cross) or "O" (a courtyard).
 
     Args:
-        shape: The letter.
-        size: Metres along x and y.
-        breadth: Breadth of each wing, metres.
+        shape: the letter.
+        size: metres along x and y.
+        breadth: breadth of each wing, metres.
     """
     x, y, b = size[0] / 2, size[1] / 2, breadth
     left, right, near, far = (-x, -y, b - x, y), (x - b, -y, x, y), (-x, -y, x, b - y), (-x, y - b, x, y)

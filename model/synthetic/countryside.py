@@ -80,12 +80,12 @@ def spread_country(
     """Cover the land within `reach` metres of a frame's origin with parcels, and lay roads between them.
 
     Args:
-        world: The scene's contents.
-        frame: The parcels are aligned with its axes.
-        reach: Metres.
-        land: Ground that may be used, scene metres.
-        rng: Source of all choices.
-        choose: Selects the filler of each parcel.
+        world: the scene's contents.
+        frame: the parcels are aligned with its axes.
+        reach: metres.
+        land: ground that may be used, scene metres.
+        rng: source of all choices.
+        choose: selects the filler of each parcel.
     """
     area = Parcel(world, frame, land)
     lines_x, lines_y = fill_patchwork(area, reach, _PARCEL_M, 10.0, choose, rng)

@@ -277,9 +277,9 @@ class Harbour:
 
     Attributes:
         frame: x along the main quay, y = 0 on its edge.
-        half: Extent to each side of the frame's origin, metres.
-        water: Water area, scene metres.
-        ground: Water and quays, scene metres.
+        half: extent to each side of the frame's origin, metres.
+        water: water area, scene metres.
+        ground: water and quays, scene metres.
     """
 
     frame: Frame

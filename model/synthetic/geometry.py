@@ -23,9 +23,9 @@ class Frame:
     own frame, translated.
 
     Attributes:
-        x: Origin, scene metres to the right.
-        y: Origin, scene metres down.
-        angle: Radians from the scene's x axis to this x axis, clockwise as seen in the image.
+        x: origin, scene metres to the right.
+        y: origin, scene metres down.
+        angle: radians from the scene's x axis to this x axis, clockwise as seen in the image.
     """
 
     x: float

@@ -28,9 +28,9 @@ class Parcel:
     """A piece of land.
 
     Attributes:
-        world: The scene's contents.
-        frame: Its centre.
-        land: The ground that may be used, scene metres; prepared by shapely for speed.
+        world: the scene's contents.
+        frame: its centre.
+        land: the ground that may be used, scene metres; prepared by shapely for speed.
     """
 
     world: World
@@ -92,12 +92,12 @@ def fill_patchwork(
     """Divide the land within `reach` metres of a parcel's centre into small parcels, and fill them.
 
     Args:
-        area: The land; the small parcels are aligned with its axes.
-        reach: Metres.
-        step: Approximate length and width of a small parcel, metres.
-        gap: Metres between two small parcels.
-        choose: Selects the filler of a parcel, given a smooth random field over the land (-3.2..3.2).
-        rng: Source of all choices.
+        area: the land; the small parcels are aligned with its axes.
+        reach: metres.
+        step: approximate length and width of a small parcel, metres.
+        gap: metres between two small parcels.
+        choose: selects the filler of a parcel, given a smooth random field over the land (-3.2..3.2).
+        rng: source of all choices.
 
     Returns:
         Positions of the parcel edges: x (N,) and y (M,), local metres.

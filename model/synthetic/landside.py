@@ -85,11 +85,11 @@ def forecourt(world: World, frame: Frame, width: float, depth: float, rng: np.ra
     """Add roads, car parks, garages and office blocks behind a terminal.
 
     Args:
-        world: The scene's contents.
+        world: the scene's contents.
         frame: x along the terminal, y away from it, the origin in the middle of the hall's rear wall.
-        width: Metres along x.
-        depth: Metres along y.
-        rng: Source of all choices.
+        width: metres along x.
+        depth: metres along y.
+        rng: source of all choices.
     """
     half = width / 2
     drop_off = rectangle(-half - 20, 4, half + 20, 34)

@@ -44,10 +44,10 @@ class Textures:
     """Wrap-around noise tiles, each float32 with mean 0 and standard deviation 1.
 
     Attributes:
-        fine: Variation over one to three pixels.
-        medium: Variation over a few to a hundred pixels.
-        blotchy: Like `medium`, with another size and seed, for changes of colour.
-        coarse: Variation over hundreds of pixels, one sample every 16 pixels.
+        fine: variation over one to three pixels.
+        medium: variation over a few to a hundred pixels.
+        blotchy: like `medium`, with another size and seed, for changes of colour.
+        coarse: variation over hundreds of pixels, one sample every 16 pixels.
     """
 
     fine: NDArray[np.float32]
@@ -145,10 +145,10 @@ class _View:
         """Fill a layer's rings on a canvas, whose size determines the number of subsamples per pixel.
 
         Args:
-            canvas: The image, with as many bands as the values (one band with `only_band`).
-            layer: The rings.
+            canvas: the image, with as many bands as the values (one band with `only_band`).
+            layer: the rings.
             mode: ImageDraw's mode: "RGBA" on an RGB canvas blends colours by their opacity.
-            only_band: Draw only this band of the values, and skip the rings where it is 0.
+            only_band: draw only this band of the values, and skip the rings where it is 0.
         """
         fill = ImageDraw.Draw(canvas, mode).polygon
         shrink = OVERSAMPLING * self.size // canvas.width

@@ -50,11 +50,11 @@ class Runway:
     """A runway in an airport's frame.
 
     Attributes:
-        y: Position of the centre line, metres.
-        x0: First end, metres.
-        x1: Second end, metres, greater than `x0`.
-        width: Metres.
-        asphalt: True for asphalt, False for concrete.
+        y: position of the centre line, metres.
+        x0: first end, metres.
+        x1: second end, metres, greater than `x0`.
+        width: metres.
+        asphalt: true for asphalt, False for concrete.
     """
 
     y: float
@@ -146,9 +146,9 @@ class TaxiNet:
     """The taxiways and aprons of an airport, collected to be paved together, in the airport's frame.
 
     Attributes:
-        paths: Centre lines (N, 2), each with the width of its pavement, metres.
-        guides: Yellow lines in addition to the centre lines: curves at junctions.
-        aprons: Outlines of aprons.
+        paths: centre lines (N, 2), each with the width of its pavement, metres.
+        guides: yellow lines in addition to the centre lines: curves at junctions.
+        aprons: outlines of aprons.
     """
 
     paths: list[tuple[NDArray[np.float64], float]] = field(default_factory=list)
@@ -209,11 +209,11 @@ def lay_apron(
     """Pave an apron: lanes and slabs of slightly different tone, joints, repairs, dirt.
 
     Args:
-        world: The scene's contents.
-        frame: Frame of the outline.
-        outline: Ring (N, 2), local metres, with sides mostly along the axes.
-        concrete: True for concrete slabs, False for asphalt lanes.
-        rng: Source of tones and repairs.
+        world: the scene's contents.
+        frame: frame of the outline.
+        outline: ring (N, 2), local metres, with sides mostly along the axes.
+        concrete: true for concrete slabs, False for asphalt lanes.
+        rng: source of tones and repairs.
     """
     base = np.array(world.palette.concrete if concrete else world.palette.asphalt) * rng.uniform(0.94, 1.06)
     material = Material.CONCRETE if concrete else Material.ASPHALT

@@ -53,11 +53,11 @@ class SampleScene:
     """A scene ready to be painted.
 
     Attributes:
-        size_px: Width and height, pixels.
-        georef: Georeference: a UTM zone, north up.
-        airplanes: The airplanes in it, all completely inside.
-        painting: The source of its pixels.
-        resolution_m: Metres per pixel.
+        size_px: width and height, pixels.
+        georef: georeference: a UTM zone, north up.
+        airplanes: the airplanes in it, all completely inside.
+        painting: the source of its pixels.
+        resolution_m: metres per pixel.
     """
 
     size_px: int
@@ -71,13 +71,13 @@ def render(size_px: int, seed: int, resolution_m: float = 0.5, scene: str = "air
     """Lay out a scene. Equal arguments give the same scene, bit for bit.
 
     Args:
-        size_px: Width and height, pixels.
+        size_px: width and height, pixels.
         seed: 0 or more; each seed gives another scene.
-        resolution_m: Metres per pixel.
-        scene: One of SCENES; only "airport" contains airplanes.
+        resolution_m: metres per pixel.
+        scene: one of SCENES; only "airport" contains airplanes.
 
     Raises:
-        ConfigError: An argument is out of range.
+        ConfigError: an argument is out of range.
     """
     _validate(size_px, seed, resolution_m, scene)
     lon, lat = _scene_centre(seed)
@@ -131,8 +131,8 @@ def paint_window(scene: SampleScene, window: Window) -> ImageArray:
     """Paint any window of a scene.
 
     Args:
-        scene: The scene.
-        window: A pixel window inside the scene.
+        scene: the scene.
+        window: a pixel window inside the scene.
 
     Returns:
         uint8 (height, width, 3); a pixel's value does not depend on the window.
@@ -198,7 +198,7 @@ def write(scene: SampleScene, path: Path) -> Path:
     """Write a scene as a GeoTIFF and its truth next to it; return the path of the truth.
 
     Raises:
-        OutputError, RasterError: A file cannot be written.
+        OutputError, RasterError: a file cannot be written.
     """
     truth_path = path.with_suffix(".truth.geojson")
     make_folder(path.parent)

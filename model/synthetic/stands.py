@@ -47,10 +47,10 @@ def scatter_equipment(world: World, stop: Frame, size: Size, rng: np.random.Gene
     """Scatter equipment over an empty stand.
 
     Args:
-        world: The scene's contents.
-        stop: Where the nose would stop, x axis along the heading.
-        size: Length and width of the stand, metres.
-        rng: Source of the amount and the positions.
+        world: the scene's contents.
+        stop: where the nose would stop, x axis along the heading.
+        size: length and width of the stand, metres.
+        rng: source of the amount and the positions.
     """
     count = int(rng.integers(0, 9))
     spots = np.stack([rng.uniform(-0.5 * size[0], 6, count), rng.normal(0, 0.28 * size[1], count)], axis=1)
@@ -90,10 +90,10 @@ class Stand:
     """A parking position for an airplane.
 
     Attributes:
-        stop: Where the nose stops, x axis along the heading.
-        span: Maximum wingspan, metres.
-        length: Maximum length, metres.
-        kinds: Classes of airplanes that use it, with the share of each.
+        stop: where the nose stops, x axis along the heading.
+        span: maximum wingspan, metres.
+        length: maximum length, metres.
+        kinds: classes of airplanes that use it, with the share of each.
     """
 
     stop: Frame
@@ -145,10 +145,10 @@ def fill_stand(world: World, stand: Stand, rng: np.random.Generator, occupancy: 
     """Park an airplane on a stand with probability `occupancy`, with equipment around it.
 
     Args:
-        world: The scene's contents.
-        stand: The stand.
-        rng: Source of type, livery and equipment.
-        occupancy: Probability that an airplane is parked, 0..1.
+        world: the scene's contents.
+        stand: the stand.
+        rng: source of type, livery and equipment.
+        occupancy: probability that an airplane is parked, 0..1.
 
     Returns:
         Its type, or None if the stand stays empty.

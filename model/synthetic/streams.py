@@ -12,8 +12,8 @@ def stream(seed: int, *names: str | int) -> np.random.Generator:
     """Return the random generator of one named part of a scene.
 
     Args:
-        seed: The scene's seed, 0 or more.
-        *names: The name of the part, then what distinguishes it from its siblings, such as a row and a column (integers
+        seed: the scene's seed, 0 or more.
+        *names: the name of the part, then what distinguishes it from its siblings, such as a row and a column (integers
             >= 0).
     """
     key = [zlib.crc32(name.encode()) if isinstance(name, str) else name for name in names]

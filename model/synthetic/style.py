@@ -19,10 +19,10 @@ class Light:
     """Directions of the sun and of the sensor.
 
     Attributes:
-        sun: Unit vector towards the sun: right, down, up.
-        shadow: Horizontal displacement of a shadow for each metre of height, scene metres (right, down).
-        lean: Horizontal displacement of a top for each metre of height, seen off nadir, scene metres (right, down).
-        sky: Fraction of the light on flat ground that comes from the sky, and so also reaches shaded ground.
+        sun: unit vector towards the sun: right, down, up.
+        shadow: horizontal displacement of a shadow for each metre of height, scene metres (right, down).
+        lean: horizontal displacement of a top for each metre of height, seen off nadir, scene metres (right, down).
+        sky: fraction of the light on flat ground that comes from the sky, and so also reaches shaded ground.
     """
 
     sun: tuple[float, float, float]
@@ -72,13 +72,13 @@ class Sensor:
     """Properties of the sensor and of the image processing.
 
     Attributes:
-        psf_px: Standard deviation of the point spread function, pixels.
-        sharpening: Strength of the provider's sharpening, 0..1.
-        noise: Standard deviation of the noise at mid grey, grey levels.
-        haze: Fraction of the light scattered by the atmosphere, 0..1.
-        haze_colour: Colour of that light.
-        gain: Factors for red, green and blue.
-        contrast: Factor around mid grey.
+        psf_px: standard deviation of the point spread function, pixels.
+        sharpening: strength of the provider's sharpening, 0..1.
+        noise: standard deviation of the noise at mid grey, grey levels.
+        haze: fraction of the light scattered by the atmosphere, 0..1.
+        haze_colour: colour of that light.
+        gain: factors for red, green and blue.
+        contrast: factor around mid grey.
     """
 
     psf_px: float
@@ -158,8 +158,8 @@ def sample_style(seed: int, latitude: float) -> Style:
     """Sample the look of a scene.
 
     Args:
-        seed: The scene's seed.
-        latitude: Latitude of the scene in degrees, which decides whether the sun stands south or north.
+        seed: the scene's seed.
+        latitude: latitude of the scene in degrees, which decides whether the sun stands south or north.
     """
     return Style(_sample_light(seed, latitude), _sample_palette(seed), _sample_sensor(seed))
 

@@ -52,9 +52,9 @@ class Layer:
         """Add one ring (N, 2) or K rings (K, N, 2) in scene metres.
 
         Args:
-            rings: Corners in scene metres, x to the right, y down; the ring closes from the last corner to the first.
-            values: The fill, (C,) for all rings or (K, C); clipped to 0..255.
-            level: Rings of a higher level are painted over those of a lower one.
+            rings: corners in scene metres, x to the right, y down; the ring closes from the last corner to the first.
+            values: the fill, (C,) for all rings or (K, C); clipped to 0..255.
+            level: rings of a higher level are painted over those of a lower one.
         """
         ring = np.asarray(rings, dtype=np.float64)
         ring = ring[None] if ring.ndim == 2 else ring
@@ -122,8 +122,8 @@ class Airplane:
     """An airplane in the scene.
 
     Attributes:
-        shape: Its type.
-        pose: Frame at the middle of its length, x axis towards the nose.
+        shape: its type.
+        pose: frame at the middle of its length, x axis towards the nose.
         box: xmin, ymin, xmax, ymax of its visible parts without the shadow, scene metres.
     """
 
@@ -137,15 +137,15 @@ class World:
     """The contents of a scene: polygon layers and ground truth.
 
     Attributes:
-        width_m: Extent to the right, metres.
-        height_m: Extent down, metres.
-        style: Light, colours, sensor.
-        ground: Flat ground: red, green, blue, material.
-        stains: Soft stains on the ground: red, green, blue, opacity; grey 128 has no effect.
-        shadows: Ground without direct sunlight.
-        objects: Objects on the ground: red, green, blue, opacity.
-        airplanes: The ground truth.
-        footprints: Outlines of airplanes and buildings in scene metres, for keeping airplanes apart.
+        width_m: extent to the right, metres.
+        height_m: extent down, metres.
+        style: light, colours, sensor.
+        ground: flat ground: red, green, blue, material.
+        stains: soft stains on the ground: red, green, blue, opacity; grey 128 has no effect.
+        shadows: ground without direct sunlight.
+        objects: objects on the ground: red, green, blue, opacity.
+        airplanes: the ground truth.
+        footprints: outlines of airplanes and buildings in scene metres, for keeping airplanes apart.
     """
 
     width_m: float
@@ -226,12 +226,12 @@ class World:
         """Draw a body with vertical walls and a flat roof, and its shadow.
 
         Args:
-            frame: Frame of the ring.
-            ring: Footprint (N, 2), local metres, in either orientation.
-            height: Metres.
-            roof: Colour of the roof in full sun.
-            wall: Colour of the walls; defaults to the roof's. Walls are drawn darker by a fifth.
-            level: Paint order.
+            frame: frame of the ring.
+            ring: footprint (N, 2), local metres, in either orientation.
+            height: metres.
+            roof: colour of the roof in full sun.
+            wall: colour of the walls; defaults to the roof's. Walls are drawn darker by a fifth.
+            level: paint order.
         """
         corners = np.asarray(ring, dtype=np.float64)
         following = np.roll(corners, -1, axis=0)

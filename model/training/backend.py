@@ -16,7 +16,7 @@ def choose(name: object) -> None:
     """Select the backend of Keras; to be called before anything imports Keras.
 
     Raises:
-        ConfigError: The backend is unknown or not installed.
+        ConfigError: the backend is unknown or not installed.
     """
     if name not in get_args(Backend):
         raise ConfigError(f"backend: expected {', '.join(get_args(Backend))}, got {name!r}")
@@ -31,7 +31,7 @@ def check(name: Backend) -> None:
     """Check that Keras runs on this backend.
 
     Raises:
-        ConfigError: It runs on another.
+        ConfigError: Keras runs on another backend.
     """
     import keras
 

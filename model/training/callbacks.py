@@ -113,7 +113,7 @@ class StopAtNaN(keras.callbacks.Callback):  # type: ignore[misc]  # Keras publis
         """Check the loss.
 
         Raises:
-            ConfigError: The loss is NaN or infinite.
+            ConfigError: the loss is NaN or infinite.
         """
         if not math.isfinite((logs or {}).get("loss", 0.0)):
             raise ConfigError(
@@ -181,11 +181,11 @@ def validate(
     """Measure a detector on images, scanned as the pipeline would.
 
     Args:
-        sets: The images, by name of their set.
-        predictor: The detector, for scores from `MIN_SCORE` on.
-        config: How many images are drawn.
-        scan: Levels, tiles and suppression.
-        min_score: From which a detection counts as an airplane.
+        sets: the images, by name of their set.
+        predictor: the detector, for scores from `MIN_SCORE` on.
+        config: how many images are drawn.
+        scan: levels, tiles and suppression.
+        min_score: from which a detection counts as an airplane.
 
     Returns:
         A row of metrics for each set, and one for all together; and pictures (height, width, 3) by set and image, with

@@ -49,15 +49,15 @@ def fit(
     """Fit a compiled model for the remaining epochs, with log, TensorBoard and checkpoints.
 
     Args:
-        model: The model.
-        batches: The batches of all machines.
-        config: The settings.
-        schedule: The learning rate by step, for the log.
-        make_save: Makes the callback that saves and validates the model after an epoch.
-        dataset: The batches of this machine, where several train together.
+        model: the model.
+        batches: the batches of all machines.
+        config: the settings.
+        schedule: the learning rate by step, for the log.
+        make_save: makes the callback that saves and validates the model after an epoch.
+        dataset: the batches of this machine, where several train together.
 
     Raises:
-        ConfigError: The loss is NaN.
+        ConfigError: the loss is NaN.
     """
     first_step = resume_epoch(config.run) * config.steps_per_epoch + 1
     with SummaryWriter(str(config.run / callbacks.TENSORBOARD), purge_step=first_step) as board:

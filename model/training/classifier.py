@@ -16,7 +16,7 @@ from tensorboardX import SummaryWriter
 from model.common.atomic import make_folder
 from model.data import chips
 from model.data.chips import ChipBatches, Chips, ChipSplit
-from model.detectors.classifier.network import build
+from model.detectors.classifier import build
 from model.inference import weights_io
 from model.training import backend, callbacks, checkpointing
 from model.training.config import ClassifierTrainConfig
@@ -32,7 +32,7 @@ def train(config: ClassifierTrainConfig) -> Path:
     """Train a classifier, or resume its training, test it, and return the folder of the finished model.
 
     Raises:
-        ConfigError: The chips are missing, the run's folder cannot be created, or the loss is NaN.
+        ConfigError: the chips are missing, the run's folder cannot be created, or the loss is NaN.
     """
     backend.check(config.backend)
     keras.utils.set_random_seed(config.seed)

@@ -48,7 +48,7 @@ class RecordsConfig:
     """Tiles of `model.datagen` to train on in place of images.
 
     Attributes:
-        pattern: of the TFRecord files, local or `gs://`, e.g. `out/tiles/*.tfrecord`.
+        pattern: pattern of the TFRecord files, local or `gs://`, e.g. `out/tiles/*.tfrecord`.
         shuffle_buffer: number of tiles from which the next one is drawn, held in memory as JPEGs; 0 keeps the order of
             the files, all tiles of one image in succession.
         cache: keep all records in memory, as JPEGs, and read the files only once.
@@ -70,7 +70,7 @@ class HardExamplesConfig:
     """More crops from where the model that training starts from is wrong.
 
     Attributes:
-        share: of the crops of every set.
+        share: share of the crops of every set.
         min_score: detections from this score on are false positives where there is no airplane.
     """
 
@@ -110,14 +110,14 @@ class TrainConfig:
     """The settings of a detector's training.
 
     Attributes:
-        name: of the model.
+        name: name of the model.
         data: folder of the data sets.
         run: the run's folder.
         sources: the sets whose images are trained on, and their weights.
         records: tiles to train on; either these or `sources`.
         rendered: rendered scenes to train on as well.
         detector: the network.
-        crops: how crops are drawn.
+        crops: sizes and positions of the crops.
         start: `imagenet` (weights of the backbone), `random`, or a model to continue from: the name of a packaged one,
             or a model's folder.
         hard_examples: train more on what that model gets wrong in the same images and scenes.
@@ -127,10 +127,10 @@ class TrainConfig:
         learning_rate, warmup_steps, weight_decay: AdamW's; the highest rate, and the steps in which it rises to it.
         schedule: how the rate falls from there.
         ema: momentum of the exponential moving average of all weights; this average is the model that is saved.
-        seed: of weights and crops.
+        seed: seed of weights and crops.
         min_score: recorded with the weights until `model.evaluate` chooses one on val.
         callbacks: how the model is validated during training; not at all if None.
-        backend: what Keras runs on: `tensorflow`, `jax` or `torch`.
+        backend: backend of Keras: `tensorflow`, `jax` or `torch`.
         distribution: the devices that share the training.
     """
 
@@ -200,7 +200,7 @@ class ClassifierTrainConfig:
 
     Attributes:
         task: `classifier`.
-        name: of the model.
+        name: name of the model.
         data: folder of the data sets, with PlanesNet in it.
         run: the run's folder.
         classifier: the network.
@@ -209,9 +209,9 @@ class ClassifierTrainConfig:
         batch, steps_per_epoch, epochs: chips a step, steps between two checkpoints, and checkpoints.
         learning_rate, last_learning_rate, decay_steps: Adam's; the rate falls exponentially from the first to the last,
             to 1/e of the difference in `decay_steps`.
-        seed: of weights, dropout and batches; the splits do not depend on it.
+        seed: seed of weights, dropout and batches; the splits do not depend on it.
         min_score: recorded with the weights, see `model.inference.weights_io`.
-        backend: what Keras runs on: `tensorflow`, `jax` or `torch`.
+        backend: backend of Keras: `tensorflow`, `jax` or `torch`.
     """
 
     task: Literal["classifier"]

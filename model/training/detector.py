@@ -17,14 +17,16 @@ import numpy as np
 from tensorboardX import SummaryWriter
 
 from geo.errors import ConfigError
+from geo.types import Detections, ImageArray
 from model.common.atomic import make_folder
 from model.data import sources
 from model.data.crops import CropBatches, TrainingSet
 from model.data.labels import AnnotatedImage
 from model.detectors import INPUT_MULTIPLE, registry
 from model.detectors.backbones import efficientnet_lite
+from model.detectors.registry import Decode
 from model.inference import model_folder, weights_io
-from model.inference.keras_predictor import KerasPredictor
+from model.inference.cells import tile_detections
 from model.inference.scan_config import read_scan_config
 from model.training import backend, callbacks, checkpointing, distribution, hard_examples, schedules
 from model.training.config import CallbacksConfig, RecordsConfig, TrainConfig
@@ -39,8 +41,8 @@ def train(config: TrainConfig) -> Path:
     """Train a detector, or resume its training, and return the folder of the finished model.
 
     Raises:
-        ConfigError: Data or devices are missing, the run's folder cannot be created, or the loss is NaN.
-        RasterError: An image cannot be read.
+        ConfigError: data or devices are missing, the run's folder cannot be created, or the loss is NaN.
+        RasterError: an image cannot be read.
         WeightsError: `start` names weights that do not fit.
     """
     backend.check(config.backend)
@@ -224,3 +226,29 @@ def _add_hard_examples(sets: dict[str, TrainingSet], model: keras.Model, config:
             f"{file}: expected hard examples in the images of `sources`, got others: remove it to mine them again"
         )
     return {name: training_set.with_hard_examples(examples[name]) for name, training_set in sets.items()}
+
+
+class KerasPredictor:
+    """A `Predictor` over a Keras model, with raw scores.
+
+    Args:
+        model: the detector.
+        decode: decodes its cells, see `model.detectors.registry`.
+        name: name of the model.
+        min_score: detections below it are left out.
+    """
+
+    def __init__(self, model: keras.Model, decode: Decode, name: str, min_score: float) -> None:
+        self.model = model
+        self.decode = decode
+        self.name = name
+        self.default_min_score = min_score
+
+    def __call__(self, images: ImageArray) -> list[Detections]:
+        """See `Predictor`."""
+        # On several TensorFlow devices each computes all images, and their outputs are concatenated.
+        cells = self.model.predict_on_batch(images)[: len(images)]
+        boxes, scores = (np.asarray(keras.ops.convert_to_numpy(output)) for output in self.decode(cells))
+        # Before calibration nearly all cells have some score: only those above the threshold vote.
+        min_score = self.default_min_score
+        return [tile_detections(*cells, min_score, min_score) for cells in zip(boxes, scores, strict=True)]

@@ -51,11 +51,11 @@ def scope(config: DistributionConfig, batch: int) -> AbstractContextManager[Any]
     KERAS_DISTRIBUTION_PROCESS_ID (0 for the first machine); on TPUs nothing is needed.
 
     Args:
-        config: The devices.
-        batch: Examples in a step, of all devices together.
+        config: the devices.
+        batch: examples in a step, of all devices together.
 
     Raises:
-        ConfigError: The backend cannot do it, devices or machines are missing, or the batch cannot be divided.
+        ConfigError: the backend cannot do it, devices or machines are missing, or the batch cannot be divided.
     """
     backend = keras.backend.backend()
     _check(config, backend, batch)
@@ -99,11 +99,11 @@ def check_same_epoch(config: DistributionConfig, epochs: int) -> None:
     """Check that all machines resume from the same epoch: else their states would be mixed. In `scope`'s context.
 
     Args:
-        config: The devices.
-        epochs: The completed epochs of this machine.
+        config: the devices.
+        epochs: the completed epochs of this machine.
 
     Raises:
-        ConfigError: Other machines have completed more or fewer.
+        ConfigError: other machines have completed more or fewer.
     """
     if config.machines == 1:
         return
@@ -180,7 +180,7 @@ def _select_devices(config: DistributionConfig, available: list[str]) -> list[st
     """Return as many devices as the config asks for.
 
     Raises:
-        ValueError: There are fewer; or more in several machines, where the first ones would not cover every machine.
+        ValueError: there are fewer; or more in several machines: the first ones would not cover every machine.
     """
     if len(available) < config.shares or (config.machines > 1 and len(available) > config.shares):
         raise ValueError(f"{len(available)} in all")

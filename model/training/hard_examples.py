@@ -24,8 +24,8 @@ def select_hard_boxes(detections: Detections, truth: FloatArray) -> FloatArray:
     """Select the boxes where a model was wrong in one image.
 
     Args:
-        detections: The model's detections, in the image's pixels.
-        truth: The airplanes (M, 4).
+        detections: the model's detections, in the image's pixels.
+        truth: the airplanes (M, 4).
 
     Returns:
         (K, 4): the boxes of false positives, then those of missed airplanes.

@@ -24,7 +24,7 @@ class ExponentialConfig:
     """Exponential decay from the highest rate towards a hundredth.
 
     Attributes:
-        kind: of the schedule.
+        kind: kind of the schedule.
         steps: in which the difference falls to 1/e.
     """
 
@@ -41,7 +41,7 @@ class RestartsConfig:
     """Cosines with warm restarts (arXiv:1608.03983, section 3), each from its highest rate to a hundredth.
 
     Attributes:
-        kind: of the schedule.
+        kind: kind of the schedule.
         steps: length of the first cosine.
         longer: factor by which each cosine is longer than the one before.
         lower: factor by which its highest rate is lower.
@@ -70,10 +70,10 @@ def make_schedule(
     """Return the learning rate by step, counted from 0.
 
     Args:
-        config: The form of the schedule.
-        highest: The highest rate.
-        warmup: Steps in which the rate first rises linearly to the highest, from a hundredth of it.
-        steps: Steps of the whole training.
+        config: the form of the schedule.
+        highest: the highest rate.
+        warmup: steps in which the rate first rises linearly to the highest, from a hundredth of it.
+        steps: steps of the whole training.
     """
     warmup = min(warmup, steps)
     if isinstance(config, CosineConfig):

@@ -31,23 +31,23 @@ class Point:
     tooltip: str
 
 
-def history(points: Sequence[Point], maximize: bool) -> str:
+def history_chart(points: Sequence[Point], maximize: bool) -> str:
     """Draw the value of every trial in the order in which they began, and the best one so far."""
     return svg_chart("History", plot_history, points, maximize)
 
 
-def importance(shares: Mapping[str, float]) -> str:
+def importance_chart(shares: Mapping[str, float]) -> str:
     """Draw the share of each parameter as a bar with its name above."""
     return svg_chart("What matters", plot_importance, shares)
 
 
-def parameter(points: Sequence[Point], of: Parameter) -> str:
+def parameter_chart(points: Sequence[Point], parameter: Parameter) -> str:
     """Draw the value of every trial over its value of one parameter."""
-    return svg_chart(of.name, plot_parameter, points, of)
+    return svg_chart(parameter.name, plot_parameter, points, parameter)
 
 
 def plot_history(axes: Axes, points: Sequence[Point], maximize: bool) -> None:
-    """See `history`; the best trial comes first in `points`."""
+    """See `history_chart`; the best trial comes first in `points`."""
     _linear_scale(axes, 0, max([1, *(point.trial for point in points)]), integer=True)
     axes.set_xlabel("trial; the line is the best so far")
     complete = sorted((point.trial, point.value) for point in points if point.complete)
@@ -57,7 +57,7 @@ def plot_history(axes: Axes, points: Sequence[Point], maximize: bool) -> None:
 
 
 def plot_importance(axes: Axes, shares: Mapping[str, float]) -> None:
-    """See `importance`."""
+    """See `importance_chart`."""
     axes.set(xlim=(0, 1), ylim=(len(shares), 0), xlabel="share", yticks=[])
     for row, (name, share) in enumerate(shares.items()):
         (bar,) = axes.barh(row + 0.45, share, 0.45, align="edge", color=FIRST)
@@ -65,20 +65,20 @@ def plot_importance(axes: Axes, shares: Mapping[str, float]) -> None:
         axes.text(0, row + 0.4, f"{name[:_LETTERS]}: {share:.2f}")
 
 
-def plot_parameter(axes: Axes, points: Sequence[Point], of: Parameter) -> None:
-    """See `parameter`; the best trial comes first in `points`."""
-    axes.set_xlabel(of.name)
-    positions = [point.parameters[of.name] for point in points]
-    if isinstance(of, CategoricalParameter):
-        keys = [json.dumps(choice, default=str) for choice in of.choices]
+def plot_parameter(axes: Axes, points: Sequence[Point], parameter: Parameter) -> None:
+    """See `parameter_chart`; the best trial comes first in `points`."""
+    axes.set_xlabel(parameter.name)
+    positions = [point.parameters[parameter.name] for point in points]
+    if isinstance(parameter, CategoricalParameter):
+        keys = [json.dumps(choice, default=str) for choice in parameter.choices]
         positions = [keys.index(json.dumps(value, default=str)) for value in positions]
         letters = max(_LETTERS // len(keys), 3)
         axes.set_xlim(-0.5, len(keys) - 0.5)
-        axes.set_xticks(range(len(keys)), [str(choice)[:letters] for choice in of.choices])
-    elif of.scale == "log":
-        _log_scale(axes, of.low, of.high)
+        axes.set_xticks(range(len(keys)), [str(choice)[:letters] for choice in parameter.choices])
+    elif parameter.scale == "log":
+        _log_scale(axes, parameter.low, parameter.high)
     else:
-        _linear_scale(axes, of.low, of.high, integer=of.kind == "int")
+        _linear_scale(axes, parameter.low, parameter.high, integer=parameter.kind == "int")
     _plot_points(axes, points, positions)
 
 

@@ -82,7 +82,7 @@ class MetricConfig:
 
     Attributes:
         table: `log` (log.csv) or `val` (val.csv) in the run's folder.
-        column: of that table.
+        column: column of that table.
         direction: `minimize` or `maximize`.
         set: the data set whose rows count, in a table with rows for several.
     """
@@ -105,7 +105,7 @@ class EarlyStoppingConfig:
     """When a trial is pruned: its best value so far is worse than a percentile of the others' at the same epoch.
 
     Attributes:
-        percentile: of the complete trials; 50 keeps the better half, 25 the best quarter.
+        percentile: percentile of the complete trials that is kept; 50 keeps the better half, 25 the best quarter.
         after_trials: number of complete trials before the first one is pruned.
         after_epochs: number of epochs of a trial before it is pruned.
     """
@@ -136,7 +136,7 @@ class TuneConfig:
         fixed: other settings in which all trials differ from the base, by dotted name.
         parallel: number of trials at a time.
         early_stopping: when a trial is pruned; None: never.
-        seed: of the search; the trainings have their own.
+        seed: seed of the search; the trainings have their own.
     """
 
     base: Path

@@ -82,7 +82,11 @@ def trial_results(study: optuna.Study, config: TuneConfig) -> list[TrialResult]:
     order = list(_STATES.values())
     return sorted(
         (trial_result(trial, config.parameters) for trial in begun),
-        key=lambda of: (order.index(of.state), math.inf if of.value is None else sign * of.value, of.trial),
+        key=lambda result: (
+            order.index(result.state),
+            math.inf if result.value is None else sign * result.value,
+            result.trial,
+        ),
     )
 
 
@@ -184,10 +188,10 @@ def _page(trials: Sequence[TrialResult], shares: Mapping[str, float], config: Tu
         for trial in trials
         if trial.state in ("complete", "stopped") and trial.value is not None
     ]
-    shown = [("History", charts.history(points, metric.direction == "maximize"))]
+    shown = [("History", charts.history_chart(points, metric.direction == "maximize"))]
     if shares:
-        shown.append(("What matters", charts.importance(shares)))
-    shown += [(f"{metric.column} over {each.name}", charts.parameter(points, each)) for each in config.parameters]
+        shown.append(("What matters", charts.importance_chart(shares)))
+    shown += [(f"{metric.column} over {each.name}", charts.parameter_chart(points, each)) for each in config.parameters]
     return render_template(
         Path(__file__).with_name("study.html"),
         study=config.study.name,

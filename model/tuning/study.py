@@ -81,7 +81,7 @@ def _check(config: TuneConfig, content: dict[str, Any], command: Command) -> Non
     """Let the training check both ends of all ranges before the first trial.
 
     Raises:
-        ConfigError: it refuses them.
+        ConfigError: the training rejects them.
     """
     for values in search.range_ends(config.parameters):
         with tempfile.TemporaryDirectory() as folder:

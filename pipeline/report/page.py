@@ -54,9 +54,9 @@ def render(airplanes: Sequence[Airplane], ledger: Ledger) -> str:
         summary=_summary(ledger),
         has_scenes=bool(views),
         ledger=ledger_table(ledger),
-        data={"fields": FIELDS, "scenes": views},
+        data={"fields": FIELDS, "scenes": views, "min_score": ledger.run.settings.get("min_score") or 0.0},
         styles=[_FOLDER / "report.css"],
-        scripts=[_FOLDER / "report.js"],
+        scripts=[_FOLDER / "map.js", _FOLDER / "report.js"],
         leaflet=True,
     )
 
@@ -73,6 +73,7 @@ def _summary(ledger: Ledger) -> dict[str, Any]:
         "scenes": totals.scenes,
         "km2": totals.km2,
         "model": ledger.run.model,
+        "started": ledger.run.started_at[:16].replace("T", " ") + " UTC",
         "problems": ", ".join(problems),
         "empty": _scenes(totals.empty) if totals.empty else "",
     }

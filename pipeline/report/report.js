@@ -1,360 +1,426 @@
-/* The report: one scene at a time on a Leaflet map in scene pixels, with its charts and its list. */
+/* The report: the map of a scene, its airplanes above a threshold in a list, their scores and sizes. */
 "use strict";
 (function () {
-  const { byId, element, number, plural, colour } = Page;
-  const report = Page.data;
-  if (report.scenes.length === 0) return;
+  const { byId, element, svgElement, number, count, plural, colour } = Page;
+  const { fields, scenes, min_score: keptScore } = Page.data;
+  if (scenes.length === 0) return;
 
-  const column = Object.fromEntries(report.fields.map((name, index) => [name, index]));
-  const field = (row, name) => row[column[name]];
+  /* ---- airplanes: a row of the data each, and what is needed often ---- */
 
-  /* ---- elements and numbers ---- */
+  const column = Object.fromEntries(fields.map((name, index) => [name, index]));
 
-  function svgElement(name, attributes, text) {
-    const made = document.createElementNS("http://www.w3.org/2000/svg", name);
-    for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-    if (text !== undefined) made.textContent = text;
-    return made;
+  function toPlane(scene, row) {
+    const value = (name) => row[column[name]];
+    return {
+      scene,
+      value,
+      score: value("score"),
+      size: value("size_m"),
+      left: value("xmin_px"),
+      top: value("ymin_px"),
+      right: value("xmax_px"),
+      bottom: value("ymax_px"),
+    };
   }
 
-  function swatch(score) {
-    const made = element("span", { class: "swatch", "aria-hidden": "true" });
-    made.style.background = colour(score);
-    return made;
-  }
+  for (const scene of scenes) scene.planes = scene.rows.map((row) => toPlane(scene, row)); // by falling score
+  const byScore = (a, b) => b.score - a.score;
+  const bySize = (a, b) => b.size - a.size || byScore(a, b);
+  const allPlanes = scenes.flatMap((scene) => scene.planes).sort(byScore);
 
   // Rounded down, so that scores agree with the threshold, and only 1 is shown as 1.00.
-  const scoreText = (row) => number(Math.floor(field(row, "score") * 100 + 1e-9) / 100, 2);
-  const measured = (value, digits, unit) => (value === null ? "not measured" : `${number(value, digits)} ${unit}`);
+  const scoreText = (plane) => number(Math.floor(plane.score * 100 + 1e-9) / 100, 2);
+  const sizeText = (plane) => `${number(plane.size, 1)} m`;
+
+  function swatch(plane) {
+    const made = element("span", { class: "swatch", "aria-hidden": "true" });
+    made.style.background = colour(plane.score);
+    return made;
+  }
 
   /* ---- state ---- */
 
-  const LIST_START = 25;
-  const LIST_STEP = 100;
-  let scene = report.scenes.find((candidate) => candidate.rows.length > 0) || report.scenes[0];
-  let minScore = 0;
-  let selected = -1;
-  let listed = LIST_START;
+  const state = {
+    filter: scenes.length === 1 ? scenes[0] : null, // the list's scene; null: all
+    scene: (allPlanes[0] || { scene: scenes[0] }).scene, // on the map
+    sort: byScore,
+    minScore: 0,
+    selected: null,
+  };
+  let inFilter = []; // planes of the filter, sorted
+  let listed = []; // those of them above the threshold
 
-  // Rows are sorted by score: those above the threshold are the first.
-  function shownCount() {
-    const end = scene.rows.findIndex((row) => field(row, "score") < minScore);
-    return end < 0 ? scene.rows.length : end;
-  }
-
-  /* ---- the map: x to the right, y down, in pixels of the scene ---- */
-
-  const TINY_PX = 9; // a box smaller than this on the screen is drawn as a dot
-  const reducedMotion = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
-  const map = L.map("map", {
-    crs: L.CRS.Simple,
-    renderer: L.canvas({ padding: 0.3, tolerance: 4 }),
-    attributionControl: false,
-    zoomSnap: 0.25,
-    zoomDelta: 0.5,
-    zoomAnimation: !reducedMotion,
-    fadeAnimation: false,
-    maxBoundsViscosity: 0.8,
+  const map = SceneMap.create(byId("map"), {
+    onSelect: (plane) => select(plane, false),
+    describe: (plane) => `${scoreText(plane)} · ${sizeText(plane)}`,
+    onLoad: repaintSoon,
   });
-  const background = L.layerGroup().addTo(map);
-  const boxes = L.featureGroup().addTo(map);
-  const selection = L.layerGroup().addTo(map);
-  const corner = (x, y) => L.latLng(-y, x);
-  const bounds = (xmin, ymin, xmax, ymax) => L.latLngBounds(corner(xmin, ymin), corner(xmax, ymax));
-  const boundsOf = (row) => bounds(...["xmin_px", "ymin_px", "xmax_px", "ymax_px"].map((name) => field(row, name)));
 
-  function screenSize(row) {
-    const widest = Math.max(
-      field(row, "xmax_px") - field(row, "xmin_px"),
-      field(row, "ymax_px") - field(row, "ymin_px"),
-    );
-    return widest * map.getZoomScale(map.getZoom(), 0);
+  const isShown = (plane) => plane.score >= state.minScore;
+
+  // Airplanes, or their order, have changed.
+  function applyFilter() {
+    inFilter = (state.filter ? state.filter.planes : allPlanes).slice().sort(state.sort);
+    applyScore();
   }
 
-  function drawBackground() {
-    background.clearLayers();
-    const frame = bounds(0, 0, scene.width, scene.height);
-    map.setMaxBounds(null);
-    map.setMinZoom(-Infinity);
-    map.invalidateSize();
-    const fitZoom = map.getBoundsZoom(frame);
-    map.options.minZoom = fitZoom - 0.5;
-    map.setMaxZoom(Math.max(1.5, fitZoom + 1));
-    map.fitBounds(frame, { animate: false });
-    map.setMaxBounds(frame.pad(0.25));
-    if (scene.thumbnail) L.imageOverlay(scene.thumbnail, frame, { alt: `Overview of ${scene.name}` }).addTo(background);
-    L.rectangle(frame, { color: "#888", weight: 1, fill: false, interactive: false }).addTo(background);
-    for (const part of scene.failures) {
-      const style = { color: "#ff5f1f", weight: 1.5, dashArray: "6 4", fillOpacity: 0.2 };
-      L.rectangle(bounds(...part.box), style).bindTooltip(`Not processed: ${part.error}`, { sticky: true }).addTo(background);
-    }
-  }
-
-  function boxLayers(row) {
-    const fillColor = colour(field(row, "score"));
-    if (screenSize(row) < TINY_PX) {
-      const style = { radius: 4, color: "#111", weight: 1.5, fillColor, fillOpacity: 1 };
-      return [L.circleMarker(boundsOf(row).getCenter(), style)];
-    }
-    const edge = { weight: 4, color: "#111", opacity: 0.65, fill: false, interactive: false };
-    return [L.rectangle(boundsOf(row), edge), L.rectangle(boundsOf(row), { weight: 2, color: fillColor, fillOpacity: 0.08 })];
-  }
-
-  function drawBoxes() {
-    boxes.clearLayers();
-    // The highest score last, so that it lies on top.
-    for (let index = shownCount() - 1; index >= 0; index -= 1) {
-      for (const layer of boxLayers(scene.rows[index])) {
-        layer.airplane = index;
-        boxes.addLayer(layer);
-      }
-    }
-    drawSelection();
-  }
-
-  function drawSelection() {
-    selection.clearLayers();
-    if (selected < 0) return;
-    const row = scene.rows[selected];
-    const gap = 5 / map.getZoomScale(map.getZoom(), 0);
-    const [xmin, ymin, xmax, ymax] = ["xmin_px", "ymin_px", "xmax_px", "ymax_px"].map((name) => field(row, name));
-    const around = bounds(xmin - gap, ymin - gap, xmax + gap, ymax + gap);
-    for (const style of [{ weight: 6, color: "#111" }, { weight: 3, color: "#fff" }]) {
-      L.rectangle(around, { ...style, fill: false, interactive: false }).addTo(selection);
-    }
-  }
-
-  function zoomTo(row) {
-    const closeZoom = Math.min(map.getBoundsZoom(boundsOf(row).pad(4)), map.getMaxZoom());
-    map.setView(boundsOf(row).getCenter(), Math.max(map.getZoom(), closeZoom), { animate: false });
-  }
-
-  /* ---- one airplane's fields ---- */
-
-  function fieldsOf(row) {
-    const value = (name) => field(row, name);
-    const sides = ["xmin_px", "ymin_px", "xmax_px", "ymax_px"].map((name) => number(value(name), 1));
-    return [
-      ["Score", scoreText(row)],
-      ["Size", measured(value("size_m"), 1, "m")],
-      ["Length", measured(value("length_m"), 1, "m")],
-      ["Wingspan", measured(value("wingspan_m"), 1, "m")],
-      ["Heading", measured(value("heading_deg"), 0, "°")],
-      ["Longitude", number(value("longitude"), 6)],
-      ["Latitude", number(value("latitude"), 6)],
-      ["Detected at", `${number(value("resolution_m"), 2)} m per pixel`],
-      ["Box, pixels", `x ${sides[0]} to ${sides[2]}, y ${sides[1]} to ${sides[3]}`],
-      ["Acquired", scene.shared.acquired_at || "unknown"],
-      ["Id", value("detection_id")],
-      ["Scene id", scene.shared.scene_id],
-      ["Model", scene.shared.model],
-    ];
-  }
-
-  function drawDetails() {
-    byId("previous").setAttribute("aria-disabled", neighbour(-1) === selected);
-    byId("next").setAttribute("aria-disabled", neighbour(1) === selected);
-    if (selected < 0) {
-      const text = shownCount()
-        ? "Select a box on the image, or step through by descending score."
-        : "No airplanes to show.";
-      byId("details").replaceChildren(element("p", { class: "quiet" }, text));
-      return;
-    }
-    const terms = fieldsOf(scene.rows[selected]).flatMap(([name, text]) => [
-      element("dt", {}, name),
-      element("dd", {}, ...(name === "Score" ? [swatch(field(scene.rows[selected], "score"))] : []), text),
-    ]);
-    byId("details").replaceChildren(element("dl", {}, ...terms));
-  }
-
-  // Index of the previous (-1) or next (1) airplane by score; stops at either end.
-  function neighbour(by) {
-    return Math.min(Math.max(selected + by, 0), shownCount() - 1);
-  }
-
-  function step(by) {
-    if (neighbour(by) !== selected) select(neighbour(by), true);
-  }
-
-  function select(index, move) {
-    selected = index;
-    if (index >= listed) {
-      listed = index + 1;
-      drawList();
-    }
-    if (move) zoomTo(scene.rows[index]);
-    drawSelection();
-    drawDetails();
-    highlightRow();
-  }
-
-  /* ---- charts ---- */
-
-  const CHART = { width: 320, height: 130, left: 4, right: 4, top: 14, bottom: 18 };
-
-  function chart(parent, bins, ticks, title) {
-    const maxCount = Math.max(1, ...bins.map((bin) => bin.count));
-    const binWidth = (CHART.width - CHART.left - CHART.right) / bins.length;
-    const plotHeight = CHART.height - CHART.top - CHART.bottom;
-    const base = CHART.top + plotHeight;
-    const summary = bins.filter((bin) => bin.count).map((bin) => `${bin.label}: ${bin.count}`).join("; ") || "none";
-    const svg = svgElement("svg", {
-      class: "chart",
-      viewBox: `0 0 ${CHART.width} ${CHART.height}`,
-      role: "img",
-      "aria-label": `${title}. ${summary}`,
-    });
-    bins.forEach((bin, index) => {
-      const x = CHART.left + index * binWidth;
-      const height = (bin.count / maxCount) * plotHeight;
-      const size = { x: x + 0.75, y: base - height, width: binWidth - 1.5, height, fill: bin.fill, rx: 1.5 };
-      const bar = svgElement("rect", { ...size, class: bin.hidden ? "off" : "on" });
-      bar.append(svgElement("title", {}, `${bin.label}: ${bin.count}`));
-      svg.append(bar);
-      if (bin.count && maxCount < 1000) {
-        svg.append(svgElement("text", { x: x + binWidth / 2, y: base - height - 3, "text-anchor": "middle" }, bin.count));
-      }
-    });
-    svg.append(svgElement("line", { x1: CHART.left, x2: CHART.width - CHART.right, y1: base, y2: base }));
-    ticks.forEach((tick) => {
-      const x = CHART.left + tick.at * (CHART.width - CHART.left - CHART.right);
-      const anchor = tick.at === 0 ? "start" : tick.at === 1 ? "end" : "middle";
-      svg.append(svgElement("text", { x, y: CHART.height - 4, "text-anchor": anchor }, tick.text));
-    });
-    parent.replaceChildren(svg);
-  }
-
-  // Bins are half-open; the last one includes its upper end.
-  function histogram(values, width, bins) {
-    const counts = new Array(bins).fill(0);
-    for (const value of values) counts[Math.min(Math.floor(value / width + 1e-9), bins - 1)] += 1;
-    return counts;
-  }
-
-  function drawScores() {
-    const bins = 20;
-    const counts = histogram(scene.rows.map((row) => field(row, "score")), 1 / bins, bins);
-    const bars = counts.map((count, index) => ({
-      count,
-      label: `${(index / bins).toFixed(2)} to ${((index + 1) / bins).toFixed(2)}`,
-      fill: colour((index + 0.5) / bins),
-      hidden: (index + 1) / bins <= minScore,
-    }));
-    const ticks = [0, 0.2, 0.4, 0.6, 0.8, 1].map((at) => ({ at, text: at.toFixed(1) }));
-    chart(byId("scores"), bars, ticks, "Airplanes by score");
-  }
-
-  function drawSizes() {
-    const sizes = scene.rows.map((row) => field(row, "size_m"));
-    const largest = Math.max(20, ...sizes);
-    const width = [2, 5, 10, 20, 50, 100, 200, 500, 1000].find((step) => largest / step <= 20) || largest / 20;
-    const bins = Math.max(1, Math.ceil(largest / width));
-    const shown = histogram(sizes.slice(0, shownCount()), width, bins);
-    const bars = shown.map((count, index) => ({
-      count,
-      label: `${index * width} to ${(index + 1) * width} m`,
-      fill: "var(--accent)",
-      hidden: false,
-    }));
-    const every = Math.max(1, Math.ceil(bins / 6));
-    const ticks = [];
-    for (let index = 0; index <= bins; index += every) ticks.push({ at: index / bins, text: String(index * width) });
-    chart(byId("sizes"), bars, ticks, "Airplanes shown, by size");
-  }
-
-  /* ---- the list ---- */
-
-  function listRow(row, index) {
-    const button = element("button", { type: "button", "aria-label": `Show airplane ${index + 1}` }, String(index + 1));
-    button.addEventListener("click", () => {
-      select(index, true);
-      byId("map").scrollIntoView({ block: "nearest", behavior: reducedMotion ? "auto" : "smooth" });
-    });
-    const texts = [
-      number(field(row, "size_m"), 1),
-      number(field(row, "resolution_m"), 2),
-      number(field(row, "longitude"), 6),
-      number(field(row, "latitude"), 6),
-    ];
-    return element(
-      "tr",
-      {},
-      element("th", { scope: "row" }, button),
-      element("td", { class: "number" }, swatch(field(row, "score")), scoreText(row)),
-      ...texts.map((text) => element("td", { class: "number" }, text)),
-    );
-  }
-
-  function drawList() {
-    const end = Math.min(shownCount(), listed);
-    const none = element("tr", {}, element("td", { class: "quiet", colspan: 6 }, "No airplanes to show."));
-    byId("list").tBodies[0].replaceChildren(...(end ? scene.rows.slice(0, end).map(listRow) : [none]));
-    byId("more").hidden = end === shownCount();
-    highlightRow();
-  }
-
-  function highlightRow() {
-    [...byId("list").tBodies[0].rows].forEach((row, index) => {
-      if (index === selected) row.setAttribute("aria-current", "true");
-      else row.removeAttribute("aria-current");
-    });
-  }
-
-  /* ---- the controls ---- */
-
-  function drawShown() {
-    const total = scene.rows.length;
-    byId("shown").textContent = `${shownCount().toLocaleString("en")} of ${plural(total, "airplane")} shown`;
-    byId("score-value").textContent = number(minScore, 2);
-  }
-
-  function changeScore() {
-    minScore = Number(byId("score").value);
-    if (selected >= shownCount()) selected = -1;
-    drawShown();
-    drawBoxes();
+  function applyScore() {
+    listed = inFilter.filter(isShown);
+    if (state.selected && !isShown(state.selected)) state.selected = null;
+    const shownOfAll = state.filter ? allPlanes.reduce((sum, plane) => sum + isShown(plane), 0) : listed.length;
+    byId("total").textContent =
+      shownOfAll === allPlanes.length ? count(shownOfAll) : `${count(shownOfAll)} of ${count(allPlanes.length)}`;
+    byId("shown").textContent =
+      listed.length === inFilter.length
+        ? plural(listed.length, "airplane")
+        : `${count(listed.length)} of ${plural(inFilter.length, "airplane")}`;
+    byId("score-value").textContent = number(state.minScore, 2);
     drawScores();
     drawSizes();
+    drawMap();
     drawDetails();
     drawList();
   }
 
-  function changeScene() {
-    scene = report.scenes[Number(byId("scene").value)];
-    selected = -1;
-    listed = LIST_START;
-    byId("note").textContent = scene.note;
-    byId("note").hidden = scene.note === "";
-    drawBackground();
-    changeScore();
+  function drawMap() {
+    map.showScene(state.scene);
+    byId("caption").textContent = state.filter ? "" : state.scene.name;
+    byId("note").textContent = state.scene.note;
+    byId("note").hidden = state.scene.note === "";
+    map.setPlanes(state.scene.planes.filter(isShown), state.selected);
+  }
+
+  function select(plane, fly) {
+    state.selected = plane;
+    if (plane) state.scene = plane.scene;
+    drawMap();
+    if (plane && fly) {
+      byId("map").scrollIntoView({ block: "nearest" });
+      map.flyTo(plane);
+    }
+    drawDetails();
+    revealSelected();
+    drawList();
+  }
+
+  // By +1 or -1 in the list; from its start or end if nothing is selected.
+  function step(by) {
+    if (listed.length === 0) return;
+    const index = listed.indexOf(state.selected);
+    const next = index < 0 ? (by > 0 ? 0 : listed.length - 1) : index + by;
+    selectAt(next);
+  }
+
+  const selectAt = (index) => select(listed[Math.min(Math.max(index, 0), listed.length - 1)], true);
+
+  /* ---- the selected airplane ---- */
+
+  const optional = (value, digits, unit) => (value === null ? null : `${number(value, digits)}${unit}`);
+
+  function fieldsOf(plane) {
+    const { value, scene } = plane;
+    return [
+      ["Length", optional(value("length_m"), 1, " m")],
+      ["Wingspan", optional(value("wingspan_m"), 1, " m")],
+      ["Heading", optional(value("heading_deg"), 0, "°")],
+      ["Longitude", number(value("longitude"), 6)],
+      ["Latitude", number(value("latitude"), 6)],
+      ["Detected at", `${number(value("resolution_m"), 2)} m per pixel`],
+      ["Columns", `${number(plane.left, 1)} to ${number(plane.right, 1)}`],
+      ["Rows", `${number(plane.top, 1)} to ${number(plane.bottom, 1)}`],
+      ["Acquired", scene.shared.acquired_at],
+      ["Scene", scene.name],
+      ["Id", value("detection_id")],
+    ].filter(([, text]) => text !== null);
+  }
+
+  function drawDetails() {
+    const plane = state.selected;
+    byId("details").hidden = plane === null;
+    if (plane === null) return;
+    const index = listed.indexOf(plane);
+    byId("details-title").textContent = sizeText(plane);
+    byId("details-score").replaceChildren(swatch(plane), `Score ${scoreText(plane)}`);
+    byId("previous").disabled = index === 0;
+    byId("next").disabled = index === listed.length - 1;
+    const terms = fieldsOf(plane).map(([name, text]) =>
+      element("div", {}, element("dt", {}, name), element("dd", {}, text)),
+    );
+    byId("fields").replaceChildren(...terms);
+  }
+
+  /* ---- charts ---- */
+
+  const CHART = { width: 320, height: 72, top: 4, labels: 16 };
+
+  // Bars of those shown, before pale bars of all; bins are half-open but for the last one.
+  function histogram(planes, bins, binOf) {
+    const counts = Array.from({ length: bins }, () => ({ all: 0, shown: 0 }));
+    for (const plane of planes) {
+      const bin = counts[Math.min(Math.max(Math.floor(binOf(plane) + 1e-9), 0), bins - 1)];
+      bin.all += 1;
+      bin.shown += isShown(plane);
+    }
+    return counts;
+  }
+
+  function chart(parent, counts, { title, label, fill, ticks }) {
+    const highest = Math.max(1, ...counts.map(({ all }) => all));
+    const step = CHART.width / counts.length;
+    const base = CHART.height;
+    const text = counts.map(({ shown }, index) => [label(index), shown]).filter(([, shown]) => shown);
+    const svg = svgElement("svg", {
+      class: "chart",
+      viewBox: `0 0 ${CHART.width} ${CHART.height + CHART.labels}`,
+      role: "img",
+      "aria-label": `${title}. ${text.map((parts) => parts.join(": ")).join("; ") || "none"}`,
+    });
+    const bar = (index, value, attributes) => {
+      const height = Math.max(value ? 3 : 0, (value / highest) * (base - CHART.top));
+      return svgElement("rect", { x: index * step + 0.6, y: base - height, width: step - 1.2, height, ...attributes });
+    };
+    counts.forEach(({ all, shown }, index) => {
+      const group = svgElement("g", {}, svgElement("title", {}, `${label(index)}: ${count(shown)} of ${count(all)}`));
+      group.append(bar(index, all, { class: "all" }), bar(index, shown, { fill: fill(index) }));
+      svg.append(group);
+    });
+    svg.append(svgElement("line", { x1: 0, x2: CHART.width, y1: base, y2: base }));
+    for (const [position, tick] of ticks) {
+      const anchor = position === 0 ? "start" : position === 1 ? "end" : "middle";
+      const x = position * CHART.width;
+      svg.append(svgElement("text", { x, y: base + CHART.labels - 3, "text-anchor": anchor }, tick));
+    }
+    parent.replaceChildren(svg);
+  }
+
+  function drawScores() {
+    const bins = 25;
+    chart(byId("scores"), histogram(inFilter, bins, (plane) => plane.score * bins), {
+      title: "Airplanes by score",
+      label: (index) => `${number(index / bins, 2)} to ${number((index + 1) / bins, 2)}`,
+      fill: (index) => colour((index + 0.5) / bins),
+      ticks: [0, 0.2, 0.4, 0.6, 0.8, 1].map((tick) => [tick, number(tick, 1)]),
+    });
+  }
+
+  function drawSizes() {
+    const largest = inFilter.reduce((most, plane) => Math.max(most, plane.size), 20);
+    const width = [1, 2, 5, 10, 20, 50, 100, 200, 500].find((step) => largest / step <= 30) || largest / 30;
+    const bins = Math.floor(largest / width) + 1;
+    const every = Math.ceil(bins / 6);
+    const ticks = [];
+    for (let index = 0; index <= bins; index += every) ticks.push([index / bins, `${index * width} m`]);
+    chart(byId("sizes"), histogram(inFilter, bins, (plane) => plane.size / width), {
+      title: "Airplanes by size",
+      label: (index) => `${index * width} to ${(index + 1) * width} m`,
+      fill: () => "var(--accent)",
+      ticks,
+    });
+    const sizes = listed.map((plane) => plane.size).sort((a, b) => a - b);
+    byId("sizes-summary").textContent = sizes.length
+      ? `median ${number(sizes[Math.floor((sizes.length - 1) / 2)], 1)} m, largest ${number(sizes[sizes.length - 1], 1)} m`
+      : "";
+  }
+
+  /* ---- the list: only the rows in view exist ---- */
+
+  const ROW_PX = 64; // as in report.css
+  const SPARE_ROWS = 3; // above and below those in view
+  const list = byId("list");
+  let thumbnails = []; // of the rows that exist: plane and canvas
+
+  function listRow(plane, index) {
+    const thumbnail = element("canvas", { width: 104, height: 104, "aria-hidden": "true" });
+    thumbnails.push([plane, thumbnail]);
+    const position = `${number(plane.value("longitude"), 4)}, ${number(plane.value("latitude"), 4)}`;
+    const row = element(
+      "div",
+      {
+        id: `row-${index}`,
+        "data-index": index,
+        role: "option",
+        "aria-selected": plane === state.selected,
+        "aria-setsize": listed.length,
+        "aria-posinset": index + 1,
+      },
+      thumbnail,
+      element(
+        "div",
+        {},
+        element("b", {}, sizeText(plane)),
+        element("span", { class: "quiet" }, state.filter ? position : plane.scene.name),
+      ),
+      element("span", { class: "score" }, swatch(plane), scoreText(plane)),
+    );
+    row.style.top = `${index * ROW_PX}px`;
+    return row;
+  }
+
+  function drawList() {
+    const start = Math.max(0, Math.floor(list.scrollTop / ROW_PX) - SPARE_ROWS);
+    const end = Math.min(listed.length, Math.ceil((list.scrollTop + list.clientHeight) / ROW_PX) + SPARE_ROWS);
+    byId("rows").style.height = `${listed.length * ROW_PX}px`;
+    thumbnails = [];
+    const rows = listed.slice(start, end).map((plane, offset) => listRow(plane, start + offset));
+    const none = element("p", { class: "quiet" }, inFilter.length ? "None above this score." : "No airplanes detected.");
+    byId("rows").replaceChildren(...(listed.length ? rows : [none]));
+    drawThumbnails();
+    const index = listed.indexOf(state.selected);
+    if (index >= start && index < end) list.setAttribute("aria-activedescendant", `row-${index}`);
+    else list.removeAttribute("aria-activedescendant");
+  }
+
+  function drawThumbnails() {
+    for (const [plane, canvas] of thumbnails) SceneMap.drawThumbnail(canvas, plane.scene, plane, repaintSoon);
+    if (state.selected) SceneMap.drawThumbnail(byId("portrait"), state.selected.scene, state.selected, repaintSoon);
+  }
+
+  function revealSelected() {
+    const index = listed.indexOf(state.selected);
+    if (index < 0) return;
+    const [top, bottom] = [index * ROW_PX, (index + 1) * ROW_PX];
+    if (top < list.scrollTop) list.scrollTop = top;
+    else if (bottom > list.scrollTop + list.clientHeight) list.scrollTop = bottom - list.clientHeight;
+  }
+
+  let repaintRequest = 0;
+  // Pixels have been decoded: draws map and thumbnails again, once a frame.
+  function repaintSoon() {
+    repaintRequest ||= requestAnimationFrame(() => {
+      repaintRequest = 0;
+      map.repaint();
+      drawThumbnails();
+    });
+  }
+
+  let listRequest = 0;
+  function drawListSoon() {
+    listRequest ||= requestAnimationFrame(() => {
+      listRequest = 0;
+      drawList();
+    });
+  }
+
+  /* ---- controls ---- */
+
+  function setScore(score) {
+    byId("score").value = score;
+    state.minScore = Number(byId("score").value);
+    applyScore();
+  }
+
+  function setSort(sort) {
+    state.sort = sort;
+    byId("by-score").setAttribute("aria-pressed", sort === byScore);
+    byId("by-size").setAttribute("aria-pressed", sort === bySize);
+    list.scrollTop = 0;
+    applyFilter();
+    revealSelected();
+  }
+
+  // The scene of the list and the map, or null: all airplanes are in the list, and the map stays.
+  function chooseScene(scene) {
+    state.filter = scene;
+    state.selected = null;
+    if (scene) state.scene = scene;
+    byId("scene").value = scene ? scenes.indexOf(scene) : "all";
+    list.scrollTop = 0;
+    applyFilter();
+  }
+
+  function stepScene(by) {
+    const index = scenes.indexOf(state.scene) + by;
+    if (scenes[index]) chooseScene(scenes[index]);
+  }
+
+  function sceneOption(scene, index) {
+    const status = scene.status === "complete" ? "" : `, ${scene.status}`;
+    return element("option", { value: index, title: scene.uri }, `${scene.name} (${count(scene.planes.length)}${status})`);
+  }
+
+  function describePixels() {
+    const sharp = scenes.reduce((sum, scene) => sum + scene.sharp, 0);
+    byId("pixels").hidden = sharp === allPlanes.length;
+    byId("pixels").textContent =
+      `To keep this file small, the ${count(sharp)} airplanes with the highest scores have their real pixels here; ` +
+      `the other ${count(allPlanes.length - sharp)} are seen in the reduced overview only.`;
+  }
+
+  const KEYS = {
+    n: () => step(1),
+    p: () => step(-1),
+    N: () => stepScene(1),
+    P: () => stepScene(-1),
+    ",": () => setScore(state.minScore - 0.05),
+    ".": () => setScore(state.minScore + 0.05),
+    s: () => setSort(state.sort === byScore ? bySize : byScore),
+    "+": () => map.zoomBy(0.5),
+    "=": () => map.zoomBy(0.5),
+    "-": () => map.zoomBy(-0.5),
+    "−": () => map.zoomBy(-0.5),
+    0: () => map.fit(),
+    z: () => state.selected && map.flyTo(state.selected),
+    Escape: () => select(null, false),
+    "?": () => {
+      byId("keys").scrollIntoView({ block: "nearest" });
+      byId("keys").focus();
+    },
+  };
+  const PAN_PX = 120;
+  const MAP_KEYS = {
+    ArrowLeft: () => map.panBy(-PAN_PX, 0),
+    ArrowRight: () => map.panBy(PAN_PX, 0),
+    ArrowUp: () => map.panBy(0, -PAN_PX),
+    ArrowDown: () => map.panBy(0, PAN_PX),
+  };
+  const PAGE_ROWS = 6;
+  const LIST_KEYS = {
+    ArrowDown: () => step(1),
+    ArrowUp: () => step(-1),
+    PageDown: () => selectAt(listed.indexOf(state.selected) + PAGE_ROWS),
+    PageUp: () => selectAt(listed.indexOf(state.selected) - PAGE_ROWS),
+    Home: () => selectAt(0),
+    End: () => selectAt(listed.length - 1),
+  };
+
+  function press(event) {
+    if (event.ctrlKey || event.altKey || event.metaKey || event.target.tagName === "SELECT") return;
+    const own = { map: MAP_KEYS, list: listed.length ? LIST_KEYS : {} }[event.target.id] || {};
+    const act = own[event.key] || KEYS[event.key];
+    if (!act) return;
+    event.preventDefault();
+    act();
   }
 
   function start() {
-    report.scenes.forEach((candidate, index) => {
-      const text = `${candidate.name} (${candidate.status === "complete" ? candidate.rows.length : `${candidate.rows.length}, ${candidate.status}`})`;
-      byId("scene").append(element("option", { value: index, title: candidate.uri }, text));
-    });
-    byId("scene").value = report.scenes.indexOf(scene);
+    if (scenes.length > 1) byId("scene").append(element("option", { value: "all" }, `All scenes (${count(allPlanes.length)})`));
+    byId("scene").append(...scenes.map(sceneOption));
+    for (const id of ["previous-scene", "next-scene"]) byId(id).hidden = scenes.length === 1;
     byId("score").style.setProperty("--ramp", `linear-gradient(to right, ${[0, 0.25, 0.5, 0.75, 1].map(colour).join(", ")})`);
-    boxes.bindTooltip(
-      (layer) => {
-        const row = scene.rows[layer.airplane];
-        return `${scoreText(row)}, ${number(field(row, "size_m"), 0)} m`;
-      },
-      { sticky: true },
-    );
-    boxes.on("click", (event) => select(event.layer.airplane, false));
-    map.on("zoomend", drawBoxes);
-    byId("scene").addEventListener("change", changeScene);
-    byId("score").addEventListener("input", changeScore);
+    byId("kept").textContent = keptScore > 0 ? `The run kept what scores ${Number(keptScore.toFixed(4))} or more.` : "";
+    describePixels();
+    byId("scene").addEventListener("change", ({ target }) => chooseScene(scenes[target.value] || null));
+    byId("previous-scene").addEventListener("click", () => stepScene(-1));
+    byId("next-scene").addEventListener("click", () => stepScene(1));
+    byId("zoom-in").addEventListener("click", () => map.zoomBy(0.5));
+    byId("zoom-out").addEventListener("click", () => map.zoomBy(-0.5));
+    byId("fit").addEventListener("click", () => map.fit());
+    byId("close").addEventListener("click", () => select(null, false));
     byId("previous").addEventListener("click", () => step(-1));
     byId("next").addEventListener("click", () => step(1));
-    byId("more").addEventListener("click", () => {
-      listed += LIST_STEP;
-      drawList();
+    byId("score").addEventListener("input", ({ target }) => setScore(target.value));
+    byId("by-score").addEventListener("click", () => setSort(byScore));
+    byId("by-size").addEventListener("click", () => setSort(bySize));
+    list.addEventListener("scroll", drawListSoon);
+    list.addEventListener("click", ({ target }) => {
+      const row = target.closest("[role=option]");
+      if (row) select(listed[row.dataset.index], true);
     });
-    changeScene();
+    new ResizeObserver(drawListSoon).observe(list);
+    document.addEventListener("keydown", press);
+    state.minScore = Math.floor(keptScore * 100) / 100;
+    byId("score").value = state.minScore;
+    chooseScene(state.filter);
   }
 
   start();

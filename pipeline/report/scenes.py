@@ -1,24 +1,18 @@
-"""The data of the page for each scene: a thumbnail, and its airplanes as rows of numbers."""
+"""The data of the page for each scene: its pixels, and its airplanes as rows of numbers."""
 
 from __future__ import annotations
 
-import base64
 import collections
-import io
+import json
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import shapely
-from numpy.typing import NDArray
-from PIL import Image
 
-from geo.errors import FinderError
-from geo.grid import Level, Tiling, plan_levels
-from geo.raster import reader
 from pipeline.ledger import Ledger, PartFailure, SceneEntry, why_empty
 from pipeline.records import PROPERTIES, Airplane
+from pipeline.report import pixels
 
 #: Fields that all airplanes of a scene share; the page stores them once.
 SHARED_FIELDS = ("scene_id", "scene_uri", "acquired_at", "model")
@@ -26,48 +20,74 @@ SHARED_FIELDS = ("scene_id", "scene_uri", "acquired_at", "model")
 #: Fields of a row, in order: those of `Airplane`, and its position.
 FIELDS = (*(name for name in PROPERTIES if name not in SHARED_FIELDS), "longitude", "latitude")
 
-#: Longer side of a thumbnail, pixels. With many scenes it shrinks, so that the page stays small: at most about 8 MB.
-MAX_THUMBNAIL_PX = 1600
-MIN_THUMBNAIL_PX = 128
-#: Budget of all thumbnails of a page, megapixels.
-THUMBNAILS_MPX = 20.0
-WEBP_QUALITY = 80
+#: Bytes of all scenes' data: with tiles of pixels the page grows up to this, and stays below 15 MB.
+MAX_BYTES = 14_000_000
 
 
-def scene_views(airplanes: Sequence[Airplane], ledger: Ledger) -> list[dict[str, Any]]:
+def scene_views(airplanes: Sequence[Airplane], ledger: Ledger, max_bytes: int = MAX_BYTES) -> list[dict[str, Any]]:
     """Return one view per scene that was opened and is not a duplicate, in the order of the ledger.
 
     Args:
         airplanes: all airplanes, in any order.
         ledger: has an entry with a size for the scene of every airplane.
+        max_bytes: tiles of pixels are left out beyond this size of all views as JSON; those of the airplanes with the
+            highest scores come first.
 
     Returns:
-        JSON values: name, uri, status, width and height (scene pixels), thumbnail (a data URI, or None), note (errors
-        and remarks, or ""), shared (the `SHARED_FIELDS`), rows (lists in the order of `FIELDS`, highest score first)
-        and failures (parts that were not processed: box in scene pixels, and the cause).
+        JSON values: name, uri, status, width and height (scene pixels), resolution_m (of a
+        pixel, or None), overview (base64 of a WebP image, or None),
+        tiles (width and height of the level that they are cut from, the side of a tile in pixels of that level, and
+        images as base64 by "column,row"; or None if the overview shows as much), sharp (how many airplanes are shown in
+        as many pixels as the detector saw), note (errors and remarks, or ""), shared (the `SHARED_FIELDS`), rows (lists
+        in the order of `FIELDS`, highest score first) and failures (parts that were not processed: box in scene pixels,
+        and the cause).
 
     Raises:
         ValueError: an airplane's scene is not in the ledger.
     """
     by_scene: dict[str, list[Airplane]] = collections.defaultdict(list)
-    for airplane in airplanes:
+    for airplane in sorted(airplanes, key=_by_score):
         by_scene[airplane.scene_uri].append(airplane)
     entries = [entry for entry in ledger.scenes if entry.width_px and entry.height_px and not entry.duplicate_of]
     if unknown := by_scene.keys() - {entry.scene_uri for entry in entries}:
         raise ValueError(f"expected a ledger entry with a size for every airplane's scene, none for {min(unknown)}")
     names = _names([entry.scene_uri for entry in entries])
-    max_px = thumbnail_px(len(entries))
-    return [_view(entry, names[entry.scene_uri], by_scene[entry.scene_uri], max_px, ledger) for entry in entries]
+    max_px = pixels.overview_px(len(entries))
+    views = [_view(entry, names[entry.scene_uri], by_scene[entry.scene_uri], max_px, ledger) for entry in entries]
+    _add_tiles(views, entries, [by_scene[entry.scene_uri] for entry in entries], max_px, max_bytes)
+    return views
 
 
-def thumbnail_px(scenes: int) -> int:
-    """Return the longer side of each thumbnail on a page of that many scenes, pixels."""
-    side = math.isqrt(int(THUMBNAILS_MPX * 1e6 / max(scenes, 1)))
-    return max(MIN_THUMBNAIL_PX, min(MAX_THUMBNAIL_PX, side))
+def _add_tiles(
+    views: Sequence[dict[str, Any]],
+    entries: Sequence[SceneEntry],
+    airplanes: Sequence[Sequence[Airplane]],
+    max_px: int,
+    max_bytes: int,
+) -> None:
+    """Add tiles of pixels to the views, as many as fit, and count the airplanes that they show."""
+    levels = {
+        index: pixels.detail_level(entry)
+        for index, entry in enumerate(entries)
+        if views[index]["overview"] and pixels.needs_tiles(entry, max_px)
+    }
+    for index, level in levels.items():
+        views[index]["tiles"] = {"width": level.width, "height": level.height, "side": pixels.TILE_PX, "images": {}}
+    of_scenes = [(index, airplane) for index, shown in enumerate(airplanes) for airplane in shown]
+    free = max_bytes - len(json.dumps(views, separators=(",", ":")))
+    images = pixels.read_tiles(entries, pixels.tiles_by_priority(of_scenes, levels), levels, free)
+    for (index, col, row), image in images.items():
+        views[index]["tiles"]["images"][f"{col},{row}"] = image
+    for index, airplane in of_scenes:
+        if index in levels:
+            tiles = pixels.airplane_tiles(airplane, levels[index])
+            views[index]["sharp"] += all((index, *tile) in images for tile in tiles)
+        elif views[index]["overview"]:
+            views[index]["sharp"] += 1
 
 
 def _view(entry: SceneEntry, name: str, airplanes: Sequence[Airplane], max_px: int, ledger: Ledger) -> dict[str, Any]:
-    thumbnail, problem = _thumbnail(entry, max_px)
+    overview, problem = pixels.read_overview(entry, max_px)
     empty = f"Empty: {why_empty(entry)}." if entry.status == "empty" else ""
     notes = [entry.error, empty, problem]
     return {
@@ -76,11 +96,14 @@ def _view(entry: SceneEntry, name: str, airplanes: Sequence[Airplane], max_px: i
         "status": entry.status,
         "width": entry.width_px,
         "height": entry.height_px,
-        "thumbnail": thumbnail,
+        "resolution_m": math.sqrt(math.prod(entry.resolution_m)) if entry.resolution_m else None,
+        "overview": overview,
+        "tiles": None,
+        "sharp": 0,
         "note": " ".join(note for note in notes if note),
         "shared": _shared(entry, airplanes, ledger),
-        "rows": [_row(airplane) for airplane in sorted(airplanes, key=_by_score)],
-        "failures": _failures(entry, ledger),
+        "rows": [_row(airplane) for airplane in airplanes],
+        "failures": _failures(entry),
     }
 
 
@@ -109,34 +132,14 @@ def _names(uris: Sequence[str]) -> dict[str, str]:
     return {uri: name if counts[name] == 1 else uri for uri, name in names.items()}
 
 
-def _failures(entry: SceneEntry, ledger: Ledger) -> list[dict[str, Any]]:
+def _failures(entry: SceneEntry) -> list[dict[str, Any]]:
     """Return the parts that could not be processed: box in scene pixels, and the cause."""
-    if not (entry.failures and entry.width_px and entry.height_px and entry.resolution_m):
-        return []
-    # The ledger has the windows of parts in pixels of their level; the same settings give the same levels.
-    settings = ledger.run.settings
-    size, tiling = (entry.width_px, entry.height_px), Tiling(**settings["tiling"])
-    levels = plan_levels(*size, entry.resolution_m, tiling, force=settings["force"])
-    by_resolution = {round(level.resolution_m, 4): level for level in levels}
-    return [{"box": _scene_box(part, by_resolution[part.resolution_m]), "error": part.error} for part in entry.failures]
+    return [{"box": _scene_box(part, entry), "error": part.error} for part in entry.failures]
 
 
-def _scene_box(part: PartFailure, level: Level) -> list[float]:
+def _scene_box(part: PartFailure, entry: SceneEntry) -> list[float]:
     """Return the window of a part, clipped to the scene: xmin, ymin, xmax, ymax in scene pixels."""
+    (level,) = (level for level in entry.levels if level.resolution_m == part.resolution_m)
+    scale_x, scale_y = (entry.width_px or 0) / level.width, (entry.height_px or 0) / level.height
     right, bottom = min(part.col + part.width, level.width), min(part.row + part.height, level.height)
-    return [part.col * level.scale_x, part.row * level.scale_y, right * level.scale_x, bottom * level.scale_y]
-
-
-def _thumbnail(entry: SceneEntry, max_px: int) -> tuple[str | None, str]:
-    """Return the thumbnail as a data URI and "", or None and the reason."""
-    try:
-        return _data_uri(reader.read_thumbnail(entry.scene_uri, max_px, entry.bands)), ""
-    except FinderError as error:
-        return None, f"No thumbnail: {error}"
-
-
-def _data_uri(pixels: NDArray[np.uint8]) -> str:
-    """Return an image, uint8 (H, W, 3), as a data URI of WebP."""
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, format="WEBP", quality=WEBP_QUALITY)
-    return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
+    return [part.col * scale_x, part.row * scale_y, right * scale_x, bottom * scale_y]

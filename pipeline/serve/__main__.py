@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 #: Seconds that requests get to be answered when the service stops.
 REQUEST_GRACE_S = 5
 
+_AIRPORTS = Path(__file__).resolve().parents[2] / "configs" / "airports" / "talk.yaml"
 _LOCAL = ("127.0.0.1", "localhost", "::1")
 
 
@@ -44,9 +45,12 @@ def build_service(options: argparse.Namespace) -> Service:
         FinderError: a scene, a model or the settings are wrong.
     """
     from pipeline.config import DEFAULT_CONFIG, load_config
+    from pipeline.monitor.airports import load_airports
     from pipeline.serve.app import LOCAL_HOSTS, Service
+    from pipeline.serve.imagery import MapTiles
     from pipeline.serve.jobs import JobRunner
     from pipeline.serve.models import describe_models
+    from pipeline.serve.review import ReviewStore
     from pipeline.serve.scenes import catalog_of
     from pipeline.sources.resolve import resolve_inputs
 
@@ -57,6 +61,12 @@ def build_service(options: argparse.Namespace) -> Service:
         scenes=catalog_of(sources, config),
         jobs=JobRunner(options.queue),
         allow_remote=options.allow_remote,
+        airports=tuple(
+            {"name": airport.name, "bounds": list(airport.area.polygons.bounds)}
+            for airport in load_airports(options.airports)
+        ),
+        map_tiles=MapTiles(options.tiles, options.tiles_zoom) if options.tiles else None,
+        review=ReviewStore(options.review) if options.review else None,
         max_upload_bytes=options.max_upload_mb * 2**20,
         hosts=LOCAL_HOSTS if options.host in _LOCAL else (),
     )
@@ -138,7 +148,7 @@ def _parser() -> Parser:
         action="append",
         default=[],
         metavar="PATTERN",
-        help="what may be looked at: raster, folder, glob, STAC file or URL, .txt list; repeatable",
+        help="scenes that may be processed: raster, folder, glob, STAC file or URL, .txt list; repeatable",
     )
     add(
         "--model",
@@ -159,6 +169,22 @@ def _parser() -> Parser:
         metavar="N",
         help="largest GeoTIFF that may be sent or fetched, MiB (default: 256)",
     )
+    add(
+        "--airports",
+        type=Path,
+        default=_AIRPORTS,
+        metavar="FILE",
+        help="the page's list of airports, YAML or GeoJSON (default: configs/airports/talk.yaml)",
+    )
+    add("--tiles", metavar="TEMPLATE", help="another map to show and detect on: https://host/{z}/{x}/{y}.jpg")
+    add(
+        "--tiles-zoom",
+        type=_number(1, 22),
+        default=18,
+        metavar="Z",
+        help="the finest zoom of that map, on which airplanes are detected (default: 18)",
+    )
+    add("--review", type=Path, metavar="DIR", help="let people review detections; kept there, as labels to train on")
     add("--queue", type=_number(1, 10000), default=16, metavar="N", help="jobs that may wait (default: 16)")
     return parser
 

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import dataclasses
 import functools
-import json
 import logging
 import tempfile
 import threading
@@ -26,8 +25,10 @@ from geo.errors import FinderError
 from geo.raster.uri import is_remote
 from geo.types import Detections, ImageArray
 from pipeline.serve import addresses
-from pipeline.serve.jobs import Job, JobRunner, Task, feature_collection
+from pipeline.serve.imagery import MapTiles
+from pipeline.serve.jobs import Job, JobRunner, Task
 from pipeline.serve.models import Models
+from pipeline.serve.page import add_page
 from pipeline.serve.requests import (
     RequestError,
     decode_image,
@@ -38,6 +39,8 @@ from pipeline.serve.requests import (
     read_body,
     save_body,
 )
+from pipeline.serve.review import ReviewStore
+from pipeline.serve.review_routes import add_review
 from pipeline.serve.scenes import SceneCatalog, read_headers
 from pipeline.values import SceneSource
 
@@ -45,11 +48,12 @@ from pipeline.values import SceneSource
 GRACE_S = 10.0
 #: Names by which a browser reaches a service of its own machine.
 LOCAL_HOSTS = ("127.0.0.1", "localhost", "[::1]")
-GEOJSON = "application/geo+json"
 
 # TIFF and BigTIFF, in both byte orders. Other formats can refer to files of this machine.
 _TIFF_MAGIC = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
-_DETECT_KEYS = ("scene", "aoi", "min_score", "model")
+_DETECT_KEYS = ("scene", "aoi", "min_score", "model", "bounds")
+#: Names the map of `--tiles` where a request names a scene.
+MAP_SCENE = "map"
 _log = logging.getLogger(__name__)
 
 T = TypeVar("T")
@@ -64,6 +68,9 @@ class Service:
         scenes: the scenes that requests may name.
         jobs: the detection jobs.
         allow_remote: whether requests may name addresses.
+        map_tiles: another map that the page shows and jobs may read, or None.
+        airports: the page's list, as JSON values: name, and bounds (west, south, east, north, degrees).
+        review: where reviews are kept, or None.
         max_upload_bytes: of a GeoTIFF.
         max_px: pixels of a scene that is sent, or fetched.
         hosts: names under which it may be called; empty: any.
@@ -73,6 +80,9 @@ class Service:
     scenes: SceneCatalog
     jobs: JobRunner
     allow_remote: bool = False
+    map_tiles: MapTiles | None = None
+    airports: tuple[dict[str, Any], ...] = ()
+    review: ReviewStore | None = None
     max_upload_bytes: int = 256 * 2**20
     max_px: float = 400e6
     hosts: tuple[str, ...] = ()
@@ -96,6 +106,8 @@ def create_app(service: Service, on_stop: Callable[[list[Job]], None] | None = N
         stopping.set()
         lost = await asyncio.to_thread(service.jobs.stop, GRACE_S)
         await asyncio.to_thread(service.models.stop)
+        if service.review is not None:
+            service.review.close()
         if on_stop is not None:
             on_stop(lost)
 
@@ -113,6 +125,9 @@ def create_app(service: Service, on_stop: Callable[[list[Job]], None] | None = N
     _add_models(app, service)
     _add_jobs(app, service)
     _add_scenes(app, service)
+    add_page(app, service)
+    if service.review is not None:
+        add_review(app, service.scenes, service.review)
     return app
 
 
@@ -292,11 +307,6 @@ def _add_jobs(app: FastAPI, service: Service) -> None:
         tiles = job.tiles(max(0, start))
         return {"job": job.info(), "tiles": tiles}
 
-    @app.get("/jobs/{id}/results", summary="Airplanes of a job, as GeoJSON", tags=["jobs"])
-    def job_results(id: str, min_score: str | None = None) -> Response:  # noqa: A002
-        collection = feature_collection(service.jobs.get(id).airplanes(), parse_score(min_score))
-        return Response(json.dumps(collection, allow_nan=False), media_type=GEOJSON)
-
     @app.delete("/jobs/{id}", summary="Dismiss a job", tags=["jobs"])
     async def dismiss(id: str) -> dict[str, Any]:  # noqa: A002
         job = service.jobs.get(id)
@@ -319,6 +329,8 @@ def _named_task(service: Service, content: dict[str, Any]) -> Task:
     served = service.scenes.find(name)
     if served is not None:
         return Task(served.id, served.source, **_options(service, content))
+    if name == MAP_SCENE and service.map_tiles is not None:
+        return _map_task(service, service.map_tiles, content)
     if not is_remote(name):
         raise RequestError(404, f"expected the id of a served scene, got {name[:80]!r}: /scenes lists them")
     if not service.allow_remote:
@@ -333,6 +345,21 @@ def _named_task(service: Service, content: dict[str, Any]) -> Task:
         _check_tiff(path)
 
     return Task(name, SceneSource(str(path)), **options, fetch=fetch, folder=folder, max_px=service.max_px)
+
+
+def _map_task(service: Service, tiles: MapTiles, content: dict[str, Any]) -> Task:
+    """Return the task of a request for a part of the map of `--tiles`."""
+    bounds = content.get("bounds")
+    if not isinstance(bounds, list) or not all(isinstance(side, int | float) for side in bounds):
+        raise RequestError(400, "bounds: expected west, south, east, north of the part of the map, got something else")
+    tiles.check_bounds(bounds)
+    options = _options(service, content)
+    folder = Path(tempfile.mkdtemp(prefix="airplanes-"))
+    path = folder / "scene.tif"
+    source = SceneSource(str(path))
+    return Task(
+        tiles.template, source, **options, fetch=lambda: tiles.write_scene(bounds, path), folder=folder, keep=True
+    )
 
 
 async def _sent_task(service: Service, request: Request, options: dict[str, Any]) -> Task:

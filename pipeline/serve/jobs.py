@@ -46,7 +46,8 @@ class Task:
         min_score: threshold, or None for the model's.
         area: area of interest, or None.
         fetch: fetches the scene into `folder`, or None where it is there.
-        folder: a folder of the job alone, removed when it is done; or None.
+        folder: a folder of the job alone, or None.
+        keep: keep the folder as long as the job is remembered, for crops.
         max_px: pixels that a stranger's scene may have; None: the scene is trusted.
     """
 
@@ -57,6 +58,7 @@ class Task:
     area: AreaOfInterest | None = None
     fetch: Callable[[], None] | None = None
     folder: Path | None = None
+    keep: bool = False
     max_px: float | None = None
 
 
@@ -74,6 +76,7 @@ class Job:
         self._status: Status = "accepted"
         self._message = ""
         self._times = {"created": _now(), "started": None, "finished": None}
+        self._scene: Scene | None = None
         self._planned = 0
         self._tiles: list[dict[str, Any]] = []
         self._detected = 0
@@ -112,9 +115,22 @@ class Job:
             self._status, self._times["started"] = "running", _now()
 
     def plan(self, scene: Scene) -> None:
-        """Note how many tiles there are."""
+        """Note the scene, and how many tiles there are."""
         with self._lock:
-            self._planned = scene.tile_count
+            self._scene, self._planned = scene, scene.tile_count
+
+    @property
+    def scene(self) -> Scene:
+        """The scene, to read more of it.
+
+        Raises:
+            RequestError: it is not opened yet, or was removed (404).
+        """
+        with self._lock:
+            is_removed = self.task.folder is not None and not self.task.keep
+            if self._scene is None or is_removed:
+                raise RequestError(404, "expected a scene that is still here, got one that was removed after its job")
+            return self._scene
 
     def add_tile(self, tile: dict[str, Any], detected: int) -> None:
         """Note a tile that is done, and how many detections it has."""
@@ -231,6 +247,7 @@ class JobRunner:
             finished = [each for each in self._jobs.values() if each.is_finished]
             for each in finished[: max(0, len(self._jobs) - KEPT_JOBS)]:
                 del self._jobs[each.id]
+                _remove(each.task.folder)
             self._changed.notify()
         return job
 
@@ -269,6 +286,8 @@ class JobRunner:
         for job in running:
             job.dismiss()
             job.wait(STOP_S)
+        for job in self.all():
+            _remove(job.task.folder)
         return [job for job in (*running, *lost) if job.status in ("running", "dismissed")]
 
     def _check_room(self) -> None:
@@ -304,7 +323,8 @@ def _run_job(job: Job) -> None:
     except Exception as error:  # noqa: BLE001 -- a bug must not end the thread that all jobs need
         job.finish("failed", f"internal error: {type(error).__name__}: {_named(task, str(error))}")
     finally:
-        _remove(task.folder)
+        if not task.keep:
+            _remove(task.folder)
 
 
 def _detect(job: Job) -> None:
@@ -315,7 +335,8 @@ def _detect(job: Job) -> None:
     scene = planning.open_scene(task.source, config, task.area)
     job.plan(scene)
     outcomes: list[TileOutcome] = []
-    for outcome in local.detect_tiles(scene, config, predictor):
+    # Batch by batch: the page shows each tile when it is done, and a job that is dismissed ends soon.
+    for outcome in local.detect_tiles(scene, config, predictor, batches_per_call=1):
         job.check_dismissed()
         job.add_tile(_tile(scene, outcome, identity), len(outcome.detections))
         outcomes.append(outcome)

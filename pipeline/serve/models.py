@@ -199,7 +199,7 @@ class ServedModel:
 
     def _config(self, min_score: float) -> PipelineConfig:
         config = dataclasses.replace(self.spec.config, min_score=min_score)
-        # LiteRT runs tiles one by one in any case, and the page shows each as it is done.
+        # LiteRT runs tiles one by one in any case, and then each can be told as it is done.
         return dataclasses.replace(config, batch_size=1) if config.engine == "litert" else config
 
 
@@ -217,7 +217,7 @@ class _WithThreshold:
 
     def __call__(self, images: ImageArray) -> list[Detections]:
         """See `Predictor`."""
-        return [found.take(np.flatnonzero(found.scores >= self._min_score)) for found in self._predictor(images)]
+        return [each.take(np.flatnonzero(each.scores >= self._min_score)) for each in self._predictor(images)]
 
 
 class Models:

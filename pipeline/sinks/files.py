@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from geo.errors import OutputError
 from pipeline import records
 from pipeline.records import Airplane
 from pipeline.sinks import coco, features, file_suffix, storage
@@ -117,6 +118,12 @@ def _write_flatgeobuf(path: Path, airplanes: Sequence[Airplane]) -> None:
 def _write_geopackage(path: Path, airplanes: Sequence[Airplane]) -> None:
     _write_with_gdal(path, airplanes, driver="GPKG", SPATIAL_INDEX="YES", GEOMETRY_NAME="geometry", VERSION="1.2")
     with contextlib.closing(sqlite3.connect(path)) as database, _sqlite_errors_as_os_errors(), database:
+        # GDAL reports no failure here, and without the index readers become slow, not wrong: nobody would notice.
+        if not database.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (f"rtree_{LAYER}_geometry",)).fetchone():
+            raise OutputError(
+                f"{path.name}: expected a spatial index from GDAL, got none: a library that was imported first may "
+                "have put another SQLite in its place: import this one before it, or write another format"
+            )
         database.execute(_STYLE_TABLE)
         database.execute(
             "INSERT INTO layer_styles (f_table_catalog, f_table_schema, f_table_name, f_geometry_column, styleName,"

@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import re
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from geo.errors import FinderError, OutputError
+from geo.errors import FinderError, InputError, OutputError
 from geo.raster.uri import is_remote, redacted
 from model.common import atomic
 
@@ -82,6 +82,83 @@ def local_copy(uri: str) -> Iterator[Path]:
 
     with files.local_file(uri) as path:
         yield path
+
+
+@contextlib.contextmanager
+def readable(uri: str, option: str) -> Iterator[Path]:
+    """Yield a local path of a file that a user named, as `local_copy` does; errors in the block name the URI.
+
+    Raises:
+        InputError: it cannot be read, or has another scheme than gs://.
+    """
+    if not is_remote(uri):
+        yield Path(uri)
+        return
+    if not uri.startswith("gs://"):
+        raise InputError(
+            f"{option} {redacted(uri)}: expected a local path or gs://bucket/name, got another URL: download it first"
+        )
+    with contextlib.ExitStack() as stack:
+        try:
+            path = stack.enter_context(local_copy(uri))
+        except Exception as error:
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise InputError(
+                f"{option} {uri}: expected an object that can be read, got '{reason}': check its name and your access"
+            ) from error
+        with naming(uri, path):
+            yield path
+
+
+@contextlib.contextmanager
+def naming(uri: str, copy: Path) -> Iterator[None]:
+    """Let errors about a local copy name the URI that it was made from."""
+    try:
+        yield
+    except FinderError as error:
+        raise type(error)(str(error).replace(str(copy), uri)) from error
+
+
+def list_files(folder: str) -> list[str]:
+    """Return the URIs of all files in a folder and its sub-folders, sorted; none if there is no such folder.
+
+    Hidden files are left out: what `staged` has not finished has such a name.
+
+    Raises:
+        InputError: the bucket cannot be listed.
+    """
+    if not is_remote(folder):
+        files = [str(path) for path in Path(folder).rglob("*") if path.is_file()]
+    else:
+        from model.datagen import files as bucket_files
+
+        try:
+            files = bucket_files.list_files(f"{folder.rstrip('/')}/**")
+        except FinderError as error:
+            raise InputError(str(error)) from error
+    return sorted(file for file in files if not file.rpartition("/")[2].startswith("."))
+
+
+def remove(uris: Sequence[str]) -> None:
+    """Remove files; those that are gone already are no error.
+
+    Raises:
+        OutputError: a file cannot be removed.
+    """
+    for uri in uris:
+        if not is_remote(uri):
+            try:
+                Path(uri).unlink(missing_ok=True)
+            except OSError as error:
+                raise OutputError(
+                    f"{uri}: expected a file that can be removed, got '{error.strerror}': check its folder"
+                ) from error
+    remote = [uri for uri in uris if is_remote(uri)]
+    if remote:
+        with _bucket_errors(remote[0]):
+            from model.datagen import files
+
+            files.remove(remote)
 
 
 def with_name(uri: str, rename: Callable[[str], str]) -> str:

@@ -5,17 +5,21 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime
+import os
 import zlib
 from collections.abc import Iterable, Sequence
 
 import apache_beam as beam
 from apache_beam.io.filesystems import FileSystems
+from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
 
+from geo.aoi import AreaOfInterest
 from pipeline import records
 from pipeline.ledger import RunInfo, SceneEntry, SceneResult, make_ledger, to_json
-from pipeline.sinks import file_suffix, storage
+from pipeline.sinks import bigquery, file_suffix, is_table, storage
 from pipeline.sinks.features import LINES_SUFFIX, feature_lines
 from pipeline.sinks.files import write_file
+from pipeline.values import Identity
 
 #: Shards in which a `.geojsonl` file is written.
 SHARD_COUNT = 16
@@ -23,27 +27,40 @@ SHARD_COUNT = 16
 
 @dataclasses.dataclass(eq=False)
 class WriteAirplanes(beam.PTransform):  # type: ignore[misc]
-    """Write the airplanes of `SceneResult`s to files of any format; yields the URI of each once it is complete.
+    """Write the airplanes of `SceneResult`s to files and tables; yields the URI of each once it is complete.
 
-    `.geojsonl` is written in shards, by many workers, and joined. The other formats are sorted as a whole, by one.
-    Shards are left for `remove_shards`.
+    `.geojsonl` is written in shards, by many workers, and joined. The other files are sorted as a whole, by one. Tables
+    are loaded from files in `--temp_location`. What is left of all this is for `remove_leftovers`.
 
     Attributes:
-        uris: the files.
-        run_id: part of the names of shards.
+        uris: the files and tables.
+        run_id: part of the names of shards and staging tables.
+        identity: model and settings, by which rows of tables are replaced.
+        area: the area of interest, in which they are; None: everywhere.
     """
 
     uris: Sequence[str]
     run_id: str
+    identity: Identity
+    area: AreaOfInterest | None = None
 
     def expand(self, results: beam.PCollection[SceneResult]) -> beam.PCollection[str]:
         """Build the graph."""
+        tables = [uri for uri in self.uris if is_table(uri)]
         lines = [uri for uri in self.uris if file_suffix(uri) == LINES_SUFFIX]
-        files = [uri for uri in self.uris if uri not in lines]
-        written = [results | f"Write {uri}" >> _WriteLines(uri, self.run_id) for uri in lines]
+        files = [uri for uri in self.uris if uri not in lines and uri not in tables]
+        # Numbered, since two files may have one name; without their folders, whose slashes Beam would take for its own.
+        labels = {uri: f"Write{number}:{uri.rpartition('/')[2]}" for number, uri in enumerate(self.uris, start=1)}
+        written = [results | labels[uri] >> _WriteLines(uri, self.run_id) for uri in lines]
         if files:
             collected = results | "Collect" >> beam.combiners.ToList()
-            written += [collected | f"Write {uri}" >> beam.Map(_write_results, uri) for uri in files]
+            written += [collected | labels[uri] >> beam.Map(_write_results, uri) for uri in files]
+        if tables:
+            rows = (
+                results | "Rows" >> beam.FlatMap(bigquery.staging_rows, self.identity),
+                results.pipeline | "Area" >> beam.Create(bigquery.area_rows(self.area)),
+            ) | "AllRows" >> beam.Flatten()
+            written += [rows | labels[uri] >> _WriteTable(uri, self.run_id, self.area is not None) for uri in tables]
         return tuple(written) | "Written" >> beam.Flatten()
 
 
@@ -123,12 +140,80 @@ def join_shards(shards: Sequence[Shard], uri: str) -> str:
     return uri
 
 
-def remove_shards(uris: Iterable[str], run_id: str) -> None:
-    """Remove what is left of the shards of these files; does nothing for other formats."""
-    lines = [uri for uri in uris if file_suffix(uri) == LINES_SUFFIX]
-    # Fails for shards that do not exist; nothing depends on it.
+@dataclasses.dataclass(eq=False)
+class _WriteTable(beam.PTransform):  # type: ignore[misc]
+    """Load rows into a staging table, and replace by them those of the table at `uri`; yields `uri`."""
+
+    uri: str
+    run_id: str
+    in_area: bool
+
+    def expand(self, rows: beam.PCollection[dict[str, str | float | None]]) -> beam.PCollection[str]:
+        """Build the graph."""
+        table, folder = _table_and_folder(self.uri, self.run_id, rows.pipeline.options)
+        staging = bigquery.staging_table(table, self.run_id)
+        loaded = rows | "Load" >> beam.io.WriteToBigQuery(
+            table=staging.name,
+            dataset=staging.dataset,
+            project=staging.project,
+            schema={"fields": bigquery.schema(required=False)},
+            method=beam.io.WriteToBigQuery.Method.FILE_LOADS,
+            # A second try of a load replaces what the first has left.
+            write_disposition=beam.io.BigQueryDisposition.WRITE_TRUNCATE,
+            custom_gcs_temp_location=folder,
+            load_job_project_id=table.billing_project,
+        )
+        jobs = (loaded.destination_load_jobid_pairs, loaded.destination_copy_jobid_pairs) | "Jobs" >> beam.Flatten()
+        return (
+            rows.pipeline
+            | "Table" >> beam.Create([self.uri])
+            | "Replace" >> beam.Map(_replace_rows, table, self.run_id, self.in_area, beam.pvalue.AsIter(jobs))
+        )
+
+
+def _replace_rows(uri: str, table: bigquery.Table, run_id: str, in_area: bool, jobs: Iterable[object]) -> str:
+    del jobs  # they are done: this step waits for them
+    bigquery.replace_rows(table, bigquery.staging_table(table, run_id), in_area)
+    return uri
+
+
+def _table_and_folder(uri: str, run_id: str, options: PipelineOptions) -> tuple[bigquery.Table, str]:
+    """Return the table of a URI, and the folder for the files from which it is loaded."""
+    cloud = options.view_as(GoogleCloudOptions)
+    table = bigquery.parse_table(uri, cloud.project)
+    return table, f"{cloud.temp_location.rstrip('/')}/airplanes-{run_id}"
+
+
+def prepare_tables(uris: Iterable[str], run_id: str, options: PipelineOptions) -> None:
+    """Create the staging tables of these outputs; does nothing for files.
+
+    Raises:
+        OutputError: one cannot be created.
+    """
+    for uri in uris:
+        if is_table(uri):
+            table, _ = _table_and_folder(uri, run_id, options)
+            # Beam's client of BigQuery looks for a project there, and for nothing else.
+            os.environ.setdefault("GOOGLE_CLOUD_PROJECT", table.billing_project)
+            bigquery.create_staging(table, run_id)
+
+
+def remove_leftovers(uris: Iterable[str], run_id: str, options: PipelineOptions) -> None:
+    """Remove what is left of shards, staging tables and the files from which these were loaded.
+
+    Errors are ignored: what does not exist cannot be removed, and nothing depends on it.
+    """
+    leftovers = []
+    for uri in uris:
+        if file_suffix(uri) == LINES_SUFFIX:
+            leftovers += [_shard_uri(uri, run_id, number) for number in range(SHARD_COUNT)]
+        elif is_table(uri):
+            table, folder = _table_and_folder(uri, run_id, options)
+            bigquery.remove_staging(bigquery.staging_table(table, run_id))
+            with contextlib.suppress(Exception):
+                leftovers += [metadata.path for metadata in FileSystems.match([f"{folder}/**"])[0].metadata_list]
     with contextlib.suppress(Exception):
-        FileSystems.delete([_shard_uri(uri, run_id, number) for uri in lines for number in range(SHARD_COUNT)])
+        FileSystems.delete(leftovers)
 
 
 def _shard_uri(uri: str, run_id: str, number: int) -> str:
@@ -140,19 +225,25 @@ class WriteLedger(beam.PTransform):  # type: ignore[misc]
     """Write the ledger from (scene results, URIs of the outputs); yields its URI.
 
     It waits for the outputs: a ledger that exists vouches for complete outputs.
+
+    Attributes:
+        uri: the file.
+        run: what the ledger says of the run.
+        has_tables: some output is a table.
     """
 
     uri: str
     run: RunInfo
+    has_tables: bool
 
     def expand(self, inputs: tuple[beam.PCollection[SceneResult], beam.PCollection[str]]) -> beam.PCollection[str]:
         """Build the graph."""
         results, outputs = inputs
         return (
             results
-            | "Entries" >> beam.Map(_entry)
-            | beam.combiners.ToList()
-            | beam.Map(self._write, beam.pvalue.AsList(outputs))
+            | "Entries" >> beam.Map(_entry, self.has_tables)
+            | "Collect" >> beam.combiners.ToList()
+            | "Write" >> beam.Map(self._write, beam.pvalue.AsList(outputs))
         )
 
     def _write(self, entries: Sequence[SceneEntry], outputs: Sequence[str]) -> str:
@@ -164,5 +255,6 @@ class WriteLedger(beam.PTransform):  # type: ignore[misc]
         return self.uri
 
 
-def _entry(result: SceneResult) -> SceneEntry:
-    return result.entry
+def _entry(result: SceneResult, has_tables: bool) -> SceneEntry:
+    rows = bigquery.table_rows(result.entry) if has_tables else None
+    return dataclasses.replace(result.entry, table_rows=rows)

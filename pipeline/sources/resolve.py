@@ -12,7 +12,7 @@ from pathlib import Path
 
 from geo.errors import InputError
 from geo.raster.acquisition_time import time_in_name
-from geo.raster.uri import canonical_uri, check_no_credentials, is_remote, suffix
+from geo.raster.uri import canonical_uri, check_no_credentials, is_remote, resolve_href, serves_json, suffix
 from model.common.atomic import write_atomically
 from pipeline.config import PipelineConfig
 from pipeline.values import SceneSource
@@ -23,6 +23,11 @@ STAC_SUFFIXES = (".json", ".geojson")
 LIST_SUFFIX = ".txt"
 #: Schemes of URLs of rasters.
 SCHEMES = ("https://", "http://", "gs://")
+
+#: Longest part of an argument in an error.
+_MAX_SHOWN = 80
+#: Files beside a raster that belong to it.
+_SIDECARS = (".aux.xml", ".ovr", ".msk")
 
 _ALLOWED = "a raster file, a folder, a glob, a .txt list, a STAC file or a URL"
 
@@ -53,11 +58,11 @@ def resolve_inputs(
     """
     by_identity: dict[str, SceneSource] = {}
     for pattern in patterns:
-        for source in _expand(pattern, asset):
+        for source in _expand_readable(pattern, asset):
             check_utf8(source.uri)
             check_utf8(source.scene_id or "")
             check_no_credentials(source.uri)
-            key = canonical_uri(source.uri)
+            key = canonical_uri(source.uri) if source.error is None else source.uri
             by_identity[key] = _merged(by_identity.get(key), source)
     if not by_identity:
         raise InputError(f"expected at least one scene, got none: name {_ALLOWED}")
@@ -90,6 +95,9 @@ def write_mosaic(sources: Sequence[SceneSource], config: PipelineConfig, path: P
     from geo.raster.vrt import mosaic_vrt
     from pipeline.sources.item_check import check_item_matches_raster
 
+    for source in sources:
+        if source.error is not None:
+            raise InputError(source.error)
     headers = [read_header(source.uri, bands=config.bands or source.bands) for source in sources]
     for source, header in zip(sources, headers, strict=True):
         if header.georef is not None:
@@ -123,6 +131,15 @@ def _merged(first: SceneSource | None, again: SceneSource) -> SceneSource:
     return dataclasses.replace(again, uri=first.uri) if first == SceneSource(first.uri) else first
 
 
+def _expand_readable(pattern: str, asset: str | None) -> list[SceneSource]:
+    """Return the scenes of a pattern; what the file system refuses (no right to read, a long name) is an InputError."""
+    try:
+        return list(_expand(pattern, asset))
+    except OSError as error:
+        shown = pattern if len(pattern) <= 2 * _MAX_SHOWN else f"{pattern[:_MAX_SHOWN]}..."
+        raise InputError(f"{shown}: expected {_ALLOWED}, got '{error.strerror}': fix the path or the right") from error
+
+
 def _expand(pattern: str, asset: str | None) -> Iterator[SceneSource]:
     path = Path(pattern)
     if path.suffix.lower() != LIST_SUFFIX or not path.is_file():
@@ -149,6 +166,8 @@ def _expand_entry(pattern: str, asset: str | None) -> list[SceneSource]:
     if not pattern:
         # Path("") is the working directory, but an empty argument is more likely an unset shell variable.
         raise InputError(f"--input: expected {_ALLOWED}, got an empty argument: name one")
+    if pattern.startswith("file://"):
+        pattern = resolve_href(pattern, "")
     if is_remote(pattern):
         return _from_url(pattern, asset)
     path = Path(pattern)
@@ -174,7 +193,8 @@ def _from_url(url: str, asset: str | None) -> list[SceneSource]:
 
 def _from_file(uri: str, asset: str | None) -> list[SceneSource]:
     """Return the scenes of a file or URL that was named itself: JSON that is not STAC is an error."""
-    if not has_stac_suffix(uri):
+    # The address of an Item in a STAC API has no suffix: its server says what it is.
+    if not has_stac_suffix(uri) and (suffix(uri) in RASTER_SUFFIXES or not serves_json(uri)):
         return [SceneSource(uri)]
     scenes = _stac_scenes(uri, asset)
     if scenes is None:
@@ -220,5 +240,12 @@ def _from_files(names: Iterable[str], asset: str | None) -> list[SceneSource]:
     """Return the scenes of the files of a folder or glob: JSON that is not STAC is skipped, e.g. GeoJSON of labels."""
     scenes = []
     for name in sorted(names):
-        scenes += (_stac_scenes(name, asset) or []) if has_stac_suffix(name) else [SceneSource(name)]
+        if Path(name).name.startswith("._") or name.lower().endswith(_SIDECARS):
+            continue
+        if has_stac_suffix(name):
+            from pipeline.sources.stac import stac_scenes_in_folder  # loads pystac, which few runs need
+
+            scenes += stac_scenes_in_folder(name, asset)
+        else:
+            scenes.append(SceneSource(name))
     return scenes

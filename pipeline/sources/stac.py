@@ -1,9 +1,9 @@
 """STAC to scenes: Items, ItemCollections, and static Collections and Catalogs (STAC 1.0 and 1.1).
 
-Reads local files and URLs of http:// and https://; opens no raster.
+Reads local files and URLs of http://, https:// and gs://; opens no raster.
 
-Scale, offset and nodata of `raster:bands` and `bands` are not read: the display stretch is computed from the pixels,
-so a positive scale or an offset does not change it, and nodata is taken from the raster itself.
+Of `raster:bands` and `bands`, nodata is used where the raster has none. A scale and an offset that all bands share are
+not needed: the display stretch is computed from the pixels, so neither changes it. Others are refused.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import json
 import warnings
 from collections import ChainMap, deque
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pystac
@@ -57,6 +58,9 @@ _INVALID = (
 def stac_scenes(uri: str, asset: str | None = None) -> list[SceneSource] | None:
     """Return the scenes that a STAC file leads to, each Item once, in the order of the file and its links.
 
+    An Item among others without an asset that can be used, and a link that cannot be followed, become scenes with an
+    `error`: they fail in the ledger, and the others are processed.
+
     Args:
         uri: local path or URL.
         asset: key of the asset to use of every Item; None: see `choose_asset`.
@@ -65,17 +69,70 @@ def stac_scenes(uri: str, asset: str | None = None) -> list[SceneSource] | None:
         One scene per Item; None if the file is JSON but not STAC.
 
     Raises:
-        InputError: a file cannot be read, is not JSON or not STAC 1, or an Item has no asset that can be used.
+        InputError: the file cannot be read, is not JSON or not STAC 1, or it is an Item without a usable asset.
+    """
+    items = stac_items(uri)
+    if items is None:
+        return None
+    if len(items) == 1 and not isinstance(items[0], SceneSource):
+        return [item_scene(*items[0], asset)]
+    return [entry if isinstance(entry, SceneSource) else _scene_or_error(*entry, asset) for entry in items]
+
+
+def stac_scenes_in_folder(uri: str, asset: str | None = None) -> list[SceneSource]:
+    """Return the scenes of a JSON file that was not named itself, but lies in a folder or matches a glob.
+
+    JSON that is not STAC and files that are not JSON in UTF-8 are skipped, e.g. labels. What is STAC, or says so, and
+    is damaged becomes a scene with an `error`.
+    """
+    try:
+        return stac_scenes(uri, asset) or []
+    except InputError as error:
+        is_json = not isinstance(error.__cause__, ValueError | RecursionError)
+        if not is_json and not is_remote(uri) and b'"stac_version"' not in Path(uri).read_bytes():
+            return []
+        return [SceneSource(uri, error=str(error))]
+
+
+def stac_items(uri: str) -> list[tuple[pystac.Item, str] | SceneSource] | None:
+    """Return the Items that a STAC file leads to, each once, in the order of the file and its links.
+
+    Args:
+        uri: local path or URL.
+
+    Returns:
+        Each Item with the base of its relative hrefs, or a scene with an `error` for a link that cannot be followed or
+        an invalid Item among others; None if the file is JSON but not STAC.
+
+    Raises:
+        InputError: the file cannot be read, is not JSON or not STAC 1, or it is an invalid Item.
     """
     document, uri = _read_json(uri)
-    return [_scene(item, base, asset) for item, base in _walk(document, uri)] if _is_stac(document) else None
+    if not _is_stac(document):
+        return None
+    if _type(document, uri) == "Feature":
+        return [(_item(document, uri), uri)]
+    return [entry if isinstance(entry, SceneSource) else _item_or_error(*entry) for entry in _walk(document, uri)]
+
+
+def item_scene(item: pystac.Item, base: str, asset: str | None) -> SceneSource:
+    """Return the scene that an Item describes, as `item_source`, with errors that name the Item.
+
+    Raises:
+        InputError: as `item_source`.
+    """
+    with _named_errors(f"{base}, item {item.id!r}"):
+        return item_source(item, base, asset)
 
 
 # The walk. pystac's own recurses, does not stop at a cycle, and its errors do not name the file with the broken link.
 
 
-def _walk(document: Any, uri: str) -> Iterator[tuple[dict[str, Any], str]]:
-    """Yield each Item that a document leads to, and the base of its relative hrefs; depth first, each file once."""
+def _walk(document: Any, uri: str) -> Iterator[tuple[dict[str, Any], str] | SceneSource]:
+    """Yield each Item that a document leads to, and the base of its relative hrefs; depth first, each file once.
+
+    A link that cannot be followed is yielded as a scene with an `error`.
+    """
     visited = {canonical_uri(uri)}
     yield from _items(document, uri)
     queue = deque(_child_links(document, uri))
@@ -89,7 +146,7 @@ def _walk(document: Any, uri: str) -> Iterator[tuple[dict[str, Any], str]]:
             yield from _items(document, uri)
             queue.extendleft(reversed(_child_links(document, uri)))
         except InputError as error:
-            raise InputError(f"{parent}, link to {error}") from error
+            yield SceneSource(href, error=f"{parent}, link to {error}")
 
 
 def _read_json(uri: str) -> tuple[Any, str]:
@@ -162,11 +219,26 @@ def _child_links(document: Any, uri: str) -> list[tuple[str, str]]:
         ]
 
 
-def _scene(item: dict[str, Any], base: str, asset: str | None) -> SceneSource:
-    with _named_errors(f"{base}, item {item.get('id')!r}"):
-        if not isinstance(item.get("id"), str):
+def _scene_or_error(item: pystac.Item, base: str, asset: str | None) -> SceneSource:
+    """Return the scene of an Item among others; with an `error` if it has none."""
+    try:
+        return item_scene(item, base, asset)
+    except InputError as error:
+        return SceneSource(_self_url(item.to_dict(include_self_link=False)) or f"{base}#{item.id}", error=str(error))
+
+
+def _item_or_error(content: dict[str, Any], base: str) -> tuple[pystac.Item, str] | SceneSource:
+    try:
+        return _item(content, base), base
+    except InputError as error:
+        return SceneSource(_self_url(content) or f"{base}#{content.get('id')}", error=str(error))
+
+
+def _item(content: dict[str, Any], base: str) -> pystac.Item:
+    with _named_errors(f"{base}, item {content.get('id')!r}"):
+        if not isinstance(content.get("id"), str):
             raise InputError("expected an id, got none: fix the item")
-        return item_source(pystac.Item.from_dict(item), base, asset)
+        return pystac.Item.from_dict(content)
 
 
 @contextlib.contextmanager
@@ -191,7 +263,7 @@ def item_source(item: pystac.Item, base: str, asset: str | None) -> SceneSource:
     """Return the scene that an Item describes.
 
     Args:
-        item: Item of STAC 1.
+        item: item of STAC 1.
         base: URI that relative hrefs start from.
         asset: key of the asset to use; None: see `choose_asset`.
 
@@ -206,13 +278,14 @@ def item_source(item: pystac.Item, base: str, asset: str | None) -> SceneSource:
     shape = _numbers("proj:shape", fields, (2,))
     affine = _numbers("proj:transform", fields, (6, 9))
     return SceneSource(
-        uri=resolve_href(chosen.href, base),
+        uri=resolve_href(_readable_href(chosen), base),
         scene_id=item.id,
         acquired_at=_acquired_at(item, chosen),
         bands=display_bands(chosen.extra_fields),
         crs=None if code is None else str(code),
         size=None if shape is None else (int(shape[1]), int(shape[0])),
         affine=None if affine is None else affine[:6],
+        nodata=band_nodata(chosen.extra_fields),
     )
 
 
@@ -243,6 +316,16 @@ def choose_asset(assets: Mapping[str, pystac.Asset], key: str | None) -> str:
             f"got {_asset_list(assets)}"
         )
     return candidates[0]
+
+
+def _readable_href(asset: pystac.Asset) -> str:
+    """Return the href of an asset, or the alternate one that can be read here (STAC extension `alternate`)."""
+    alternates = asset.extra_fields.get("alternate")
+    hrefs = [alternate.get("href") for alternate in alternates.values()] if isinstance(alternates, dict) else []
+    readable = ("https://", "http://", "gs://")
+    if is_remote(asset.href) and not asset.href.startswith((*readable, "file://")):
+        return next((str(href) for href in hrefs if str(href).startswith(readable)), asset.href)
+    return asset.href
 
 
 def _is_raster(asset: pystac.Asset) -> bool:
@@ -281,6 +364,42 @@ def display_bands(asset: Mapping[str, Any]) -> tuple[int, ...] | None:
         return tuple(names.index(colour) + 1 for colour in _RGB)
     grey = [number for number, name in enumerate(names, start=1) if name in _GREY]
     return (grey[0],) if len(grey) == 1 and not set(_RGB) & set(names) else None
+
+
+def band_nodata(asset: Mapping[str, Any]) -> float | None:
+    """Return the nodata value of an asset's bands, None if they state none; check their scales.
+
+    Args:
+        asset: fields of the asset: `bands` of STAC 1.1, or the asset's own `nodata`; or `raster:bands` of STAC 1.0. Of
+            bands that are named, those that are displayed count.
+
+    Raises:
+        InputError: the bands have different nodata values, or scales and offsets that would change the display.
+    """
+    bands = [band for band in asset.get("bands") or asset.get("raster:bands") or [] if isinstance(band, dict)]
+    shown = display_bands(asset)
+    if shown is not None and max(shown) <= len(bands):
+        bands = [bands[number - 1] for number in shown]
+
+    def values(name: str, default: object) -> set[Any]:
+        own = asset.get(f"raster:{name}", asset.get(name, default))
+        stated = [band.get(f"raster:{name}", band.get(name, own)) for band in bands or [{}]]
+        return {value if isinstance(value, int | float | None) else str(value) for value in stated}
+
+    scales, offsets, nodata = values("scale", 1), values("offset", 0), values("nodata", None)
+    if len(scales) > 1 or len(offsets) > 1 or any(not isinstance(scale, int | float) or scale <= 0 for scale in scales):
+        raise InputError(
+            f"expected bands with one positive scale and one offset, got the scales {sorted(map(str, scales))} and "
+            f"offsets {sorted(map(str, offsets))}: apply them to the raster, e.g. with gdal_translate -unscale"
+        )
+    nodata = nodata - {None} or {None}
+    if len(nodata) > 1:
+        raise InputError(f"expected bands with one nodata value, got {sorted(map(str, nodata))}: fix the item")
+    (value,) = nodata
+    try:
+        return None if value is None else float(value)  # JSON has "nan" and "-inf" as text
+    except (TypeError, ValueError) as error:
+        raise InputError(f"expected a number as nodata, got {value!r}: fix the item") from error
 
 
 def _acquired_at(item: pystac.Item, asset: pystac.Asset) -> str | None:

@@ -45,28 +45,28 @@ def main() -> int:
     parser.add_argument("--evaluate", action="store_true", help="scan images and GeoTIFFs without the job, too")
     parser.add_argument("--work", type=Path, default=Path("out/accuracy"), metavar="DIR")
     options = parser.parse_args()
-    photos = read_annotated_images(options.data / options.set, "test")[: options.images]
-    folder = options.work / f"{options.set}-{len(photos)}"
+    annotated = read_annotated_images(options.data / options.set, "test")[: options.images]
+    folder = options.work / f"{options.set}-{len(annotated)}"
     folder.mkdir(parents=True, exist_ok=True)
-    scenes = [str(written(photo, folder)) for photo in photos]
+    scenes = [str(written(image, folder)) for image in annotated]
     airplanes = run(folder)
     by_scene = [[airplane for airplane in airplanes if airplane.scene_uri == uri] for uri in scenes]
-    report("job, GeoTIFF", photos, [detections(each) for each in by_scene])
+    report("job, GeoTIFF", annotated, [detections(each) for each in by_scene])
     if options.evaluate:
-        report("evaluation, GeoTIFF", photos, scanned([read_header(uri) for uri in scenes]))
-        originals = [read_header(str(photo.path), photo.resolution_m) for photo in photos]
-        report("evaluation, original", photos, scanned(originals))
+        report("evaluation, GeoTIFF", annotated, scanned([read_header(uri) for uri in scenes]))
+        originals = [read_header(str(image.path), image.resolution_m) for image in annotated]
+        report("evaluation, original", annotated, scanned(originals))
     return 0
 
 
-def report(name: str, photos: Sequence[AnnotatedImage], found: Sequence[Detections]) -> None:
-    """Prints the average precision of detections at each overlap."""
+def report(name: str, images: Sequence[AnnotatedImage], detections: Sequence[Detections]) -> None:
+    """Prints the average precision of detections at detected overlap."""
     compared = []
-    for each, photo in zip(found, photos, strict=True):
-        height, width = photo.pixels().shape[:2]
-        compared.append(metrics.compare(each, photo.boxes, width, height, IOUS, photo.ignored))
+    for detected, image in zip(detections, images, strict=True):
+        height, width = image.pixels().shape[:2]
+        compared.append(metrics.compare(detected, image.boxes, width, height, IOUS, image.ignored))
     for iou in IOUS:
-        together = Matches.concatenate([each.matches[iou] for each in compared])
+        together = Matches.concatenate([detected.matches[iou] for detected in compared])
         average = metrics.average_precision(together)
         text = "no airplanes" if math.isnan(average) else f"AP {average:.4f}"
         print(
@@ -81,15 +81,15 @@ def scanned(headers: Sequence[SceneHeader]) -> list[Detections]:
     return scan_all(headers, config, predictor, config.batch_size)
 
 
-def written(photo: AnnotatedImage, folder: Path) -> Path:
-    """The photo as a GeoTIFF of its ground resolution, in the middle of a UTM zone."""
-    path = folder / f"{photo.path.stem}.tif"
+def written(image: AnnotatedImage, folder: Path) -> Path:
+    """The image as a GeoTIFF of its ground resolution, in the centre of a UTM zone."""
+    path = folder / f"{image.path.stem}.tif"
     if not path.exists():
-        pixels = photo.pixels()
+        pixels = image.pixels()
         height, width = pixels.shape[:2]
-        step = photo.resolution_m
+        step = image.resolution_m
         if step is None:
-            raise SystemExit(f"{photo.path}: expected a photo without a georeference, this one has its own")
+            raise SystemExit(f"{image.path}: expected a photo without a georeference, this one has its own")
         georef = GeoReference(Affine(step, 0, 500_000, 0, -step, 5_000_000), CRS.from_epsg(32631))
         write_scene(path, width, height, georef, blocks(pixels))
     return path
@@ -103,8 +103,8 @@ def blocks(pixels: ImageArray) -> Iterator[tuple[Window, ImageArray]]:
 def run(folder: Path) -> list[Airplane]:
     """What the job finds in all scenes of a folder."""
     output = folder.with_suffix(".geojson")
-    words = ["--input", str(folder), "--output", str(output), "--min-score", str(MIN_SCORE)]
-    subprocess.run([sys.executable, "-m", "pipeline.run", *words], check=True)
+    args = ["--input", str(folder), "--output", str(output), "--min-score", str(MIN_SCORE)]
+    subprocess.run([sys.executable, "-m", "pipeline.run", *args], check=True)
     return list(read_geojson(output))
 
 

@@ -166,14 +166,14 @@ def measure_memory(model: str | None, folder: Path) -> dict[str, Any]:
 def start_seconds(scene: Path, model: str | None, folder: Path) -> dict[str, float]:
     """Return the seconds from the command to the first tile of a small scene, and to its end; medians."""
     (small,) = scenes.cut(scene, [(0, 0)], START_PX, folder / "single")
-    words = ["--input", str(small), "--output", str(folder / "airplanes.geojson"), *_model(model)]
-    first, whole = [], []
+    args = ["--input", str(small), "--output", str(folder / "airplanes.geojson"), *_model(model)]
+    first, full = [], []
     for _ in range(START_RUNS):
         started = time.time()
-        command = [sys.executable, "-c", START, str(started), *words]
+        command = [sys.executable, "-c", START, str(started), *args]
         first.append(float(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
-        whole.append(time.time() - started)
-    return {"first_tile_s": statistics.median(first), "command_s": statistics.median(whole)}
+        full.append(time.time() - started)
+    return {"first_tile_s": statistics.median(first), "command_s": statistics.median(full)}
 
 
 def chips_ratio(scene: Path, count: int, model: str | None, folder: Path) -> dict[str, float]:
@@ -202,7 +202,7 @@ def run_bare(scene: Path, model: str | None) -> float:
 
 
 def bare_rate(uri: str, model: str | None) -> float:
-    """Return the rate, Mpx/s, of the model on tiles of the scene's middle that lie in memory."""
+    """Return the rate, Mpx/s, of the model on tiles of the scene's centre that lie in memory."""
     logs.silence()
     from model.inference import scan
     from pipeline import planning, steps
@@ -233,7 +233,7 @@ def phase_seconds(uri: str, model: str | None) -> dict[str, float]:
     `boxes`: what else the predictor does while the engine waits; `rest`: planning, suppression, georeferencing.
     """
     logs.silence()
-    from model.common import prefetch
+    from model.inference import scan
     from pipeline import local, planning, steps
     from pipeline.config import load_config
     from pipeline.model_loading import describe_model, load_model
@@ -263,7 +263,7 @@ def phase_seconds(uri: str, model: str | None) -> dict[str, float]:
     read_tiles = steps.read_tiles
     with (
         mock.patch.object(steps, "read_tiles", lambda block: timed_items("read", read_tiles(block))),
-        mock.patch.object(local, "prefetch", lambda items, depth: timed_items("wait", prefetch.prefetch(items, depth))),
+        mock.patch.object(local, "prefetch", lambda items, depth: timed_items("wait", scan.prefetch(items, depth))),
     ):
         started = time.perf_counter()
         scene = planning.open_scene(SceneSource(uri), spec.config)
@@ -278,14 +278,14 @@ def gflop_per_mpx(model: str | None) -> float:
     """Return the operations of the model, thousand million per million pixels of tiles."""
     logs.silence()
     logs.import_quietly("model.inference.frozen_graph")
-    from model.detectors import flops
+    from model.ablation.results import count_flops
     from model.inference import model_folder, weights_io
     from pipeline.config import load_config
 
     config = load_config(overrides={"model": model})
     network, _ = weights_io.load(model_folder.resolve(config.model))
     side = config.tiling.tile_px
-    return float(flops.count_flops(network, side, side) / 1e9 / (side**2 / 1e6))
+    return float(count_flops(network, side, side) / 1e9 / (side**2 / 1e6))
 
 
 def run_job(inputs: Sequence[Path], model: str | None, folder: Path) -> dict[str, Any]:
@@ -294,12 +294,12 @@ def run_job(inputs: Sequence[Path], model: str | None, folder: Path) -> dict[str
 
     output = folder / "airplanes.geojson"
     named = [word for path in inputs for word in ("--input", str(path))]
-    words = ["-m", "pipeline.run", *named, "--output", str(output), *_model(model)]
+    args = ["-m", "pipeline.run", *named, "--output", str(output), *_model(model)]
     started = time.perf_counter()
-    process = psutil.Popen([sys.executable, *words])
+    process = psutil.Popen([sys.executable, *args])
     peak = peak_memory(process)
     if status := process.wait():
-        raise SystemExit(f"expected the job to end with status 0, got {status}: {' '.join(words)}")
+        raise SystemExit(f"expected the job to end with status 0, got {status}: {' '.join(args)}")
     command_seconds = time.perf_counter() - started
     ledger = read_ledger(output.with_name(f"{output.name}.ledger.json"))
     scene_mpx = sum((scene.width_px or 0) * (scene.height_px or 0) for scene in ledger.scenes) / 1e6
@@ -333,9 +333,9 @@ def planned_mpx(inputs: Sequence[Path]) -> tuple[float, float]:
 def suppression_seconds(count: int) -> float:
     """Return how long one pass over boxes takes, of which four of three levels show each airplane."""
     rng = np.random.default_rng(1)
-    middles = rng.uniform(0, 40 * np.sqrt(count), (count // 4, 2)).repeat(4, axis=0) + rng.normal(0, 2, (count, 2))
+    centres = rng.uniform(0, 40 * np.sqrt(count), (count // 4, 2)).repeat(4, axis=0) + rng.normal(0, 2, (count, 2))
     halves = rng.uniform(5, 20, (count // 4, 2)).repeat(4, axis=0) + rng.normal(0, 0.5, (count, 2))
-    boxes = np.concatenate([middles - halves, middles + halves], axis=1)
+    boxes = np.concatenate([centres - halves, centres + halves], axis=1)
     detections = Detections(boxes, rng.random(count), rng.choice([0.5, 1.0, 2.0], count))
     started = time.perf_counter()
     merge_levels(detections, Suppression(0.5, 0.8))
@@ -367,12 +367,12 @@ def rows(figures: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
         precision = next(iter(figures["jobs"].values()))["precision"]
         yield "bare model", f"{figures['bare']['mpx_per_s']:.2f} Mpx/s", precision
     for codec, job in figures.get("jobs", {}).items():
-        share, inferred = job["share_of_bare"], job["inferred_per_scene_pixel"]
+        fraction, inferred = job["share_of_bare"], job["inferred_per_scene_pixel"]
         note = f"{job['seconds']:.0f} s, {job['gflop_per_scene_mpx']:.1f} GFLOP a Mpx, {job['airplanes']} airplanes"
         yield f"{codec}: pixels inferred", f"{job['mpx_per_s']:.2f} Mpx/s", f"{job['tiles']} tiles"
         yield f"{codec}: pixels of the scene", f"{job['scene_mpx_per_s']:.2f} Mpx/s", note
         yield f"{codec}: ground at 0.5 m", f"{job['scene_mpx_per_s'] / 4:.2f} km2/s", ""
-        yield f"{codec}: share of the bare rate", f"{share:.2f}", _goal(share, MIN_SHARE)
+        yield f"{codec}: share of the bare rate", f"{fraction:.2f}", _goal(fraction, MIN_SHARE)
         yield f"{codec}: inferred / scene, pixels", f"{inferred:.2f}", _goal(-inferred, -MAX_INFERRED)
         yield f"{codec}: finest level / scene, pixels", f"{job['finest_pixels_per_scene_pixel']:.2f}", ""
     for phase, seconds in figures.get("phases", {}).items():
@@ -404,9 +404,9 @@ def _goal(figure: float, minimum: float) -> str:
     return f"{'ok' if figure >= minimum else 'MISSED'}, {goal}"
 
 
-def _run_self(*words: str) -> str:
+def _run_self(*args: str) -> str:
     """Return what this module prints with other arguments, in a process of its own."""
-    command = [sys.executable, "-m", "tests.benchmarks.bench", *words]
+    command = [sys.executable, "-m", "tests.benchmarks.bench", *args]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 

@@ -1,7 +1,7 @@
 """Labels of the 3 m scenes for `model.evaluate`: `python -m tests.benchmarks.planet_scenes --output out/planet`.
 
-What is known of these scenes are chips of 20 px, with or without an airplane in the middle, and not all airplanes. An
-airplane becomes a box of 14 px (42 m) around the middle; one of 10 to 19 px around the same middle overlaps it by half.
+What is known of these scenes are chips of 20 px, with or without an airplane in the centre, and not all airplanes. An
+airplane becomes a box of 14 px (42 m) around the centre; one of 10 to 19 px around the same centre overlaps it by half.
 Detections elsewhere count as false, though some may be airplanes that have no chip.
 """
 

@@ -24,8 +24,8 @@ def drawn(size: int, folder: Path, kind: str = "airport", seed: int = SEED) -> P
     scene = folder / (f"scene-{size}.tif" if (kind, seed) == ("airport", SEED) else f"{kind}-{seed}-{size}.tif")
     if not scene.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        words = ["--scene", kind, "--size", size, "--seed", seed, "--resolution", RESOLUTION_M, "--output", scene]
-        subprocess.run([sys.executable, "-m", "model.synthetic", *map(str, words)], check=True)
+        args = ["--scene", kind, "--size", size, "--seed", seed, "--resolution", RESOLUTION_M, "--output", scene]
+        subprocess.run([sys.executable, "-m", "model.synthetic", *map(str, args)], check=True)
     return scene
 
 

@@ -1,7 +1,7 @@
 """What screening saves and loses: `python -m tests.benchmarks.screen`.
 
 Scans scenes with and without `screen` in the settings, and prints a table of docs/results.md: a drawn one that is
-95 % countryside and town, drawn ones that are all airport, and test pictures. Lost: found without it and not with it.
+95 % countryside and town, drawn ones that are all airport, and test images. Lost: found without it and not with it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from geo.matching import match
+from geo.boxes import match
 from model.common import logs
 from tests.benchmarks import scenes
 from tests.benchmarks.accuracy import written
@@ -59,8 +59,8 @@ def main() -> int:
     report("3 drawn, all airport", zip(airports, airports, strict=True), plain, screened, models)
     for name in SETS:
         with tempfile.TemporaryDirectory() as folder:
-            pictures = list(pictures_of(options.data / name, Path(folder), options.pictures))
-            report(f"{name} test", zip(pictures, pictures, strict=True), plain, screened, models)
+            images = list(pictures_of(options.data / name, Path(folder), options.pictures))
+            report(f"{name} test", zip(images, images, strict=True), plain, screened, models)
     return 0
 
 
@@ -79,9 +79,9 @@ def grid(airport: Path, folder: Path) -> list[list[Path]]:
 def pictures_of(data: Path, folder: Path, count: int) -> Iterator[Path]:
     from model.data.sources import read_annotated_images
 
-    for photo in itertools.islice(read_annotated_images(data, "test"), count):
-        if photo.resolution_m is not None:
-            yield written(photo, folder)
+    for image in itertools.islice(read_annotated_images(data, "test"), count):
+        if image.resolution_m is not None:
+            yield written(image, folder)
 
 
 def report(
@@ -101,8 +101,8 @@ def report(
         lost += len(everywhere.airplanes) - int((taken >= 0).sum())
         planned, inferred = finest(second, near, screened.config)
         tiles, done = tiles + planned, done + inferred
-    share = f"{lost / max(1, airplanes):.2%}"
-    print(f"| {name} | {airplanes} | {lost} ({share}) | {tiles} | {done} | {tiles / max(1, done):.1f} |", flush=True)
+    fraction = f"{lost / max(1, airplanes):.2%}"
+    print(f"| {name} | {airplanes} | {lost} ({fraction}) | {tiles} | {done} | {tiles / max(1, done):.1f} |", flush=True)
 
 
 def detect(path: Path, spec: ModelSpec, predictor: Predictor) -> SceneResult:
@@ -115,8 +115,8 @@ def detect(path: Path, spec: ModelSpec, predictor: Predictor) -> SceneResult:
 
 
 def boxes(result: SceneResult) -> np.ndarray:
-    found = [(one.xmin_px, one.ymin_px, one.xmax_px, one.ymax_px) for one in result.airplanes]
-    return np.array(found, np.float64).reshape(-1, 4)
+    boxes = [(airplane.xmin_px, airplane.ymin_px, airplane.xmax_px, airplane.ymax_px) for airplane in result.airplanes]
+    return np.array(boxes, np.float64).reshape(-1, 4)
 
 
 def finest(path: Path, result: SceneResult, config: PipelineConfig) -> tuple[int, int]:

@@ -20,8 +20,8 @@ import numpy as np
 from affine import Affine
 from pyproj import CRS
 
+from geo.boxes import match
 from geo.georef import GeoReference
-from geo.matching import match
 from geo.raster.writer import write_scene
 from geo.types import Detections, ImageArray, Window
 from model.common import logs
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 STRIDE_PX = 128
 WITHIN_PX = 64
 SCORE_MARGIN = 0.1
-#: Origins (x, y), pixels of the picture: those at multiples of the stride, and others.
+#: Origins (x, y), pixels of the image: those at multiples of the stride, and others.
 STRIDES = [(0, STRIDE_PX), (STRIDE_PX, 0), (STRIDE_PX, STRIDE_PX)]
 OTHERS = [(1, 0), (7, 13), (16, 16), (37, 5), (64, 20), (100, 99)]
 
@@ -53,15 +53,15 @@ def main() -> int:
     predictor = load_model(spec)
     heads = ("pictures", "origin moved by", "sure airplanes", "found again", "centres by, px", "px of their level")
     print(f"| {' | '.join(heads)} | scores by: mean, 99 %, most |\n{'|---' * 7}|")
-    sets = {"rendered": list(rendered()), "airbus test": list(photos(options.data, options.pictures))}
-    for name, pictures in sets.items():
-        first = [detect(picture, (0, 0), spec, predictor) for picture in pictures]
+    sets = {"rendered": list(rendered()), "airbus test": list(annotated_images(options.data, options.pictures))}
+    for name, images in sets.items():
+        first = [detect(image, (0, 0), spec, predictor) for image in images]
         for kind, origins in (("the stride", STRIDES), ("other", OTHERS)):
             rows = [
-                again(base, detect(picture, origin, spec, predictor), picture, spec)
-                for (picture, base), origin in itertools.product(zip(pictures, first, strict=True), origins)
+                again(base, detect(image, origin, spec, predictor), image, spec)
+                for (image, base), origin in itertools.product(zip(images, first, strict=True), origins)
             ]
-            print(f"| {len(pictures)} {name} | {kind} | {summary(np.concatenate(rows))} |", flush=True)
+            print(f"| {len(images)} {name} | {kind} | {summary(np.concatenate(rows))} |", flush=True)
     return 0
 
 
@@ -71,62 +71,62 @@ def rendered() -> Iterator[ImageArray]:
         yield scene.paint_window(scene.render(3000, seed), Window(0, 0, 3000, 3000))
 
 
-def photos(data: Path, count: int) -> Iterator[ImageArray]:
-    """Real pictures of 0.5 m, with airplanes."""
+def annotated_images(data: Path, count: int) -> Iterator[ImageArray]:
+    """Real images of 0.5 m, with airplanes."""
     from model.data.sources import read_annotated_images
 
-    with_airplanes = (photo for photo in read_annotated_images(data / "airbus", "test") if len(photo.boxes))
-    return (photo.pixels() for photo in itertools.islice(with_airplanes, count))
+    with_airplanes = (image for image in read_annotated_images(data / "airbus", "test") if len(image.boxes))
+    return (image.pixels() for image in itertools.islice(with_airplanes, count))
 
 
-def detect(picture: ImageArray, origin: tuple[int, int], spec: ModelSpec, predictor: Predictor) -> Detections:
+def detect(image: ImageArray, origin: tuple[int, int], spec: ModelSpec, predictor: Predictor) -> Detections:
     """Return the detections in the window that begins at `origin`, in pixels of the image."""
     from pipeline import local, planning, steps
     from pipeline.values import SceneSource
 
     x, y = origin
-    height, width = (length - STRIDE_PX for length in picture.shape[:2])
-    pixels = picture[y : y + height, x : x + width]
+    height, width = (length - STRIDE_PX for length in image.shape[:2])
+    pixels = image[y : y + height, x : x + width]
     georef = GeoReference(Affine(0.5, 0, 500_000, 0, -0.5, 5_000_000), CRS.from_epsg(32631))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "scene.tif"
         write_scene(path, width, height, georef, iter([(Window(0, 0, width, height), pixels)]))
         opened = planning.open_scene(SceneSource(str(path)), spec.config)
-        found = steps.merge(list(local.detect_tiles(opened, spec.config, predictor)), spec.config.suppression)
-    return Detections(found.boxes + np.array([x, y, x, y]), found.scores, found.resolution_m)
+        merged = steps.merge(list(local.detect_tiles(opened, spec.config, predictor)), spec.config.suppression)
+    return Detections(merged.boxes + np.array([x, y, x, y]), merged.scores, merged.resolution_m)
 
 
-def again(base: Detections, moved: Detections, picture: ImageArray, spec: ModelSpec) -> np.ndarray:
+def again(base: Detections, moved: Detections, image: ImageArray, spec: ModelSpec) -> np.ndarray:
     """Of each sure airplane how far its centre moved, pixels, and its score, and its level's scale: (N, 3).
 
     NaN where it was not found.
     """
     threshold = spec.config.min_score or 0.0
     low = STRIDE_PX + WITHIN_PX
-    high = np.array([picture.shape[1], picture.shape[0]] * 2) - low
+    high = np.array([image.shape[1], image.shape[0]] * 2) - low
     within = (base.boxes >= low).all(axis=1) & (base.boxes <= high).all(axis=1)
     sure = base.take(np.flatnonzero(within & (base.scores >= threshold + SCORE_MARGIN)))
     taken = match(moved.boxes, moved.scores, sure.boxes, 0.5)
     result = np.full((len(sure), 3), math.nan)
-    found = np.flatnonzero(taken >= 0)
-    middles = [(boxes[:, :2] + boxes[:, 2:]) / 2 for boxes in (moved.boxes[found], sure.boxes[taken[found]])]
-    result[taken[found], 0] = np.linalg.norm(middles[0] - middles[1], axis=1)
-    result[taken[found], 1] = np.abs(moved.scores[found] - sure.scores[taken[found]])
+    matched = np.flatnonzero(taken >= 0)
+    centres = [(boxes[:, :2] + boxes[:, 2:]) / 2 for boxes in (moved.boxes[matched], sure.boxes[taken[matched]])]
+    result[taken[matched], 0] = np.linalg.norm(centres[0] - centres[1], axis=1)
+    result[taken[matched], 1] = np.abs(moved.scores[matched] - sure.scores[taken[matched]])
     result[:, 2] = sure.resolution_m / 0.5
     return result
 
 
 def summary(rows: np.ndarray) -> str:
     """Four cells of the table."""
-    found = rows[~np.isnan(rows[:, 0])]
-    by = found[:, 1]
+    matched = rows[~np.isnan(rows[:, 0])]
+    by = matched[:, 1]
     moved, of_level = (
         f"99 %: {np.quantile(away, 0.99):.2f}, most {away.max():.2f}"
-        for away in (found[:, 0], found[:, 0] / found[:, 2])
+        for away in (matched[:, 0], matched[:, 0] / matched[:, 2])
     )
-    share = f"{len(found)} ({len(found) / len(rows):.2%})"
+    fraction = f"{len(matched)} ({len(matched) / len(rows):.2%})"
     scores = f"{by.mean():.4f}, {np.quantile(by, 0.99):.3f}, {by.max():.3f}"
-    return f"{len(rows)} | {share} | {moved} | {of_level} | {scores}"
+    return f"{len(rows)} | {fraction} | {moved} | {of_level} | {scores}"
 
 
 if __name__ == "__main__":

@@ -17,15 +17,16 @@ class RangeServer:
     """Settings of the server, and what it has recorded.
 
     Args:
-        files: Path on the server, such as "/scene.tif", to a file of this machine.
-        refusals: Path to the HTTP status that is returned instead of the file.
-        ranges: Whether range requests are supported.
-        closing: Paths for which the connection is closed in the middle of the response.
-        closing_once: The same, for the first request only.
-        failing_once: Paths whose first request is answered with status 503.
-        etags: Path to its ETag.
-        sent: Bytes of files sent so far.
-        requests: Method, path with query, and the Authorization header of each request.
+        files: path on the server, such as "/scene.tif", to a file of this machine.
+        refusals: path to the HTTP status that is returned instead of the file.
+        ranges: whether range requests are supported.
+        closing: paths for which the connection is closed in the centre of the response.
+        closing_once: the same, for the first request only.
+        failing_once: paths whose first request is answered with status 503.
+        redirects: path to the path that the client is sent to instead.
+        etags: path to its ETag.
+        sent: bytes of files sent so far.
+        requests: method, path with query, and the Authorization header of each request.
     """
 
     files: dict[str, Path] = field(default_factory=dict)
@@ -34,6 +35,7 @@ class RangeServer:
     closing: set[str] = field(default_factory=set)
     closing_once: set[str] = field(default_factory=set)
     failing_once: set[str] = field(default_factory=set)
+    redirects: dict[str, str] = field(default_factory=dict)
     etags: dict[str, str] = field(default_factory=dict)
     sent: int = 0
     requests: list[tuple[str, str, str | None]] = field(default_factory=list)
@@ -74,7 +76,9 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self, with_body: bool) -> None:
         path = unquote(urlsplit(self.path).path)
         self.state.requests.append((self.command, self.path, self.headers.get("Authorization")))
-        if path in self.state.failing_once:
+        if path in self.state.redirects:
+            self._send(302, b"", {"Location": self.state.redirects[path]}, with_body)
+        elif path in self.state.failing_once:
             self.state.failing_once.remove(path)
             self._send(503, b"", {}, with_body)
         elif path in self.state.refusals or (path not in self.state.files and not self._is_described(path)):

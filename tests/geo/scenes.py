@@ -40,7 +40,7 @@ def write_tiff(
 def coordinates(width: int, height: int) -> ImageArray:
     """Red is the column, green the row, both reflected at 0 and 255; blue tells which is larger."""
     x, y = np.meshgrid(np.arange(width), np.arange(height))
-    red, green = (255 - np.abs(255 - place % 510) for place in (x, y))
+    red, green = (255 - np.abs(255 - position % 510) for position in (x, y))
     return np.stack([red, green, (x > y) * 200 + 20], axis=-1).astype(np.uint8)
 
 

@@ -6,10 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyproj import CRS
 
-from geo.aoi import AreaOfInterest, build_aoi, core_mask, points_in_area, tiles_in_area
+from geo.aoi import AreaOfInterest, build_aoi, core_mask, level_bounds, points_in_area, tiles_in_area
 from geo.errors import ConfigError
 from geo.georef import GeoReference
-from geo.grid import Tiling, plan_levels, plan_tiles
+from geo.grid import SEAM_PX, Tiling, count_tiles, plan_levels, plan_tiles
 from geo.types import FloatArray
 from tests.geo.strategies import AREAS, HEIGHT, WIDTH, georeferences
 
@@ -42,8 +42,8 @@ def test_an_area_drawn_in_a_scene_returns_to_its_pixels(crs: str, data: st.DataO
     georef = data.draw(georeferences(st.just(crs)))
     drawn = star(WIDTH * 0.6, HEIGHT * 0.4, 0.7 * HEIGHT)
     expected = drawn & shapely.box(0, 0, WIDTH, HEIGHT)
-    found = build_aoi([on_the_map(drawn, georef)], georef.crs).in_pixels(georef, WIDTH, HEIGHT)
-    assert shapely.area(found ^ expected) < 0.05 * shapely.length(expected)
+    actual = build_aoi([on_the_map(drawn, georef)], georef.crs).in_pixels(georef, WIDTH, HEIGHT)
+    assert shapely.area(actual ^ expected) < 0.05 * shapely.length(expected)
 
 
 @pytest.mark.parametrize("crs", sorted(AREAS))
@@ -56,36 +56,36 @@ def test_the_area_may_have_another_crs(crs: str, data: st.DataObject) -> None:
     expected = drawn & shapely.box(0, 0, WIDTH, HEIGHT)
     for by in (-360.0, 0.0, 360.0):
         area = build_aoi([shapely.Polygon(ring + np.array([by, 0]))], CRS("OGC:CRS84"))
-        found = area.in_pixels(georef, WIDTH, HEIGHT)
-        assert shapely.area(found ^ expected) < 0.05 * shapely.length(expected)
+        actual = area.in_pixels(georef, WIDTH, HEIGHT)
+        assert shapely.area(actual ^ expected) < 0.05 * shapely.length(expected)
 
 
 def test_long_edges_are_straight_in_their_own_crs() -> None:
-    """An edge of 80 km along a parallel is curved in UTM: its middle is 400 m from the chord."""
+    """An edge of 80 km along a parallel is curved in UTM: its centre is 400 m from the chord."""
     georef = GeoReference(Affine(10, 0, 260_000, 0, -10, 6_600_000), CRS("EPSG:32632"))
     lonlat = georef.pixel_to_lonlat(np.array([[0.0, 4000.0], [8000.0, 4000.0]]))
     lat = float(lonlat[:, 1].mean())
     west, east = lonlat[0, 0] - 1, lonlat[1, 0] + 1
     area = build_aoi([shapely.box(west, lat, east, lat + 3)], CRS("OGC:CRS84")).in_pixels(georef, 8000, 8000)
-    places = np.column_stack([np.linspace(10, 7990, 200), np.zeros(200)])
-    lon = georef.pixel_to_lonlat(np.array([[x, 4000.0] for x in places[:, 0]]))[:, 0]
+    positions = np.column_stack([np.linspace(10, 7990, 200), np.zeros(200)])
+    lon = georef.pixel_to_lonlat(np.array([[x, 4000.0] for x in positions[:, 0]]))[:, 0]
     line = georef.lonlat_to_pixel(np.column_stack([lon, np.full(200, lat)]), (4000, 4000))
     assert points_in_area(area, line - np.array([0, 0.5])).all()
     assert not points_in_area(area, line + np.array([0, 0.5])).any()
 
 
 def test_an_area_outside_the_scene_has_no_pixels() -> None:
-    for place in ((100.0, -40.0), (-171.0, 48.7), (9.0, -48.7)):
-        area = build_aoi([shapely.box(*place, place[0] + 1, place[1] + 1)], CRS("OGC:CRS84"))
-        found = area.in_pixels(UTM, WIDTH, HEIGHT)
-        assert found.is_empty
-        assert not points_in_area(found, np.array([[10.0, 10.0]])).any()
+    for position in ((100.0, -40.0), (-171.0, 48.7), (9.0, -48.7)):
+        area = build_aoi([shapely.box(*position, position[0] + 1, position[1] + 1)], CRS("OGC:CRS84"))
+        actual = area.in_pixels(UTM, WIDTH, HEIGHT)
+        assert actual.is_empty
+        assert not points_in_area(actual, np.array([[10.0, 10.0]])).any()
 
 
 def test_overlapping_polygons_are_merged() -> None:
     boxes = [on_the_map(shapely.box(*corners), UTM) for corners in ((10, 10, 60, 60), (40, 30, 90, 70))]
-    found = build_aoi(boxes, UTM.crs).in_pixels(UTM, WIDTH, HEIGHT)
-    assert found.area == pytest.approx(50 * 50 + 50 * 40 - 20 * 30, abs=0.1)
+    actual = build_aoi(boxes, UTM.crs).in_pixels(UTM, WIDTH, HEIGHT)
+    assert actual.area == pytest.approx(50 * 50 + 50 * 40 - 20 * 30, abs=0.1)
 
 
 @given(st.floats(-50, 450), st.floats(-50, 350), st.floats(20, 200))
@@ -93,7 +93,16 @@ def test_core_masks_partition_the_area(x: float, y: float, radius: float) -> Non
     area = star(x, y, radius) & shapely.box(0, 0, 400, 300)
     for level in plan_levels(400, 300, (0.5, 0.5), TILING):
         tiles = list(plan_tiles(level, TILING))
-        chosen = list(tiles_in_area(area, tiles))
+        chosen = list(tiles_in_area(area, level, TILING))
+        boxes = [tile.core for tile in tiles]
+        touched = [
+            shapely.box(core.col - SEAM_PX, core.row - SEAM_PX, core.right + SEAM_PX, core.bottom + SEAM_PX)
+            for core in boxes
+        ]
+        in_level = shapely.transform(area, lambda xy, level=level: xy / [level.scale_x, level.scale_y])
+        assert chosen == [tile for tile, box in zip(tiles, touched, strict=True) if shapely.intersects(in_level, box)]
+        assert count_tiles(level, TILING, level_bounds(area, level)) >= len(chosen)
+        assert count_tiles(level, TILING) == len(tiles)
         assert all(not core_mask(area, tile).any() for tile in tiles if tile not in chosen)
         covered = sum(int(core_mask(area, tile).sum()) for tile in chosen) * level.scale_x * level.scale_y
         assert abs(covered - area.area) <= level.scale_x * area.length + 5
@@ -107,6 +116,7 @@ def test_core_masks_partition_the_area(x: float, y: float, radius: float) -> Non
         ([shapely.Polygon()], "OGC:CRS84", "at least one polygon, got none"),
         ([shapely.box(-1e5, -1e5, 1e5, 1e5)], "EPSG:3995", "without a pole in it"),
         ([shapely.box(1e9, 1e9, 2e9, 2e9)], "EPSG:32632", "coordinates outside of its CRS"),
+        ([shapely.box(565e3, 5930e3, 566e3, 5931e3)], "EPSG:4326", "in degrees, got x from 565000 .*: write the CRS"),
     ],
 )
 def test_invalid_areas_are_rejected(geometries: list[shapely.Geometry], crs: str, message: str) -> None:

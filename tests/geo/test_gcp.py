@@ -46,7 +46,7 @@ def straight(xy: FloatArray) -> FloatArray:
 
 
 def points_at(pixels: FloatArray, ground: Callable[[FloatArray], FloatArray] = bent) -> Points:
-    return tuple((*pixel, *place) for pixel, place in zip(pixels.tolist(), ground(pixels).tolist(), strict=True))
+    return tuple((*pixel, *position) for pixel, position in zip(pixels.tolist(), ground(pixels).tolist(), strict=True))
 
 
 def scattered(count: int, ground: Callable[[FloatArray], FloatArray] = bent) -> Points:
@@ -81,9 +81,9 @@ def least_squares(points: Points, xy: FloatArray) -> FloatArray:
         return np.column_stack(order_1 if len(points) < 6 else [*order_1, x * x, x * y, y * y])
 
     array = np.array(points)
-    middle = array[:, 2:].mean(axis=0)
-    weights = np.linalg.lstsq(terms(array[:, :2]), array[:, 2:] - middle)[0]
-    return np.asarray(terms(xy) @ weights + middle)
+    centre = array[:, 2:].mean(axis=0)
+    weights = np.linalg.lstsq(terms(array[:, :2]), array[:, 2:] - centre)[0]
+    return np.asarray(terms(xy) @ weights + centre)
 
 
 def thin_plate(points: Points, xy: FloatArray) -> FloatArray:

@@ -160,14 +160,14 @@ def test_a_crs_that_is_not_of_the_earth_is_rejected(crs: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("crs", "place"),
+    ("crs", "position"),
     [
         ("EPSG:32632", (5e8, 5e6)),
         ("EPSG:4326", (500_000, 5_400_000)),
         ("EPSG:4326", (10, 91)),
     ],
 )
-def test_coordinates_outside_the_crs_are_rejected(crs: str, place: tuple[float, float]) -> None:
-    georef = GeoReference(Affine(0.5, 0, place[0], 0, -0.5, place[1]), CRS(crs))
+def test_coordinates_outside_the_crs_are_rejected(crs: str, position: tuple[float, float]) -> None:
+    georef = GeoReference(Affine(0.5, 0, position[0], 0, -0.5, position[1]), CRS(crs))
     with pytest.raises(GeoreferenceError, match=r"expected pixels on the Earth, got .* do not match"):
         georef.pixel_to_lonlat(np.array([[0.0, 0.0]]))

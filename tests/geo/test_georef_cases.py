@@ -21,11 +21,11 @@ WIDTH, HEIGHT = 60, 40
 GEOD = Geod(ellps="WGS84")
 # Half the way around the world on the map of Web Mercator.
 EDGE = math.pi * 6_378_137
-# Corners, the middle and places between, in no symmetry; the last two lie outside.
+# Corners, the centre and positions between, in no symmetry; the last two lie outside.
 PIXELS = np.array([[0.0, 0], [60, 0], [60, 40], [0, 40], [30, 20], [0.5, 0.5], [17.25, 3.75], [-20, 55], [90, -10]])
 
 LAMBERT = """PROJCRS["A map of one's own",BASEGEOGCRS["WGS 84",DATUM["World Geodetic System 1984",
-ELLIPSOID["WGS 84",6378137,298.257223563]]],CONVERSION["its middle",METHOD["Lambert Azimuthal Equal Area"],
+ELLIPSOID["WGS 84",6378137,298.257223563]]],CONVERSION["its centre",METHOD["Lambert Azimuthal Equal Area"],
 PARAMETER["Latitude of natural origin",47.3,ANGLEUNIT["degree",0.0174532925199433]],
 PARAMETER["Longitude of natural origin",11.1,ANGLEUNIT["degree",0.0174532925199433]],
 PARAMETER["False easting",1000,LENGTHUNIT["metre",1]],PARAMETER["False northing",-2000,LENGTHUNIT["metre",1]]],
@@ -163,8 +163,8 @@ def test_pixels_of_gdals_lonlat(case: Case, header: SceneHeader) -> None:
 
 
 def test_the_resolution_is_measured_on_the_ground(case: Case, header: SceneHeader) -> None:
-    middle = np.array([WIDTH / 2, HEIGHT / 2])
-    ends = expected_lonlat(case, middle + np.array([[-0.5, 0], [0.5, 0], [0, -0.5], [0, 0.5]]))
+    centre = np.array([WIDTH / 2, HEIGHT / 2])
+    ends = expected_lonlat(case, centre + np.array([[-0.5, 0], [0.5, 0], [0, -0.5], [0, 0.5]]))
     metres = metres_apart(ends[::2], ends[1::2])
     assert header.resolution_m == pytest.approx(tuple(metres), rel=1e-5)
 

@@ -21,9 +21,9 @@ def level_of(width: int, height: int, scale: float = 1.0, is_coarsest: bool = Tr
 @st.composite
 def tilings(draw: st.DrawFn) -> Tiling:
     align, halo = draw(st.integers(1, 9)), draw(st.integers(8, 20))
-    least = math.ceil((2 * halo + align) / align)
+    minimum = math.ceil((2 * halo + align) / align)
     return Tiling(
-        (1.0,), tile_px=align * draw(st.integers(least + 6 // align, least + 6)), halo_px=halo, align_px=align
+        (1.0,), tile_px=align * draw(st.integers(minimum + 6 // align, minimum + 6)), halo_px=halo, align_px=align
     )
 
 
@@ -208,17 +208,17 @@ def test_settings_out_of_range_are_named(name: str, settings: dict[str, object])
 def perfect_detector(tile: Tile, truth: FloatArray) -> FloatArray:
     """Return all boxes of the level that intersect the tile, clipped to it, in tile pixels."""
     placed = truth - [tile.window.col, tile.window.row] * 2
-    seen = np.clip(placed, 0, [tile.window.width, tile.window.height] * 2)
-    return seen[(seen[:, 2] > seen[:, 0]) & (seen[:, 3] > seen[:, 1])]
+    visible = np.clip(placed, 0, [tile.window.width, tile.window.height] * 2)
+    return visible[(visible[:, 2] > visible[:, 0]) & (visible[:, 3] > visible[:, 1])]
 
 
 def detect(truth: FloatArray, level: Level, tiling: Tiling) -> FloatArray:
-    found = []
+    per_tile = []
     for tile in plan_tiles(level, tiling):
-        seen = perfect_detector(tile, truth)
-        found.append(scene_detections(tile, seen, np.ones(len(seen))))
-    assert all((part.resolution_m == level.resolution_m).all() for part in found)
-    return np.concatenate([part.boxes for part in found])
+        visible = perfect_detector(tile, truth)
+        per_tile.append(scene_detections(tile, visible, np.ones(len(visible))))
+    assert all((part.resolution_m == level.resolution_m).all() for part in per_tile)
+    return np.concatenate([part.boxes for part in per_tile])
 
 
 @given(
@@ -234,15 +234,15 @@ def test_every_box_that_is_not_cut_off_is_kept_and_only_seams_have_two(
     level = level_of(width, height, scale, is_coarsest)
     # With its centre in a core, a box of the coarsest level may reach to the tile's edge.
     max_side = 2 * (SMALL.halo_px - SEAM_PX) if is_coarsest else SMALL.uncut_px
-    places = np.array(drawn).reshape(-1, 4) * [1, 1, max_side, max_side]
-    low = np.floor(places[:, :2] * (np.array([width, height]) - places[:, 2:]) * 64) / 64
-    truth = np.column_stack([low, low + places[:, 2:]])
-    found = detect(truth, level, SMALL)
-    np.testing.assert_allclose(_distinct(found), _distinct(truth * scale), atol=1e-9)
+    positions = np.array(drawn).reshape(-1, 4) * [1, 1, max_side, max_side]
+    low = np.floor(positions[:, :2] * (np.array([width, height]) - positions[:, 2:]) * 64) / 64
+    truth = np.column_stack([low, low + positions[:, 2:]])
+    detected = detect(truth, level, SMALL)
+    np.testing.assert_allclose(_distinct(detected), _distinct(truth * scale), atol=1e-9)
     for box in truth:
-        finders = int((np.abs(found - box * scale) < 1e-9).all(axis=1).sum())
+        count = int((np.abs(detected - box * scale) < 1e-9).all(axis=1).sum())
         twins = int((np.abs(truth - box) < 1e-9).all(axis=1).sum())
-        assert finders == twins * _owners_near((box[:2] + box[2:]) / 2, level)
+        assert count == twins * _owners_near((box[:2] + box[2:]) / 2, level)
 
 
 def _distinct(boxes: FloatArray) -> FloatArray:
@@ -280,15 +280,15 @@ def test_a_large_box_is_kept_where_a_tile_shows_it_all() -> None:
     level = level_of(200, 64, is_coarsest=False)
     first = next(plan_tiles(level, SMALL))
     edge, seam = first.window.right, first.core.right
-    whole = np.array([[seam - 30.0, 10, edge - SEAM_PX, 50]])
-    assert len(detect(whole, level, SMALL)) == 1
+    uncut = np.array([[seam - 30.0, 10, edge - SEAM_PX, 50]])
+    assert len(detect(uncut, level, SMALL)) == 1
     # A pixel further it may be cut off. The coarsest level has to keep what is left of it.
-    cut = whole + np.array([0, 0, 1, 0])
+    cut = uncut + np.array([0, 0, 1, 0])
     assert len(detect(cut, level, SMALL)) == 0 < len(detect(cut, level_of(200, 64), SMALL))
 
 
 def test_small_boxes_are_left_to_the_finer_level() -> None:
-    levels = plan_levels(200, 64, (1.0, 1.0), Tiling((1.0, 2.0), tile_px=64, halo_px=10, align_px=8, min_side_px=5))
+    levels = plan_levels(200, 64, (1.0, 1.0), Tiling((1.0, 2.0), tile_px=64, halo_px=16, align_px=8, min_side_px=5))
     small, long = np.array([[20.0, 30.0, 24.9, 32.0]]), np.array([[20.0, 30.0, 25.0, 32.0]])
     fine, coarse = levels
     assert len(detect(small, coarse, SMALL)) == 0 < len(detect(small, fine, SMALL))
@@ -300,13 +300,13 @@ def test_boxes_at_the_scene_border_are_kept_and_clipped() -> None:
     level = level_of(61, 64, scale=2.0, is_coarsest=False)
     (tile,) = plan_tiles(level, SMALL)
     cut_by_scene = np.array([[-1.0, 5, 12, 9], [50, 20, 64, 30], [5, -3, 9, 4], [5, 60, 9, 64]])
-    found = scene_detections(tile, cut_by_scene, np.ones(4))
-    assert found.boxes.tolist() == [[0, 10, 24, 18], [100, 40, 122, 60], [10, 0, 18, 8], [10, 120, 18, 128]]
+    detections = scene_detections(tile, cut_by_scene, np.ones(4))
+    assert detections.boxes.tolist() == [[0, 10, 24, 18], [100, 40, 122, 60], [10, 0, 18, 8], [10, 120, 18, 128]]
 
 
 def test_nan_boxes_and_boxes_in_the_padding_are_dropped() -> None:
     (tile,) = plan_tiles(level_of(30, 40), SMALL)
     boxes = np.array([[np.nan, 1, 2, 3], [29.0, 1, 33, 5], [1.0, 45, 5, 50], [1.0, 2, 3, 4]])
-    found = scene_detections(tile, boxes, np.array([0.1, 0.2, 0.3, 0.4]))
-    assert found.scores.tolist() == [0.4]
+    detections = scene_detections(tile, boxes, np.array([0.1, 0.2, 0.3, 0.4]))
+    assert detections.scores.tolist() == [0.4]
     assert len(scene_detections(tile, np.zeros((0, 4)), np.zeros(0))) == 0

@@ -49,9 +49,9 @@ def write(path: Path, rpcs: RPC = RPCS) -> str:
 
 @pytest.fixture
 def georef(tmp_path: Path) -> BaseGeoReference:
-    found = read_header(write(tmp_path / "scene.tif"), height_m=GROUND_M).georef
-    assert found is not None
-    return found
+    georef = read_header(write(tmp_path / "scene.tif"), height_m=GROUND_M).georef
+    assert georef is not None
+    return georef
 
 
 def written_out(lonlat: FloatArray) -> FloatArray:

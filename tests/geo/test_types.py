@@ -30,9 +30,9 @@ def test_windows_are_half_open_and_contain_no_nan() -> None:
 
 
 def test_detections_hold_float64_of_equal_length() -> None:
-    found = Detections(np.array([[1, 2, 3, 4]], dtype=np.int32), np.array([0.5], dtype=np.float32), np.array([1]))
-    assert len(found) == 1
-    assert all(values.dtype == np.float64 for values in (found.boxes, found.scores, found.resolution_m))
+    detections = Detections(np.array([[1, 2, 3, 4]], dtype=np.int32), np.array([0.5], dtype=np.float32), np.array([1]))
+    assert len(detections) == 1
+    assert all(values.dtype == np.float64 for values in (detections.boxes, detections.scores, detections.resolution_m))
 
 
 @pytest.mark.parametrize(

@@ -157,11 +157,11 @@ def on_map(crs: str) -> Callable[[Path, Reference], Variant]:
 
 
 def on_grid(shape: Affine, size: tuple[int, int]) -> Callable[[Path, Reference], Variant]:
-    """A grid around the scene's middle; `shape` in metres from there, y up."""
+    """A grid around the scene's centre; `shape` in metres from there, y up."""
 
     def write_variant(folder: Path, reference: Reference) -> Variant:
-        middle = reference.affine @ (SIZE / 2, SIZE / 2)
-        affine = Affine.translation(*middle) @ shape @ Affine.translation(-size[0] / 2, -size[1] / 2)
+        centre = reference.affine @ (SIZE / 2, SIZE / 2)
+        affine = Affine.translation(*centre) @ shape @ Affine.translation(-size[0] / 2, -size[1] / 2)
         return warped(reference.crs, affine, size, folder, reference)
 
     return write_variant
@@ -292,8 +292,8 @@ def by_rpcs(folder: Path, reference: Reference) -> Variant:
     side = np.linspace(0, SIZE, 9)
     xy = np.array([(x, y) for x in side for y in side])
     ground_points = lonlat(xy)
-    middle, half = ground_points.mean(axis=0), np.ptp(ground_points, axis=0) / 2
-    lon, lat = ((ground_points - middle) / half).T
+    centre, half = ground_points.mean(axis=0), np.ptp(ground_points, axis=0) / 2
+    lon, lat = ((ground_points - centre) / half).T
     # The terms of a numerator in their order: 1, longitude, latitude, height, ... ; the ground is flat at height 0.
     terms = {0: np.ones_like(lon), 1: lon, 2: lat, 4: lon * lat, 7: lon**2, 8: lat**2}
     terms |= {11: lon**3, 12: lon * lat**2, 14: lon**2 * lat, 15: lat**3}
@@ -303,7 +303,7 @@ def by_rpcs(folder: Path, reference: Reference) -> Variant:
         numerators.append([dict(zip(terms, fitted.tolist(), strict=True)).get(power, 0.0) for power in range(20)])
     denominator = [1.0] + [0.0] * 19
     scale = {"line_off": SIZE / 2, "samp_off": SIZE / 2, "line_scale": SIZE / 2, "samp_scale": SIZE / 2}
-    ground = {"long_off": middle[0], "lat_off": middle[1], "long_scale": half[0], "lat_scale": half[1]}
+    ground = {"long_off": centre[0], "lat_off": centre[1], "long_scale": half[0], "lat_scale": half[1]}
     ratios = {"samp_num_coeff": numerators[0], "line_num_coeff": numerators[1], "samp_den_coeff": denominator}
     rpcs = RPC(**ratios, line_den_coeff=denominator, **scale, **ground, height_off=0.0, height_scale=500.0)
     path = write(folder / "scene.tif", reference.pixels, None, None, rpcs=rpcs)

@@ -33,11 +33,11 @@ CROSS = (
 )
 
 
-def placed(shape: FloatArray, middle: FloatArray, generator: np.random.Generator) -> FloatArray:
+def placed(shape: FloatArray, centre: FloatArray, generator: np.random.Generator) -> FloatArray:
     """The corners of a shape of random size and rotation."""
     angle, radius = generator.uniform(0, 2 * np.pi), generator.uniform(12, 20)
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    return np.asarray(middle + radius * shape @ turn.T)
+    return np.asarray(centre + radius * shape @ turn.T)
 
 
 def draw(generator: np.random.Generator) -> tuple[NDArray[np.uint8], list[list[float]]]:
@@ -47,8 +47,8 @@ def draw(generator: np.random.Generator) -> tuple[NDArray[np.uint8], list[list[f
     boxes = []
     for cell in generator.permutation(9)[:6]:
         kind = generator.integers(4)
-        middle = np.array([cell % 3, cell // 3]) * SIDE / 3 + SIDE / 6 + generator.uniform(-8, 8, 2)
-        corners = placed((BALLOON, BALLOON, DART, CROSS)[kind], middle, generator)
+        centre = np.array([cell % 3, cell // 3]) * SIDE / 3 + SIDE / 6 + generator.uniform(-8, 8, 2)
+        corners = placed((BALLOON, BALLOON, DART, CROSS)[kind], centre, generator)
         ImageDraw.Draw(image).polygon([(x, y) for x, y in corners], fill=PAINT[generator.integers(len(PAINT))])
         if kind < 2:
             boxes.append([*corners.min(axis=0), *corners.max(axis=0)])

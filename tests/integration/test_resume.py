@@ -26,21 +26,21 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @dataclasses.dataclass(frozen=True)
 class Place:
-    """A folder with two scenes and settings, where the command is run with a fake in place of the model."""
+    """A folder with two scenes and settings, where the command is run with a fake in position of the model."""
 
     folder: Path
 
-    def command(self, output: str, *words: str) -> list[str]:
+    def command(self, output: str, *args: str) -> list[str]:
         fixed = ["--input", str(self.folder / "scenes"), "--config", str(self.folder / "settings.json")]
         return [
             *(sys.executable, "-m", "tests.pipeline.fake_run"),
-            *(*fixed, "--output", str(self.folder / output), *words),
+            *(*fixed, "--output", str(self.folder / output), *args),
         ]
 
-    def run(self, output: str, *words: str, **told: str) -> subprocess.CompletedProcess[str]:
+    def run(self, output: str, *args: str, **told: str) -> subprocess.CompletedProcess[str]:
         """The finished process."""
         return subprocess.run(
-            self.command(output, *words),
+            self.command(output, *args),
             **self.around(told),
             capture_output=True,
             text=True,
@@ -52,10 +52,10 @@ class Place:
         return {"cwd": ROOT, "env": {**os.environ, **told}}
 
     @contextmanager
-    def started(self, output: str, *words: str, **told: str) -> Iterator[subprocess.Popen[bytes]]:
+    def started(self, output: str, *args: str, **told: str) -> Iterator[subprocess.Popen[bytes]]:
         """The running process; dead at the end."""
         with subprocess.Popen(
-            self.command(output, *words), **self.around(told), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            self.command(output, *args), **self.around(told), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         ) as process:
             try:
                 yield process
@@ -76,24 +76,24 @@ class Place:
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
+def position(tmp_path_factory: pytest.TempPathFactory) -> Place:
     """With `whole.geojson` in it, of an uninterrupted run."""
-    place = Place(tmp_path_factory.mktemp("place"))
-    scenes = place.folder / "scenes"
+    position = Place(tmp_path_factory.mktemp("place"))
+    scenes = position.folder / "scenes"
     scenes.mkdir()
     write_scene(scenes / "a.tif")
     write_scene(scenes / "b.tif", AIRPLANES[:3], nodata_right_of=215, rotation=20.0)
-    (place.folder / "settings.json").write_text(json.dumps(dataclasses.asdict(CONFIG)))
-    done = place.run("whole.geojson")
+    (position.folder / "settings.json").write_text(json.dumps(dataclasses.asdict(CONFIG)))
+    done = position.run("whole.geojson")
     assert done.returncode == 0, done.stderr
-    return place
+    return position
 
 
-def check_resumed(place: Place, output: str, kept: int) -> None:
+def check_resumed(position: Place, output: str, kept: int) -> None:
     """Only what was not cached was computed, and the result is that of an uninterrupted run."""
-    ledger, whole = place.ledger(output), place.ledger("whole.geojson")
+    ledger, whole = position.ledger(output), position.ledger("whole.geojson")
     assert 0 < kept == ledger.totals.parts_taken_over < ledger.totals.parts_planned
-    assert place.bytes_of(output) == place.bytes_of("whole.geojson")
+    assert position.bytes_of(output) == position.bytes_of("whole.geojson")
     assert result_of(ledger) == result_of(whole)
 
 
@@ -108,43 +108,43 @@ def result_of(ledger: Ledger) -> Ledger:
     )
 
 
-@pytest.mark.parametrize("words", [(), PROCESSES, PORTABLE], ids=["memory", "processes", "portable"])
-def test_every_runner_writes_the_same_bytes(place: Place, words: tuple[str, ...]) -> None:
-    done = place.run("same.geojson", *words)
+@pytest.mark.parametrize("args", [(), PROCESSES, PORTABLE], ids=["memory", "processes", "portable"])
+def test_every_runner_writes_the_same_bytes(position: Place, args: tuple[str, ...]) -> None:
+    done = position.run("same.geojson", *args)
     assert done.returncode == 0, done.stderr
-    ledger = place.ledger("same.geojson")
+    ledger = position.ledger("same.geojson")
     assert ledger.totals.airplanes == len(AIRPLANES) + 3
-    assert result_of(ledger) == result_of(place.ledger("whole.geojson"))
-    assert place.bytes_of("same.geojson") == place.bytes_of("whole.geojson")
+    assert result_of(ledger) == result_of(position.ledger("whole.geojson"))
+    assert position.bytes_of("same.geojson") == position.bytes_of("whole.geojson")
 
 
-def test_a_killed_run_is_resumed(place: Place) -> None:
-    batches, work = 5, place.work("killed")
-    with place.started("killed.geojson", *work, **{STOP: str(batches)}) as process:
+def test_a_killed_run_is_resumed(position: Place) -> None:
+    batches, work = 5, position.work("killed")
+    with position.started("killed.geojson", *work, **{STOP: str(batches)}) as process:
         until = time.monotonic() + DEADLINE_S
         # The model stops after these for good: that they are kept does not hang on what comes after.
-        while place.kept("killed") < batches * CONFIG.batch_size:
+        while position.kept("killed") < batches * CONFIG.batch_size:
             assert process.poll() is None
             assert time.monotonic() < until
             time.sleep(0.05)
         process.kill()
-    assert not list(place.folder.glob("*killed.geojson*"))
-    kept = place.kept("killed")
-    done = place.run("killed.geojson", *work)
+    assert not list(position.folder.glob("*killed.geojson*"))
+    kept = position.kept("killed")
+    done = position.run("killed.geojson", *work)
     assert done.returncode == 0, done.stderr
-    check_resumed(place, "killed.geojson", kept)
-    assert place.kept("killed") == place.ledger("killed.geojson").totals.parts_planned
+    check_resumed(position, "killed.geojson", kept)
+    assert position.kept("killed") == position.ledger("killed.geojson").totals.parts_planned
 
 
-def test_a_killed_worker_fails_the_run_and_the_next_run_resumes(place: Place) -> None:
-    work = place.work("worker")
-    failed = place.run("worker.geojson", *work, *PROCESSES, **{DIE: "2"})
+def test_a_killed_worker_fails_the_run_and_the_next_run_resumes(position: Place) -> None:
+    work = position.work("worker")
+    failed = position.run("worker.geojson", *work, *PROCESSES, **{DIE: "2"})
     assert failed.returncode == 1
     assert failed.stderr.splitlines()[-1].startswith(
         "error: expected every worker process to live until the end, got one that was killed"
     )
-    assert not list(place.folder.glob("*worker.geojson*"))
-    kept = place.kept("worker")
-    again = place.run("worker.geojson", *work, *PROCESSES)
+    assert not list(position.folder.glob("*worker.geojson*"))
+    kept = position.kept("worker")
+    again = position.run("worker.geojson", *work, *PROCESSES)
     assert again.returncode == 0, again.stderr
-    check_resumed(place, "worker.geojson", kept)
+    check_resumed(position, "worker.geojson", kept)

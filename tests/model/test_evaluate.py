@@ -20,7 +20,7 @@ from model.inference.model_folder import CONFIG_FILE, WEIGHTS_FILE, ModelConfig
 from model.inference.predictor import FakePredictor
 from model.inference.scan import scan
 from model.inference.scan_config import ScanConfig, read_scan_config
-from tests.model.photos import picture, write_rendered, write_set
+from tests.model.image_sets import make_pixels, write_rendered, write_set
 
 SCAN = {
     "tiling": {"levels_m": [0.5, 1.0], "tile_px": 128, "halo_px": 16},
@@ -42,7 +42,7 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "model.evaluation.measure.load_predictor", lambda *_, calibrated=True, **__: Fake(model, calibrated)
     )
     (tmp_path / "scan.yaml").write_text(yaml.safe_dump(SCAN))
-    write_set(tmp_path / "data" / "bright", {"a": picture(), "b": picture(0.9)})
+    write_set(tmp_path / "data" / "bright", {"a": make_pixels(), "b": make_pixels(0.9)})
     return write_config(tmp_path)
 
 
@@ -103,7 +103,7 @@ def test_a_perfect_detector_has_perfect_metrics(config: Path, capsys: pytest.Cap
 
 
 def test_missed_airplanes_and_false_detections_are_counted(config: Path) -> None:
-    dim, wrong = picture(), picture()
+    dim, wrong = make_pixels(), make_pixels()
     dim[30:60, 20:45] = 100  # below what the fake calls bright
     wrong[70:82, 60:75] = 140
     write_set(config.parent / "data" / "mixed", {"dim": dim, "wrong": wrong})
@@ -131,7 +131,10 @@ def test_the_threshold_is_the_models_own_unless_one_is_given(config: Path) -> No
 def test_imprecise_boxes_match_at_the_lower_iou_only(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Wide(FakePredictor):
         def __call__(self, images: Any) -> list[Detections]:
-            return [replace(some, boxes=some.boxes + np.array([-3, -3, 3, 3])) for some in super().__call__(images)]
+            return [
+                replace(detected, boxes=detected.boxes + np.array([-3, -3, 3, 3]))
+                for detected in super().__call__(images)
+            ]
 
     monkeypatch.setattr("model.evaluation.measure.load_predictor", lambda *_, **__: Wide())
     one_level = SCAN | {"tiling": {"levels_m": [0.5], "tile_px": 256, "halo_px": 16}}
@@ -143,7 +146,7 @@ def test_imprecise_boxes_match_at_the_lower_iou_only(config: Path, monkeypatch: 
 
 def write_val(config: Path, *levels: int) -> None:
     """Write a set whose val split has two of 20 images, each with airplanes and false ones of these red levels."""
-    wrong = picture()
+    wrong = make_pixels()
     for number, level in enumerate(levels):
         wrong[64:88, 10 + 30 * number : 35 + 30 * number] = level
     write_set(config.parent / "data" / "dev", {str(number): wrong for number in range(20)}, split="train")
@@ -184,11 +187,11 @@ def test_recording_predicts_raw_scores_and_then_calibrated_ones(config: Path, mo
 
 
 def test_rendered_scenes_take_their_resolution_from_their_georeference(config: Path) -> None:
-    write_rendered(config.parent / "data" / "rendered", {"a": picture(), "b": picture(0.9)})
+    write_rendered(config.parent / "data" / "rendered", {"a": make_pixels(), "b": make_pixels(0.9)})
     content = result(config, "--sets", "rendered", "bright")["sets"]
     row = content["rendered"]
     assert (row["airplanes"], row["ap75"], row["recall"], row["precision"]) == (6, 1, 1, 1)
-    # Two pictures of airplanes of 30, 28 and 45 px: 15, 14 and 22.5 m. The resolution is known in both sets.
+    # Two images of airplanes of 30, 28 and 45 px: 15, 14 and 22.5 m. The resolution is known in both sets.
     for name in ("rendered", "bright"):
         sizes = {size["least"]: size["airplanes"] for size in content[name]["by_size_m"] if size["airplanes"]}
         assert sizes == ({10: 2, 15: 2, 20: 2} if name == "bright" else sizes)
@@ -200,18 +203,18 @@ def test_rendered_scenes_take_their_resolution_from_their_georeference(config: P
 
 
 def test_a_set_may_be_named_by_its_path(config: Path) -> None:
-    elsewhere = write_rendered(config.parent / "elsewhere" / "scenes", {"a": picture()})
+    elsewhere = write_rendered(config.parent / "elsewhere" / "scenes", {"a": make_pixels()})
     assert result(config, "--sets", str(elsewhere), "bright")["sets"]["scenes"]["airplanes"] == 3
 
 
 def test_two_sets_of_one_name_are_refused(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    elsewhere = write_rendered(config.parent / "elsewhere" / "bright", {"a": picture()})
+    elsewhere = write_rendered(config.parent / "elsewhere" / "bright", {"a": make_pixels()})
     assert evaluate.main(["--config", str(config), "--sets", str(elsewhere), "bright"]) == 2
     assert "bright twice" in capsys.readouterr().err
 
 
 def test_rendered_sets_are_not_among_all_sets_together(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = write_rendered(config.parent / "drawn", {"a": picture(), "b": picture()}, airplanes=False)
+    folder = write_rendered(config.parent / "drawn", {"a": make_pixels(), "b": make_pixels()}, airplanes=False)
     monkeypatch.setattr("model.data.sources.render_scenes", lambda *_: read_rendered_scenes(folder))
     content = result(write_config(config.parent, rendered=[{"scene": "town", "seeds": [1, 2]}]))["sets"]
     assert list(content) == ["bright", "together", "rendered town 0.5 m"]
@@ -224,16 +227,16 @@ def test_rendered_sets_are_not_among_all_sets_together(config: Path, monkeypatch
 
 
 def test_detections_of_a_file_give_the_metrics_of_the_model(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    wrong = picture()
+    wrong = make_pixels()
     wrong[70:82, 60:75] = 140
-    write_set(config.parent / "data" / "mixed", {"c": wrong, "d": picture(0.8)})
-    wanted = result(config, "--sets", "bright", "mixed")
+    write_set(config.parent / "data" / "mixed", {"c": wrong, "d": make_pixels(0.8)})
+    expected = result(config, "--sets", "bright", "mixed")
     scan = read_scan_config(config.parent / "scan.yaml")
     rows, features = [], []
     for folder, name in (("bright", "a"), ("bright", "b"), ("mixed", "c"), ("mixed", "d")):
         path = config.parent / "data" / folder / f"{name}.png"
-        some = detect(path, scan)
-        for (left, top, right, bottom), score in zip(some.boxes.tolist(), some.scores.tolist(), strict=True):
+        detected = detect(path, scan)
+        for (left, top, right, bottom), score in zip(detected.boxes.tolist(), detected.scores.tolist(), strict=True):
             bbox = [left, top, right - left, bottom - top]
             rows.append({"image_id": path.name, "category_id": 1, "bbox": bbox, "score": score})
             box = {"xmin_px": left, "ymin_px": top, "xmax_px": right, "ymax_px": bottom}
@@ -246,7 +249,7 @@ def test_detections_of_a_file_give_the_metrics_of_the_model(config: Path, monkey
         given = result(config, "--sets", "bright", "mixed", "--detections", str(config.parent / file))
         assert given["model"] == model
         for part in ("sets", "curves", "min_score"):
-            assert given[part] == wanted[part]
+            assert given[part] == expected[part]
 
 
 def detect(path: Path, config: ScanConfig) -> Detections:
@@ -254,7 +257,7 @@ def detect(path: Path, config: ScanConfig) -> Detections:
 
 
 def test_a_set_without_airplanes_has_no_average_precision(config: Path) -> None:
-    folder = write_set(config.parent / "data" / "empty", {"a": picture()})
+    folder = write_set(config.parent / "data" / "empty", {"a": make_pixels()})
     content = json.loads((folder / "annotations.json").read_text())
     content["images"][0]["boxes"] = []
     (folder / "annotations.json").write_text(json.dumps(content))
@@ -367,7 +370,7 @@ def test_an_unreadable_image_is_named(config: Path, capsys: pytest.CaptureFixtur
 def test_nothing_is_recorded_without_detections(
     config: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write_set(config.parent / "data" / "dark", {str(n): picture(0.3) for n in range(10)}, split="train")
+    write_set(config.parent / "data" / "dark", {str(n): make_pixels(0.3) for n in range(10)}, split="train")
     before = (config.parent / "model" / CONFIG_FILE).read_text()
     assert evaluate.main(["--config", str(config), "--sets", "dark", "--split", "val", "--record"]) == 2
     assert "calibrate" in capsys.readouterr().err

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from geo.matching import match
+from geo.boxes import match
 from geo.raster.header import read_header
 from model.detectors import registry
 from model.inference import model_folder, weights_io
@@ -51,8 +51,8 @@ def test_a_small_scene_gives_the_airplanes_that_a_whole_tile_gives(
     monkeypatch.setattr("geo.grid.tile_size", lambda level, tiling: (tiling.tile_px, tiling.tile_px))
     padded = scan(header, config, predictor, 1)
     # Beyond the right and bottom edges, tiles end in one case and are black in the other.
-    for some, others in ((trimmed, padded), (padded, trimmed)):
-        certain = some.take(np.flatnonzero(some.scores > 0.2))
+    for detected, others in ((trimmed, padded), (padded, trimmed)):
+        certain = detected.take(np.flatnonzero(detected.scores > 0.2))
         pairs = match(certain.boxes, certain.scores, others.boxes, 0.95)
         assert len(certain) > 5
         assert (pairs >= 0).all()

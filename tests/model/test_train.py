@@ -28,7 +28,7 @@ from model.inference import model_folder, weights_io
 from model.inference.model_folder import WEIGHTS_FILE
 from model.training import callbacks, hard_examples
 from model.training import detector as training
-from tests.model.photos import AIRPLANES, picture, write_set
+from tests.model.image_sets import AIRPLANES, make_pixels, write_set
 
 pytestmark = pytest.mark.filterwarnings("ignore:Even though the `tf.config:UserWarning")
 
@@ -61,8 +61,8 @@ def tiny_network(_: DetectorConfig, *, folded: bool = False) -> Any:  # as `dete
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data")
-    write_set(folder / "one", {"a": picture(), "b": picture(0.8)}, split="train")
-    write_set(folder / "two", {"c": picture(0.6)}, split="train")
+    write_set(folder / "one", {"a": make_pixels(), "b": make_pixels(0.8)}, split="train")
+    write_set(folder / "two", {"c": make_pixels(0.6)}, split="train")
     return folder
 
 
@@ -74,7 +74,7 @@ def settings(folder: Path, data: Path, **changes: object) -> Path:
 
 @contextmanager
 def eagerly(patch_network: bool = True) -> Iterator[None]:
-    """Step by step: so few steps are done long before a graph of them is made."""
+    """Run eagerly: tracing a graph takes longer than these few steps."""
     with pytest.MonkeyPatch.context() as patch:
         if patch_network:
             patch.setattr(detector, "build", tiny_network)
@@ -94,15 +94,15 @@ def trained(folder: Path, data: Path, **changes: object) -> Path:
 
 def state(run: Path) -> dict[str, NDArray[np.floating]]:
     """Everything that training goes on from: weights, their running mean, and the optimizer's memory."""
-    found: dict[str, NDArray[np.floating]] = {}
+    weights: dict[str, NDArray[np.floating]] = {}
 
     def keep(name: str, item: object) -> None:
         if isinstance(item, h5py.Dataset):
-            found[name] = np.asarray(item)
+            weights[name] = np.asarray(item)
 
     with h5py.File(run / "state" / "latest.weights.h5") as file:
         file.visititems(keep)
-    return found
+    return weights
 
 
 def log(run: Path) -> list[dict[str, str]]:
@@ -110,10 +110,10 @@ def log(run: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def assert_same(found: Mapping[str, NDArray[Any]], wanted: Mapping[str, NDArray[Any]]) -> None:
-    assert found.keys() == wanted.keys()
-    for name, array in wanted.items():
-        np.testing.assert_array_equal(found[name], array, err_msg=name)
+def assert_same(actual: Mapping[str, NDArray[Any]], expected: Mapping[str, NDArray[Any]]) -> None:
+    assert actual.keys() == expected.keys()
+    for name, array in expected.items():
+        np.testing.assert_array_equal(actual[name], array, err_msg=name)
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +122,7 @@ def unbroken(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class PulledPlugError(Exception):
-    """What ends a training in the middle."""
+    """Ends a training."""
 
 
 def broken_off(folder: Path, data: Path, where: Callable[[pytest.MonkeyPatch], None], **changes: object) -> Path:
@@ -144,7 +144,7 @@ def in_the_second_epoch(patch: pytest.MonkeyPatch) -> None:
 
 
 def at_the_end_of(callback: type[keras.callbacks.Callback], number: int = 1) -> Callable[[pytest.MonkeyPatch], None]:
-    """Pulls the plug where an epoch has been kept in one place and not yet in another."""
+    """Interrupt a training where an epoch has been saved by one callback and not yet by another."""
 
     def where(patch: pytest.MonkeyPatch) -> None:
         plain = callback.on_epoch_end
@@ -218,11 +218,11 @@ def test_the_model_is_the_running_mean_and_the_state_the_weights_themselves(
     mean = steps[0]
     for weights in steps[1:]:
         mean = {name: 0.7 * mean[name] + 0.3 * array for name, array in weights.items()}
-    found = kept(run)
-    assert found.keys() == mean.keys()
+    actual = kept(run)
+    assert actual.keys() == mean.keys()
     for name, array in mean.items():
-        # Kernels are kept in half precision.
-        np.testing.assert_allclose(found[name], array, rtol=1e-3 if array.ndim > 1 else 1e-5, atol=1e-6)
+        # Kernels are stored in half precision.
+        np.testing.assert_allclose(actual[name], array, rtol=1e-3 if array.ndim > 1 else 1e-5, atol=1e-6)
     last, of_state = steps[-1], [array for name, array in state(run).items() if name.startswith("layers/")]
     assert len(of_state) == len(last)
     for array in last.values():
@@ -260,9 +260,9 @@ def test_training_starts_from_a_named_model(
     for start in (str(unbroken / "model"), "tiny"):
         (folder := tmp_path / Path(start).name).mkdir()
         run = trained(folder, data, start=start, learning_rate=0.0, epochs=1)
-        found = kept(run)
+        actual = kept(run)
         for name, array in kept(unbroken).items():
-            np.testing.assert_allclose(found[name], array, rtol=1e-6)
+            np.testing.assert_allclose(actual[name], array, rtol=1e-6)
 
 
 def test_a_damaged_model_is_no_start(
@@ -286,30 +286,30 @@ def hard(unbroken: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -
 def test_hard_examples_are_mined_once_and_a_resumed_training_equals_an_uninterrupted_one(
     hard: dict[str, object], data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    looked: list[int] = []
-    plain = hard_examples.mine_hard_examples
+    image_counts: list[int] = []
+    original = hard_examples.mine_hard_examples
 
-    def mine(photos: Any, *others: Any) -> Any:
-        looked.append(len(photos))
-        return plain(photos, *others)
+    def mine(images: Any, *others: Any) -> Any:
+        image_counts.append(len(images))
+        return original(images, *others)
 
     monkeypatch.setattr(hard_examples, "mine_hard_examples", mine)
     (tmp_path / "unbroken").mkdir()
-    whole = trained(tmp_path / "unbroken", data, **hard)
-    assert looked == [2, 1]
+    uninterrupted = trained(tmp_path / "unbroken", data, **hard)
+    assert image_counts == [2, 1]
     # It finds nothing: every airplane is missed.
-    wanted = [box for box, _ in AIRPLANES]
-    found = json.loads((whole / "hard_examples.json").read_text())
-    assert found == {"one": [wanted, wanted], "two": [wanted]}
+    expected = [box for box, _ in AIRPLANES]
+    mined = json.loads((uninterrupted / "hard_examples.json").read_text())
+    assert mined == {"one": [expected, expected], "two": [expected]}
     (tmp_path / "broken").mkdir()
     run = broken_off(tmp_path / "broken", data, in_the_second_epoch, **hard)
     trained(tmp_path / "broken", data, **hard)
-    assert looked == [2, 1] * 2
-    assert_same_run(run, whole)
+    assert image_counts == [2, 1] * 2
+    assert_same_run(run, uninterrupted)
     # And the crops are others than without hard examples.
     (tmp_path / "easy").mkdir()
     easy = trained(tmp_path / "easy", data, **hard | {"hard_examples": None})
-    assert [row["loss"] for row in log(easy)] != [row["loss"] for row in log(whole)]
+    assert [row["loss"] for row in log(easy)] != [row["loss"] for row in log(uninterrupted)]
 
 
 def test_hard_examples_in_other_images_are_rejected(
@@ -366,11 +366,11 @@ def test_the_detector_itself_trains(data: Path, tmp_path: Path, capsys: pytest.C
     model, started = build(DetectorConfig()), build(DetectorConfig())
     weights_io.load_into(model, folder / model_folder.WEIGHTS_FILE)
     efficientnet_lite.load_imagenet(started)
-    held = ("conv_stem", "blocks_0_", "blocks_1_", "blocks_2_")
+    frozen = ("conv_stem", "blocks_0_", "blocks_1_", "blocks_2_")
     before = {variable.path: variable.value.numpy() for variable in started.variables}
     for variable in model.variables:
         moved = not np.allclose(variable.value.numpy(), before[variable.path], rtol=1e-3, atol=1e-7)
-        if variable.path.startswith(held):
+        if variable.path.startswith(frozen):
             assert not moved, variable.path
         elif variable.path.startswith("blocks_") and variable.path.endswith("kernel"):
             assert moved, variable.path
@@ -385,7 +385,7 @@ def test_the_detector_itself_trains(data: Path, tmp_path: Path, capsys: pytest.C
         (["--steps-per-epoch", "-1"], "steps_per_epoch"),
     ],
 )
-def test_a_command_that_is_wrong_ends_with_one_line_and_2(
+def test_wrong_commands_exit_with_one_line_and_2(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], named: str
 ) -> None:
     assert train.main(["--config", str(settings(tmp_path, data)), *arguments]) == 2
@@ -420,7 +420,7 @@ def test_a_command_that_is_wrong_ends_with_one_line_and_2(
         ({"run": "/dev/null/run"}, "/dev/null/run"),
     ],
 )
-def test_settings_that_do_not_fit_are_refused(
+def test_invalid_settings_are_rejected(
     data: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
@@ -429,7 +429,7 @@ def test_settings_that_do_not_fit_are_refused(
     named: str,
 ) -> None:
     if not (data / "empty").exists():
-        write_set(data / "empty", {"v": picture()}, split="val")
+        write_set(data / "empty", {"v": make_pixels()}, split="val")
     monkeypatch.setattr(detector, "build", tiny_network)
     assert train.main(["--config", str(settings(tmp_path, data, **change))]) == 2
     captured = capsys.readouterr()
@@ -437,12 +437,12 @@ def test_settings_that_do_not_fit_are_refused(
     assert named in captured.err
 
 
-def test_a_config_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_config_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
     assert train.main([]) == 2
     assert "--config" in capsys.readouterr().err
 
 
-def test_the_configs_of_the_project_fit() -> None:
+def test_the_configs_of_the_project_are_valid() -> None:
     files = sorted(Path("configs/train").glob("*.yaml"))
     assert files
     for file in files:

@@ -1,4 +1,4 @@
-"""Training from TFRecord files of tiles, as `test_train` does from photos."""
+"""Training from TFRecord files of tiles, as `test_train` does from images."""
 
 from pathlib import Path
 
@@ -24,7 +24,7 @@ def unbroken(records: dict[str, object], tmp_path_factory: pytest.TempPathFactor
     return trained(tmp_path_factory.mktemp("unbroken"), Path("unread"), **records)
 
 
-def test_a_training_broken_off_ends_as_an_unbroken_one(
+def test_an_interrupted_training_equals_an_uninterrupted_one(
     unbroken: Path, records: dict[str, object], tmp_path: Path
 ) -> None:
     run = broken_off(tmp_path, Path("unread"), in_the_second_epoch, **records)
@@ -33,7 +33,7 @@ def test_a_training_broken_off_ends_as_an_unbroken_one(
 
 
 @pytest.mark.parametrize("change", [{"shuffle_buffer": 0}, {"augment": False}, {"shuffle_buffer": 5}])
-def test_what_the_records_settings_say_is_done(
+def test_the_records_settings_are_applied(
     unbroken: Path, records: dict[str, dict[str, object]], tmp_path: Path, change: dict[str, object]
 ) -> None:
     run = trained(tmp_path, Path("unread"), **records | {"records": records["records"] | change})
@@ -57,7 +57,7 @@ def test_a_cache_changes_nothing(unbroken: Path, records: dict[str, dict[str, ob
         ({"callbacks": {}}, "callbacks.sets"),
     ],
 )
-def test_settings_that_do_not_fit_are_refused(
+def test_invalid_settings_are_rejected(
     records: dict[str, object],
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],

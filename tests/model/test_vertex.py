@@ -1,4 +1,4 @@
-"""The configs for Vertex AI, held against the service's own messages and against what `model.train` takes."""
+"""The configs for Vertex AI: valid messages of the service, and valid settings of `model.train`."""
 
 import itertools
 import json
@@ -27,7 +27,7 @@ def content(name: str) -> dict[str, Any]:
 
 
 def parsed(name: str, values: object) -> Any:
-    """A message of the service; json_format refuses what it does not know."""
+    """Parse a message of the service; json_format rejects unknown keys."""
     kind = getattr(aiplatform_v1, name)
     return kind(json_format.ParseDict(values, kind.pb(kind())))
 
@@ -44,19 +44,19 @@ def keys(values: object) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("values", [CUSTOM, TUNING], ids=["custom", "tuning"])
-def test_keys_are_spelt_as_gcloud_wants_them(values: dict[str, Any]) -> None:
+def test_keys_have_the_spelling_of_gcloud(values: dict[str, Any]) -> None:
     # The messages' own names, with underscores, would be taken here; gcloud refuses them.
     assert [key for key in keys(values) if "_" in key] == []
 
 
-def test_the_custom_job_is_what_the_service_takes() -> None:
+def test_the_custom_job_is_a_valid_message() -> None:
     job = parsed("CustomJobSpec", CUSTOM)
     (pool,) = job.worker_pool_specs
     assert (pool.machine_spec.accelerator_type.name, pool.replica_count) == ("NVIDIA_L4", 1)
     assert job.scheduling.timeout.total_seconds() == 4 * 3600
 
 
-def test_the_tuning_job_is_what_the_service_takes() -> None:
+def test_the_tuning_job_is_a_valid_message() -> None:
     job = parsed("HyperparameterTuningJob", TUNING)
     assert job.display_name
     assert 0 < job.parallel_trial_count <= job.max_trial_count
@@ -68,7 +68,7 @@ def test_the_tuning_job_is_what_the_service_takes() -> None:
 
 
 @pytest.mark.parametrize("wrong", [{"workerPools": []}, {"workerPoolSpecs": [{"replicas": 1}]}])
-def test_a_key_that_the_service_does_not_know_is_refused(wrong: dict[str, Any]) -> None:
+def test_unknown_keys_are_rejected(wrong: dict[str, Any]) -> None:
     with pytest.raises(json_format.ParseError):
         parsed("CustomJobSpec", CUSTOM | wrong)
 
@@ -76,16 +76,16 @@ def test_a_key_that_the_service_does_not_know_is_refused(wrong: dict[str, Any]) 
 @pytest.fixture
 def settings(monkeypatch: pytest.MonkeyPatch) -> list[TrainConfig]:
     """What `model.train` would train."""
-    found: list[TrainConfig] = []
+    configs: list[TrainConfig] = []
 
     def note(config: TrainConfig) -> Path:
-        found.append(config)
+        configs.append(config)
         return config.run
 
     monkeypatch.setattr(training, "train", note)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
     monkeypatch.setenv("KERAS_BACKEND", "tensorflow")
-    return found
+    return configs
 
 
 def pool_of(spec: dict[str, Any]) -> dict[str, Any]:
@@ -105,7 +105,7 @@ def test_the_custom_job_trains_from_the_bucket_on_every_gpu_that_it_pays_for(set
     assert config.distribution.devices == pool["machineSpec"]["acceleratorCount"]
 
 
-# Stands in for the container's `python`: notes what it is to train, and leaves what a training leaves.
+# Replaces the container's `python`: records its arguments and writes the files of a training.
 STAND_IN = """#!{python}
 import json, os, sys
 if sys.argv[1:3] != ["-m", "model.train"]:
@@ -141,7 +141,7 @@ def run_trial(folder: Path, flags: list[str], status: int = 0) -> subprocess.Com
 
 
 def of_the_service() -> list[dict[str, str]]:
-    """The ends of every parameter's range, as the service writes numbers into a command."""
+    """Return both ends of every parameter's range, in the service's format of numbers."""
     ends = []
     for parameter in parsed("HyperparameterTuningJob", TUNING).study_spec.parameters:
         numbers = parameter.double_value_spec or parameter.integer_value_spec
@@ -151,9 +151,7 @@ def of_the_service() -> list[dict[str, str]]:
     return [dict(pairs) for pairs in itertools.product(*ends)]
 
 
-def test_a_trial_trains_with_what_the_service_adds_and_reports_its_metric(
-    tmp_path: Path, settings: list[TrainConfig]
-) -> None:
+def test_a_trial_trains_with_its_parameters_and_reports_its_metric(tmp_path: Path, settings: list[TrainConfig]) -> None:
     done = run_trial(tmp_path, ["--learning_rate=0.0002", "--frozen_blocks", "5"])
     assert (done.returncode, done.stdout) == (0, "ap50 0.75\n"), done.stderr
     command = json.loads((tmp_path / "command.json").read_text())
@@ -171,9 +169,7 @@ def test_a_trial_that_fails_reports_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("equals", [True, False])
-def test_every_value_that_the_service_may_choose_is_one_of_the_training(
-    settings: list[TrainConfig], equals: bool
-) -> None:
+def test_every_value_in_the_ranges_is_a_valid_setting(settings: list[TrainConfig], equals: bool) -> None:
     for chosen in of_the_service():
         flags = [[f"--{key}={value}"] if equals else [f"--{key}", value] for key, value in chosen.items()]
         assert train.main(["--config", "configs/train/stage1.yaml", *itertools.chain(*flags)]) == 0

@@ -17,6 +17,7 @@ from model.inference.predictor import FakePredictor
 from pipeline import job, model_loading, run
 from pipeline.config import PipelineConfig, settings_id
 from pipeline.model_loading import ModelSpec
+from pipeline.resources import Gpu
 from pipeline.values import Identity
 
 #: Environment variables: the number of batches after which the model hangs, or its process is killed.
@@ -38,7 +39,10 @@ class FailingPredictor(FakePredictor):
         return super().__call__(images)
 
 
-def _describe_model(config: PipelineConfig, trusted: bool = False) -> ModelSpec:
+def _describe_model(
+    config: PipelineConfig, trusted: bool = False, gpu: Gpu | None = None, elsewhere: bool = False
+) -> ModelSpec:
+    del gpu, elsewhere
     return ModelSpec(config, Identity(FailingPredictor.name, settings_id(config)), trusted)
 
 

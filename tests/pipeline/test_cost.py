@@ -8,9 +8,10 @@ import yaml
 
 from geo.errors import CommandError, ConfigError
 from model.common.config import load_yaml
-from pipeline import cost, planning, run
+from pipeline import cost, dataflow, planning, run
 from pipeline.cost import Prices, Workers, WorkersConfig, WorkerType
 from pipeline.planning import Estimate
+from pipeline.resources import find_gpu
 from tests.pipeline.command_runner import CommandRunner
 
 GPU = WorkerType("n1-standard-4", 4, 15.0, 50.0, "assumed", "nvidia-tesla-t4", 1)
@@ -122,6 +123,21 @@ def test_workers_that_cannot_be_estimated_are_refused(options: tuple[str, ...], 
         cost.describe_workers(options)
 
 
+@pytest.mark.parametrize(
+    "option",
+    [
+        "--dataflow_service_options=worker_accelerator=type:nvidia-l4;count:1;install-nvidia-driver",
+        "--resource_hint=accelerator=type:nvidia-l4;count:1;install-nvidia-driver",
+    ],
+)
+def test_the_gpu_is_the_one_that_beam_asks_for(option: str) -> None:
+    workers = cost.describe_workers((*DATAFLOW, "--machine_type", "g2-standard-8", option, "--disk_size_gb", "70"))
+    assert workers is not None
+    assert (workers.kind.gpu, workers.kind.gpus, workers.count, workers.disk_gib) == ("nvidia-l4", 1, 3, 70)
+    with pytest.raises(CommandError, match="got g2-standard-8 and 2 nvidia-l4"):
+        cost.describe_workers((*DATAFLOW, "--machine_type", "g2-standard-8", option.replace("count:1", "count:2")))
+
+
 def test_only_dataflow_has_a_cost() -> None:
     assert cost.describe_workers(()) is None
     assert cost.describe_workers(("--runner", "DirectRunner")) is None
@@ -155,6 +171,19 @@ def test_a_run_that_may_cost_too_much_does_not_start(
     assert message in cli.usage_error("--max-cost", "0.01", *options)
 
 
+@pytest.fixture(autouse=True)
+def local_scenes_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dataflow's workers would not reach the scenes of these tests; the estimate is the subject here."""
+    monkeypatch.setattr(dataflow, "check_reachable", lambda *_: None)
+    monkeypatch.setattr(dataflow, "check_options", lambda *_: None)
+
+
 @pytest.mark.parametrize("text", ["-1", "nan", "much"])
 def test_a_cost_is_a_number(cli: CommandRunner, text: str) -> None:
     assert f"expected a number of USD from 0 on, got {text}" in cli.usage_error("--max-cost", text)
+
+
+def test_a_gpu_that_is_asked_for_has_a_rate() -> None:
+    workers = cost.describe_workers(DATAFLOW, find_gpu("nvidia-l4"))
+    assert workers is not None
+    assert (workers.kind.gpu, workers.kind.gpus) == ("nvidia-l4", 1)

@@ -2,6 +2,8 @@
 
 import json
 import resource
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +12,9 @@ import geopandas
 import pytest
 import shapely
 
+from geo.errors import OutputError
 from geo.types import Detections, ImageArray
+from model.common.atomic import check_writable
 from model.inference.predictor import FakePredictor
 from pipeline import model_loading
 from pipeline.ledger import SceneEntry
@@ -145,10 +149,10 @@ def not_processed(entry: SceneEntry) -> None:
 @pytest.mark.parametrize(
     ("make", "status", "check", "first", "summary"),
     [
-        (no_airplanes, 0, processed, None, "(1 complete, 0 incomplete, 0 failed), 0.03 km2"),
-        (no_data, 0, not_processed, "empty: 1 of 1 scenes", "(0 complete, 0 incomplete, 0 failed, 1 empty), 0.00 km2"),
-        (beside_the_area, 0, not_processed, "empty: 1 of 1 scenes", "0 failed, 1 empty), 0.00 km2"),
-        (no_raster, 1, not_processed, "failed: b.tif: ", "(0 complete, 0 incomplete, 1 failed), 0.00 km2"),
+        (no_airplanes, 0, processed, None, "1: 1 complete, 0.03 km2"),
+        (no_data, 0, not_processed, "empty: 1 of 1 scenes", "1: 1 empty, 0.00 km2"),
+        (beside_the_area, 0, not_processed, "empty: 1 of 1 scenes", "1: 1 empty, 0.00 km2"),
+        (no_raster, 1, not_processed, "failed: b.tif: ", "1: 1 failed, 0.00 km2"),
     ],
 )
 def test_every_output_separates_no_airplanes_from_not_processed(
@@ -165,11 +169,11 @@ def test_every_output_separates_no_airplanes_from_not_processed(
     assert json.loads(Path("x.geojson").read_text())["features"] == []
     (entry,) = cli.ledger("report/ledger.json").scenes
     check(entry)
-    assert lines[-1].startswith("0 airplanes in 1 scenes ")
-    assert summary in lines[-1]
-    assert [line.startswith(first) for line in lines[:-1]] == [True] if first else len(lines) == 1
+    assert cli.summary["airplanes"] == "0"
+    assert f"{cli.summary['scenes']}, {cli.summary['area']}" == summary
+    assert [line.startswith(first) for line in lines] == [True] if first else lines == []
     report = Path("report/report.html").read_text(encoding="utf-8")
-    assert f'<span class="badge">{entry.status}</span>' in report
+    assert f'<span class="badge {entry.status}">{entry.status}</span>' in report
     assert ("1 scene empty" in report, "1 scene failed" in report) == (
         entry.status == "empty",
         entry.status == "failed",
@@ -192,3 +196,29 @@ def test_ten_thousand_airplanes_in_a_scene_are_each_written_once(cli: CommandRun
     entry = cli.entry("b.tif")
     assert (entry.status, entry.airplanes, cli.ledger().totals.airplanes) == ("complete", 10_000, 10_000)
     assert entry.parts_done == entry.parts_planned
+
+
+@pytest.mark.parametrize(
+    ("prepare", "status"),
+    [("sys.stderr = None", 0), ("tempfile._candidate_tempdir_list = lambda: ['/proc/nowhere']", 2)],
+    ids=["no stderr", "no temporary folder"],
+)
+def test_a_bare_environment_is_enough_or_named(prepare: str, status: int) -> None:
+    program = (
+        f"import sys, tempfile; {prepare}\n"
+        "from model.common.command import command\n"
+        "@command('x')\n"
+        "def main(arguments):\n    print('a line', file=sys.stderr)\n    return 0\n"
+        "sys.exit(main([]))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == status
+    if status:
+        assert done.stderr == (
+            "x: expected a folder for temporary files, got none that can be written: set TMPDIR to one\n"
+        )
+
+
+def test_an_output_name_that_is_too_long_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="expected a writable path, got 'File name too long'"):
+        check_writable(tmp_path / ("a" * 300))

@@ -6,7 +6,7 @@ from pathlib import Path
 import pipeline
 
 ROOM = Path(pipeline.__file__).parent
-BEAM = {"job.py", "sinks/transforms.py", "transforms.py"}
+BEAM = {"dataflow.py", "job.py", "sinks/transforms.py", "transforms.py"}
 
 
 def imported(path: Path) -> set[str]:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline import ledger
-from pipeline.ledger import PartFailure, RunInfo, SceneEntry
+from pipeline.ledger import LevelEntry, PartFailure, RunInfo, SceneEntry
 
 RUN = RunInfo("r1", "python -m pipeline.run", "2026-11-23T06:00:00.000+00:00", "m@1", {"numpy": "2"}, {"batch_size": 2})
 
@@ -33,6 +33,7 @@ entries = st.builds(
     airplanes=counts,
     seconds=st.floats(0, 1e6),
     failures=st.lists(st.builds(PartFailure, st.floats(0.1, 9), counts, counts, counts, counts, st.text())).map(tuple),
+    levels=st.lists(st.builds(LevelEntry, st.floats(0.1, 9), counts, counts, counts)).map(tuple),
 )
 
 

@@ -22,7 +22,7 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from geo.types import Detections, ImageArray
 from model.datagen import beam_options
 from model.inference.predictor import FakePredictor
-from pipeline import command, local, model_loading
+from pipeline import command, local, model_loading, run
 from pipeline.model_loading import describe_model, load_model
 from pipeline.sinks.files import read_geojson
 from pipeline.values import SceneSource
@@ -39,9 +39,34 @@ def test_a_good_scene(cli: CommandRunner) -> None:
     # The model's default threshold is 0.85: one of the five airplanes is below it.
     assert len(airplanes) == sum(level / 255 >= 0.85 for *_, level in AIRPLANES) == 4
     assert {plane.scene_uri for plane in airplanes} == {"a.tif"}
-    assert lines[-1].startswith("4 airplanes in 1 scenes (1 complete, 0 incomplete, 0 failed)")
-    assert lines[-1].endswith("x.geojson, x.geojson.ledger.json")
-    assert len(lines) == 1
+    assert lines == []
+    assert list(cli.summary) == ["airplanes", "scenes", "area", "time", "written"]
+    assert (cli.summary["airplanes"], cli.summary["scenes"]) == ("4", "1: 1 complete")
+    assert cli.summary["area"] == f"{SIZE[0] * SIZE[1] / 4e6:.2f} km2"
+    assert re.fullmatch(r"\d+ s, \d+\.\d Mpx/s", cli.summary["time"])
+    assert cli.written == ["x.geojson", "x.geojson.ledger.json"]
+
+
+def test_the_summary_counts_in_thousands_and_names_what_is_not_complete(cli: CommandRunner) -> None:
+    cli.run()
+    done = cli.ledger()
+    totals = dataclasses.replace(
+        done.totals, airplanes=12_345, scenes=1_003, complete=1_000, incomplete=2, failed=1, km2=5_000.0, mpx=36_000.0
+    )
+    lines = list(
+        run.summary_lines(dataclasses.replace(done, totals=totals, seconds=9_000.0), ["x.geojson", "bq://p.d.t"])
+    )
+    assert lines == [
+        "airplanes  12,345",
+        "scenes     1,003: 1,000 complete, 2 incomplete, 1 failed",
+        "area       5,000.00 km2",
+        "time       2 h 30 min, 4.0 Mpx/s",
+        "written    x.geojson",
+        "           bq://p.d.t",
+    ]
+    cached = dataclasses.replace(totals, parts_taken_over=3, km2_coarse=7.5)
+    lines = list(run.summary_lines(dataclasses.replace(done, totals=cached, seconds=130.4), []))
+    assert lines[2:] == ["area       5,000.00 km2, and 7.50 km2 at the coarsest level only", "time       2 min"]
 
 
 def test_the_ledger_describes_the_run(cli: CommandRunner) -> None:
@@ -73,12 +98,11 @@ def test_a_file_named_twice_is_one_scene(cli: CommandRunner) -> None:
 
 
 def test_every_output_is_written_and_the_ledger_is_named_after_the_first(cli: CommandRunner) -> None:
-    status, lines = cli.run("--output", "y.geojson", "--output", "./x.geojson")
-    assert status == 0
+    assert cli.run("--output", "y.geojson", "--output", "./x.geojson")[0] == 0
     assert len(read_geojson(Path("x.geojson"))) == 4
     assert Path("y.geojson").read_bytes() == Path("x.geojson").read_bytes()
     assert [path.name for path in cli.folder.glob("*.ledger.json")] == ["x.geojson.ledger.json"]
-    assert lines[-1].endswith(": x.geojson, y.geojson, x.geojson.ledger.json")
+    assert cli.written == ["x.geojson", "y.geojson", "x.geojson.ledger.json"]
 
 
 def test_names_may_have_spaces_and_any_script(cli: CommandRunner) -> None:
@@ -301,7 +325,8 @@ def test_a_duplicate_is_reported_and_not_a_failure(cli: CommandRunner) -> None:
     status, lines = cli.run("--report", "report", inputs=("b.tif", "a.tif"))
     assert status == 0
     assert lines[0] == "duplicate: b.tif: same content as a.tif, processed once"
-    assert lines[1].startswith("4 airplanes in 2 scenes (1 complete, 0 incomplete, 0 failed, 1 duplicate), ")
+    assert (cli.summary["airplanes"], cli.summary["scenes"]) == ("4", "2: 1 complete, 1 duplicate")
+    assert cli.written == ["x.geojson", "report/ledger.json", "report/report.html"]
     assert {plane.scene_uri for plane in read_geojson(Path("x.geojson"))} == {"a.tif"}
     entries = {entry.scene_uri: entry.status for entry in cli.ledger("report/ledger.json").scenes}
     assert entries == {"a.tif": "complete", "b.tif": "duplicate"}
@@ -444,7 +469,7 @@ def test_an_invalid_config_is_refused(cli: CommandRunner) -> None:
     good = json.loads((cli.folder / "settings.yaml").read_text())
     for change, expected in (
         ({"halo_px": 3}, "settings.yaml: unknown key halo_px; known here: tiling, suppression, model, min_score"),
-        ({"batch_size": 0}, "settings.yaml: batch_size: expected a whole number from 1 on, got 0"),
+        ({"batch_size": 0}, "settings.yaml: batch_size: expected a whole number from 1 to 1024, got 0"),
         ({"min_score": 1.5}, "settings.yaml: min_score: expected a number from 0 to 1, got 1.5"),
         ({"batch_size": "two"}, "settings.yaml"),
     ):
@@ -487,10 +512,10 @@ def test_no_option_of_beam_counts_as_a_misspelled_one() -> None:
     beam = argparse.ArgumentParser(add_help=False)
     for options in PipelineOptions.__subclasses__():
         options._add_argparse_args(beam)
-    own = command._parser()._option_string_actions
+    own = command.make_parser()._option_string_actions
     assert not [name for name in beam._option_string_actions if difflib.get_close_matches(name, own, 1, 0.8)]
     for name in beam._option_string_actions:
-        command._check_unknown([name, "value"], [*own, "--runner"])
+        command.check_unknown([name, "value"], [*own, "--runner"], "")
 
 
 def test_an_invalid_beam_option_is_refused(cli: CommandRunner) -> None:

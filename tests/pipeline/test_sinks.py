@@ -18,6 +18,7 @@ from xml.etree import ElementTree
 
 import apache_beam as beam
 import duckdb
+import fiona
 import geopandas
 import numpy as np
 import pyarrow.parquet
@@ -43,11 +44,13 @@ from pipeline.sinks.transforms import WriteAirplanes
 from tests.pipeline.airplanes import airplane, airplanes, sample
 from tests.pipeline.command_runner import CommandRunner
 from tests.pipeline.report.factories import entry
-from tests.pipeline.scenes import AIRPLANES
+from tests.pipeline.scenes import AIRPLANES, IDENTITY
 from tests.pipeline.stac_files import item, items, write
 from tests.pipeline.vector_rules import feature_faults, geojson_faults, geoparquet_faults
 
 TABLES = tuple(suffix for suffix in SUFFIXES if suffix != ".coco.json")
+OGR_FORMATS = tuple(suffix for suffix in TABLES if suffix != ".parquet")
+NAMED_LAYERS = (".gpkg", ".fgb")
 SPATIALLY_SORTED = (".parquet", ".fgb")
 SCENES = [entry("a.tif")]
 
@@ -162,12 +165,55 @@ def test_geopandas_reads_every_format(written: tuple[Path, list[Airplane]], suff
     assert_same(frame.astype(object).to_dict("records"), planes)
 
 
+@pytest.mark.parametrize("suffix", OGR_FORMATS)
+def test_ogrinfo_reads_every_format(written: tuple[Path, list[Airplane]], suffix: str) -> None:
+    """The one of the system, with a GDAL older than any of our packages'. It knows no Parquet."""
+    folder, planes = written
+    rows = ogrinfo(folder / f"a{suffix}", "airplanes" if suffix in NAMED_LAYERS else None)
+    names = [name for name in max(rows, key=len) if name not in ("geometry", "id")]
+    assert names == list(records.PROPERTIES)
+    # Of FlatGeobuf it prints no values that are unknown.
+    assert_same([dict.fromkeys(names) | row for row in rows], planes)
+
+
+def ogrinfo(path: Path, layer: str | None) -> list[dict[str, Any]]:
+    """The features of a layer as `ogrinfo` prints them."""
+    command = ["ogrinfo", "-ro", "-q", str(path), *([layer] if layer else ["-al"])]
+    # Its data files are those of the system, not of a package.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("GDAL_", "PROJ_"))}
+    text = subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout
+    rows = []
+    for feature in text.split("\nOGRFeature(")[1:]:
+        row: dict[str, Any] = {}
+        for name, kind, value in re.findall(r"^  (\w+) \((\w+)\) = (.*)$", feature, re.MULTILINE):
+            row[name] = None if value == "(null)" else float(value) if kind == "Real" else value
+            # Times look like 2026/11/23 06:00:00+00.
+            row[name] = value.replace("/", "-") if kind == "DateTime" and row[name] else row[name]
+        (wkt,) = re.findall(r"^  ((?:MULTI)?POLYGON .*)$", feature, re.MULTILINE)
+        rows.append({**row, "geometry": shapely.from_wkt(wkt)})
+    return rows
+
+
+@pytest.mark.parametrize("suffix", OGR_FORMATS)
+def test_fiona_reads_every_format(written: tuple[Path, list[Airplane]], suffix: str) -> None:
+    folder, planes = written
+    with fiona.open(folder / f"a{suffix}", layer="airplanes" if suffix in NAMED_LAYERS else 0) as layer:
+        assert layer.crs.to_epsg() == 4326
+        names = [name for name in layer.schema["properties"] if name != "id"]
+        rows = [{**feature.properties, "geometry": shapely.geometry.shape(feature.geometry)} for feature in layer]
+    assert names == list(records.PROPERTIES)
+    assert_same(rows, planes)
+
+
 @pytest.mark.parametrize("suffix", [".fgb", ".gpkg"])
 def test_gdal_finds_airplanes_by_the_spatial_index(written: tuple[Path, list[Airplane]], suffix: str) -> None:
     folder, planes = written
     box = (-60.0, -20.0, 40.0, 50.0)
     info = pyogrio.read_info(folder / f"a{suffix}", layer="airplanes")
-    if suffix == ".fgb":
+    if suffix == ".gpkg":
+        with contextlib.closing(sqlite3.connect(folder / "a.gpkg")) as database:
+            assert database.execute("SELECT count(*) FROM rtree_airplanes_geometry").fetchone() == (len(planes),)
+    else:
         assert info["capabilities"]["fast_spatial_filter"]
     frame = pyogrio.read_dataframe(folder / f"a{suffix}", layer="airplanes", bbox=box)
     inside = {plane.detection_id for plane in planes if plane.geometry.intersects(shapely.box(*box))}
@@ -175,16 +221,26 @@ def test_gdal_finds_airplanes_by_the_spatial_index(written: tuple[Path, list[Air
     assert set(frame.detection_id) == inside
 
 
-def test_a_geopackage_has_a_spatial_index(tmp_path: Path) -> None:
-    """As a command writes it, in a process of its own: late in a long test process GDAL has left the index out."""
+def test_a_geopackage_written_beside_tensorflow_has_a_spatial_index(tmp_path: Path) -> None:
+    """TensorFlow has an SQLite without R-trees, which took the place of GDAL's."""
     program = (
-        "import sys; from pipeline.sinks.files import write_file; from tests.pipeline.airplanes import sample; "
-        "write_file(sys.argv[1], sample(300, antimeridian=True), [])"
+        "import model, sys, tensorflow; from pipeline.sinks.files import write_file; "
+        "from tests.pipeline.airplanes import sample; write_file(sys.argv[1], sample(300, antimeridian=True), [])"
     )
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     subprocess.run([sys.executable, "-c", program, str(tmp_path / "a.gpkg")], check=True, env=environment)
     with contextlib.closing(sqlite3.connect(tmp_path / "a.gpkg")) as database:
         assert database.execute("SELECT count(*) FROM rtree_airplanes_geometry").fetchone() == (300,)
+
+
+def test_a_geopackage_without_a_spatial_index_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def write(path: Path, planes: list[Airplane], driver: str, **options: str) -> None:
+        pyogrio.write_dataframe(to_frame(planes), path, driver=driver, layer="airplanes", SPATIAL_INDEX="NO")
+
+    monkeypatch.setattr(files, "_write_with_gdal", write)
+    with pytest.raises(OutputError, match=r"a\.gpkg: expected a spatial index from GDAL, got none"):
+        write_file(str(tmp_path / "a.gpkg"), sample(3))
+    assert list(tmp_path.iterdir()) == []
 
 
 # GeoJSON
@@ -242,11 +298,36 @@ def _names_and_types(path: Path) -> tuple[list[str], list[Any]]:
 def test_the_checks_of_geoparquet_find_faults(tmp_path: Path) -> None:
     frame = to_frame(sample(3))
     frame.to_parquet(tmp_path / "old.parquet", schema_version="1.0.0")
-    assert geoparquet_faults(tmp_path / "old.parquet") == ["version 1.0.0"]
+    assert geoparquet_faults(tmp_path / "old.parquet") == ["version: '1.1.0' was expected"]
     frame.set_crs(None, allow_override=True).to_parquet(tmp_path / "a.parquet", schema_version="1.1.0")
-    assert "crs is null" in " ".join(geoparquet_faults(tmp_path / "a.parquet"))
+    assert geoparquet_faults(tmp_path / "a.parquet") == ["columns.geometry.crs: None is not of type 'object'"]
     frame.drop(columns="geometry").to_parquet(tmp_path / "b.parquet")
     assert geoparquet_faults(tmp_path / "b.parquet") == ["no key geo"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        (lambda geo: geo.pop("primary_column"), "'primary_column' is a required property"),
+        (lambda geo: geo.update(primary_column="geom"), "the primary column is not described"),
+        (lambda geo: geo["columns"]["geometry"].update(encoding="WKT"), "'WKT' is not one of"),
+        (lambda geo: geo["columns"]["geometry"].update(geometry_types=["polygon"]), "'polygon' does not match"),
+        (lambda geo: geo["columns"]["geometry"].update(orientation="clockwise"), "'counterclockwise' was expected"),
+        (lambda geo: geo["columns"]["geometry"]["bbox"].pop(), "is not valid under any of the given schemas"),
+        (lambda geo: geo["columns"]["geometry"]["crs"].pop("name"), "geometry: crs: "),
+        (lambda geo: geo["columns"]["geometry"]["covering"]["bbox"].pop("xmin"), "'xmin' is a required property"),
+        (lambda geo: geo["columns"].update(other=geo["columns"]["geometry"]), "other: no such column"),
+    ],
+)
+def test_the_checks_of_geoparquet_metadata_find_faults(
+    written: tuple[Path, list[Airplane]], tmp_path: Path, fault: Any, message: str
+) -> None:
+    table = pyarrow.parquet.read_table(written[0] / "a.parquet")
+    geo = json.loads(table.schema.metadata[b"geo"])
+    fault(geo)
+    broken = table.replace_schema_metadata({**table.schema.metadata, b"geo": json.dumps(geo)})
+    pyarrow.parquet.write_table(broken, tmp_path / "a.parquet")
+    assert message in " ".join(geoparquet_faults(tmp_path / "a.parquet"))
 
 
 def test_a_spatial_filter_skips_row_groups(
@@ -351,11 +432,11 @@ def test_shards_are_joined_in_order(tmp_path: Path, count: int) -> None:
     write_file(str(tmp_path / "expected.geojsonl"), planes)
     uris = (str(tmp_path / "x.geojsonl"), str(tmp_path / "x.geojson"))
     with beam.Pipeline(FnApiRunner(), PipelineOptions([])) as pipeline:
-        _ = pipeline | beam.Create(results(planes)[::-1]) | WriteAirplanes(uris, "run")
+        _ = pipeline | beam.Create(results(planes)[::-1]) | WriteAirplanes(uris, "run", IDENTITY)
     assert (tmp_path / "x.geojsonl").read_bytes() == (tmp_path / "expected.geojsonl").read_bytes()
     shards = list(tmp_path.glob(".x.geojsonl.run-*.part"))
     assert 1 < len(shards) <= transforms.SHARD_COUNT if count else not shards
-    transforms.remove_shards(uris, "run")
+    transforms.remove_leftovers(uris, "run", PipelineOptions([]))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["expected.geojsonl", "x.geojson", "x.geojsonl"]
 
 
@@ -369,8 +450,7 @@ def test_several_outputs_read_the_pixels_once(cli: CommandRunner, monkeypatch: p
 
     monkeypatch.setattr(RasterReader, "read_tile", counted)
     outputs = [arg for suffix in SUFFIXES for arg in ("--output", f"out/y{suffix}")]
-    status, lines = cli.run("--report", "report", *outputs, output="out/x.parquet")
-    assert status == 0
+    assert cli.run("--report", "report", *outputs, output="out/x.parquet")[0] == 0
     ledger = cli.ledger("report/ledger.json")
     assert len(tiles) == len(set(tiles)) == ledger.totals.parts_planned
     expected = by_id(read_geojson(Path("out/y.geojson")))
@@ -378,8 +458,8 @@ def test_several_outputs_read_the_pixels_once(cli: CommandRunner, monkeypatch: p
     for suffix in SUFFIXES:
         assert by_id(read_file(f"out/y{suffix}")) == expected
     assert sorted(path.name for path in Path("out").iterdir()) == sorted(["x.parquet", *(f"y{s}" for s in SUFFIXES)])
-    names = ", ".join(["out/x.parquet", *(f"out/y{s}" for s in SUFFIXES), "report/ledger.json", "report/report.html"])
-    assert lines[-1].endswith(f" s: {names}")
+    names = ["out/x.parquet", *(f"out/y{s}" for s in SUFFIXES), "report/ledger.json", "report/report.html"]
+    assert cli.written == names
     assert expected[0].detection_id in Path("report/report.html").read_text(encoding="utf-8")
 
 
@@ -455,15 +535,14 @@ def test_a_kill_leaves_a_complete_file(tmp_path: Path) -> None:
 def test_outputs_and_ledger_go_to_a_bucket(cli: CommandRunner, bucket: Any) -> None:
     outputs = [arg for suffix in SUFFIXES for arg in ("--output", f"gs://maps/a b/y{suffix}")]
     bucket.blob("a b/y.fgb").upload_from_string("old")
-    status, lines = cli.run("--output", "x.geojson", *outputs, output="gs://maps/x.geojsonl")
-    assert status == 0
+    assert cli.run("--output", "x.geojson", *outputs, output="gs://maps/x.geojsonl")[0] == 0
     expected = by_id(read_geojson(Path("x.geojson")))
     assert len(expected) == 4
     for suffix in SUFFIXES:
         assert by_id(read_file(f"gs://maps/a b/y{suffix}")) == expected
     names = {"x.geojsonl", "x.geojsonl.ledger.json", *(f"a b/y{suffix}" for suffix in SUFFIXES)}
     assert {blob.name for blob in bucket.list_blobs()} == names
-    assert "gs://maps/x.geojsonl, x.geojson, gs://maps/a b/y.geojson, " in lines[-1]
+    assert cli.written[:3] == ["gs://maps/x.geojsonl", "x.geojson", "gs://maps/a b/y.geojson"]
     bucket.blob("x.geojsonl.ledger.json").download_to_filename("ledger.json")
     assert read_ledger(Path("ledger.json")).totals.airplanes == 4
 

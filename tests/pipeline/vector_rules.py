@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pyarrow.parquet
+import pyproj.datadir
 
 
 def geojson_faults(collection: dict[str, Any]) -> list[str]:
@@ -62,66 +64,91 @@ def _ring_faults(ring: list[list[float]], exterior: bool) -> Iterator[str]:
         yield "3.1.6: a ring that does not follow the right-hand rule"
 
 
+_POSITION = {"type": "array", "items": {"type": "number"}}
+_GEOMETRY_TYPES = "(GeometryCollection|(Multi)?(Point|LineString|Polygon))"
+_ENCODINGS = ["WKB", "point", "linestring", "polygon", "multipoint", "multilinestring", "multipolygon"]
+_SIDES = ("xmin", "ymin", "xmax", "ymax")
+_COLUMN = {
+    "type": "object",
+    "required": ["encoding", "geometry_types"],
+    "additionalProperties": False,
+    "properties": {
+        "encoding": {"enum": _ENCODINGS},
+        "geometry_types": {
+            "type": "array",
+            "uniqueItems": True,
+            "items": {"type": "string", "pattern": f"^{_GEOMETRY_TYPES}( Z)?$"},
+        },
+        # The specification allows null, for a CRS that is not known; ours is.
+        "crs": {"type": "object"},
+        "edges": {"enum": ["planar", "spherical"]},
+        "orientation": {"const": "counterclockwise"},
+        "bbox": {"anyOf": [{**_POSITION, "minItems": length, "maxItems": length} for length in (4, 6)]},
+        "epoch": {"type": "number"},
+        "covering": {
+            "type": "object",
+            "required": ["bbox"],
+            "properties": {
+                "bbox": {
+                    "type": "object",
+                    "required": list(_SIDES),
+                    "properties": {
+                        side: {
+                            "type": "array",
+                            "items": [{"type": "string"}, {"const": side}],
+                            "minItems": 2,
+                            "maxItems": 2,
+                        }
+                        for side in _SIDES
+                    },
+                }
+            },
+        },
+    },
+}
+#: The rules of GeoParquet 1.1.0 for the metadata under the key `geo`.
+GEOPARQUET_SCHEMA = {
+    "$schema": "http://json-schema.org/draft-07/schema#",
+    "type": "object",
+    "required": ["version", "primary_column", "columns"],
+    "properties": {
+        "version": {"const": "1.1.0"},
+        "primary_column": {"type": "string", "minLength": 1},
+        "columns": {"type": "object", "minProperties": 1, "additionalProperties": _COLUMN},
+    },
+}
+
+
 def geoparquet_faults(path: Path) -> list[str]:
-    """List what breaks the JSON schema of GeoParquet 1.1.0, or contradicts the columns of the file."""
+    """List what breaks the rules of GeoParquet 1.1.0 or of PROJJSON, or contradicts the columns of the file."""
     file = pyarrow.parquet.ParquetFile(path)
     metadata = file.schema_arrow.metadata or {}
     if b"geo" not in metadata:
         return ["no key geo"]
     geo = json.loads(metadata[b"geo"])
-    faults = [f"no {name}" for name in ("version", "primary_column", "columns") if name not in geo]
+    faults = [
+        f"{'.'.join(map(str, error.absolute_path))}: {error.message}"
+        for error in jsonschema.Draft7Validator(GEOPARQUET_SCHEMA).iter_errors(geo)
+    ]
     if faults:
         return faults
-    if geo["version"] != "1.1.0":
-        faults.append(f"version {geo['version']}")
     if geo["primary_column"] not in geo["columns"]:
         faults.append("the primary column is not described")
+    projjson = json.loads((Path(pyproj.datadir.get_data_dir()) / "projjson.schema.json").read_text())
     for name, column in geo["columns"].items():
-        faults += [f"{name}: {fault}" for fault in _column_faults(column)]
+        if "crs" in column:
+            errors = jsonschema.Draft7Validator(projjson).iter_errors(column["crs"])
+            faults += [f"{name}: crs: {error.message}" for error in errors]
         faults += [f"{name}: {fault}" for fault in _type_faults(name, column, file.schema_arrow)]
     return faults
-
-
-_GEOMETRY_TYPES = ("Point", "LineString", "Polygon", "MultiPoint", "MultiLineString", "MultiPolygon")
-
-
-def _column_faults(column: dict[str, Any]) -> Iterator[str]:
-    known = {"encoding", "geometry_types", "crs", "edges", "orientation", "bbox", "epoch", "covering"}
-    if unknown := column.keys() - known:
-        yield f"unknown keys {unknown}"
-    if column.get("encoding") not in ("WKB", *(kind.lower() for kind in _GEOMETRY_TYPES)):
-        yield f"encoding {column.get('encoding')}"
-    types = column.get("geometry_types")
-    if not isinstance(types, list) or len(set(types)) != len(types):
-        yield "geometry_types is not a list of different types"
-    elif not set(types) <= {f"{kind}{z}" for kind in (*_GEOMETRY_TYPES, "GeometryCollection") for z in ("", " Z")}:
-        yield f"geometry_types {types}"
-    if column.get("edges", "planar") not in ("planar", "spherical"):
-        yield f"edges {column['edges']}"
-    if column.get("orientation", "counterclockwise") != "counterclockwise":
-        yield f"orientation {column['orientation']}"
-    if "bbox" in column and (
-        len(column["bbox"]) not in (4, 6) or not all(isinstance(x, float) for x in column["bbox"])
-    ):
-        yield f"bbox {column['bbox']}"
-    crs = column.get("crs")
-    if crs is not None and not {"type", "name"} <= crs.keys():
-        yield "crs is not PROJJSON"
-    if crs is None and "crs" in column:
-        yield "crs is null: undefined, not longitude and latitude"
 
 
 def _type_faults(name: str, column: dict[str, Any], schema: Any) -> Iterator[str]:
     if name not in schema.names:
         yield "no such column"
-    elif column.get("encoding") == "WKB" and str(schema.field(name).type) not in ("binary", "large_binary"):
+    elif column["encoding"] == "WKB" and str(schema.field(name).type) not in ("binary", "large_binary"):
         yield f"WKB in a column of type {schema.field(name).type}"
-    covering = column.get("covering", {}).get("bbox", {})
-    if "covering" in column and not {"xmin", "ymin", "xmax", "ymax"} <= covering.keys():
-        yield "covering.bbox without four sides"
-    for side, (parent, child) in covering.items():
-        if child != side:
-            yield f"covering.bbox.{side} is {child}"
-        types = {str(field.type) for field in schema.field(parent).type}
-        if types not in ({"double"}, {"float"}):
-            yield f"covering column of types {types}"
+    for parent, child in column.get("covering", {}).get("bbox", {}).values():
+        types = {field.name: str(field.type) for field in schema.field(parent).type}
+        if types.get(child) not in ("double", "float"):
+            yield f"{parent}.{child} of type {types.get(child)}"

@@ -27,10 +27,10 @@ def targets(boxes: NDArray[np.float64], ignored: NDArray[np.float64], height: in
     airplane has the same total weight: each of its n positive cells has the weight 1 / n.
 
     Args:
-        boxes: Airplanes (N, 4), pixels of the image, corner origin.
-        ignored: Boxes (M, 4) in which a negative cell is not counted (an airplane cut by the edge, for instance).
-        height: Of the image in pixels, a multiple of the stride.
-        width: Likewise.
+        boxes: airplanes (N, 4), pixels of the image, corner origin.
+        ignored: boxes (M, 4) in which a negative cell is not counted (an airplane cut by the edge, for instance).
+        height: height of the image in pixels, a multiple of the stride.
+        width: width of the image, likewise.
 
     Returns:
         (height / 4, width / 4, 6): the box in pixels (0 where there is none), the weight of a positive cell (0

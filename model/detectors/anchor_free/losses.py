@@ -5,7 +5,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from model.detectors.anchor_free import assignment, decode
+from model.detectors.anchor_free import assignment
+from model.detectors.anchor_free.network import decode_boxes, decode_scores
 
 _MIN_OBJECTNESS = 0.3  # the target of a positive cell while its box is still bad
 # An airplane's cells together weigh 1, and there are thousands of negative ones: a larger weight drowns out the boxes
@@ -31,7 +32,7 @@ def detection_loss(target: Any, cells: Any) -> Any:
 
     Args:
         target: (B, h, w, 6), see `model.detectors.anchor_free.assignment.targets`.
-        cells: Raw cells (B, h, w, 5), see `model.detectors.anchor_free.network.build`.
+        cells: raw cells (B, h, w, 5), see `model.detectors.anchor_free.network.build`.
     """
     return objectness_loss(target, cells) + box_loss(target, cells)
 
@@ -46,9 +47,9 @@ def objectness_loss(target: Any, cells: Any) -> Any:
     weight = target[..., assignment.POSITIVE]
     positive = ops.cast(weight > 0, "float32")
     negative = target[..., assignment.COUNTED] * (1 - positive)
-    iou, _ = generalized_iou(decode.boxes(cells), target[..., assignment.BOX])
+    iou, _ = generalized_iou(decode_boxes(cells), target[..., assignment.BOX])
     quality = positive * ops.maximum(ops.stop_gradient(iou), _MIN_OBJECTNESS)
-    score = ops.stop_gradient(decode.scores(cells))
+    score = ops.stop_gradient(decode_scores(cells))
     entropy = ops.binary_crossentropy(quality, cells[..., 0], from_logits=True)
     return ops.sum((weight + negative * _NEGATIVE_WEIGHT * score**2) * entropy) / _airplane_count(weight)
 
@@ -56,7 +57,7 @@ def objectness_loss(target: Any, cells: Any) -> Any:
 def box_loss(target: Any, cells: Any) -> Any:
     """Return the weighted sum of 1 - GIoU, divided by the number of airplanes; arguments as in `detection_loss`."""
     weight = target[..., assignment.POSITIVE]
-    _, giou = generalized_iou(decode.boxes(cells), target[..., assignment.BOX])
+    _, giou = generalized_iou(decode_boxes(cells), target[..., assignment.BOX])
     return _BOX_WEIGHT * ops.sum(weight * (1 - giou)) / _airplane_count(weight)
 
 

@@ -1,4 +1,4 @@
-"""The anchor-free detector: backbone, neck and head."""
+"""The anchor-free detector: backbone, neck and head, and the decoding of its cells."""
 
 import functools
 from collections.abc import Callable
@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import layers
+from keras import layers, ops
 
 from model.detectors.backbones import efficientnet_lite
 from model.detectors.config import DetectorConfig
@@ -17,14 +17,16 @@ OUTPUT_STRIDE = 4
 _PRIOR = 0.01
 # Of the last kernel: so small that at first the bias decides everywhere (as in RetinaNet, arXiv:1708.02002, 4.1).
 _INITIAL_STDDEV = 0.01
+# exp(6) cells are 3,000 pixels: no airplane is larger, and no float overflows.
+_MAX_LOG_DISTANCE = 6.0
 
 
 def build(config: DetectorConfig, *, folded: bool = False) -> keras.Model:
     """Build the detector with random weights.
 
     Args:
-        config: Its layers.
-        folded: Whether normalisation is folded into the convolutions, for inference.
+        config: its layers.
+        folded: whether normalisation is folded into the convolutions, for inference.
 
     Returns:
         A model from pixels (B, H, W, 3), 0..255, H and W multiples of 32, to raw cells (B, H/4, W/4, 5): the logit
@@ -56,7 +58,7 @@ def build(config: DetectorConfig, *, folded: bool = False) -> keras.Model:
 
 def _initial_bias(shape: tuple[int, ...], dtype: str | None = None) -> Any:  # noqa: ARG001  # the form Keras asks for
     """Return the bias of an untrained detector: low scores, and boxes some ten cells wide."""
-    return keras.ops.convert_to_tensor([np.log(_PRIOR / (1 - _PRIOR)), 1.6, 1.6, 1.6, 1.6], dtype)
+    return ops.convert_to_tensor([np.log(_PRIOR / (1 - _PRIOR)), 1.6, 1.6, 1.6, 1.6], dtype)
 
 
 def _neck(features: dict[int, Any], conv: Callable[..., Any]) -> Any:
@@ -81,3 +83,24 @@ def _conv(x: Any, name: str, *, channels: int, folded: bool, kernel: int = 1, st
         kernel_initializer="he_normal",
     )
     return layers.ReLU(name=f"{name}_relu")(x)
+
+
+def decode_boxes(cells: Any) -> Any:
+    """Decode the boxes of cells.
+
+    Args:
+        cells: raw cells (B, h, w, 5), see `build`.
+
+    Returns:
+        (B, h, w, 4): xmin, ymin, xmax, ymax in pixels of the tile, corner origin, not clipped to the tile.
+    """
+    height, width = ops.shape(cells)[1:3]
+    x = (ops.cast(ops.arange(width), "float32") + 0.5)[None, None, :]
+    y = (ops.cast(ops.arange(height), "float32") + 0.5)[None, :, None]
+    left, top, right, bottom = (ops.exp(ops.minimum(cells[..., i], _MAX_LOG_DISTANCE)) for i in range(1, 5))
+    return ops.stack([x - left, y - top, x + right, y + bottom], axis=-1) * OUTPUT_STRIDE
+
+
+def decode_scores(cells: Any) -> Any:
+    """Return the objectness (B, h, w), 0..1, of raw cells (B, h, w, 5)."""
+    return ops.sigmoid(cells[..., 0])

@@ -50,7 +50,7 @@ def features(pixels: Any, *, folded: bool = False) -> dict[int, Any]:
 
     Args:
         pixels: Keras tensor (B, H, W, 3), RGB, scaled to (x - 127) / 128; H and W multiples of 32.
-        folded: Whether normalisation is folded into the convolutions, see `model.detectors.normalization`.
+        folded: whether normalisation is folded into the convolutions, see `model.detectors.normalization`.
 
     Returns:
         Feature maps by stride: 4 (24 channels), 8 (40), 16 (112) and 32 (320).

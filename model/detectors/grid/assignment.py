@@ -38,12 +38,12 @@ def targets(
     Targets are squares, see `squares`; sides of more than 256 px are targets of 256 px.
 
     Args:
-        boxes: Airplanes (N, 4), pixels of the image, corner origin.
-        ignored: Boxes (M, 4) to ignore: empty slots are not counted in cells that could be assigned the box, or whose
+        boxes: airplanes (N, 4), pixels of the image, corner origin.
+        ignored: boxes (M, 4) to ignore: empty slots are not counted in cells that could be assigned the box, or whose
             centre lies in it.
-        height: Of the image in pixels.
-        width: Likewise.
-        config: Of the detector.
+        height: height of the image in pixels.
+        width: width of the image, likewise.
+        config: config of the detector.
 
     Returns:
         (h, w, boxes, 5), a cell for each `cell_px` pixels or part of them: x and y of the airplane's centre from the

@@ -8,7 +8,7 @@ import keras
 from keras import ops
 
 from model.detectors.config import GridConfig
-from model.detectors.grid import assignment, decode
+from model.detectors.grid import assignment, network
 
 
 def grid_loss(target: Any, cells: Any, config: GridConfig) -> Any:
@@ -19,8 +19,8 @@ def grid_loss(target: Any, cells: Any, config: GridConfig) -> Any:
 
     Args:
         target: (B, h, w, boxes, 5), see `model.detectors.grid.assignment.targets`.
-        cells: Raw cells (B, h, w, boxes, 5), see `model.detectors.grid.network.build`.
-        config: Of the detector.
+        cells: raw cells (B, h, w, boxes, 5), see `model.detectors.grid.network.build`.
+        config: config of the detector.
     """
     weighted = zip(config.loss_weights, parts(config).values(), strict=True)
     return sum(weight * part(target, cells) for weight, part in weighted) / sum(config.loss_weights)
@@ -38,19 +38,19 @@ def parts(config: GridConfig) -> dict[str, Callable[[Any, Any], Any]]:
 def plane_loss(target: Any, cells: Any) -> Any:
     """Return the cross-entropy of plane or not."""
     plane = ops.cast(target[..., assignment.PLANE], "int32")
-    entropy = ops.sparse_categorical_crossentropy(plane, cells[..., decode.LOGITS], from_logits=True)
+    entropy = ops.sparse_categorical_crossentropy(plane, cells[..., network.LOGITS], from_logits=True)
     return _mean(entropy * target[..., assignment.COUNTED], target)
 
 
 def position_loss(target: Any, cells: Any, cell_grow: float) -> Any:
     """Return the squared distance of centres in half cells, where there is a plane."""
-    error = decode.offsets(cells, cell_grow) - target[..., assignment.POSITION]
+    error = network.offsets(cells, cell_grow) - target[..., assignment.POSITION]
     return _mean(ops.sum(ops.square(error), axis=-1) * target[..., assignment.PLANE], target)
 
 
 def size_loss(target: Any, cells: Any) -> Any:
     """Return the squared difference of sides as shares of 256 px, where there is a plane."""
-    error = decode.sizes(cells) - target[..., assignment.SIZE]
+    error = network.sizes(cells) - target[..., assignment.SIZE]
     return _mean(ops.square(error) * target[..., assignment.PLANE], target)
 
 

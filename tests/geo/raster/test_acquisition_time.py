@@ -39,11 +39,11 @@ def test_the_tag_of_the_sensor_takes_precedence(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("told", ["", "0000:00:00 00:00:00", "2024:02:30 07:08:09", "2024-05-06", "yesterday"])
-def test_invalid_times_in_tags_are_skipped(tmp_path: Path, told: str) -> None:
-    assert tagged(tmp_path / "a.tif", TIFFTAG_DATETIME=told).acquired_at is None
+@pytest.mark.parametrize("value", ["", "0000:00:00 00:00:00", "2024:02:30 07:08:09", "2024-05-06", "yesterday"])
+def test_invalid_times_in_tags_are_skipped(tmp_path: Path, value: str) -> None:
+    assert tagged(tmp_path / "a.tif", TIFFTAG_DATETIME=value).acquired_at is None
     made = "2024:05:06 07:08:09"
-    assert tagged(tmp_path / "a.tif", told, TIFFTAG_DATETIME=made).acquired_at == "2024-05-06T07:08:09Z"
+    assert tagged(tmp_path / "a.tif", value, TIFFTAG_DATETIME=made).acquired_at == "2024-05-06T07:08:09Z"
 
 
 def test_undecodable_tags_are_skipped(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from rasterio.shutil import copy
 from geo.errors import FinderError, GeoreferenceError, RasterError
 from geo.grid import Level, Tile
 from geo.raster.header import read_header
-from geo.raster.reader import RasterReader, read_thumbnail
+from geo.raster.reader import RasterReader
 from geo.types import Window
 from tests.geo.scenes import AFFINE, noise, write_tiff
 
@@ -38,11 +38,11 @@ def _empty(path: Path) -> None:
     path.write_bytes(b"")
 
 
-def _cut_to(share: float) -> Callable[[Path], None]:
+def _cut_to(fraction: float) -> Callable[[Path], None]:
     def write(path: Path) -> None:
         write_tiff(path, noise(300, 200), compress="deflate")
         content = path.read_bytes()
-        path.write_bytes(content[: int(len(content) * share)])
+        path.write_bytes(content[: int(len(content) * fraction)])
 
     return write
 
@@ -151,7 +151,7 @@ def test_unusable_files_are_rejected_with_a_remedy(
     assert "\n" not in str(caught.value)
 
 
-def test_a_truncated_photo_is_detected(tmp_path: Path) -> None:
+def test_a_truncated_jpeg_is_detected(tmp_path: Path) -> None:
     _cut_photo(tmp_path / "photo.jpg")
     with pytest.raises(RasterError, match=r"photo\.jpg: expected pixels .*: the file is damaged or cut off"):
         read_header(str(tmp_path / "photo.jpg"), resolution_m=0.5)
@@ -181,8 +181,8 @@ def test_a_damaged_block_fails_only_the_tiles_that_need_it(tmp_path: Path) -> No
         ):
             reader.read_tile(tile(320, 0))
         assert reader.read_tile(tile(256, 64)).any()
-    with pytest.raises(RasterError, match=r"scene\.tif: expected pixels in columns 0 to 1024, rows 0 to 512"):
-        read_thumbnail(uri, 100)
+        with pytest.raises(RasterError, match=r"scene\.tif: expected pixels in columns 0 to 1024, rows 0 to 512"):
+            reader.read_overview(100)
 
 
 def test_a_truncated_file_is_rejected(tmp_path: Path) -> None:

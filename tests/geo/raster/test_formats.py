@@ -17,7 +17,7 @@ from geo.errors import GeoreferenceError
 from geo.georef import GeoReference
 from geo.grid import Level, Tiling, plan_tiles
 from geo.raster.header import read_header
-from geo.raster.reader import RasterReader, read_thumbnail
+from geo.raster.reader import RasterReader
 from geo.types import FloatArray, ImageArray, Window
 from tests.geo.scenes import area_average, coordinates, write_tiff
 
@@ -171,10 +171,10 @@ def test_every_format_has_the_same_georeference(tmp_path: Path, case: Format) ->
     assert (header.width, header.height, header.bands, header.dtype) == (WIDTH, HEIGHT, 3, "uint8")
     assert isinstance(header.georef, GeoReference)
     assert header.georef.affine == AFFINE
-    places = np.array([[0.0, 0.0], [WIDTH, 0], [WIDTH, HEIGHT], [0, HEIGHT], [123.4, 321.0]])
+    positions = np.array([[0.0, 0.0], [WIDTH, 0], [WIDTH, HEIGHT], [0, HEIGHT], [123.4, 321.0]])
     way = Transformer.from_crs("EPSG:32632", "OGC:CRS84", always_xy=True)
-    lonlat = np.column_stack(way.transform(565_000.5 + places[:, 0], 5_930_000.5 - places[:, 1]))
-    np.testing.assert_allclose(header.georef.pixel_to_lonlat(places), lonlat, rtol=0, atol=1e-12)
+    lonlat = np.column_stack(way.transform(565_000.5 + positions[:, 0], 5_930_000.5 - positions[:, 1]))
+    np.testing.assert_allclose(header.georef.pixel_to_lonlat(positions), lonlat, rtol=0, atol=1e-12)
     assert header.resolution_m == pytest.approx((1.0004, 1.0004), abs=1e-4)
 
 
@@ -192,12 +192,12 @@ def test_every_format_has_the_same_pixels(tmp_path: Path, case: Format, level: L
         assert max(np.abs(_shift(whole, expected))) < (case.shift if level is HALF else 0.02)
         for tile in plan_tiles(level, TILING):
             shown = tile.window.intersection(Window(0, 0, level.width, level.height))
-            place = np.s_[shown.row : shown.bottom, shown.col : shown.right]
+            position = np.s_[shown.row : shown.bottom, shown.col : shown.right]
             image = reader.read_tile(tile)
             assert not image[shown.height :].any()
             assert not image[:, shown.width :].any()
             image = image[: shown.height, : shown.width]
-            assert np.abs(image.astype(int) - whole[place]).max() <= (0 if level is FULL else 1)
+            assert np.abs(image.astype(int) - whole[position]).max() <= (0 if level is FULL else 1)
 
 
 def _shift(image: ImageArray, expected: FloatArray) -> tuple[float, float]:
@@ -213,7 +213,8 @@ def test_reading_writes_no_sidecar_files(tmp_path: Path, case: Format) -> None:
     uri = case.write(tmp_path)
     before = {path.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in tmp_path.iterdir()}
     header = read_header(uri)
-    read_thumbnail(uri, 200)
+    with RasterReader(uri) as reader:
+        reader.read_overview(200)
     with RasterReader(uri, header.radiometry) as reader:
         for level in (FULL, HALF):
             for tile in plan_tiles(level, TILING):

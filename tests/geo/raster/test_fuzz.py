@@ -292,11 +292,11 @@ def test_absurd_transforms_in_a_vrt(worker: FuzzWorker, tmp_path: Path, transfor
 @pytest.mark.parametrize("crs", CRS_TEXTS, ids=lambda crs: crs[:20].strip())
 def test_absurd_crs(worker: FuzzWorker, tmp_path: Path, crs: str) -> None:
     outcome(worker, LAYOUTS["VRT"](tmp_path), _vrt(crs=crs))
-    picture = LAYOUTS["PNG"](tmp_path)
-    picture.with_name(f"{picture.name}.aux.xml").unlink()
+    image = LAYOUTS["PNG"](tmp_path)
+    image.with_name(f"{image.name}.aux.xml").unlink()
     (tmp_path / "damaged.pgw").write_text("0.5\n0\n0\n-0.5\n565000\n5930000\n")
     (tmp_path / "damaged.prj").write_text(crs)
-    outcome(worker, picture, picture.read_bytes())
+    outcome(worker, image, image.read_bytes())
 
 
 @pytest.mark.parametrize("number", [float("nan"), float("inf"), 1e300, 1e-300, 0.0])

@@ -21,7 +21,7 @@ from geo.raster.reader import RasterReader
 from geo.types import FloatArray, ImageArray, Window
 from tests.geo.scenes import noise, write_tiff
 
-# Levels of a typical photo: mostly mid-tones, and the full range.
+# Levels of a typical image: mostly mid-tones, and the full range.
 PHOTO = np.random.default_rng(4).normal(130, 45, 20_000).clip(0, 255).round()
 
 
@@ -74,7 +74,7 @@ def test_a_scene_that_fills_its_bit_depth_looks_the_same_in_any_depth(kind: str,
 
 
 @pytest.mark.parametrize(("gain", "offset"), [(1.0, 20_000), (0.001, 1.0), (0.5, -500), (3, 1000)])
-def test_other_scenes_are_stretched_to_the_levels_of_photos(gain: float, offset: float) -> None:
+def test_other_scenes_are_stretched_to_photographic_levels(gain: float, offset: float) -> None:
     values = (PHOTO * gain + offset).astype(np.float32)
     stretch = estimate_stretch(values)
     assert stretch is not None

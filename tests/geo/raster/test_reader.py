@@ -12,7 +12,7 @@ from geo.errors import RasterError
 from geo.georef import GeoReference
 from geo.grid import Level, Tile, Tiling, plan_tiles
 from geo.raster.header import read_header, read_size
-from geo.raster.reader import RasterReader, read_image, read_thumbnail
+from geo.raster.reader import RasterReader, read_image
 from geo.types import ImageArray, Window
 from tests.geo.scenes import AFFINE, area_average, blob, centroid, coordinates, noise, write_tiff
 
@@ -32,7 +32,7 @@ levels = pytest.mark.parametrize("level", LEVELS, ids=lambda level: f"{level.sca
 overviews = pytest.mark.parametrize("decimations", OVERVIEWS, ids=["plain", "overviews"])
 
 
-def whole(reader: RasterReader, level: Level) -> ImageArray:
+def full(reader: RasterReader, level: Level) -> ImageArray:
     return reader.read_window(Window(0, 0, level.width, level.height), level)
 
 
@@ -55,20 +55,20 @@ def test_tile_pixels_show_their_scene_coordinates(tmp_path: Path, level: Level, 
 
 @overviews
 @pytest.mark.parametrize("scale", [2.0, 1.5, 1.0, 0.5])
-@pytest.mark.parametrize("place", [(20.3, 21.6), (231.4, 20.7), (230.6, 167.4), (121.25, 96.5)])
+@pytest.mark.parametrize("position", [(20.3, 21.6), (231.4, 20.7), (230.6, 167.4), (121.25, 96.5)])
 def test_a_feature_in_a_tile_maps_back_to_its_scene_pixel(
-    tmp_path: Path, scale: float, place: tuple[float, float], decimations: tuple[int, ...]
+    tmp_path: Path, scale: float, position: tuple[float, float], decimations: tuple[int, ...]
 ) -> None:
-    uri = write_tiff(tmp_path / "scene.tif", blob(WIDTH, HEIGHT, *place, sigma=5), overviews=decimations)
+    uri = write_tiff(tmp_path / "scene.tif", blob(WIDTH, HEIGHT, *position, sigma=5), overviews=decimations)
     level = level_at(scale)
     tiling = Tiling((1.0,), tile_px=128, halo_px=int(24 / scale), align_px=8)
     with RasterReader(uri) as reader:
-        seen = [(tile, reader.read_tile(tile)) for tile in plan_tiles(level, tiling)]
-    at = np.array([[place[0] / level.scale_x, place[1] / level.scale_y]])
-    (tile, image) = next((tile, image) for tile, image in seen if tile.core.contains_points(at)[0])
+        expected = [(tile, reader.read_tile(tile)) for tile in plan_tiles(level, tiling)]
+    at = np.array([[position[0] / level.scale_x, position[1] / level.scale_y]])
+    (tile, image) = next((tile, image) for tile, image in expected if tile.core.contains_points(at)[0])
     x, y = centroid(image)
-    found = ((tile.window.col + x) * level.scale_x, (tile.window.row + y) * level.scale_y)
-    assert found == pytest.approx(place, abs=0.05)
+    actual = ((tile.window.col + x) * level.scale_x, (tile.window.row + y) * level.scale_y)
+    assert actual == pytest.approx(position, abs=0.05)
 
 
 @levels
@@ -76,7 +76,7 @@ def test_a_feature_in_a_tile_maps_back_to_its_scene_pixel(
 def test_tiles_equal_a_read_of_the_level(tmp_path: Path, level: Level, decimations: tuple[int, ...]) -> None:
     uri = write_tiff(tmp_path / "scene.tif", noise(WIDTH, HEIGHT), overviews=decimations)
     with RasterReader(uri) as reader:
-        everything = whole(reader, level).astype(int)
+        everything = full(reader, level).astype(int)
         for tile in plan_tiles(level, TILING):
             window = tile.window
             expected = everything[window.row : window.bottom, window.col : window.right]
@@ -93,7 +93,7 @@ def test_coarser_pixels_are_area_averages(tmp_path: Path, scale: float, decimati
     uri = write_tiff(tmp_path / "scene.tif", pixels, overviews=decimations)
     level = level_at(scale)
     with RasterReader(uri) as reader:
-        off = np.abs(whole(reader, level) - area_average(pixels, level.width, level.height))
+        off = np.abs(full(reader, level) - area_average(pixels, level.width, level.height))
     # GDAL's weights are slightly off in the last column and row of some scenes.
     assert off[:-1, :-1].max() <= 1
 
@@ -105,19 +105,19 @@ def test_an_overview_coarser_than_the_level_is_not_used(tmp_path: Path, scale: f
     uri = write_tiff(tmp_path / "scene.tif", pixels, overviews=(2, 4))
     level = level_at(scale)
     with RasterReader(uri) as reader:
-        off = np.abs(whole(reader, level) - area_average(pixels, level.width, level.height))
+        off = np.abs(full(reader, level) - area_average(pixels, level.width, level.height))
     assert off[:-1, :-1].max() <= 1
 
 
 @pytest.mark.parametrize(("scale", "decimation"), [(2, 2), (3, 2), (3.9, 2), (4, 4), (7, 4)])
 def test_the_coarsest_fitting_overview_is_used(tmp_path: Path, scale: float, decimation: int) -> None:
-    """The overviews are overwritten with constants, to be told from the scene."""
+    """The overviews are overwritten with constants, so that they differ from the scene."""
     uri = write_tiff(tmp_path / "scene.tif", noise(256, 128), overviews=(2, 4))
     for position, value in enumerate((20, 40)):
         _paint_overview(uri, position, value)
     level = level_at(scale, 256, 128)
     with RasterReader(uri) as reader:
-        assert set(np.unique(whole(reader, level))) == {decimation * 10}
+        assert set(np.unique(full(reader, level))) == {decimation * 10}
 
 
 def _paint_overview(uri: str, position: int, value: int) -> None:
@@ -129,17 +129,17 @@ def test_native_pixels_are_copied(tmp_path: Path) -> None:
     pixels = noise(WIDTH, HEIGHT)
     uri = write_tiff(tmp_path / "scene.tif", pixels, overviews=(2,))
     with RasterReader(uri) as reader:
-        assert (whole(reader, level_at(1)) == pixels).all()
+        assert (full(reader, level_at(1)) == pixels).all()
         part = reader.read_window(Window(31, 17, 60, 70), level_at(1))
         assert (part == pixels[17:87, 31:91]).all()
-        assert (whole(reader, level_at(2, halved=True)).shape) == (94, 126, 3)
+        assert (full(reader, level_at(2, halved=True)).shape) == (94, 126, 3)
 
 
 def test_oblong_pixels_are_read_at_their_coordinates(tmp_path: Path) -> None:
     uri = write_tiff(tmp_path / "scene.tif", coordinates(WIDTH, HEIGHT))
     level = Level(1.0, 180, 300, WIDTH / 180, HEIGHT / 300)
     with RasterReader(uri) as reader:
-        image = whole(reader, level).astype(np.float64)
+        image = full(reader, level).astype(np.float64)
     off_x = image[..., 0] - ((np.arange(180) + 0.5) * level.scale_x - 0.5)[None]
     off_y = image[..., 1] - ((np.arange(300) + 0.5) * level.scale_y - 0.5)[:, None]
     assert max(np.abs(off_x).max(), np.abs(off_y).max()) <= 0.8
@@ -174,8 +174,8 @@ def test_tiles_of_nodata_are_empty(tmp_path: Path) -> None:
     with RasterReader(uri) as reader:
         for tile in plan_tiles(level, TILING):
             window = tile.window
-            seen = pixels[window.row : window.bottom, window.col : window.right]
-            assert reader.is_empty(tile) == (not seen.any())
+            expected = pixels[window.row : window.bottom, window.col : window.right]
+            assert reader.is_empty(tile) == (not expected.any())
 
 
 def test_transparent_pixels_are_nodata(tmp_path: Path) -> None:
@@ -200,14 +200,25 @@ def test_a_black_scene_without_nodata_is_not_empty(tmp_path: Path) -> None:
         assert not reader.is_empty(first_tile())
 
 
-def test_the_thumbnail_covers_the_scene(tmp_path: Path) -> None:
+def test_the_overview_covers_the_scene(tmp_path: Path) -> None:
     uri = write_tiff(tmp_path / "scene.tif", coordinates(WIDTH, HEIGHT), overviews=(2,))
-    picture = read_thumbnail(uri, 50)
+    with RasterReader(uri) as reader:
+        picture, full = reader.read_overview(50), reader.read_overview(4000)
+        assert reader.size == (WIDTH, HEIGHT)
     assert picture.shape == (37, 50, 3)
     assert picture.dtype == np.uint8
     assert picture[0, 0, :2].tolist() == pytest.approx([2, 2], abs=1)
     assert picture[-1, -1, :2].tolist() == pytest.approx([WIDTH - 3, HEIGHT - 3], abs=1)
-    assert read_thumbnail(uri, 4000).shape == (HEIGHT, WIDTH, 3)
+    assert full.shape == (HEIGHT, WIDTH, 3)
+
+
+def test_bands_are_chosen_where_the_radiometry_is_derived_again(tmp_path: Path) -> None:
+    uri = write_tiff(tmp_path / "scene.tif", noise(40, 30, bands=4))
+    with RasterReader(uri, bands=(3, 2, 1)) as reader:
+        assert reader.radiometry == read_header(uri, bands=(3, 2, 1)).radiometry
+        chosen = reader.read_overview(40)
+    with RasterReader(uri) as reader:
+        assert np.array_equal(chosen, reader.read_overview(40)[..., ::-1])
 
 
 def test_an_image_is_read_unchanged_with_or_without_a_georeference(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from geo.raster.header import read_header
 from geo.raster.reader import RasterReader
 from geo.raster.uri import (
     RemoteFile,
+    authorization_headers,
     canonical_uri,
     gdal_name,
     is_remote,
@@ -211,7 +212,34 @@ def test_addresses_with_passwords_are_rejected_and_redacted() -> None:
 def test_local_paths_are_not_remote(tmp_path: Path) -> None:
     for name in ("scene.tif", "https.tif", "gs:scene.tif", "folder/http:/a.tif"):
         assert not is_remote(name)
-        assert gdal_name(name) == name
+        assert gdal_name(name) == (str(Path.cwd() / name) if ":" in name else name)
+
+
+@pytest.mark.parametrize("name", ["zip:a.tif", "file:b.tif", "gs:c.tif"])
+def test_names_like_schemes_are_files(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_tiff(tmp_path / name, noise(64, 64))
+    monkeypatch.chdir(tmp_path)
+    assert read_header(name).width == 64
+
+
+@pytest.mark.parametrize(
+    ("variables", "headers"),
+    [
+        ({}, {}),
+        ({"GDAL_HTTP_USERPWD": "me:word"}, {"Authorization": "Basic bWU6d29yZA=="}),
+        ({"GDAL_HTTP_BEARER": "T"}, {"Authorization": "Bearer T"}),
+        ({"GDAL_HTTP_HEADERS": "Authorization: Bearer T,X-Key: a"}, {"Authorization": "Bearer T", "X-Key": "a"}),
+        ({"GDAL_HTTP_COOKIE": "a=b"}, {"Cookie": "a=b"}),
+    ],
+)
+def test_the_tokens_of_gdal_are_sent(
+    variables: dict[str, str], headers: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("GDAL_HTTP_USERPWD", "GDAL_HTTP_BEARER", "GDAL_HTTP_HEADERS", "GDAL_HTTP_COOKIE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert authorization_headers() == headers
 
 
 def test_geo_does_not_import_google_cloud() -> None:
@@ -301,3 +329,12 @@ def test_the_generation_is_part_of_the_scene_id(tmp_path: Path, bucket: Any) -> 
 def test_a_missing_object_is_named(bucket: Any) -> None:
     with pytest.raises(RasterError, match=r"gs://maps/none.tif: .*got no such file \(404\): check the address"):
         read_header("gs://maps/none.tif")
+
+
+def test_tokens_do_not_follow_a_redirect(server: RangeServer, cog: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may lead to another host."""
+    monkeypatch.setenv("GDAL_HTTP_BEARER", "secret")
+    server.files["/scene.tif"] = cog
+    server.redirects["/here.tif"] = "/scene.tif"
+    stat_remote(f"{server.address}/here.tif")
+    assert server.requests == [("GET", "/here.tif", "Bearer secret"), ("GET", "/scene.tif", None)]

@@ -39,7 +39,7 @@ def read_mosaic(folder: Path, headers: list[SceneHeader], level: Level | None = 
         return reader.read_window(window, level), valid.astype(np.uint8)
 
 
-def test_parts_make_the_scene_again(tmp_path: Path) -> None:
+def test_a_mosaic_of_parts_equals_the_scene(tmp_path: Path) -> None:
     windows = [Window(0, 0, 77, 60), Window(77, 0, 123, 60), Window(0, 60, 77, 90), Window(77, 60, 123, 90)]
     headers = [part(tmp_path / f"{number}.tif", window) for number, window in enumerate(windows)]
     for some in (headers, headers[::-1], headers[2:] + headers[:2]):
@@ -47,11 +47,11 @@ def test_parts_make_the_scene_again(tmp_path: Path) -> None:
         assert (pixels == WHOLE).all()
         assert valid.all()
     georef = read_header(str(tmp_path / "mosaic.vrt")).georef
-    whole = part(tmp_path / "whole.tif", Window(0, 0, WIDTH, HEIGHT)).georef
+    full = part(tmp_path / "whole.tif", Window(0, 0, WIDTH, HEIGHT)).georef
     assert georef is not None
-    assert whole is not None
+    assert full is not None
     xy = np.array([[0.0, 0], [WIDTH, HEIGHT], [31.5, 99]])
-    np.testing.assert_array_equal(georef.pixel_to_lonlat(xy), whole.pixel_to_lonlat(xy))
+    np.testing.assert_array_equal(georef.pixel_to_lonlat(xy), full.pixel_to_lonlat(xy))
 
 
 def test_gaps_are_nodata(tmp_path: Path) -> None:

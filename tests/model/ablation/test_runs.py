@@ -183,9 +183,9 @@ def step_options(folder: Path) -> list[list[str]]:
         runs.run(config, (experiment,), lambda *_: ["false"])
     runs._prepare(config, experiment, 2)
     commands = [step.command for step in runs.steps(config, experiment, 2)]
-    assert [words[3] for words in commands] == ["model.train", "model.evaluate", "model.evaluate"]
+    assert [args[3] for args in commands] == ["model.train", "model.evaluate", "model.evaluate"]
     assert commands[0][:4] == runs.python_module("model.train", [])
-    return [words[4:] for words in commands]
+    return [args[4:] for args in commands]
 
 
 def test_the_real_training_accepts_its_options(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

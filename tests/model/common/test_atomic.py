@@ -64,7 +64,7 @@ def test_a_missing_folder_is_made(tmp_path: Path) -> None:
     assert (tmp_path / "new" / "other" / "deep").is_dir()
 
 
-def test_an_unwritable_place_is_refused_with_the_remedy(tmp_path: Path) -> None:
+def test_an_unwritable_folder_is_rejected_with_the_remedy(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "folder").mkdir()
     unwritable = tmp_path / "file" / "a.geojson"

@@ -50,7 +50,7 @@ def test_artists_have_tooltips() -> None:
 
 
 @pytest.mark.parametrize("label", ["<script>", "$x$ & $y_1$", "a_b"])
-def test_text_is_shown_as_it_is(label: str) -> None:
+def test_text_is_not_interpreted(label: str) -> None:
     markup = svg_chart(label, plot, label)
     assert "<script>" not in markup
     svg = ElementTree.fromstring(markup)  # noqa: S314

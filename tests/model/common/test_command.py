@@ -51,7 +51,7 @@ def test_a_parser_raises_instead_of_exiting() -> None:
         parser.parse_args(["--number"])
 
 
-def test_ctrl_c_is_a_keyboard_interrupt_whatever_is_made_of_it() -> None:
+def test_ctrl_c_is_a_keyboard_interrupt_in_every_library() -> None:
     def interrupted() -> None:
         try:
             os.kill(os.getpid(), signal.SIGINT)

@@ -1,3 +1,4 @@
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -231,7 +232,7 @@ def test_a_mapping_becomes_a_dataclass() -> None:
         ("made_as: {kind: jet, thrust_kn: 120}", Jet(120.0)),
     ],
 )
-def test_a_union_is_told_apart_by_kind(tmp_path: Path, text: str, expected: Propeller | Jet) -> None:
+def test_a_union_is_distinguished_by_kind(tmp_path: Path, text: str, expected: Propeller | Jet) -> None:
     assert load_yaml(Engine, write(tmp_path, text)).made_as == expected
 
 
@@ -247,7 +248,7 @@ def test_a_key_of_another_kind_is_unknown(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "values"),
+    ("args", "values"),
     [
         ([], {}),
         (["--wing.span_m=12.5"], {"wing.span_m": 12.5}),
@@ -258,19 +259,49 @@ def test_a_key_of_another_kind_is_unknown(tmp_path: Path) -> None:
         (["--a=true", "--b=-3", "--c=null"], {"a": True, "b": -3, "c": "null"}),
     ],
 )
-def test_overrides_of_a_command_line(words: list[str], values: dict[str, object]) -> None:
-    assert parse_overrides(words) == values
+def test_overrides_of_a_command_line(args: list[str], values: dict[str, object]) -> None:
+    assert parse_overrides(args) == values
 
 
-@pytest.mark.parametrize("words", [["name"], ["-n=1"], ["--=1"], ["--name"], ["--a=1", "more"]])
-def test_other_words_than_overrides_are_refused(words: list[str]) -> None:
-    with pytest.raises(ConfigError, match=f"{words[-1]}: expected --key=value"):
-        parse_overrides(words)
+@pytest.mark.parametrize("args", [["name"], ["-n=1"], ["--=1"], ["--name"], ["--a=1", "more"]])
+def test_arguments_other_than_overrides_are_rejected(args: list[str]) -> None:
+    with pytest.raises(ConfigError, match=f"{args[-1]}: expected --key=value"):
+        parse_overrides(args)
 
 
-@pytest.mark.parametrize("value", ["2024-01-01", "!!binary aGk=", "!!set {a, b}", "&a [*a]"])
-def test_values_that_json_lacks_are_refused(tmp_path: Path, value: str) -> None:
+@pytest.mark.parametrize("value", ["2024-01-01", "!!binary aGk=", "!!set {a, b}"])
+def test_values_outside_json_are_rejected(tmp_path: Path, value: str) -> None:
     assert "expected text, numbers, lists and mappings" in error_of(tmp_path, f"{GOOD}prizes: [{value}]")
+
+
+# Each list holds the one before it eight times.
+_BOMB = "\n".join(
+    f"{name}: &{name} [{', '.join([f'*{before}'] * 8)}]" for before, name in itertools.pairwise("abcdefghij")
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("prizes: &a [*a]", "more than 100000 values, aliases expanded"),
+        ("a: &a [1, 1, 1, 1, 1, 1, 1, 1]\n" + _BOMB, "more than 100000 values, aliases expanded"),
+        ("prizes: " + "[" * 3000 + "]" * 3000, "recursion"),
+        ("wing: {span_m: 1, span_m: 2}", "the key 'span_m' twice"),
+    ],
+)
+def test_yaml_without_end_or_of_two_meanings_is_refused_in_a_short_line(tmp_path: Path, text: str, error: str) -> None:
+    line = error_of(tmp_path, f"name: glider\n{text}\n")
+    assert error in line
+    assert len(line) < 1000
+
+
+def test_a_long_value_is_shortened_in_the_error(tmp_path: Path) -> None:
+    assert len(error_of(tmp_path, f"{GOOD}prizes: [{'[[1, 2, 3], ' * 1000}{']' * 1000}]")) < 1000
+
+
+def test_aliases_are_read(tmp_path: Path) -> None:
+    file = write(tmp_path, "a: &a [1, 2]\nb: *a")
+    assert read_yaml(file) == {"a": [1, 2], "b": [1, 2]}
 
 
 def test_numbers_without_a_limit_are_read(tmp_path: Path) -> None:

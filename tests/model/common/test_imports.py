@@ -12,14 +12,14 @@ def test_a_hidden_package_is_missing_in_the_block_alone() -> None:
     assert importlib.import_module("ftplib").FTP
 
 
-def test_a_loaded_package_is_hidden_too_and_comes_back_as_it_was() -> None:
+def test_a_loaded_package_is_hidden_too_and_restored() -> None:
     before = sys.modules["json"]
     with hidden_packages("json"), pytest.raises(ModuleNotFoundError):
         importlib.import_module("json")
     assert sys.modules["json"] is before
 
 
-def test_an_error_in_the_block_hides_nothing_for_good() -> None:
+def test_an_error_in_the_block_restores_the_package() -> None:
     with pytest.raises(KeyError), hidden_packages("json"):
         raise KeyError
     assert importlib.import_module("json").dumps(1) == "1"

@@ -7,14 +7,14 @@ import pytest
 from model.common import logs
 
 
-def test_native_output_is_held_back(capfd: pytest.CaptureFixture[str]) -> None:
+def test_native_output_is_suppressed(capfd: pytest.CaptureFixture[str]) -> None:
     with logs.hold_stderr():
         os.write(2, b"noise")
     os.write(2, b"news")
     assert capfd.readouterr().err == "news"
 
 
-def test_an_error_releases_the_native_output(capfd: pytest.CaptureFixture[str]) -> None:
+def test_native_output_is_printed_after_an_error(capfd: pytest.CaptureFixture[str]) -> None:
     def fail() -> None:
         with logs.hold_stderr():
             os.write(2, b"the reason")
@@ -41,7 +41,7 @@ def test_only_the_warning_of_beam_is_dropped(caplog: pytest.LogCaptureFixture) -
     assert [record.message for record in caplog.records] == ["a real one"]
 
 
-def test_threads_leave_stderr_as_it_was(capfd: pytest.CaptureFixture[str]) -> None:
+def test_threads_restore_stderr(capfd: pytest.CaptureFixture[str]) -> None:
     waits = threading.Event()
 
     def hold() -> None:

@@ -1,4 +1,4 @@
-"""A file like PlanesNet's, small: an airplane is a bright cross in the middle of a chip."""
+"""A small file in the format of PlanesNet; airplanes are bright crosses."""
 
 from pathlib import Path
 
@@ -8,20 +8,20 @@ from numpy.typing import NDArray
 from geo.types import ImageArray
 from model.detectors.classifier import SIDE_PX
 
-# Scenes in which chips lie; some days have several.
+# Scenes of the chips; several per day.
 SCENES = [f"{20170101 + 7 * (number // 3)}_1807{number:02}_0f12" for number in range(48)]
 
 
 def images(labels: NDArray[np.integer], seed: int = 1) -> ImageArray:
-    """Chips (N, 20, 20, 3) for labels (N,): noise, with a cross where there is an airplane."""
-    found = np.random.default_rng(seed).integers(0, 120, (len(labels), SIDE_PX, SIDE_PX, 3), dtype=np.uint8)
-    found[labels == 1, 4:16, 9:11] = 220
-    found[labels == 1, 8:11, 4:16] = 230
-    return found
+    """Return chips (N, 20, 20, 3) for labels (N,): noise, with a cross for an airplane."""
+    chips = np.random.default_rng(seed).integers(0, 120, (len(labels), SIDE_PX, SIDE_PX, 3), dtype=np.uint8)
+    chips[labels == 1, 4:16, 9:11] = 220
+    chips[labels == 1, 8:11, 4:16] = 230
+    return chips
 
 
 def write(folder: Path, count: int = 640) -> Path:
-    """Writes `planesnet/planesnet.npz` into a folder of data sets, and returns it."""
+    """Write `planesnet/planesnet.npz` into a folder of data sets; return the folder."""
     generator = np.random.default_rng(7)
     labels = (np.arange(count) % 4 == 0).astype(np.uint8)
     file = folder / "planesnet" / "planesnet.npz"

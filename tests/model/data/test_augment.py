@@ -11,39 +11,39 @@ from model.data import augment
 SIDE = 12
 SEEDS = st.integers(0, 2**32 - 1)
 # Every pixel encodes its position: row in red, column in green.
-PLACES = np.stack([*np.indices((SIDE, SIDE)), np.zeros((SIDE, SIDE))], axis=-1).astype(np.uint8)
+POSITIONS = np.stack([*np.indices((SIDE, SIDE)), np.zeros((SIDE, SIDE))], axis=-1).astype(np.uint8)
 BOXES = np.array([[1.0, 2, 4, 9], [5, 0, 12, 3], [10, 10, 12, 12]])
 
 
 def inside(pixels: np.ndarray, box: np.ndarray) -> set[tuple[int, ...]]:
-    """The places whose pixels lie in a box."""
+    """The positions whose pixels lie in a box."""
     xmin, ymin, xmax, ymax = box.astype(int)
-    return {tuple(place) for place in pixels[ymin:ymax, xmin:xmax].reshape(-1, 3).tolist()}
+    return {tuple(position) for position in pixels[ymin:ymax, xmin:xmax].reshape(-1, 3).tolist()}
 
 
 @pytest.mark.parametrize("orientation", range(8))
 def test_boxes_move_with_the_pixels(orientation: int) -> None:
-    pixels, boxes = augment.orient(PLACES, BOXES, orientation)
-    assert pixels.shape == PLACES.shape
+    pixels, boxes = augment.orient(POSITIONS, BOXES, orientation)
+    assert pixels.shape == POSITIONS.shape
     assert pixels.flags.c_contiguous
     for before, after in zip(BOXES, boxes, strict=True):
-        assert inside(pixels, after) == inside(PLACES, before)
+        assert inside(pixels, after) == inside(POSITIONS, before)
 
 
 def test_there_are_eight_orientations() -> None:
-    assert len({augment.orient(PLACES, BOXES, orientation)[0].tobytes() for orientation in range(8)}) == 8
-    np.testing.assert_array_equal(augment.orient(PLACES, BOXES, 0)[0], PLACES)
+    assert len({augment.orient(POSITIONS, BOXES, orientation)[0].tobytes() for orientation in range(8)}) == 8
+    np.testing.assert_array_equal(augment.orient(POSITIONS, BOXES, 0)[0], POSITIONS)
 
 
 def test_the_bits_of_an_orientation() -> None:
-    np.testing.assert_array_equal(augment.orient(PLACES, BOXES, 4)[0], PLACES[:, ::-1])
-    np.testing.assert_array_equal(augment.orient(PLACES, BOXES, 2)[0], PLACES[::-1])
-    np.testing.assert_array_equal(augment.orient(PLACES, BOXES, 1)[0], PLACES.swapaxes(0, 1))
-    np.testing.assert_array_equal(augment.orient(PLACES, BOXES, 7)[0], PLACES[::-1, ::-1].swapaxes(0, 1))
+    np.testing.assert_array_equal(augment.orient(POSITIONS, BOXES, 4)[0], POSITIONS[:, ::-1])
+    np.testing.assert_array_equal(augment.orient(POSITIONS, BOXES, 2)[0], POSITIONS[::-1])
+    np.testing.assert_array_equal(augment.orient(POSITIONS, BOXES, 1)[0], POSITIONS.swapaxes(0, 1))
+    np.testing.assert_array_equal(augment.orient(POSITIONS, BOXES, 7)[0], POSITIONS[::-1, ::-1].swapaxes(0, 1))
 
 
 def test_no_boxes_stay_no_boxes() -> None:
-    assert augment.orient(PLACES, np.zeros((0, 4)), 7)[1].shape == (0, 4)
+    assert augment.orient(POSITIONS, np.zeros((0, 4)), 7)[1].shape == (0, 4)
 
 
 def ground(level: int = 70) -> np.ndarray:
@@ -56,41 +56,41 @@ def ground(level: int = 70) -> np.ndarray:
 def test_pixel_augmentation_does_not_move_the_airplane(seed: int) -> None:
     pixels = ground()
     with pytest.MonkeyPatch.context() as patch:
-        # The border of a shadow may stand out more than an airplane does.
+        # The border of a shadow may have more contrast than an airplane.
         patch.setattr(augment, "_cast_shadow", lambda x, _: x)
-        seen = augment.augment_pixels(pixels, np.random.default_rng(seed))
-    assert seen.shape == pixels.shape
-    assert seen.dtype == np.uint8
-    np.testing.assert_array_equal(pixels, ground())  # the photo is used again
-    grey = seen.astype(float).mean(axis=-1)
+        augmented = augment.augment_pixels(pixels, np.random.default_rng(seed))
+    assert augmented.shape == pixels.shape
+    assert augmented.dtype == np.uint8
+    np.testing.assert_array_equal(pixels, ground())  # the image is used again
+    grey = augmented.astype(float).mean(axis=-1)
     airplane = np.zeros((48, 40), bool)
     airplane[10:30, 8:18] = True
-    middle = (grey[airplane].mean() + grey[~airplane].mean()) / 2
+    centre = (grey[airplane].mean() + grey[~airplane].mean()) / 2
     assert grey[airplane].mean() > grey[~airplane].mean() + 10
-    assert ((grey > middle) == airplane).mean() > 0.93
+    assert ((grey > centre) == airplane).mean() > 0.93
 
 
 def test_pixel_augmentation_depends_on_the_generator_alone() -> None:
-    one, same, other = (augment.augment_pixels(ground(), np.random.default_rng(seed)) for seed in (1, 1, 2))
-    np.testing.assert_array_equal(one, same)
-    assert (one != other).any()
+    first, same, second = (augment.augment_pixels(ground(), np.random.default_rng(seed)) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(first, same)
+    assert (first != second).any()
 
 
 def test_pixel_augmentation_is_diverse() -> None:
-    # Three colours that have nothing to do with one another, until they are made grey.
+    # Three uncorrelated bands; conversion to grey makes them equal.
     pixels = np.random.default_rng(1).choice([60, 190], (6, 5, 3)).astype(np.uint8).repeat(8, axis=0).repeat(8, axis=1)
-    seen = [augment.augment_pixels(pixels, np.random.default_rng(seed)).astype(float) for seed in range(300)]
-    means = [picture.mean() for picture in seen]
+    augmented = [augment.augment_pixels(pixels, np.random.default_rng(seed)).astype(float) for seed in range(300)]
+    means = [image.mean() for image in augmented]
     assert max(means) - min(means) > 60
-    grey = [np.corrcoef(picture[..., 0].ravel(), picture[..., 2].ravel())[0, 1] > 0.9 for picture in seen]
+    grey = [np.corrcoef(image[..., 0].ravel(), image[..., 2].ravel())[0, 1] > 0.9 for image in augmented]
     assert 0.08 < np.mean(grey) < 0.22
 
 
 @pytest.mark.parametrize(
-    ("kind", "share"),
+    ("kind", "fraction"),
     [("_shift_colours", 0.85 * 0.4), ("_misregister_band", 0.15), ("_cast_shadow", 0.15), ("_compress", 0.3)],
 )
-def test_each_augmentation_occurs_at_its_rate(kind: str, share: float, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_augmentation_occurs_at_its_rate(kind: str, fraction: float, monkeypatch: pytest.MonkeyPatch) -> None:
     plain, times = getattr(augment, kind), []
 
     def counted(*arguments: Any) -> Any:
@@ -101,11 +101,11 @@ def test_each_augmentation_occurs_at_its_rate(kind: str, share: float, monkeypat
     generator = np.random.default_rng(1)
     for _ in range(400):
         augment.augment_pixels(ground()[:8, :8], generator)
-    assert len(times) / 400 == pytest.approx(share, abs=0.06)
+    assert len(times) / 400 == pytest.approx(fraction, abs=0.06)
 
 
 class Drawn:
-    """A generator that draws what it was told to."""
+    """A generator that draws the given values."""
 
     def __init__(self, angle: float, saturation: float) -> None:
         self.angle, self.saturation = angle, saturation
@@ -123,7 +123,7 @@ def recoloured(colours: NDArray[np.float32], angle: float, saturation: float) ->
 
 
 def pale_colours(seed: int) -> NDArray[np.float32]:
-    """(20, 3), so near to grey that no change of hue leads out of 0..1."""
+    """Return colours (20, 3) so close to grey that no change of hue leaves 0..1."""
     generator = np.random.default_rng(seed)
     return (generator.uniform(0.4, 0.6, (20, 1)) + generator.uniform(-0.1, 0.1, (20, 3))).astype(np.float32)
 
@@ -171,13 +171,13 @@ def test_a_shadow_darkens_one_side_of_a_line_alone(seed: int) -> None:
     light = (shadowed / x).astype(np.float64)
     assert np.ptp(light, axis=-1).max() < 1e-5  # no colour
     light = light.mean(axis=-1)
-    least = light.min()
-    assert 0.4 - 1e-5 <= least <= 0.8 + 1e-5
+    minimum = light.min()
+    assert 0.4 - 1e-5 <= minimum <= 0.8 + 1e-5
     assert light.max() == pytest.approx(1, abs=1e-5)
-    # Between full light and full shadow it falls as a plane does: the border is straight, and no other is there.
-    rows, cols = np.nonzero((light > least + 1e-4) & (light < 1 - 1e-4))
+    # The penumbra is linear, and the border straight: fit a plane to it.
+    rows, cols = np.nonzero((light > minimum + 1e-4) & (light < 1 - 1e-4))
     plane = np.column_stack([cols, rows, np.ones(len(rows))])
     slope, *_ = np.linalg.lstsq(plane, light[rows, cols])
     np.testing.assert_allclose(plane @ slope, light[rows, cols], atol=1e-4)
     everywhere = np.stack(np.meshgrid(np.arange(200), np.arange(160)), axis=-1) @ slope[:2] + slope[2]
-    np.testing.assert_allclose(np.clip(everywhere, least, 1), light, atol=1e-3)
+    np.testing.assert_allclose(np.clip(everywhere, minimum, 1), light, atol=1e-3)

@@ -20,18 +20,18 @@ def batches(config: AugmentConfig = BOTH, seed: int = 1, count: int = 50) -> Chi
 
 
 def test_a_batch_depends_on_seed_epoch_and_number_alone() -> None:
-    one, other = batches(), batches()
-    one.epoch = other.epoch = 4
-    _ = other[0]
-    for found, again in zip(one[2], other[2], strict=True):
-        np.testing.assert_array_equal(found, again)
-    drawn = [one[2][0], one[1][0], batches(seed=2)[2][0]]
-    one.epoch = 5
-    drawn.append(one[2][0])
+    first, second = batches(), batches()
+    first.epoch = second.epoch = 4
+    _ = second[0]
+    for actual, again in zip(first[2], second[2], strict=True):
+        np.testing.assert_array_equal(actual, again)
+    drawn = [first[2][0], first[1][0], batches(seed=2)[2][0]]
+    first.epoch = 5
+    drawn.append(first[2][0])
     assert len({images.tobytes() for images in drawn}) == 4
 
 
-def test_unchanged_chips_keep_their_labels() -> None:
+def test_chips_without_augmentation_keep_their_labels() -> None:
     source, served = some_images(50), batches(AugmentConfig())
     assert len(served) == 3
     for number in range(3):
@@ -51,8 +51,8 @@ def test_every_chip_is_served() -> None:
 def test_orientations_are_those_of_the_detectors_crops() -> None:
     images = some_images(16)
     orientations = np.arange(16) % 8
-    for image, orientation, found in zip(images, orientations, orient_chips(images, orientations), strict=True):
-        np.testing.assert_array_equal(found, augment.orient(image, np.zeros((0, 4)), int(orientation))[0])
+    for image, orientation, actual in zip(images, orientations, orient_chips(images, orientations), strict=True):
+        np.testing.assert_array_equal(actual, augment.orient(image, np.zeros((0, 4)), int(orientation))[0])
 
 
 def test_batches_have_every_orientation_if_configured() -> None:
@@ -63,8 +63,10 @@ def test_batches_have_every_orientation_if_configured() -> None:
 
 def test_a_rotation_of_the_hue_by_120_degrees_swaps_the_bands() -> None:
     images = some_images(4)
-    found = rotate_hues(images, np.array([0, 2 * np.pi / 3, -2 * np.pi / 3, 2 * np.pi]))
-    for image, order in zip(zip(found, images, strict=True), ([0, 1, 2], [2, 0, 1], [1, 2, 0], [0, 1, 2]), strict=True):
+    actual = rotate_hues(images, np.array([0, 2 * np.pi / 3, -2 * np.pi / 3, 2 * np.pi]))
+    for image, order in zip(
+        zip(actual, images, strict=True), ([0, 1, 2], [2, 0, 1], [1, 2, 0], [0, 1, 2]), strict=True
+    ):
         np.testing.assert_array_equal(image[0], image[1][..., order])
 
 
@@ -72,9 +74,9 @@ def test_hue_leaves_grey_as_it_is_and_keeps_the_brightness() -> None:
     grey = np.repeat(some_images(3)[..., :1], 3, axis=-1)
     np.testing.assert_array_equal(rotate_hues(grey, np.array([0.2, -1.0, 3.0])), grey)
     dull = (some_images(3) // 4 + 96).astype(np.uint8)  # no colour reaches the ends of its range
-    found = rotate_hues(dull, np.array([0.2, -1.0, 3.0]))
-    np.testing.assert_allclose(found.mean(axis=-1), dull.mean(axis=-1), atol=0.7)
-    assert np.abs(found.astype(int) - dull).max() > 10
+    actual = rotate_hues(dull, np.array([0.2, -1.0, 3.0]))
+    np.testing.assert_allclose(actual.mean(axis=-1), dull.mean(axis=-1), atol=0.7)
+    assert np.abs(actual.astype(int) - dull).max() > 10
 
 
 def test_a_small_rotation_changes_the_hue_by_its_angle() -> None:

@@ -23,8 +23,8 @@ def numbered(scenes: list[str]) -> Chips:
     return Chips(images, numbers % 2, np.array(scenes, dtype="U22"))
 
 
-def numbers_of(some: Chips) -> list[int]:
-    return [int(number) for number in some.images[:, 0, 0].astype(int) @ (65536, 256, 1)]
+def numbers_of(subset: Chips) -> list[int]:
+    return [int(number) for number in subset.images[:, 0, 0].astype(int) @ (65536, 256, 1)]
 
 
 @st.composite
@@ -53,32 +53,32 @@ def test_by_scene_no_scene_and_no_day_is_in_two_splits(names: list[str]) -> None
 
 @given(scenes(), st.sampled_from(SPLITS))
 def test_the_same_chips_are_split_alike(names: list[str], by: SplitMethod) -> None:
-    one, other = (chips.split_chips(numbered(names), by) for _ in range(2))
-    assert {part: numbers_of(some) for part, some in one.items()} == {
-        part: numbers_of(some) for part, some in other.items()
+    first, second = (chips.split_chips(numbered(names), by) for _ in range(2))
+    assert {part: numbers_of(subset) for part, subset in first.items()} == {
+        part: numbers_of(subset) for part, subset in second.items()
     }
 
 
 def test_at_random_the_sizes_are_exact_and_the_chips_are_mixed() -> None:
     parts = chips.split_chips(numbered([f"201705{number % 31:02}_1" for number in range(3200)]), "random")
-    assert {part: len(some) for part, some in parts.items()} == {"test": 500, "val": 200, "train": 2500}
-    for some in parts.values():
-        assert 0.4 < some.labels.mean() < 0.6
-        assert len(np.unique(some.scenes)) == 31
+    assert {part: len(subset) for part, subset in parts.items()} == {"test": 500, "val": 200, "train": 2500}
+    for subset in parts.values():
+        assert 0.4 < subset.labels.mean() < 0.6
+        assert len(np.unique(subset.scenes)) == 31
 
 
-def test_by_scene_they_are_off_by_less_than_a_day() -> None:
+def test_split_sizes_by_scene_are_within_a_day() -> None:
     parts = chips.split_chips(numbered([f"2017{number % 100:04}_1" for number in range(3200)]), "scene")
     assert abs(len(parts["test"]) - 500) < 32
     assert abs(len(parts["val"]) - 200) < 32
 
 
-def test_a_file_comes_back_as_it_was_written(tmp_path: Path) -> None:
-    found = chips.read_chips(made_up_chips.write(tmp_path, 40) / chips.FILE)
+def test_a_file_round_trips(tmp_path: Path) -> None:
+    chips_read = chips.read_chips(made_up_chips.write(tmp_path, 40) / chips.FILE)
     with np.load(tmp_path / chips.FILE) as content:
-        assert (found.images == content["images"]).all()
-        assert (found.labels == content["labels"]).all()
-        assert found.scenes.tolist() == [made_up_chips.SCENES[scene] for scene in content["scene"]]
+        assert (chips_read.images == content["images"]).all()
+        assert (chips_read.labels == content["labels"]).all()
+        assert chips_read.scenes.tolist() == [made_up_chips.SCENES[scene] for scene in content["scene"]]
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_another_file_is_refused(tmp_path: Path, change: dict[str, Any], named: 
     assert "\n" not in str(caught.value)
 
 
-def test_no_file_is_refused(tmp_path: Path) -> None:
+def test_a_missing_file_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="--data"):
         chips.read_chips(tmp_path / chips.FILE)
     (tmp_path / "broken.npz").write_bytes(b"PK\x03\x04 and no more")
@@ -109,14 +109,14 @@ def test_no_file_is_refused(tmp_path: Path) -> None:
         chips.read_chips(tmp_path / "broken.npz")
 
 
-@pytest.mark.skipif(not REAL.is_file(), reason="the data sets are not there")
+@pytest.mark.skipif(not REAL.is_file(), reason="the data sets are absent")
 def test_the_real_chips_are_split_as_the_talk_splits_them() -> None:
     every = chips.read_chips(REAL)
     at_random, by_scene = (chips.split_chips(every, by) for by in SPLITS)
-    assert {part: len(some) for part, some in at_random.items()} == {"test": 5000, "val": 2000, "train": 25000}
-    for part, some in at_random.items():
-        assert len(by_scene[part]) == pytest.approx(len(some), rel=0.1)
-        for each in (some, by_scene[part]):
+    assert {part: len(subset) for part, subset in at_random.items()} == {"test": 5000, "val": 2000, "train": 25000}
+    for part, subset in at_random.items():
+        assert len(by_scene[part]) == pytest.approx(len(subset), rel=0.1)
+        for each in (subset, by_scene[part]):
             assert each.labels.mean() == pytest.approx(0.25, abs=0.05)
     assert set(at_random["test"].scenes) & set(at_random["train"].scenes)
     assert not set(by_scene["test"].scenes) & (set(by_scene["train"].scenes) | set(by_scene["val"].scenes))

@@ -22,11 +22,11 @@ def annotation(number: int, **changes: object) -> dict[str, Any]:
 
 
 def write(folder: Path, annotations: list[dict[str, Any]], name: str = "labels.coco.json", **changes: Any) -> Path:
-    """Writes a set of two pictures, 7 and 8."""
+    """Write a set of two images, with ids 7 and 8."""
     folder.mkdir(exist_ok=True, parents=True)
-    for picture in ("a.png", "b.png"):
-        if not any(folder.rglob(picture)):
-            Image.fromarray(coordinates(WIDTH, HEIGHT)).save(folder / picture)
+    for image in ("a.png", "b.png"):
+        if not any(folder.rglob(image)):
+            Image.fromarray(coordinates(WIDTH, HEIGHT)).save(folder / image)
     images = [{"id": 7, "file_name": "a.png", "width": WIDTH, "height": HEIGHT}, {"id": 8, "file_name": "b.png"}]
     content = {"images": images, "annotations": annotations, "categories": CATEGORIES, **changes}
     (folder / name).parent.mkdir(exist_ok=True)
@@ -51,7 +51,7 @@ def test_airplanes_are_read_and_the_rest_is_background(tmp_path: Path) -> None:
     assert first.boxes.tolist() == [[2, 4, 12, 10], [20.5, 10, 24.5, 15.25]]
     assert first.ignored.tolist() == [[0, 20, 40, 30]]
     np.testing.assert_array_equal(first.pixels(), coordinates(WIDTH, HEIGHT))
-    # Clipped at the picture's edge.
+    # Clipped at the image's edge.
     assert second.boxes.tolist() == [[35, 25, 40, 30]]
     assert second.ignored.shape == (0, 4)
 
@@ -67,19 +67,19 @@ def test_boxes_are_those_of_a_slow_reading(
     tmp_path_factory: pytest.TempPathFactory, boxes: list[tuple[float, ...]]
 ) -> None:
     folder = write(tmp_path_factory.mktemp("coco"), [annotation(n, bbox=box) for n, box in enumerate(boxes)])
-    wanted: list[list[float]] = []
+    expected: list[list[float]] = []
     ignored: list[list[float]] = []
     for x, y, width, height in boxes:
         inside = [x, y, min(x + width, WIDTH), min(y + height, HEIGHT)]
-        share = (inside[2] - x) * (inside[3] - y) / (width * height)
-        (wanted if share >= 0.35 else ignored).append(inside)
-    photo = read(folder)[0]
-    np.testing.assert_allclose(photo.boxes, np.array(wanted).reshape(-1, 4))
-    np.testing.assert_allclose(photo.ignored, np.array(ignored).reshape(-1, 4))
+        fraction = (inside[2] - x) * (inside[3] - y) / (width * height)
+        (expected if fraction >= 0.35 else ignored).append(inside)
+    image = read(folder)[0]
+    np.testing.assert_allclose(image.boxes, np.array(expected).reshape(-1, 4))
+    np.testing.assert_allclose(image.ignored, np.array(ignored).reshape(-1, 4))
 
 
 @pytest.mark.parametrize(
-    ("name", "place"),
+    ("name", "file"),
     [
         ("annotations.json", "a.png"),
         ("_annotations.coco.json", "a.png"),  # Roboflow
@@ -87,12 +87,12 @@ def test_boxes_are_those_of_a_slow_reading(
         ("annotations/instances_default.json", "images/default/a.png"),  # CVAT
     ],
 )
-def test_labels_and_pictures_are_found_where_tools_put_them(tmp_path: Path, name: str, place: str) -> None:
-    (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(coordinates(WIDTH, HEIGHT)).save(tmp_path / place)
-    photo = read(write(tmp_path, [annotation(1)], name))[0]
-    assert photo.path == tmp_path / place
-    assert len(photo.boxes) == 1
+def test_labels_and_images_are_found_where_tools_write_them(tmp_path: Path, name: str, file: str) -> None:
+    (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(coordinates(WIDTH, HEIGHT)).save(tmp_path / file)
+    image = read(write(tmp_path, [annotation(1)], name))[0]
+    assert image.path == tmp_path / file
+    assert len(image.boxes) == 1
 
 
 def test_a_name_with_the_separators_of_windows_is_found(tmp_path: Path) -> None:
@@ -102,15 +102,15 @@ def test_a_name_with_the_separators_of_windows_is_found(tmp_path: Path) -> None:
     assert read(tmp_path)[0].path == tmp_path / "images" / "c.png"
 
 
-def test_copies_of_a_picture_are_not_parted(tmp_path: Path) -> None:
+def test_copies_of_an_image_are_in_one_split(tmp_path: Path) -> None:
     names = [f"{source}_png.rf.{copy}.png" for source in range(6) for copy in "abc"]
     for name in names:
         Image.fromarray(coordinates(WIDTH, HEIGHT)).save(tmp_path / name)
     images = [{"id": number, "file_name": name} for number, name in enumerate(names)]
     write(tmp_path, [annotation(1)], images=images)
-    held_out = {photo.path.name[0] for photo in sources.read_annotated_images(tmp_path, "val")}
+    held_out = {image.path.name[0] for image in sources.read_annotated_images(tmp_path, "val")}
     assert held_out
-    assert not held_out & {photo.path.name[0] for photo in sources.read_annotated_images(tmp_path, "train")}
+    assert not held_out & {image.path.name[0] for image in sources.read_annotated_images(tmp_path, "train")}
 
 
 @pytest.mark.parametrize("name", ["airplane", "Aeroplane", "planes", "AIRCRAFT "])
@@ -120,11 +120,11 @@ def test_the_usual_names_of_airplanes_are_known(tmp_path: Path, name: str) -> No
     assert len(read(write(tmp_path, annotations, categories=categories))[0].boxes) == 1
 
 
-def test_the_only_category_is_taken_for_airplanes(tmp_path: Path) -> None:
+def test_a_single_category_is_airplanes(tmp_path: Path) -> None:
     assert len(read(write(tmp_path, [annotation(1)], categories=[{"id": 3, "name": "object"}]))[0].boxes) == 1
 
 
-def test_categories_of_another_name_are_asked_for_and_then_taken(tmp_path: Path) -> None:
+def test_categories_of_other_names_must_be_configured(tmp_path: Path) -> None:
     categories = [{"id": 3, "name": "jet"}, {"id": 5, "name": "truck"}, {"id": 6, "name": "glider"}]
     annotations = [annotation(number, category_id=number) for number in (3, 5, 6)]
     write(tmp_path, annotations, categories=categories)
@@ -137,7 +137,7 @@ def test_categories_of_another_name_are_asked_for_and_then_taken(tmp_path: Path)
         read(tmp_path)
 
 
-def test_the_resolution_is_the_pictures_own_or_the_setting_or_a_typical_one(tmp_path: Path) -> None:
+def test_the_resolution_is_from_the_image_or_the_setting_or_typical(tmp_path: Path) -> None:
     plain = read(write(tmp_path, [annotation(1)]))[0]
     assert (plain.resolution_m, plain.resolution_known) == (0.5, False)
     (tmp_path / "labels.yaml").write_text("resolution_m: 0.3")
@@ -166,7 +166,7 @@ def test_the_resolution_is_the_pictures_own_or_the_setting_or_a_typical_one(tmp_
         ([annotation(1)], {"images": 3}, "damaged"),
     ],
 )
-def test_labels_that_do_not_fit_are_refused_by_name(
+def test_invalid_labels_are_rejected_by_name(
     tmp_path: Path, annotations: list[dict[str, Any]], changes: dict[str, Any], named: str
 ) -> None:
     with pytest.raises(ConfigError, match=f"labels.coco.json: .*{named}") as caught:
@@ -174,7 +174,7 @@ def test_labels_that_do_not_fit_are_refused_by_name(
     assert "\n" not in str(caught.value)
 
 
-def test_a_picture_that_is_there_twice_is_refused(tmp_path: Path) -> None:
+def test_an_image_that_exists_twice_is_rejected(tmp_path: Path) -> None:
     for folder in ("east", "west"):
         (tmp_path / folder).mkdir()
         Image.fromarray(coordinates(WIDTH, HEIGHT)).save(tmp_path / folder / "c.png")

@@ -18,9 +18,9 @@ GROUND, AIRPLANE = 60, 220
 
 
 def source(seed: int, level: int = AIRPLANE, weight: float = 1.0) -> TrainingSet:
-    """Two photos with bright rectangles far from one another."""
+    """Two images with bright rectangles far from one another."""
     generator = np.random.default_rng(seed)
-    photos, pictures = [], []
+    images, arrays = [], []
     for _ in range(2):
         pixels = np.full((240, 300, 3), GROUND, np.uint8)
         boxes = []
@@ -28,9 +28,9 @@ def source(seed: int, level: int = AIRPLANE, weight: float = 1.0) -> TrainingSet
             width, height = generator.integers(18, 50, 2)
             pixels[top : top + height, left : left + width] = level
             boxes.append([left, top, left + width, top + height])
-        photos.append(AnnotatedImage(Path("unread.png"), "set/a", np.array(boxes, np.float64), 1.0, False))
-        pictures.append(pixels)
-    return TrainingSet(tuple(photos), tuple(pictures), weight)
+        images.append(AnnotatedImage(Path("unread.png"), "set/a", np.array(boxes, np.float64), 1.0, False))
+        arrays.append(pixels)
+    return TrainingSet(tuple(images), tuple(arrays), weight)
 
 
 def batches(seed: int = 3, epoch: int = 0, batch: int = 8) -> CropBatches:
@@ -62,21 +62,21 @@ def test_a_batch_depends_on_seed_epoch_and_index_alone() -> None:
     assert all((used[2][0] != pixels).any() for pixels, _ in others)
 
 
-def test_the_next_epoch_is_the_one_that_a_resumed_training_starts_with() -> None:
+def test_a_resumed_training_starts_with_the_next_epoch() -> None:
     used = batches()
     used.epoch += 1
     np.testing.assert_array_equal(used[0][0], batches(epoch=1)[0][0])
 
 
 def test_crops_of_one_batch_differ() -> None:
-    assert len({picture.tobytes() for picture in batches()[0][0]}) == 8
+    assert len({image.tobytes() for image in batches()[0][0]}) == 8
 
 
 @pytest.mark.usefixtures("plain_pixels")
 def test_targets_cover_the_visible_airplanes() -> None:
     airplanes = 0
-    for picture, target in zip(*batches(batch=50)[1], strict=True):
-        areas = bright_areas(picture)
+    for image, target in zip(*batches(batch=50)[1], strict=True):
+        areas = bright_areas(image)
         boxes = target_boxes(target)
         airplanes += len(boxes)
         for box in boxes:
@@ -86,14 +86,14 @@ def test_targets_cover_the_visible_airplanes() -> None:
 
 @pytest.mark.usefixtures("plain_pixels")
 def test_airplanes_cut_too_far_are_ignored() -> None:
-    # Large airplanes: of some only a strip is seen, wide enough to hold cells.
+    # Large airplanes: of some only a strip is visible, wide enough for cells.
     config = CropConfig(side_px=SIDE, size_px=(60.0, 90.0))
     hidden = 0
-    for picture, target in zip(
+    for image, target in zip(
         *CropBatches([source(1), source(2)], config, 60, 1, 3, assignment.targets)[0], strict=True
     ):
         boxes = target_boxes(target)
-        for area in bright_areas(picture):
+        for area in bright_areas(image):
             if np.abs(boxes - area).max(axis=1).min(initial=np.inf) > 1.0:
                 counted = counted_inside(target, area)
                 hidden += len(counted)
@@ -107,9 +107,9 @@ def target_boxes(target: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.unique(target[positive][:, assignment.BOX], axis=0)
 
 
-def bright_areas(picture: NDArray[np.uint8]) -> NDArray[np.float64]:
-    found = ndimage.find_objects(ndimage.label(picture[..., 0] > (GROUND + AIRPLANE) / 2)[0])
-    return np.array([[x.start, y.start, x.stop, y.stop] for y, x in found], np.float64).reshape(-1, 4)
+def bright_areas(image: NDArray[np.uint8]) -> NDArray[np.float64]:
+    slices = ndimage.find_objects(ndimage.label(image[..., 0] > (GROUND + AIRPLANE) / 2)[0])
+    return np.array([[x.start, y.start, x.stop, y.stop] for y, x in slices], np.float64).reshape(-1, 4)
 
 
 def counted_inside(target: NDArray[np.float32], area: NDArray[np.float64]) -> NDArray[np.float32]:
@@ -121,13 +121,13 @@ def counted_inside(target: NDArray[np.float32], area: NDArray[np.float64]) -> ND
 
 @pytest.mark.usefixtures("plain_pixels")
 def test_every_orientation_occurs() -> None:
-    # One photo whose quarters differ, shown whole: each picture tells how it was turned.
+    # The quarters of the image differ, so each crop of all of it shows its orientation.
     whole = np.full((SIDE, SIDE, 3), 10, np.uint8)
     whole[: SIDE // 2], whole[: SIDE // 2, : SIDE // 2] = 60, 110
-    photo = AnnotatedImage(Path("unread.png"), "set/a", np.zeros((0, 4)), 1.0, False)
+    image = AnnotatedImage(Path("unread.png"), "set/a", np.zeros((0, 4)), 1.0, False)
     config = CropConfig(side_px=SIDE, scale=(1.0, 1.0))
-    shown = CropBatches([TrainingSet((photo,), (whole,), 1.0)], config, 100, 1, 1, assignment.targets)[0][0]
-    assert len({picture.tobytes() for picture in shown}) == 8
+    shown = CropBatches([TrainingSet((image,), (whole,), 1.0)], config, 100, 1, 1, assignment.targets)[0][0]
+    assert len({image.tobytes() for image in shown}) == 8
 
 
 @pytest.mark.usefixtures("plain_pixels")
@@ -153,15 +153,15 @@ def test_the_share_of_crops_around_hard_examples(monkeypatch: pytest.MonkeyPatch
         return crops.Crop(np.zeros((SIDE, SIDE, 3), np.uint8), boxes[:0], boxes[:0])
 
     monkeypatch.setattr(crops, "draw_crop", draw)
-    for share in (0.0, 0.4, 1.0):
+    for fraction in (0.0, 0.4, 1.0):
         asked.clear()
-        CropBatches([wrong, right], CONFIG, 600, 1, 7, assignment.targets, hard_share=share)[0]
+        CropBatches([wrong, right], CONFIG, 600, 1, 7, assignment.targets, hard_share=fraction)[0]
         of_wrong = [around for pixels, around in asked if any(pixels is decoded for decoded in wrong.pixels)]
         assert len(of_wrong) == pytest.approx(300, abs=40)
         around = [box for box in of_wrong if box is not None]
-        assert len(around) / len(of_wrong) == pytest.approx(share, abs=0.07)
+        assert len(around) / len(of_wrong) == pytest.approx(fraction, abs=0.07)
         assert len(around) == sum(box is not None for _, box in asked)  # none of the other set
-        # Each of them about as often, in the photo that they are of.
+        # Each hard example about as often as the others, in its own image.
         assert all(pixels is wrong.pixels[1] for pixels, box in asked if box is not None)
         times = [sum((box == hard).all() for box in around) for hard in HARD_BOXES[1]]
         assert all(time == pytest.approx(len(around) / 3, abs=30) for time in times)
@@ -179,11 +179,15 @@ def test_crops_around_hard_examples_depend_on_seed_epoch_and_index_alone() -> No
 
 def test_hard_examples_keep_the_numbers_of_their_images() -> None:
     plain = source(1)
-    found = plain.with_hard_examples(HARD_BOXES)
-    assert [number for number, _ in found.hard_examples] == [1, 1, 1]
-    np.testing.assert_array_equal(np.array([box for _, box in found.hard_examples]), HARD_BOXES[1])
+    with_examples = plain.with_hard_examples(HARD_BOXES)
+    assert [number for number, _ in with_examples.hard_examples] == [1, 1, 1]
+    np.testing.assert_array_equal(np.array([box for _, box in with_examples.hard_examples]), HARD_BOXES[1])
     assert plain.hard_examples == ()
-    assert (found.images, found.pixels, found.weight) == (plain.images, plain.pixels, plain.weight)
+    assert (with_examples.images, with_examples.pixels, with_examples.weight) == (
+        plain.images,
+        plain.pixels,
+        plain.weight,
+    )
 
 
 def test_images_are_decoded_once_and_kept(tmp_path: Path) -> None:

@@ -26,8 +26,8 @@ from tests.pipeline.airplanes import airplane
 
 WIDTH, HEIGHT = 200, 120
 UTM = "EPSG:32632"
-# Scenes that are turned, mirrored, in degrees, of another datum, and across the antimeridian.
-PLACES = {
+# Rotated, mirrored, in degrees, of another datum, across the antimeridian.
+SCENES = {
     "north up": (AFFINE, UTM),
     "turned": (Affine.translation(565_000, 5_930_000) @ Affine.rotation(33) @ Affine.scale(0.5, -0.5), UTM),
     "south up": (Affine(0.5, 0, 565_000, 0, 0.5, 5_930_000), UTM),
@@ -39,14 +39,14 @@ PLACES = {
 
 
 def scene(folder: Path, name: str = "a.tif", affine: Affine = AFFINE, crs: str = UTM) -> GeoReference:
-    """Writes a scene and returns where it lies."""
+    """Write a scene; return its georeference."""
     folder.mkdir(exist_ok=True)
     write_tiff(folder / name, coordinates(WIDTH, HEIGHT), affine=affine, crs=crs)
     return GeoReference(affine, CRS.from_user_input(crs))
 
 
 def drawn(box: list[float], georef: GeoReference, **properties: object) -> dict[str, Any]:
-    """A feature as a GIS writes it, around a pixel box."""
+    """Return a feature, as a GIS writes it, around a pixel box."""
     return {"type": "Feature", "geometry": mapping(ground_polygon(np.array(box), georef)), "properties": properties}
 
 
@@ -58,16 +58,16 @@ def read(folder: Path) -> list[AnnotatedImage]:
     return sources.read_annotated_images(folder, "all")
 
 
-@pytest.mark.parametrize("place", PLACES)
-def test_polygons_become_the_pixel_boxes_that_they_were_drawn_around(tmp_path: Path, place: str) -> None:
-    georef = scene(tmp_path, "a.tif", *PLACES[place])
+@pytest.mark.parametrize("scene_kind", SCENES)
+def test_polygons_become_their_pixel_boxes(tmp_path: Path, scene_kind: str) -> None:
+    georef = scene(tmp_path, "a.tif", *SCENES[scene_kind])
     boxes: list[list[float]] = [[10, 20, 45.5, 41.25], [90, 5, 120, 60], [150, 70, 199, 119]]
     save(tmp_path / "a.geojson", [drawn(box, georef) for box in boxes])
-    (photo,) = read(tmp_path)
+    (image,) = read(tmp_path)
     # A seventh decimal of a degree is a centimetre, a fiftieth of a pixel here.
-    np.testing.assert_allclose(photo.boxes, boxes, atol=0.03)
-    assert (photo.path, photo.resolution_m, photo.resolution_known) == (tmp_path / "a.tif", None, True)
-    np.testing.assert_array_equal(photo.pixels(), coordinates(WIDTH, HEIGHT))
+    np.testing.assert_allclose(image.boxes, boxes, atol=0.03)
+    assert (image.path, image.resolution_m, image.resolution_known) == (tmp_path / "a.tif", None, True)
+    np.testing.assert_array_equal(image.pixels(), coordinates(WIDTH, HEIGHT))
 
 
 @given(
@@ -79,49 +79,49 @@ def test_an_outline_becomes_the_upright_box_around_its_corners(
     tmp_path_factory: pytest.TempPathFactory, corners: list[tuple[float, float]]
 ) -> None:
     folder = tmp_path_factory.mktemp("outline")
-    georef = scene(folder, "a.tif", *PLACES["turned"])
-    # A star-shaped outline: corners in the order of their directions from the middle.
+    georef = scene(folder, "a.tif", *SCENES["turned"])
+    # A star-shaped outline: corners in the order of their directions from the centre.
     xy = np.array([60.0, 50.0]) + 10 * np.array(sorted(corners, key=lambda corner: np.arctan2(*corner)))
     ring = georef.pixel_to_lonlat(np.vstack([xy, xy[:1]])).tolist()
     feature = {"geometry": {"type": "Polygon", "coordinates": [ring]}, "properties": None}
     save(folder / "a.geojson", [feature])
     try:
-        (photo,) = read(folder)
+        (image,) = read(folder)
     except ConfigError as error:
         assert "with an area" in str(error)  # noqa: PT017  # three corners on a line
         return
-    np.testing.assert_allclose(photo.boxes[0], [*xy.min(axis=0), *xy.max(axis=0)], atol=1e-3)
+    np.testing.assert_allclose(image.boxes[0], [*xy.min(axis=0), *xy.max(axis=0)], atol=1e-3)
 
 
-def test_rendered_airplanes_come_back_from_their_polygons(tmp_path: Path) -> None:
+def test_polygons_of_rendered_airplanes_round_trip(tmp_path: Path) -> None:
     drawing = render.render(600, 5, 0.5)
     truth = render.write(drawing, tmp_path / "a.tif")
     content = json.loads(truth.read_text())
-    wanted = sources.read_rendered_scenes(tmp_path)[0].boxes
+    expected = sources.read_rendered_scenes(tmp_path)[0].boxes
     truth.unlink()
     for feature in content["features"]:
         feature["properties"] = {}
     save(tmp_path / "labels.geojson", content["features"])
-    assert len(wanted) > 3
-    np.testing.assert_allclose(read(tmp_path)[0].boxes, wanted, atol=0.03)
+    assert len(expected) > 3
+    np.testing.assert_allclose(read(tmp_path)[0].boxes, expected, atol=0.03)
 
 
-def test_our_own_output_comes_back_and_a_corrected_polygon_goes_before_its_pixels(tmp_path: Path) -> None:
+def test_the_output_of_a_run_is_read_and_its_polygons_override_its_pixel_boxes(tmp_path: Path) -> None:
     georef = scene(tmp_path)
-    scene(tmp_path, "b.tif")  # the same place on another day
+    scene(tmp_path, "b.tif")  # the same ground on another day
     boxes: list[list[float]] = [[10, 20, 45, 41], [90, 5, 120, 60]]
-    # As if both had been moved there in a GIS, which leaves their pixels as they were.
-    found = [
+    # As if moved in a GIS: the polygons change, the fields of pixels do not.
+    airplanes = [
         replace(airplane(scene_uri=f"scenes/{name}.tif"), geometry=ground_polygon(np.array(box), georef))
         for name, box in zip("ab", boxes, strict=True)
     ]
-    write_geojson(tmp_path / "airplanes.geojson", found)
+    write_geojson(tmp_path / "airplanes.geojson", airplanes)
     first, second = read(tmp_path)
     np.testing.assert_allclose(first.boxes, boxes[:1], atol=0.03)
     np.testing.assert_allclose(second.boxes, boxes[1:], atol=0.03)
 
 
-def test_an_airplane_of_pixels_alone_is_its_scenes(tmp_path: Path) -> None:
+def test_a_pixel_box_without_polygon_belongs_to_its_scene(tmp_path: Path) -> None:
     scene(tmp_path)
     scene(tmp_path, "b.tif")
     feature = records.to_feature(airplane(scene_uri="b.tif", xmin_px=10.5)) | {"geometry": None}
@@ -133,13 +133,13 @@ def test_an_airplane_of_pixels_alone_is_its_scenes(tmp_path: Path) -> None:
         read(tmp_path)
 
 
-def test_a_plain_picture_takes_the_pixels(tmp_path: Path) -> None:
+def test_an_image_without_georeference_takes_pixel_boxes(tmp_path: Path) -> None:
     Image.fromarray(coordinates(WIDTH, HEIGHT)).save(tmp_path / "a.png")
     feature = {"geometry": None, "properties": {"xmin_px": 1, "ymin_px": 2, "xmax_px": 30, "ymax_px": 40}}
     save(tmp_path / "a.geojson", [feature])
-    (photo,) = read(tmp_path)
-    assert photo.boxes.tolist() == [[1, 2, 30, 40]]
-    assert (photo.resolution_m, photo.resolution_known) == (0.5, False)
+    (image,) = read(tmp_path)
+    assert image.boxes.tolist() == [[1, 2, 30, 40]]
+    assert (image.resolution_m, image.resolution_known) == (0.5, False)
     save(tmp_path / "a.geojson", [drawn([1, 2, 30, 40], GeoReference(AFFINE, CRS.from_user_input(UTM)))])
     with pytest.raises(ConfigError, match=r"feature 1: expected a polygon on a.png \(which has no georeference\)"):
         read(tmp_path)
@@ -149,7 +149,7 @@ def shifted(metres: float) -> Affine:
     return Affine.translation(metres, 0) @ AFFINE
 
 
-def test_one_file_is_shared_by_all_scenes_and_one_of_a_scenes_name_is_its_own(tmp_path: Path) -> None:
+def test_a_file_with_the_name_of_a_scene_is_its_own_and_others_are_shared(tmp_path: Path) -> None:
     georef = scene(tmp_path, "a.tif")
     scene(tmp_path, "b.tif", shifted(80))  # 160 px to the east: 40 px of both show the same ground
     scene(tmp_path, "c.tif", shifted(10_000))
@@ -162,25 +162,25 @@ def test_one_file_is_shared_by_all_scenes_and_one_of_a_scenes_name_is_its_own(tm
     np.testing.assert_allclose(third.boxes, [[10, 10, 30, 40]], atol=0.03)
 
 
-def test_a_polygon_that_reaches_past_the_edge_is_clipped_and_one_that_hardly_reaches_in_is_ignored(
+def test_polygons_are_clipped_at_the_edge_and_ignored_if_mostly_outside(
     tmp_path: Path,
 ) -> None:
     georef = scene(tmp_path)
     save(tmp_path / "a.geojson", [drawn([-10, 20, 45, 41], georef), drawn([190, 100, 240, 140], georef)])
-    (photo,) = read(tmp_path)
-    np.testing.assert_allclose(photo.boxes, [[0, 20, 45, 41]], atol=0.03)
-    np.testing.assert_allclose(photo.ignored, [[190, 100, WIDTH, HEIGHT]], atol=0.03)
+    (image,) = read(tmp_path)
+    np.testing.assert_allclose(image.boxes, [[0, 20, 45, 41]], atol=0.03)
+    np.testing.assert_allclose(image.ignored, [[190, 100, WIDTH, HEIGHT]], atol=0.03)
 
 
-def test_a_scene_without_airplanes_is_one_to_learn_from(tmp_path: Path) -> None:
+def test_a_scene_without_airplanes_is_a_training_image(tmp_path: Path) -> None:
     georef = scene(tmp_path)
     scene(tmp_path, "b.tif", shifted(10_000))
     save(tmp_path / "a.geojson", [drawn([10, 20, 45, 41], georef)])
     save(tmp_path / "b.geojson", [])
-    assert [len(photo.boxes) for photo in read(tmp_path)] == [1, 0]
+    assert [len(image.boxes) for image in read(tmp_path)] == [1, 0]
 
 
-def test_coordinates_of_another_system_are_taken_where_the_file_names_it(tmp_path: Path) -> None:
+def test_coordinates_in_another_crs_need_the_crs_in_the_file(tmp_path: Path) -> None:
     scene(tmp_path)
     west, north = AFFINE @ (10, 20)
     east, south = AFFINE @ (45, 41)
@@ -197,7 +197,7 @@ def test_coordinates_of_another_system_are_taken_where_the_file_names_it(tmp_pat
         read(tmp_path)
 
 
-def test_the_names_of_longitude_and_latitude_that_a_gis_writes_are_known(tmp_path: Path) -> None:
+def test_the_usual_names_of_wgs84_are_known(tmp_path: Path) -> None:
     georef = scene(tmp_path)
     for name in ("urn:ogc:def:crs:OGC:1.3:CRS84", "urn:ogc:def:crs:EPSG::4326", "EPSG:4326"):
         crs = {"type": "name", "properties": {"name": name}}
@@ -210,7 +210,7 @@ def swapped(feature: dict[str, Any]) -> dict[str, Any]:
     return {"geometry": {"type": "Polygon", "coordinates": [ring]}, "properties": {}}
 
 
-def test_polygons_that_lie_elsewhere_are_refused_with_where_they_lie(tmp_path: Path) -> None:
+def test_polygons_outside_every_image_are_rejected_with_their_position(tmp_path: Path) -> None:
     georef = scene(tmp_path)
     good, wrong = drawn([10, 20, 45, 41], georef), swapped(drawn([10, 20, 45, 41], georef))
     where = r"longitude 53.5\d+, latitude 9.9\d+: .*EPSG:4326"
@@ -240,7 +240,7 @@ def test_polygons_that_lie_elsewhere_are_refused_with_where_they_lie(tmp_path: P
         ({"properties": {"xmin_px": 5, "ymin_px": 2, "xmax_px": 3, "ymax_px": 4}}, "feature 1: .*with an area"),
     ],
 )
-def test_features_that_are_no_airplanes_are_refused(tmp_path: Path, feature: dict[str, Any], named: str) -> None:
+def test_features_without_a_box_are_rejected(tmp_path: Path, feature: dict[str, Any], named: str) -> None:
     scene(tmp_path)
     save(tmp_path / "a.geojson", [feature])
     with pytest.raises(ConfigError, match=named) as caught:
@@ -249,7 +249,7 @@ def test_features_that_are_no_airplanes_are_refused(tmp_path: Path, feature: dic
     assert "\n" not in str(caught.value)
 
 
-def test_labels_without_airplanes_or_pictures_are_refused(tmp_path: Path) -> None:
+def test_labels_without_airplanes_or_images_are_rejected(tmp_path: Path) -> None:
     save(tmp_path / "a.geojson", [])
     with pytest.raises(ConfigError, match=r"a.geojson: expected polygons around airplanes, found none"):
         read(tmp_path)
@@ -268,7 +268,7 @@ def test_a_scene_without_labels_is_refused(tmp_path: Path) -> None:
         read(tmp_path)
 
 
-def test_what_else_lies_in_the_folder_does_no_harm(tmp_path: Path) -> None:
+def test_other_files_in_the_folder_are_ignored(tmp_path: Path) -> None:
     georef = scene(tmp_path)
     save(tmp_path / "a.geojson", [drawn([10, 20, 45, 41], georef)])
     (tmp_path / "airplanes.geojson.ledger.json").write_text('{"scenes": []}')
@@ -277,8 +277,8 @@ def test_what_else_lies_in_the_folder_does_no_harm(tmp_path: Path) -> None:
     assert len(read(tmp_path)[0].boxes) == 1
 
 
-def test_grey_and_multispectral_scenes_are_read_as_the_pipeline_reads_them(tmp_path: Path) -> None:
-    # From 1 on: GDAL takes the last band of four for alpha, and 0 there would be missing.
+def test_grey_and_multispectral_scenes_are_read_as_in_the_pipeline(tmp_path: Path) -> None:
+    # From 1 on: GDAL reads the last of four bands as alpha, where 0 is nodata.
     bands: NDArray[np.uint8] = np.random.default_rng(1).integers(1, 255, (HEIGHT, WIDTH, 5), dtype=np.uint8)
     for name, pixels in (("four", bands[..., :4]), ("grey", bands[..., :1]), ("five", bands)):
         write_tiff(tmp_path / f"{name}.tif", pixels)
@@ -290,7 +290,7 @@ def test_grey_and_multispectral_scenes_are_read_as_the_pipeline_reads_them(tmp_p
     np.testing.assert_array_equal(grey.pixels(), np.repeat(bands[..., :1], 3, axis=2))
 
 
-def test_bands_that_the_pipeline_refuses_are_refused_before_anything_is_trained(tmp_path: Path) -> None:
+def test_unusable_bands_are_rejected_before_training(tmp_path: Path) -> None:
     write_tiff(tmp_path / "a.tif", coordinates(WIDTH, HEIGHT)[..., :2])
     save(tmp_path / "a.geojson", [drawn([10, 20, 45, 41], GeoReference(AFFINE, CRS.from_user_input(UTM)))])
     with pytest.raises(RasterError, match=r"a.tif: expected 1 band .* got 2"):

@@ -12,14 +12,14 @@ from PIL import Image
 from geo.errors import ConfigError, RasterError
 from model.common import config
 from model.data import sources
-from tests.model.photos import AIRPLANES, picture, write_rendered
+from tests.model.image_sets import AIRPLANES, make_pixels, write_rendered
 
 SPLITS = ("train", "val", "test", "all")
 GROUPS = st.lists(st.sampled_from([f"airport {number}" for number in range(30)]), max_size=120)
 
 
 def annotated(folder: Path, images: list[dict[str, Any]], **more: object) -> Path:
-    """Writes the annotations of a set, and those of its pictures that are not there yet."""
+    """Write the annotations of a set, and its missing images."""
     folder.mkdir(exist_ok=True)
     plain = {"image": "x.png", "boxes": [], "split": "train", "group": "a"}
     for image in images:
@@ -55,7 +55,7 @@ def test_the_val_split_does_not_depend_on_the_order(groups: list[str], random: A
     assert sources.val_groups(mixed) == sources.val_groups(groups)
 
 
-def test_splits_share_no_group_and_lose_no_photo(tmp_path: Path) -> None:
+def test_splits_share_no_group_and_lose_no_image(tmp_path: Path) -> None:
     generator = np.random.default_rng(5)
     images: list[dict[str, Any]] = []
     for number in range(200):
@@ -63,17 +63,17 @@ def test_splits_share_no_group_and_lose_no_photo(tmp_path: Path) -> None:
         split = "val" if group % 5 == 0 else "train"
         images.append({"image": f"{number}.png", "group": str(group), "split": split})
     parts = {split: sources.read_annotated_images(annotated(tmp_path, images), split) for split in SPLITS}
-    groups = {split: {photo.group for photo in photos} for split, photos in parts.items()}
+    groups = {split: {labelled.group for labelled in part} for split, part in parts.items()}
     assert not groups["train"] & groups["val"]
     assert not (groups["train"] | groups["val"]) & groups["test"]
-    paths = {split: {photo.path for photo in photos} for split, photos in parts.items()}
+    paths = {split: {labelled.path for labelled in part} for split, part in parts.items()}
     assert paths["train"] | paths["val"] | paths["test"] == paths["all"]
     assert paths["all"] == {tmp_path / f"{number}.png" for number in range(200)}
     assert paths["test"] == {tmp_path / image["image"] for image in images if image["split"] == "val"}
     assert 0 < len(paths["val"]) <= 0.1 * (len(paths["train"]) + len(paths["val"]))
 
 
-def test_a_photo_says_what_the_annotations_say(tmp_path: Path) -> None:
+def test_an_image_has_its_annotations(tmp_path: Path) -> None:
     pixels = np.arange(4 * 6 * 3, dtype=np.uint8).reshape(4, 6, 3)
     Image.fromarray(pixels).save(tmp_path / "one.png")
     Image.fromarray(pixels[..., 0]).save(tmp_path / "grey.png")
@@ -91,11 +91,11 @@ def test_a_photo_says_what_the_annotations_say(tmp_path: Path) -> None:
 
 
 def test_a_measured_resolution_is_taken_before_a_typical_one(tmp_path: Path) -> None:
-    (photo,) = sources.read_annotated_images(annotated(tmp_path, [{}], gsd_m=0.5), "train")
-    assert (photo.resolution_m, photo.resolution_known) == (0.5, True)
+    (image,) = sources.read_annotated_images(annotated(tmp_path, [{}], gsd_m=0.5), "train")
+    assert (image.resolution_m, image.resolution_known) == (0.5, True)
 
 
-def test_a_split_that_is_none_is_refused(tmp_path: Path) -> None:
+def test_an_unknown_split_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="train, val, test, all, got 'every'"):
         sources.read_annotated_images(annotated(tmp_path, [{}]), "every")
 
@@ -127,13 +127,13 @@ def test_damaged_annotations_are_refused_by_name(tmp_path: Path, text: str) -> N
 
 
 def test_rendered_scenes_are_a_test_set(tmp_path: Path) -> None:
-    folder = write_rendered(tmp_path / "scenes", {"b": picture(), "a": picture(0.5)})
+    folder = write_rendered(tmp_path / "scenes", {"b": make_pixels(), "a": make_pixels(0.5)})
     first, second = sources.read_annotated_images(folder, "test")
     assert [first.path, second.path] == [folder / "a.tif", folder / "b.tif"]
     assert first.group != second.group
     assert first.boxes.tolist() == [box for box, _ in AIRPLANES]
     assert (first.resolution_m, first.resolution_known) == (None, True)
-    np.testing.assert_array_equal(second.pixels(), picture())
+    np.testing.assert_array_equal(second.pixels(), make_pixels())
     assert all(sources.read_annotated_images(folder, split) == [] for split in ("train", "val"))
 
 
@@ -155,25 +155,25 @@ def test_a_damaged_truth_of_a_scene_is_refused_by_name(tmp_path: Path, text: str
         sources.read_annotated_images(tmp_path, "test")
 
 
-def test_a_picture_that_is_none_is_refused_by_name(tmp_path: Path) -> None:
+def test_a_file_that_is_no_image_is_rejected_by_name(tmp_path: Path) -> None:
     (tmp_path / "words.png").write_text("no picture")
     with pytest.raises(RasterError, match=r"words.png"):
         sources.read_annotated_images(annotated(tmp_path, [{"image": "words.png"}]), "train")
 
 
-def test_a_picture_that_is_missing_is_refused_by_name(tmp_path: Path) -> None:
+def test_a_missing_image_is_rejected_by_name(tmp_path: Path) -> None:
     annotated(tmp_path, [{"image": "gone.png"}])
     (tmp_path / "gone.png").unlink()
     with pytest.raises(ConfigError, match=r"annotations.json: .*gone.png"):
         sources.read_annotated_images(tmp_path, "train")
 
 
-def test_a_picture_that_is_cut_off_is_refused_by_name(tmp_path: Path) -> None:
+def test_a_truncated_image_is_rejected_by_name(tmp_path: Path) -> None:
     Image.fromarray(np.random.default_rng(1).integers(0, 255, (64, 64, 3), np.uint8)).save(tmp_path / "half.png")
     (tmp_path / "half.png").write_bytes((tmp_path / "half.png").read_bytes()[:3000])
-    (photo,) = sources.read_annotated_images(annotated(tmp_path, [{"image": "half.png"}]), "train")
+    (image,) = sources.read_annotated_images(annotated(tmp_path, [{"image": "half.png"}]), "train")
     with pytest.raises(RasterError, match=r"half.png"):
-        photo.pixels()
+        image.pixels()
 
 
 @pytest.mark.parametrize(
@@ -186,39 +186,39 @@ def test_a_picture_that_is_cut_off_is_refused_by_name(tmp_path: Path) -> None:
         ({"width": 18, "height": 9}, r"x.png: expected an image of 18 x 9 px, got one of 9 x 9"),
     ],
 )
-def test_boxes_that_do_not_fit_their_picture_are_refused(tmp_path: Path, image: dict[str, Any], named: str) -> None:
+def test_boxes_that_do_not_fit_their_image_are_rejected(tmp_path: Path, image: dict[str, Any], named: str) -> None:
     with pytest.raises(ConfigError, match=named) as caught:
         sources.read_annotated_images(annotated(tmp_path, [image]), "train")
     assert "\n" not in str(caught.value)
 
 
-def test_a_box_that_reaches_past_the_picture_is_clipped_and_one_that_hardly_reaches_in_is_ignored(
+def test_boxes_are_clipped_at_the_edge_and_ignored_if_mostly_outside(
     tmp_path: Path,
 ) -> None:
     boxes = [[-1, 2, 3, 5], [8, 8, 14, 14], [1, 1, 2, 2]]
-    (photo,) = sources.read_annotated_images(annotated(tmp_path, [{"boxes": boxes}]), "train")
-    assert photo.boxes.tolist() == [[0, 2, 3, 5], [1, 1, 2, 2]]
-    assert photo.ignored.tolist() == [[8, 8, 9, 9]]
+    (image,) = sources.read_annotated_images(annotated(tmp_path, [{"boxes": boxes}]), "train")
+    assert image.boxes.tolist() == [[0, 2, 3, 5], [1, 1, 2, 2]]
+    assert image.ignored.tolist() == [[8, 8, 9, 9]]
 
 
-@pytest.mark.parametrize(("photos", "held_out"), [(1, 0), (2, 1), (4, 1), (5, 1), (20, 4)])
-def test_labels_without_splits_are_cut_by_name(tmp_path: Path, photos: int, held_out: int) -> None:
-    images: list[dict[str, Any]] = [{"image": f"{n}.png", "split": None, "group": None} for n in range(photos)]
+@pytest.mark.parametrize(("count", "held_out"), [(1, 0), (2, 1), (4, 1), (5, 1), (20, 4)])
+def test_labels_without_splits_are_cut_by_name(tmp_path: Path, count: int, held_out: int) -> None:
+    images: list[dict[str, Any]] = [{"image": f"{n}.png", "split": None, "group": None} for n in range(count)]
     parts = {split: sources.read_annotated_images(annotated(tmp_path, images), split) for split in SPLITS}
-    names = {split: {photo.path.name for photo in photos} for split, photos in parts.items()}
+    names = {split: {labelled.path.name for labelled in part} for split, part in parts.items()}
     assert len(names["val"]) == held_out
     assert names["train"] | names["val"] == names["all"] == {image["image"] for image in images}
     assert not names["train"] & names["val"]
     assert not names["test"]
     annotated(tmp_path, images[::-1])
-    assert {photo.path.name for photo in sources.read_annotated_images(tmp_path, "val")} == names["val"]
+    assert {labelled.path.name for labelled in sources.read_annotated_images(tmp_path, "val")} == names["val"]
 
 
-def test_pictures_to_hold_out_can_be_named(tmp_path: Path) -> None:
+def test_images_to_hold_out_can_be_named(tmp_path: Path) -> None:
     images = [{"image": f"{n}.png", "split": None, "group": "east" if n < 2 else None} for n in range(6)]
     (annotated(tmp_path, images) / "labels.yaml").write_text("val: [0.png, 4.png]")
     # With its whole group.
-    assert [photo.path.name for photo in sources.read_annotated_images(tmp_path, "val")] == ["0.png", "1.png", "4.png"]
+    assert [image.path.name for image in sources.read_annotated_images(tmp_path, "val")] == ["0.png", "1.png", "4.png"]
     (tmp_path / "labels.yaml").write_text("val: [9.png]")
     with pytest.raises(ConfigError, match=r"labels.yaml: val: .*9.png"):
         sources.read_annotated_images(tmp_path, "val")
@@ -229,7 +229,7 @@ def test_a_former_key_of_the_settings_works_and_is_reported(tmp_path: Path, caps
     (annotated(tmp_path, images) / "labels.yaml").write_text("dev: [0.png, 4.png]")
     config._report_former.cache_clear()
     for _ in range(2):
-        assert [photo.path.name for photo in sources.read_annotated_images(tmp_path, "val")] == ["0.png", "4.png"]
+        assert [image.path.name for image in sources.read_annotated_images(tmp_path, "val")] == ["0.png", "4.png"]
     assert capsys.readouterr().err == "config: 'dev' is now called 'val'; the former name still works\n"
 
 
@@ -237,14 +237,14 @@ def test_a_former_key_of_the_settings_works_and_is_reported(tmp_path: Path, caps
 def test_splits_of_labels_are_mapped(tmp_path: Path, labelled: str, split: str) -> None:
     images = [{"image": f"{n}.png", "split": labelled if n == 3 else "train", "group": f"{n}"} for n in range(9)]
     annotated(tmp_path, images)
-    assert "3.png" in [photo.path.name for photo in sources.read_annotated_images(tmp_path, split)]
+    assert "3.png" in [image.path.name for image in sources.read_annotated_images(tmp_path, split)]
     assert len(sources.read_annotated_images(tmp_path, "train")) == (9 if labelled == "train" else 8)
 
 
 def test_val_of_labels_with_a_test_split_is_val(tmp_path: Path) -> None:
     annotated(tmp_path, [{"image": f"{name}.png", "split": name} for name in ("train", "val", "test")])
     for split in ("train", "val", "test"):
-        assert [photo.path.name for photo in sources.read_annotated_images(tmp_path, split)] == [f"{split}.png"]
+        assert [image.path.name for image in sources.read_annotated_images(tmp_path, split)] == [f"{split}.png"]
 
 
 def test_settings_of_labels_that_are_unknown_are_refused(tmp_path: Path) -> None:
@@ -265,7 +265,7 @@ def test_two_kinds_of_labels_in_one_folder_are_refused(tmp_path: Path) -> None:
         (tmp_path / name).unlink()
 
 
-def test_labels_that_are_no_json_are_refused_by_name(tmp_path: Path) -> None:
+def test_invalid_json_is_rejected_with_the_name_of_the_file(tmp_path: Path) -> None:
     for text in (b"{", b"\xff\xfe\x00", b"[" * 100_000):
         (tmp_path / "a.geojson").write_bytes(text)
         with pytest.raises(ConfigError, match=r"a.geojson: expected labels as JSON") as caught:

@@ -39,31 +39,31 @@ BOXES = hnp.arrays(np.float32, st.tuples(st.integers(0, 6), st.just(4)), element
 
 
 @given(BOXES, BOXES, st.text())
-def test_boxes_come_back_as_they_were(boxes: NDArray[np.float32], ignored: NDArray[np.float32], name: str) -> None:
+def test_boxes_round_trip(boxes: NDArray[np.float32], ignored: NDArray[np.float32], name: str) -> None:
     pixels = np.zeros((32, 32, 3), np.uint8)
     try:
         name.encode()
     except UnicodeEncodeError:
         return
     record = tfrecord.encode_tile(Tile(name, Crop(pixels, boxes.astype(np.float64), ignored.astype(np.float64))), 90)
-    _, found, found_ignored = tfrecord.parse_tile(record)
-    np.testing.assert_array_equal(found, boxes)
-    np.testing.assert_array_equal(found_ignored, ignored)
+    _, actual, actual_ignored = tfrecord.parse_tile(record)
+    np.testing.assert_array_equal(actual, boxes)
+    np.testing.assert_array_equal(actual_ignored, ignored)
     example = tf.train.Example.FromString(record)
     assert example.features.feature["name"].bytes_list.value[0].decode() == name
 
 
-def test_pixels_come_back_as_any_reader_of_jpegs_gives_them() -> None:
-    # Smooth, as photos are: noise would be another picture after any JPEG.
+def test_pixels_are_those_of_other_jpeg_readers() -> None:
+    # Smooth, as photos are: JPEG changes noise too much.
     rows, columns = np.mgrid[:SIDE, :SIDE]
     tile = Tile(
         "a", Crop(np.stack([rows * 3, columns * 3, rows + columns], -1).astype(np.uint8), *[np.zeros((0, 4))] * 2)
     )
     record = tfrecord.encode_tile(tile, 90)
-    found = tfrecord.parse_tile(record)[0].numpy()
+    actual = tfrecord.parse_tile(record)[0].numpy()
     jpeg = tf.train.Example.FromString(record).features.feature["image"].bytes_list.value[0]
-    assert np.abs(found.astype(int) - tile.crop.pixels).max() < 16
-    np.testing.assert_array_equal(found, np.asarray(Image.open(io.BytesIO(jpeg))))
+    assert np.abs(actual.astype(int) - tile.crop.pixels).max() < 16
+    np.testing.assert_array_equal(actual, np.asarray(Image.open(io.BytesIO(jpeg))))
 
 
 def test_the_same_tile_is_the_same_bytes() -> None:
@@ -81,22 +81,22 @@ def test_without_shuffling_tiles_come_in_the_order_of_the_files(pattern: str) ->
 
 
 @pytest.mark.parametrize("buffer", [2, 5, 100])
-def test_every_tile_comes_once_before_any_comes_again(pattern: str, buffer: int) -> None:
-    found = order(pattern, 30, shuffle_buffer=buffer)
-    passes = [found[start : start + TILES] for start in (0, 10, 20)]
-    assert all(sorted(one) == list(range(TILES)) for one in passes)
-    assert len({tuple(one) for one in passes}) == 3
-    # A tile comes at most so much earlier than in the files.
-    assert all(tile < place + buffer for one in passes for place, tile in enumerate(one))
+def test_every_tile_comes_once_per_pass(pattern: str, buffer: int) -> None:
+    actual = order(pattern, 30, shuffle_buffer=buffer)
+    passes = [actual[start : start + TILES] for start in (0, 10, 20)]
+    assert all(sorted(first) == list(range(TILES)) for first in passes)
+    assert len({tuple(first) for first in passes}) == 3
+    # A tile comes at most a buffer earlier than in the files.
+    assert all(tile < position + buffer for first in passes for position, tile in enumerate(first))
 
 
 def test_the_order_depends_on_the_seed_alone(pattern: str) -> None:
     tf.random.set_seed(1)
-    found = order(pattern, 30, shuffle_buffer=5)
+    actual = order(pattern, 30, shuffle_buffer=5)
     tf.random.set_seed(2)
-    assert order(pattern, 30, shuffle_buffer=5) == found
-    assert order(pattern, 30, shuffle_buffer=5, seed=4) != found
-    assert order(pattern, 30, shuffle_buffer=5, seed=0) != found
+    assert order(pattern, 30, shuffle_buffer=5) == actual
+    assert order(pattern, 30, shuffle_buffer=5, seed=4) != actual
+    assert order(pattern, 30, shuffle_buffer=5, seed=0) != actual
 
 
 @pytest.mark.parametrize("buffer", [0, 1, 5, 12])

@@ -43,12 +43,14 @@ def test_a_batch_depends_on_seed_epoch_and_index_alone(pattern: str) -> None:
     for used.epoch in range(4):
         for index in range(STEPS):
             row[used.epoch, index] = used[index]
-    # As a resumed training asks, out of order, every other one, from far away.
+    # As after a resume, out of order, with gaps, and far ahead.
     asked = [tiles(pattern, epoch=2), used, tiles(pattern)]
-    for some, places in zip(asked, [[(2, 0), (2, 1)], [(0, 2), (0, 1), (3, 2)], [(0, 1), (1, 0), (1, 2)]], strict=True):
-        for some.epoch, index in places:
-            for mine, wanted in zip(some[index], row[some.epoch, index], strict=True):
-                np.testing.assert_array_equal(mine, wanted)
+    for subset, positions in zip(
+        asked, [[(2, 0), (2, 1)], [(0, 2), (0, 1), (3, 2)], [(0, 1), (1, 0), (1, 2)]], strict=True
+    ):
+        for subset.epoch, index in positions:
+            for mine, expected in zip(subset[index], row[subset.epoch, index], strict=True):
+                np.testing.assert_array_equal(mine, expected)
     assert len({pixels.tobytes() for pixels, _ in row.values()}) == len(row)
     assert (tiles(pattern, seed=4)[0][0] != row[0, 0][0]).any()
 
@@ -58,34 +60,34 @@ def unchanged(pattern: str, targets: Targets = assignment.targets) -> TileBatche
     return TileBatches(tfrecord.open_records(pattern), 0, False, BATCH, STEPS, 3, targets)
 
 
-def test_an_epoch_continues_where_the_one_before_has_ended(pattern: str) -> None:
+def test_an_epoch_continues_where_the_previous_one_ended(pattern: str) -> None:
     used = unchanged(pattern)
     first = used[0][0]
     used.epoch = 1
-    found = [used[index][0] for index in range(STEPS)]
-    assert (found[0] != first).any()
-    np.testing.assert_array_equal(found[2], first)
+    actual = [used[index][0] for index in range(STEPS)]
+    assert (actual[0] != first).any()
+    np.testing.assert_array_equal(actual[2], first)
 
 
 def test_a_tile_is_augmented_with_its_targets(pattern: str) -> None:
     plain, changed = unchanged(pattern), tiles(pattern, shuffle_buffer=0)
     (before, targets_before), (after, targets_after) = plain[1], changed[1]
-    for place in (2, 3):
-        crop = made_up_tile(place).crop
-        wanted = assignment.targets(crop.boxes, crop.ignored, SIDE, SIDE)
-        np.testing.assert_array_equal(targets_before[place - 2], wanted)
-        generator = np.random.default_rng([3, place])
-        pixels, boxes, ignored = augment.augment(before[place - 2], crop.boxes, crop.ignored, generator)
-        np.testing.assert_array_equal(after[place - 2], pixels)
-        np.testing.assert_array_equal(targets_after[place - 2], assignment.targets(boxes, ignored, SIDE, SIDE))
+    for position in (2, 3):
+        crop = made_up_tile(position).crop
+        expected = assignment.targets(crop.boxes, crop.ignored, SIDE, SIDE)
+        np.testing.assert_array_equal(targets_before[position - 2], expected)
+        generator = np.random.default_rng([3, position])
+        pixels, boxes, ignored = augment.augment(before[position - 2], crop.boxes, crop.ignored, generator)
+        np.testing.assert_array_equal(after[position - 2], pixels)
+        np.testing.assert_array_equal(targets_after[position - 2], assignment.targets(boxes, ignored, SIDE, SIDE))
 
 
 def test_targets_are_those_of_the_network(pattern: str) -> None:
     def numbers(boxes: Boxes, ignored: Boxes, height: int, width: int) -> NDArray[np.float32]:
         return np.array([boxes[0, 0], len(boxes), len(ignored), height, width], np.float32)
 
-    found = unchanged(pattern, numbers)[1][1]
-    np.testing.assert_array_equal(found, [[2, 1, 0, SIDE, SIDE], [3, 3, 1, SIDE, SIDE]])
+    actual = unchanged(pattern, numbers)[1][1]
+    np.testing.assert_array_equal(actual, [[2, 1, 0, SIDE, SIDE], [3, 3, 1, SIDE, SIDE]])
 
 
 def test_a_jump_ahead_does_not_reopen_the_stream(pattern: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,8 +106,8 @@ def test_a_jump_ahead_does_not_reopen_the_stream(pattern: str, monkeypatch: pyte
     assert starts == [STEPS * BATCH]
 
 
-def test_a_finished_program_ends(pattern: str) -> None:
-    # Threads that make what nobody takes any more must not hold it.
+def test_unconsumed_batches_do_not_block_the_end_of_the_process(pattern: str) -> None:
+    # Threads that fill a queue that is no longer read must not keep the process alive.
     program = (
         "from model.data import tfrecord\n"
         "from model.detectors.anchor_free import assignment\n"
@@ -116,6 +118,6 @@ def test_a_finished_program_ends(pattern: str) -> None:
     subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, timeout=300)
 
 
-def test_the_folder_is_looked_at_before_any_training(tmp_path: Path) -> None:
+def test_missing_records_are_rejected_before_training(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="found none"):
         tiles(str(tmp_path / "*"))

@@ -13,7 +13,7 @@ SIDE = 64
 
 
 def made_up_tile(number: int, side: int = SIDE) -> Tile:
-    """A tile whose first box begins at x = number, under 50; odd ones have two more, and one to ignore."""
+    """A tile whose first box begins at x = number, below 50; odd numbers have two more boxes and an ignored one."""
     pixels = np.random.default_rng(number).integers(0, 256, (side, side, 3), dtype=np.uint8)
     boxes = np.array([[number, 3, 55, 40.5], [1, 2, 9, 30], [30, 30, 60, 61.25]])[: 1 + 2 * (number % 2)]
     ignored = np.array([[0.0, 50, 12, 64]])[: number % 2]
@@ -21,14 +21,14 @@ def made_up_tile(number: int, side: int = SIDE) -> Tile:
 
 
 def write(file: Path, *numbers: int) -> None:
-    """Writes tiles in their order."""
+    """Write tiles in the given order."""
     with tf.io.TFRecordWriter(str(file)) as writer:
         for number in numbers:
             writer.write(tfrecord.encode_tile(made_up_tile(number), 90))
 
 
 def write_files(folder: Path) -> str:
-    """Writes ten tiles to three files; returns their pattern."""
+    """Write ten tiles to three files; return the pattern of their names."""
     folder.mkdir(parents=True, exist_ok=True)
     for file, numbers in enumerate([(0, 1, 2, 3), (4, 5, 6), (7, 8, 9)]):
         write(folder / f"tiles-{file:05d}-of-00003.tfrecord", *numbers)

@@ -1,4 +1,4 @@
-"""A place that only Beam's filesystems reach, as `gs://` is: `elsewhere://` is a folder of this machine."""
+"""A file system of Beam, as `gs://` is one: `elsewhere://` is a local folder."""
 
 from collections.abc import Iterator
 from pathlib import Path

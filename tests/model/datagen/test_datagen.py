@@ -24,18 +24,20 @@ from model.datagen.__main__ import main
 from model.datagen.job import DatagenConfig
 from model.datagen.tiles import SetPlan
 from tests.model.datagen.elsewhere import Elsewhere
-from tests.model.photos import AIRPLANES, picture, write_set
+from tests.model.image_sets import AIRPLANES, make_pixels, write_set
 
 SIDE = 64
-# All photos have three airplanes each, those of "empty" none.
+# All images have three airplanes each, those of "empty" none.
 SETS = [{"set": "one", "tiles_per_airplane": 2}, {"set": "two"}, {"set": "empty", "tiles_without": 7}]
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data")
-    write_set(folder / "one", {name: picture(1 - number / 20) for number, name in enumerate("abcde")}, split="train")
-    write_set(folder / "two", {"f": picture(0.6), "g": picture(0.5)}, split="train")
+    write_set(
+        folder / "one", {name: make_pixels(1 - number / 20) for number, name in enumerate("abcde")}, split="train"
+    )
+    write_set(folder / "two", {"f": make_pixels(0.6), "g": make_pixels(0.5)}, split="train")
     relabel(folder / "two", 1, split="val")
     write_set(folder / "empty", {"h": np.full((100, 120, 3), 40, np.uint8)}, split="train")
     relabel(folder / "empty", 0, boxes=[])
@@ -75,7 +77,7 @@ def name_of(record: bytes) -> str:
     return str(tf.train.Example.FromString(record).features.feature["name"].bytes_list.value[0].decode())
 
 
-def photo_of(record: bytes) -> str:
+def image_of(record: bytes) -> str:
     return name_of(record).partition("@")[0]
 
 
@@ -112,14 +114,14 @@ def test_the_beam_job_equals_the_plain_functions(data: Path, output: Path) -> No
 
 
 def test_there_are_as_many_tiles_without_airplanes_as_with(output: Path) -> None:
-    found: dict[str, list[bool]] = {}
+    has_airplanes: dict[str, list[bool]] = {}
     for file in output.glob("*.tfrecord"):
         for record in records(file):
             _, boxes, ignored = tfrecord.parse_tile(record)
-            found.setdefault(photo_of(record).partition("/")[0], []).append(len(boxes) > 0)
+            has_airplanes.setdefault(image_of(record).partition("/")[0], []).append(len(boxes) > 0)
             # One that shows none shows no part of one either.
             assert len(boxes) or not len(ignored)
-    assert {name: (sum(some), len(some) - sum(some)) for name, some in found.items()} == {
+    assert {name: (sum(some), len(some) - sum(some)) for name, some in has_airplanes.items()} == {
         "one": (30, 30),
         "two": (3, 3),
         "empty": (0, 7),
@@ -137,32 +139,32 @@ def test_boxes_lie_where_the_airplanes_do(output: Path) -> None:
     assert seen >= 33
 
 
-def test_all_tiles_of_a_photo_come_one_after_the_other(output: Path) -> None:
-    names = [photo_of(record) for file in sorted(output.glob("*.tfrecord")) for record in records(file)]
+def test_all_tiles_of_an_image_are_adjacent(output: Path) -> None:
+    names = [image_of(record) for file in sorted(output.glob("*.tfrecord")) for record in records(file)]
     changes = sum(before != after for before, after in itertools.pairwise(names))
     assert changes == len(set(names)) - 1
 
 
 def test_other_splits_are_not_cut(data: Path, output: Path, tmp_path: Path) -> None:
-    names = {photo_of(record) for file in output.glob("*.tfrecord") for record in records(file)}
+    names = {image_of(record) for file in output.glob("*.tfrecord") for record in records(file)}
     assert "two/g.png" not in names
     assert names == {*(f"one/{name}.png" for name in "abcde"), "two/f.png", "empty/h.png"}
     run(settings(data, tmp_path, split="test", sets=[{"set": "two"}]))
-    assert {photo_of(record) for file in tmp_path.glob("*.tfrecord") for record in records(file)} == {"two/g.png"}
+    assert {image_of(record) for file in tmp_path.glob("*.tfrecord") for record in records(file)} == {"two/g.png"}
 
 
 def test_the_manifest_counts_everything(data: Path, output: Path) -> None:
     manifest = json.loads((output / "manifest.json").read_text())
     every = {file.name: records(file) for file in sorted(output.glob("*.tfrecord"))}
-    parsed = [(photo_of(record), tfrecord.parse_tile(record)) for some in every.values() for record in some]
+    parsed = [(image_of(record), tfrecord.parse_tile(record)) for some in every.values() for record in some]
     assert manifest["files"] == {name: len(some) for name, some in every.items()}
-    for name, photos in (("one", 5), ("two", 1), ("empty", 1)):
-        own = [tile for photo, tile in parsed if photo.startswith(name)]
+    for name, images in (("one", 5), ("two", 1), ("empty", 1)):
+        own = [tile for image, tile in parsed if image.startswith(name)]
         asked = {"one": (30, 30), "two": (3, 3), "empty": (0, 7)}[name]
         assert manifest["sets"][name] == {
-            "photos": photos,
-            "photos_with_tiles": photos,
-            "airplanes": 0 if name == "empty" else photos * len(AIRPLANES),
+            "images": images,
+            "images_with_tiles": images,
+            "airplanes": 0 if name == "empty" else images * len(AIRPLANES),
             "asked_with_airplanes": asked[0],
             "asked_without_airplanes": asked[1],
             "tiles": len(own),
@@ -184,17 +186,17 @@ def test_the_same_seed_gives_the_same_bytes_in_any_order(
     def backwards(folder: Path, split: str) -> list[AnnotatedImage]:
         return read(folder, split)[::-1]
 
-    def shares(plans: Mapping[str, SetPlan], max_files: int) -> list[job.Shard]:
+    def fractions(plans: Mapping[str, SetPlan], max_files: int) -> list[job.Shard]:
         return make_shards(plans, max_files)[::-1]
 
     monkeypatch.setattr(sources, "read_annotated_images", backwards)
-    monkeypatch.setattr(job, "make_shards", shares)
+    monkeypatch.setattr(job, "make_shards", fractions)
     run(settings(data, tmp_path / "same", sets=SETS[::-1]))
     run(settings(data, tmp_path / "other", seed=2))
-    wanted = {name: content for name, content in written(output).items() if name != "manifest.json"}
-    assert {name: written(tmp_path / "same")[name] for name in wanted} == wanted
+    expected = {name: content for name, content in written(output).items() if name != "manifest.json"}
+    assert {name: written(tmp_path / "same")[name] for name in expected} == expected
     other = written(tmp_path / "other")
-    assert all(other[name] != content for name, content in wanted.items())
+    assert all(other[name] != content for name, content in expected.items())
 
 
 def test_remote_data_sets_give_the_same_tiles(
@@ -203,10 +205,10 @@ def test_remote_data_sets_give_the_same_tiles(
     monkeypatch.setattr(Elsewhere, "root", tmp_path, raising=False)
     shutil.copytree(data, tmp_path / "bucket/data")
     run(settings("elsewhere://bucket/data", "elsewhere://bucket/out"))
-    found = written(tmp_path / "bucket/out")
+    copied = written(tmp_path / "bucket/out")
     for name, content in written(output).items():
-        assert name == "manifest.json" or found[name] == content
-    assert found.keys() == written(output).keys()
+        assert name == "manifest.json" or copied[name] == content
+    assert copied.keys() == written(output).keys()
 
 
 def config_of(folder: Path, data: Path, **changes: object) -> str:
@@ -219,10 +221,10 @@ def test_the_command_prints_a_summary(data: Path, tmp_path: Path, capsys: pytest
     arguments = ["--config", config_of(tmp_path, data), "--output", str(tmp_path / "there"), "--runner", "DirectRunner"]
     assert main(arguments) == 0
     assert capsys.readouterr().out.splitlines() == [
-        "one: 5 photos, 15 airplanes, 60 tiles: 30 with airplanes, 30 without",
-        "two: 1 photos, 3 airplanes, 6 tiles: 3 with airplanes, 3 without",
-        "empty: 1 photos, 0 airplanes, 7 tiles: 0 with airplanes, 7 without",
-        "together: 7 photos, 18 airplanes, 73 tiles: 33 with airplanes, 40 without",
+        "one: 5 images, 15 airplanes, 60 tiles: 30 with airplanes, 30 without",
+        "two: 1 images, 3 airplanes, 6 tiles: 3 with airplanes, 3 without",
+        "empty: 1 images, 0 airplanes, 7 tiles: 0 with airplanes, 7 without",
+        "together: 7 images, 18 airplanes, 73 tiles: 33 with airplanes, 40 without",
         f"7 files: {tmp_path / 'there'}",
     ]
     # A second time would leave two kinds of files in one folder.
@@ -231,7 +233,7 @@ def test_the_command_prints_a_summary(data: Path, tmp_path: Path, capsys: pytest
 
 
 def test_fewer_tiles_than_asked_are_reported(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    # 17 x 11 places at most, less what shows an airplane.
+    # 17 x 11 positions, less those that show an airplane.
     sets = [{"set": "two", "tiles_without": 500}]
     assert main(["--config", config_of(tmp_path, data, sets=sets)]) == 0
     counts = json.loads((tmp_path / "out/manifest.json").read_text())["sets"]["two"]
@@ -239,11 +241,11 @@ def test_fewer_tiles_than_asked_are_reported(data: Path, tmp_path: Path, capsys:
     assert f"{counts['tiles_without_airplanes']} (asked: 500) without" in capsys.readouterr().out
 
 
-def test_a_photo_that_is_damaged_ends_the_job_and_leaves_no_manifest(
+def test_a_damaged_image_fails_the_job_and_leaves_no_manifest(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folder = write_set(tmp_path / "data/one", {"a": picture(), "b": picture()}, split="train")
-    noise = np.random.default_rng(1).integers(0, 256, picture().shape, dtype=np.uint8)
+    folder = write_set(tmp_path / "data/one", {"a": make_pixels(), "b": make_pixels()}, split="train")
+    noise = np.random.default_rng(1).integers(0, 256, make_pixels().shape, dtype=np.uint8)
     write_set(tmp_path / "noise", {"b": noise})
     (folder / "b.png").write_bytes((tmp_path / "noise/b.png").read_bytes()[:30000])
     sets = [{"set": "one"}]
@@ -270,7 +272,7 @@ def test_a_photo_that_is_damaged_ends_the_job_and_leaves_no_manifest(
         ({"output": "/dev/null/out"}, "/dev/null/out: expected a folder that can be written"),
     ],
 )
-def test_settings_that_do_not_fit_are_refused(
+def test_invalid_settings_are_rejected(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], change: dict[str, object], named: str
 ) -> None:
     assert main(["--config", config_of(tmp_path, data, **change)]) == 2
@@ -279,25 +281,25 @@ def test_settings_that_do_not_fit_are_refused(
     assert named in captured.err
 
 
-@pytest.mark.parametrize("words", [["--ouput", "x"], ["--runner", "WalkingRunner"], ["--direct_num_workers", "many"]])
+@pytest.mark.parametrize("args", [["--ouput", "x"], ["--runner", "WalkingRunner"], ["--direct_num_workers", "many"]])
 def test_unknown_options_are_rejected(
-    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str]
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], args: list[str]
 ) -> None:
-    assert main(["--config", config_of(tmp_path, data), *words]) == 2
+    assert main(["--config", config_of(tmp_path, data), *args]) == 2
     captured = capsys.readouterr()
     assert captured.err.count("\n") == 1
-    assert words[-2] in captured.err
+    assert args[-2] in captured.err
 
 
-def test_as_it_is_typed() -> None:
-    words = [sys.executable, "-m", "model.datagen", "--config", "nowhere.yaml"]
-    done = subprocess.run(words, capture_output=True, text=True, env=dict(os.environ), check=False)
+def test_the_command_in_a_process_of_its_own() -> None:
+    args = [sys.executable, "-m", "model.datagen", "--config", "nowhere.yaml"]
+    done = subprocess.run(args, capture_output=True, text=True, env=dict(os.environ), check=False)
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
     assert line.startswith("model.datagen: nowhere.yaml: expected a readable YAML config")
 
 
-def test_the_configs_of_the_project_fit() -> None:
+def test_the_configs_of_the_project_are_valid() -> None:
     files = sorted(Path("configs/datagen").glob("*.yaml"))
     assert files
     for file in files:

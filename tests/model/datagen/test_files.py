@@ -26,8 +26,10 @@ def test_a_local_folder_is_itself(tmp_path: Path) -> None:
 @pytest.mark.parametrize("uri", ["elsewhere://set", "elsewhere://set/"])
 def test_a_remote_folder_is_copied_for_the_block(root: Path, uri: str) -> None:
     with files.local_folder(uri) as folder:
-        found = {file.relative_to(folder).as_posix(): file.read_text() for file in folder.rglob("*") if file.is_file()}
-    assert found == {name: f"set/{name}" for name in ("a.json", "images/a.png", "images/more/b.png")}
+        contents = {
+            file.relative_to(folder).as_posix(): file.read_text() for file in folder.rglob("*") if file.is_file()
+        }
+    assert contents == {name: f"set/{name}" for name in ("a.json", "images/a.png", "images/more/b.png")}
     assert not folder.exists()
 
 
@@ -55,8 +57,8 @@ def test_files_are_written_atomically(root: Path, tmp_path: Path, monkeypatch: p
     there = root / "out/deep" if "elsewhere" in folder else tmp_path / "local"
     assert [file.name for file in there.iterdir()] == ["b.gz"]
     assert (there / "b.gz").read_bytes() == b"content"
-    (found,) = files.list_files(files.join(folder, "*.gz"))
-    assert found.endswith("b.gz")
+    (contents,) = files.list_files(files.join(folder, "*.gz"))
+    assert contents.endswith("b.gz")
 
 
 def test_an_unwritable_folder_is_rejected(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from geo.boxes import iom_matrix, iou_matrix, score_order
-from geo.matching import match
+from geo.boxes import iom_matrix, iou_matrix, match, score_order
 from geo.types import Detections
 from model.evaluation import metrics
 from model.evaluation.metrics import Matches
@@ -58,8 +57,8 @@ def slow_average_precision(matches: Matches) -> float:
 
 @given(random_matches())
 def test_average_precision_equals_a_slow_implementation(matches: Matches) -> None:
-    wanted = slow_average_precision(matches) if matches.num_airplanes else math.nan
-    assert metrics.average_precision(matches) == pytest.approx(wanted, nan_ok=True)
+    expected = slow_average_precision(matches) if matches.num_airplanes else math.nan
+    assert metrics.average_precision(matches) == pytest.approx(expected, nan_ok=True)
 
 
 @given(random_matches(min_count=1), SEEDS)
@@ -142,7 +141,7 @@ def test_the_annotations_themselves_have_an_average_precision_of_one(seed: int) 
 @given(SEEDS, st.sampled_from(["left", "top", "right", "bottom"]), st.integers(0, 3))
 def test_airplanes_cut_by_the_edge_are_void(seed: int, edge: str, hits: int) -> None:
     generator = np.random.default_rng(seed)
-    some, airplanes = random_image(generator)
+    detected, airplanes = random_image(generator)
     # A larger image has room for a cut airplane that overlaps nothing else.
     cut = {
         "left": [0, 300, 20, 330],
@@ -152,8 +151,8 @@ def test_airplanes_cut_by_the_edge_are_void(seed: int, edge: str, hits: int) -> 
     }
     box = np.array([cut[edge]], np.float64)
     on_it = np.repeat(box, hits, axis=0) + generator.normal(0, 1, (hits, 4))
-    more = Detections.concatenate([some, detections(on_it, generator.random(hits))])
-    without = metrics.match_detections(some, airplanes, 400, 400, 0.5)
+    more = Detections.concatenate([detected, detections(on_it, generator.random(hits))])
+    without = metrics.match_detections(detected, airplanes, 400, 400, 0.5)
     with_cut = metrics.match_detections(more, np.concatenate([airplanes, box]), 400, 400, 0.5)
     assert with_cut.num_airplanes == without.num_airplanes == len(airplanes)
     np.testing.assert_array_equal(with_cut.scores, without.scores)
@@ -175,24 +174,24 @@ def test_an_airplane_is_matched_once_by_the_highest_score() -> None:
     assert dict(zip(matches.scores.tolist(), matches.correct.tolist(), strict=True)) == {0.6: False, 0.9: True}
 
 
-def slow_comparison(some: Detections, airplanes: Array, ignored: Array, iou: float) -> list[tuple[float, bool]]:
+def slow_comparison(detected: Detections, airplanes: Array, ignored: Array, iou: float) -> list[tuple[float, bool]]:
     """Score and verdict of each detection that counts, one after the other, by the rules alone."""
     free, verdicts = list(range(len(airplanes) + len(ignored))), []
     everything = np.concatenate([airplanes, ignored])
-    for i in score_order(some.boxes, some.scores):
-        box = some.boxes[i]
+    for i in score_order(detected.boxes, detected.scores):
+        box = detected.boxes[i]
         overlaps = {k: iou_matrix(box[None], everything[k : k + 1])[0, 0] for k in free}
         best = max(overlaps, key=lambda k: overlaps[k], default=None)
         if best is not None and overlaps[best] >= iou:
             free.remove(best)
             if not void(everything[best], best >= len(airplanes)):
-                verdicts.append((some.scores[i], True))
+                verdicts.append((detected.scores[i], True))
         elif not cut(box) and not any(
             iom_matrix(box[None], other[None])[0, 0] >= iou
             for k, other in enumerate(everything)
             if void(other, k >= len(airplanes))
         ):
-            verdicts.append((some.scores[i], False))
+            verdicts.append((detected.scores[i], False))
     return verdicts
 
 
@@ -207,14 +206,14 @@ def void(box: Array, ignored: bool) -> bool:
 @given(SEEDS)
 def test_comparison_at_all_ious_equals_a_slow_implementation(seed: int) -> None:
     generator = np.random.default_rng(seed)
-    some, airplanes = random_image(generator)
+    detected, airplanes = random_image(generator)
     airplanes = airplanes + generator.choice([0, -4, 30], (len(airplanes), 1))  # some reach the edge
     split = generator.integers(0, len(airplanes) + 1)
     airplanes, ignored = airplanes[:split], airplanes[split:]
-    compared = metrics.compare(some, airplanes, WIDTH, HEIGHT, metrics.IOUS, ignored)
+    compared = metrics.compare(detected, airplanes, WIDTH, HEIGHT, metrics.IOUS, ignored)
     assert len(metrics.IOUS) == 10
     for iou, matches in compared.matches.items():
-        verdicts = slow_comparison(some, airplanes, ignored, iou)
+        verdicts = slow_comparison(detected, airplanes, ignored, iou)
         assert sorted(zip(matches.scores.tolist(), matches.correct.tolist(), strict=True)) == sorted(verdicts)
         assert matches.num_airplanes == sum(not cut(box) for box in airplanes)
     assert len(compared.detections) == len(compared.matches[0.5].scores)
@@ -241,8 +240,11 @@ def test_average_precision_agrees_with_pycocotools(seed: int) -> None:
     generator = np.random.default_rng(seed)
     images = [random_image(generator) for _ in range(4)]
     scores = iter(generator.permutation(1000) / 1000)
-    images = [(replace(some, scores=np.array([next(scores) for _ in some.scores])), boxes) for some, boxes in images]
-    compared = [metrics.compare(some, boxes, WIDTH, HEIGHT, metrics.IOUS).matches for some, boxes in images]
+    images = [
+        (replace(detected, scores=np.array([next(scores) for _ in detected.scores])), boxes)
+        for detected, boxes in images
+    ]
+    compared = [metrics.compare(detected, boxes, WIDTH, HEIGHT, metrics.IOUS).matches for detected, boxes in images]
     matches = {iou: Matches.concatenate([each[iou] for each in compared]) for iou in metrics.IOUS}
     if not matches[0.5].num_airplanes:
         return
@@ -317,8 +319,8 @@ def test_union_iou_equals_a_count_of_pixels(seed: int, detected: int, annotated:
     generator = np.random.default_rng(seed)
     one, other = random_boxes(generator, detected), random_boxes(generator, annotated)
     a, b = covered(one), covered(other)
-    wanted = (a & b).sum() / (a | b).sum() if (a | b).any() else math.nan
-    np.testing.assert_allclose(metrics.union_iou(one, other), wanted, atol=1e-12)
+    expected = (a & b).sum() / (a | b).sum() if (a | b).any() else math.nan
+    np.testing.assert_allclose(metrics.union_iou(one, other), expected, atol=1e-12)
 
 
 def test_union_iou_counts_overlaps_once_and_fractions_of_pixels() -> None:
@@ -328,9 +330,9 @@ def test_union_iou_counts_overlaps_once_and_fractions_of_pixels() -> None:
     assert metrics.union_iou(AIRPLANE + 100, AIRPLANE) == 0
 
 
-def counts(some: Detections, airplanes: Array) -> tuple[int, int, int]:
-    mistakes = metrics.find_mistakes(some, airplanes)
-    assert mistakes.false.shape == mistakes.imprecise.shape == (len(some),)
+def counts(detected: Detections, airplanes: Array) -> tuple[int, int, int]:
+    mistakes = metrics.find_mistakes(detected, airplanes)
+    assert mistakes.false.shape == mistakes.imprecise.shape == (len(detected),)
     assert mistakes.missed.shape == (len(airplanes),)
     assert mistakes.count == mistakes.false.sum() + mistakes.imprecise.sum() + mistakes.missed.sum()
     return int(mistakes.false.sum()), int(mistakes.imprecise.sum()), int(mistakes.missed.sum())
@@ -434,26 +436,26 @@ def rows(boxes: Array) -> list[list[float]]:
 
 @given(st.integers(0, 2**32 - 1))
 def test_tiles_hold_the_boxes_centred_in_them_and_pairs_stay_together(seed: int) -> None:
-    some, airplanes = random_tiled_image(seed)
-    pairs = match(some.boxes, some.scores, airplanes, 0.1)
-    wanted: dict[tuple[int, int], tuple[list[Array], list[Array]]] = {
+    detected, airplanes = random_tiled_image(seed)
+    pairs = match(detected.boxes, detected.scores, airplanes, 0.1)
+    expected: dict[tuple[int, int], tuple[list[Array], list[Array]]] = {
         (row, column): ([], []) for row in range(2) for column in range(3)
     }
-    for box, pair in zip(some.boxes, pairs, strict=True):
-        wanted[tile_of(box if pair < 0 else airplanes[pair])][0].append(box)
+    for box, pair in zip(detected.boxes, pairs, strict=True):
+        expected[tile_of(box if pair < 0 else airplanes[pair])][0].append(box)
     for box in airplanes:
-        wanted[tile_of(box)][1].append(box)
-    tiles = metrics.split_into_tiles(some, airplanes, TILED_WIDTH, TILED_HEIGHT)
+        expected[tile_of(box)][1].append(box)
+    tiles = metrics.split_into_tiles(detected, airplanes, TILED_WIDTH, TILED_HEIGHT)
     assert [(rows(kept.boxes), rows(boxes)) for kept, boxes in tiles] == [
-        tuple(rows(np.array(boxes).reshape(-1, 4)) for boxes in each) for each in wanted.values()
+        tuple(rows(np.array(boxes).reshape(-1, 4)) for boxes in each) for each in expected.values()
     ]
 
 
 @given(st.integers(0, 2**32 - 1))
 def test_mistakes_of_all_tiles_add_up_to_those_of_the_image(seed: int) -> None:
-    some, airplanes = random_tiled_image(seed)
-    tiles = metrics.split_into_tiles(some, airplanes, TILED_WIDTH, TILED_HEIGHT)
-    total = metrics.find_mistakes(some, airplanes)
+    detected, airplanes = random_tiled_image(seed)
+    tiles = metrics.split_into_tiles(detected, airplanes, TILED_WIDTH, TILED_HEIGHT)
+    total = metrics.find_mistakes(detected, airplanes)
     for name in ("false", "imprecise", "missed"):
         each = [getattr(metrics.find_mistakes(*tile), name).sum() for tile in tiles]
         assert sum(each) == getattr(total, name).sum()
@@ -462,18 +464,18 @@ def test_mistakes_of_all_tiles_add_up_to_those_of_the_image(seed: int) -> None:
 
 @given(st.integers(0, 2**32 - 1), st.integers(0, 3), st.integers(0, 3))
 def test_tiles_do_not_depend_on_their_position(seed: int, across: int, down: int) -> None:
-    some, airplanes = random_tiled_image(seed)
+    detected, airplanes = random_tiled_image(seed)
     # A box before the first tile would be in another tile.
     away = 256.0 * np.array([across, down] * 2)
-    some, airplanes = replace(some, boxes=np.maximum(some.boxes, 0)), np.maximum(airplanes, 0)
-    shifted = replace(some, boxes=some.boxes + away)
+    detected, airplanes = replace(detected, boxes=np.maximum(detected.boxes, 0)), np.maximum(airplanes, 0)
+    shifted = replace(detected, boxes=detected.boxes + away)
     moved = metrics.split_into_tiles(shifted, airplanes + away, TILED_WIDTH + 768, TILED_HEIGHT + 768)
     at = [(row + down) * 6 + column + across for row in range(2) for column in range(3)]
-    here = metrics.tile_metrics(metrics.split_into_tiles(some, airplanes, TILED_WIDTH, TILED_HEIGHT))
+    here = metrics.tile_metrics(metrics.split_into_tiles(detected, airplanes, TILED_WIDTH, TILED_HEIGHT))
     there = metrics.tile_metrics([moved[k] for k in at])
     assert (there.tiles, there.mistakes) == (here.tiles, here.mistakes)
     np.testing.assert_allclose(there.iou, here.iou, atol=1e-12)
-    assert sum(len(kept) + len(boxes) for kept, boxes in moved) == len(some) + len(airplanes)
+    assert sum(len(kept) + len(boxes) for kept, boxes in moved) == len(detected) + len(airplanes)
 
 
 def test_a_seam_between_two_centres_causes_no_mistake() -> None:

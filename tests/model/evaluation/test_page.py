@@ -28,7 +28,7 @@ from model.evaluation.set_metrics import Curves, compute_curves, compute_metrics
 from model.inference.predictor import FakePredictor
 from tests.model.evaluation.synthetic_images import detections, evaluation_image, random_image
 from tests.model.evaluation.test_predictions import CONFIG
-from tests.model.photos import picture, write_set
+from tests.model.image_sets import make_pixels, write_set
 
 HOSTILE = "<script>alert(1)</script>&amp;"
 VOID = {"meta", "link", "br", "image", "rect"}
@@ -59,16 +59,16 @@ class Page(HTMLParser):
 @pytest.fixture(scope="module")
 def text(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("sets")
-    wrong = picture()
+    wrong = make_pixels()
     wrong[30:60, 20:45] = 100  # missed
     wrong[70:82, 60:75] = 140  # false
-    write_set(folder / "good", {"a": picture()})
-    write_set(folder / "bad", {"a": wrong, "<b>&amp;": picture()})
+    write_set(folder / "good", {"a": make_pixels()})
+    write_set(folder / "bad", {"a": wrong, "<b>&amp;": make_pixels()})
     sets = {
         name: predict(read_annotated_images(folder / name, "test"), FakePredictor(), CONFIG, 2).compare()
         for name in ("good", "bad")
     }
-    sets[ALL_SETS] = [each for some in sets.values() for each in some]
+    sets[ALL_SETS] = [each for images in sets.values() for each in images]
     return page.render(EvaluationResult(HOSTILE, 0.5, sets), "test")
 
 
@@ -106,9 +106,9 @@ def test_every_set_has_its_charts_and_table_rows(text: str) -> None:
 
 
 def test_a_set_without_airplanes_has_no_charts_of_recall(tmp_path: Path) -> None:
-    write_set(tmp_path / "set", {"a": picture()})
-    (photo,) = read_annotated_images(tmp_path / "set", "test")
-    predictions = predict([replace(photo, boxes=np.zeros((0, 4)))], FakePredictor(), CONFIG, 2)
+    write_set(tmp_path / "set", {"a": make_pixels()})
+    (image,) = read_annotated_images(tmp_path / "set", "test")
+    predictions = predict([replace(image, boxes=np.zeros((0, 4)))], FakePredictor(), CONFIG, 2)
     text = page.render(EvaluationResult("m", 0.5, {"set": predictions.compare()}), "test")
     assert "Precision against recall" not in text
     assert text.count("<image ") == 3
@@ -123,7 +123,7 @@ NO_CURVES = compute_curves([compare_image(evaluation_image("a", NONE), detection
 Plot = Callable[[Axes, Curves], None]
 PLOTS: list[Plot] = [
     page.plot_precision_recall,
-    lambda axes, some: page.plot_reliability(axes, some.reliability),
+    lambda axes, curves: page.plot_reliability(axes, curves.reliability),
     page.plot_score_histogram,
     lambda axes, _: page.plot_recall_by_size(axes, METRICS.by_size_px, "px"),
     lambda axes, _: page.plot_recall_by_size(axes, METRICS.by_size_m, "m"),
@@ -146,9 +146,9 @@ def bars(axes: Axes, colour: str) -> list[float]:
 
 
 @pytest.mark.parametrize("plot", PLOTS)
-@pytest.mark.parametrize("some", [CURVES, NO_CURVES])
-def test_charts_stay_in_their_frame(plot: Plot, some: Curves) -> None:
-    axes = plotted(lambda axes: plot(axes, some))
+@pytest.mark.parametrize("curves", [CURVES, NO_CURVES])
+def test_charts_stay_in_their_frame(plot: Plot, curves: Curves) -> None:
+    axes = plotted(lambda axes: plot(axes, curves))
     (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
     for bar in rectangles(axes):
         assert left <= bar.get_x() <= bar.get_x() + bar.get_width() <= right + 1e-9
@@ -156,7 +156,7 @@ def test_charts_stay_in_their_frame(plot: Plot, some: Curves) -> None:
     for line in axes.lines:
         points = np.asarray(line.get_xydata())
         assert ((points >= (left, bottom)) & (points <= (right, top))).all()
-    assert "nan" not in svg_chart("Chart", plot, some)
+    assert "nan" not in svg_chart("Chart", plot, curves)
 
 
 def test_precision_falls_from_left_to_right() -> None:

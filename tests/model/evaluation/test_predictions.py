@@ -23,13 +23,13 @@ from model.evaluation.predictions import (
 from model.inference.predictor import FakePredictor
 from model.inference.scan_config import ScanConfig
 from tests.model.evaluation.synthetic_images import detections, evaluation_image, squares
-from tests.model.photos import AIRPLANES, picture, write_set
+from tests.model.image_sets import AIRPLANES, make_pixels, write_set
 
 CONFIG = ScanConfig(Tiling((0.5, 1.0), tile_px=128, halo_px=16), Suppression(0.5, 0.8))
 
 
 def test_images_are_processed_in_their_order(tmp_path: Path) -> None:
-    write_set(tmp_path / "set", {name: picture(level) for name, level in (("a", 0.7), ("b", 1.0), ("c", 0.8))})
+    write_set(tmp_path / "set", {name: make_pixels(level) for name, level in (("a", 0.7), ("b", 1.0), ("c", 0.8))})
     predictions = predict(read_annotated_images(tmp_path / "set", "test"), FakePredictor(), CONFIG, 2)
     assert [source.image.path.name for source in predictions.images] == ["a.png", "b.png", "c.png"]
     assert [each.scores.max() for each in predictions.detections] == pytest.approx(
@@ -42,17 +42,17 @@ def test_images_are_processed_in_their_order(tmp_path: Path) -> None:
 
 def test_the_threshold_lies_between_the_scores_kept_and_dropped() -> None:
     airplanes = squares(20, 30)
-    some = detections(np.concatenate([airplanes, squares(15, 15) + 75]), np.array([0.9, 0.8, 0.4, 0.3]))
-    assert best_min_score([compare_image(evaluation_image("a", airplanes), some)]) == pytest.approx(0.6)
+    detected = detections(np.concatenate([airplanes, squares(15, 15) + 75]), np.array([0.9, 0.8, 0.4, 0.3]))
+    assert best_min_score([compare_image(evaluation_image("a", airplanes), detected)]) == pytest.approx(0.6)
     lowest = compare_image(evaluation_image("a", airplanes), detections(airplanes, np.array([0.9, 0.8])))
     assert best_min_score([lowest]) == pytest.approx(0.4)
 
 
 def test_no_threshold_is_chosen_without_airplanes_and_detections() -> None:
     none = detections(np.zeros((0, 4)), np.zeros(0))
-    for airplanes, some in ((squares(20), none), (np.zeros((0, 4)), detections(squares(9), np.array([0.5])))):
+    for airplanes, detected in ((squares(20), none), (np.zeros((0, 4)), detections(squares(9), np.array([0.5])))):
         with pytest.raises(ConfigError, match="airplanes and detections"):
-            best_min_score([compare_image(evaluation_image("a", airplanes), some)])
+            best_min_score([compare_image(evaluation_image("a", airplanes), detected)])
 
 
 def test_the_calibration_is_fitted_to_all_sets_together() -> None:

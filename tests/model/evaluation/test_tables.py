@@ -24,8 +24,8 @@ def test_every_set_has_a_row_and_rows_fit_a_terminal() -> None:
 
 def test_values_are_below_the_titles_of_their_columns() -> None:
     airplanes = squares(20, 20, 40)
-    some = detections(np.concatenate([airplanes[:2], squares(9) + 75]), np.array([0.9, 0.8, 0.7]))
-    metrics = compute_metrics([compare_image(evaluation_image("a", airplanes), some)], 0.5)
+    detected = detections(np.concatenate([airplanes[:2], squares(9) + 75]), np.array([0.9, 0.8, 0.7]))
+    metrics = compute_metrics([compare_image(evaluation_image("a", airplanes), detected)], 0.5)
     header, line = format_tables({"some": metrics}).splitlines()[:2]
     row = {
         name: line[: header.index(name) + len(name)].split()[-1]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from geo.types import ImageArray
-from model.detectors.anchor_free import decode
+from model.detectors.anchor_free.network import decode_boxes, decode_scores
 from model.export.check import Difference
 from model.export.exporter import export
 from model.export.formats import Outputs
@@ -28,7 +28,7 @@ def random_images(count: int = 2, seed: int = 1, shape: tuple[int, int] = (64, 9
 def expected_outputs(network: Any, images: ImageArray) -> Outputs:
     """Outputs of the network itself, calibrated as in the exported model."""
     cells = network(images.astype(np.float32), training=False)
-    boxes, raw = (keras.ops.convert_to_numpy(each(cells)) for each in (decode.boxes, decode.scores))
+    boxes, raw = (keras.ops.convert_to_numpy(each(cells)) for each in (decode_boxes, decode_scores))
     scores = 1 / (1 + (1 - raw) ** CALIBRATION.b / raw**CALIBRATION.a * np.exp(-CALIBRATION.c))
     assert np.ptp(scores) > 0.005  # else the test would compare nothing
     return boxes.reshape(len(images), -1, 4), scores.reshape(len(images), -1)

@@ -10,7 +10,7 @@ from geo.types import ImageArray
 from model.export import check as export_check
 from model.export.check import Difference, ExportError, check, compare, crop_around, read_tiles
 from model.export.formats import Outputs
-from tests.model.photos import picture, write_set
+from tests.model.image_sets import make_pixels, write_set
 
 
 def outputs(scores: list[list[float]], side: float = 8.0) -> Outputs:
@@ -68,17 +68,17 @@ def test_a_tile_is_centred_on_its_airplane_and_filled_from_the_image(
     assert tile.shape == (side, side, 3)
     shown = tile[tile[..., 2] == 1]
     assert len(shown) == min(width, side) * min(height, side)
-    for axis, (place, length) in enumerate(((x, width), (y, height))):
+    for axis, (position, length) in enumerate(((x, width), (y, height))):
         values = np.unique(shown[:, axis]).astype(int)
         assert (np.diff(values) == 1).all()
-        assert values[0] - 1 <= place <= values[-1]
+        assert values[0] - 1 <= position <= values[-1]
         inside = values[0] > 1 and values[-1] < length
-        assert not inside or abs((values[0] - 1 + values[-1]) / 2 - place) <= 0.5
+        assert not inside or abs((values[0] - 1 + values[-1]) / 2 - position) <= 0.5
 
 
 def test_tiles_are_cut_from_every_set(tmp_path: Path) -> None:
-    write_set(tmp_path / "bright", {str(number): picture() for number in range(5)})
-    write_set(tmp_path / "dim", {"a": picture(0.9)})
+    write_set(tmp_path / "bright", {str(number): make_pixels() for number in range(5)})
+    write_set(tmp_path / "dim", {"a": make_pixels(0.9)})
     tiles = read_tiles(tmp_path, ["bright", "dim"], 2, 64)
     assert tiles.shape == (3, 64, 64, 3)
     assert [int(tile[..., 0].max()) for tile in tiles] == [250, 250, 225]
@@ -92,6 +92,6 @@ def test_a_scene_is_rendered_without_data(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_a_set_without_airplanes_is_refused(tmp_path: Path) -> None:
-    write_set(tmp_path / "later", {"a": picture()}, split="train")
+    write_set(tmp_path / "later", {"a": make_pixels()}, split="train")
     with pytest.raises(ConfigError, match="later"):
         read_tiles(tmp_path, ["later"], 1, 64)

@@ -14,7 +14,7 @@ from PIL import Image
 
 from geo.errors import ConfigError
 from geo.types import ImageArray
-from model.detectors.classifier.network import build
+from model.detectors.classifier import build
 from model.detectors.config import ConvConfig
 from model.export import classifier_graph
 from model.export.classifier_graph import chip_boxes, classify_tiled, predict_chips, zoomed_length
@@ -53,7 +53,7 @@ def resampled(image: ImageArray, size: tuple[int, int]) -> NDArray[np.float32]:
 def test_the_graph_agrees_with_a_loop_over_chips(count: int, shape: tuple[int, int]) -> None:
     images = random_images(count, shape=shape)
     for image, image_boxes, scores in zip(images, *run_graph(images, TILING), strict=True):
-        wanted: list[tuple[NDArray[np.float64], float]] = []
+        expected: list[tuple[NDArray[np.float64], float]] = []
         for zoom in TILING.zooms:
             rows, cols = (round(length / zoom) for length in shape)
             zoomed = resampled(image, (rows, cols))
@@ -61,25 +61,25 @@ def test_the_graph_agrees_with_a_loop_over_chips(count: int, shape: tuple[int, i
                 for x in range(0, cols - 19, 6):
                     score = float(checksum(zoomed[None, y : y + 20, x : x + 20])[0])
                     scale = np.array([shape[1] / cols, shape[0] / rows] * 2)
-                    wanted.append((np.array([x, y, x + 20, y + 20]) * scale, score))
-        assert len(wanted) == len(scores) == len(image_boxes)
-        np.testing.assert_allclose(image_boxes, [box for box, _ in wanted], atol=1e-4)
-        np.testing.assert_allclose(scores, [score for _, score in wanted], rtol=1e-3, atol=0.5)
+                    expected.append((np.array([x, y, x + 20, y + 20]) * scale, score))
+        assert len(expected) == len(scores) == len(image_boxes)
+        np.testing.assert_allclose(image_boxes, [box for box, _ in expected], atol=1e-4)
+        np.testing.assert_allclose(scores, [score for _, score in expected], rtol=1e-3, atol=0.5)
         assert np.ptp(scores) > 500  # else the test would compare nothing
 
 
 def test_the_boxes_of_the_graph_are_those_of_the_tiling() -> None:
-    found, scores = run_graph(random_images(2, shape=(160, 224)), ChipTiling())
+    boxes, scores = run_graph(random_images(2, shape=(160, 224)), ChipTiling())
     expected = chip_boxes(160, 224, ChipTiling())
     assert scores.shape == (2, len(expected))
-    for each in found:
+    for each in boxes:
         np.testing.assert_allclose(each, expected, atol=1e-4)
 
 
 @pytest.mark.parametrize("shape", [(32, 32), (64, 32), (32, 64)])
 def test_images_smaller_than_a_chip_have_no_outputs(shape: tuple[int, int]) -> None:
-    found, scores = run_graph(random_images(2, shape=shape), ChipTiling((2.0,)))
-    assert (found.shape, scores.shape) == ((2, 0, 4), (2, 0))
+    boxes, scores = run_graph(random_images(2, shape=shape), ChipTiling((2.0,)))
+    assert (boxes.shape, scores.shape) == ((2, 0, 4), (2, 0))
 
 
 @pytest.fixture(scope="module")
@@ -121,9 +121,9 @@ def test_the_outputs_of_the_check_are_those_of_the_classifier(
 ) -> None:
     monkeypatch.setattr(classifier_graph, "_CHECK_BATCH", 7)
     images, tiling = random_images(2, shape=(32, 64)), ChipTiling((1.0,), TILING.step_px)
-    found, scores = predict_chips(classifier[1], tiling, images)
+    boxes, scores = predict_chips(classifier[1], tiling, images)
     np.testing.assert_allclose(scores, chip_scores(classifier[1], images), atol=1e-5)
-    np.testing.assert_allclose(found, [chip_boxes(32, 64, tiling)] * 2)
+    np.testing.assert_allclose(boxes, [chip_boxes(32, 64, tiling)] * 2)
     assert np.ptp(scores) > 0.1
 
 
@@ -140,10 +140,10 @@ def test_pixels_and_jpeg_files_give_the_outputs_of_the_classifier(
     at_1 = slice(*(len(chip_boxes(32, 64, ChipTiling(TILING.zooms[:k], 6))) for k in (1, 2)))
     from_pixels = signatures["detect"](pixels=tf.constant(images))
     from_files = signatures["detect_jpeg"](jpeg=tf.constant([file.getvalue() for file in files]))
-    for found in (from_pixels, from_files):
-        np.testing.assert_allclose(found["boxes"], [chip_boxes(32, 64, TILING)] * 2, atol=1e-4)
-        np.testing.assert_allclose(found["scores"][:, at_1], chip_scores(classifier[1], images), atol=1e-4)
-        assert found["scores"].dtype == found["boxes"].dtype == tf.float32
+    for boxes in (from_pixels, from_files):
+        np.testing.assert_allclose(boxes["boxes"], [chip_boxes(32, 64, TILING)] * 2, atol=1e-4)
+        np.testing.assert_allclose(boxes["scores"][:, at_1], chip_scores(classifier[1], images), atol=1e-4)
+        assert boxes["scores"].dtype == boxes["boxes"].dtype == tf.float32
 
 
 def test_an_exported_classifier_works_as_a_predictor(classifier: tuple[Path, keras.Model], exported: Path) -> None:
@@ -152,8 +152,8 @@ def test_an_exported_classifier_works_as_a_predictor(classifier: tuple[Path, ker
     assert predictor.default_min_score == 0.75
     images = random_images(3)
     highest = predict_chips(classifier[1], TILING, images)[1].max(axis=1)
-    for found, score in zip(predictor(images), highest, strict=True):
-        assert found.scores.max(initial=0.0) == pytest.approx(score if score >= 0.6 else 0.0, abs=1e-4)
+    for boxes, score in zip(predictor(images), highest, strict=True):
+        assert boxes.scores.max(initial=0.0) == pytest.approx(score if score >= 0.6 else 0.0, abs=1e-4)
     assert highest.max() >= 0.6
 
 
@@ -182,8 +182,8 @@ def test_chips_lie_in_the_image_and_have_20_px_at_their_zoom(height: int, width:
     assert (boxes[:, 2:] <= np.array([width, height]) + 1e-9).all()
     sides = {(round(x, 6), round(y, 6)) for x, y in boxes[:, 2:] - boxes[:, :2]}
     size = np.array([width, height])
-    wanted = [size / [zoomed_length(length, zoom) for length in size] * 20 for zoom in tiling.zooms]
-    assert sides <= {(round(x, 6), round(y, 6)) for x, y in wanted}
+    expected = [size / [zoomed_length(length, zoom) for length in size] * 20 for zoom in tiling.zooms]
+    assert sides <= {(round(x, 6), round(y, 6)) for x, y in expected}
     by_zoom = [chip_boxes(height, width, ChipTiling((zoom,), tiling.step_px)) for zoom in tiling.zooms]
     np.testing.assert_array_equal(np.concatenate(by_zoom), boxes)
 

@@ -11,13 +11,13 @@ from model.export import __main__ as export
 from model.export import check
 from model.export.config import ExportConfig
 from model.inference.model_folder import WEIGHTS_FILE
-from tests.model.photos import picture, write_set
+from tests.model.image_sets import make_pixels, write_set
 
 
 @pytest.fixture
 def config(model_folder: Path, tmp_path: Path) -> Path:
     shutil.copytree(model_folder, tmp_path / "model")
-    write_set(tmp_path / "data" / "bright", {"a": picture(), "b": picture(0.9)})
+    write_set(tmp_path / "data" / "bright", {"a": make_pixels(), "b": make_pixels(0.9)})
     return write_config(tmp_path)
 
 

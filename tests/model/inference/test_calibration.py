@@ -57,10 +57,10 @@ def test_ones_and_zeros_are_the_identity() -> None:
 
 @given(WEIGHTS, WEIGHTS, SHIFTS, st.floats(-3, 3))
 def test_the_order_of_scores_of_one_size_stays(a: float, b: float, c: float, d: float) -> None:
-    found = Calibration(a, b, c, d).apply(SCORES, squares(20))
-    assert ((found >= 0) & (found <= 1)).all()
-    assert (np.diff(found) >= 0).all()
-    assert (np.diff(found[100:-100]) > 0).all()
+    calibrated = Calibration(a, b, c, d).apply(SCORES, squares(20))
+    assert ((calibrated >= 0) & (calibrated <= 1)).all()
+    assert (np.diff(calibrated) >= 0).all()
+    assert (np.diff(calibrated[100:-100]) > 0).all()
 
 
 @given(WEIGHTS, WEIGHTS, SHIFTS, st.floats(-3, 3))
@@ -68,19 +68,19 @@ def test_keras_ops_give_the_same(a: float, b: float, c: float, d: float) -> None
     numbers = Calibration(a, b, c, d)
     scores = SCORES[1:-1].astype(np.float32)
     boxes = squares(np.linspace(0, 150, len(scores)), len(scores)).astype(np.float32)
-    found = numbers.apply(keras.ops.convert_to_tensor(scores), keras.ops.convert_to_tensor(boxes), keras.ops)
-    assert keras.ops.convert_to_numpy(found).dtype == np.float32
+    calibrated = numbers.apply(keras.ops.convert_to_tensor(scores), keras.ops.convert_to_tensor(boxes), keras.ops)
+    assert keras.ops.convert_to_numpy(calibrated).dtype == np.float32
     expected = numbers.apply(scores.astype(np.float64), boxes.astype(np.float64))
-    np.testing.assert_allclose(keras.ops.convert_to_numpy(found), expected, atol=1e-4)
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(calibrated), expected, atol=1e-4)
 
 
 @pytest.mark.parametrize("numbers", [Calibration(1, 1, 0), Calibration(3, 0.6, -1.5, 2), Calibration(0.4, 2, 1, -0.5)])
 def test_the_fit_recovers_the_parameters(numbers: Calibration) -> None:
-    found = fit(*random_detections(numbers, 200_000, seed=4))
-    np.testing.assert_allclose(astuple(found), astuple(numbers), atol=0.15)
+    calibrated = fit(*random_detections(numbers, 200_000, seed=4))
+    np.testing.assert_allclose(astuple(calibrated), astuple(numbers), atol=0.15)
     for side in (10, 100):
         boxes = squares(side)
-        np.testing.assert_allclose(found.apply(SCORES, boxes), numbers.apply(SCORES, boxes), atol=0.015)
+        np.testing.assert_allclose(calibrated.apply(SCORES, boxes), numbers.apply(SCORES, boxes), atol=0.015)
 
 
 @given(st.integers(0, 2**32 - 1))
@@ -101,18 +101,18 @@ def test_no_other_parameters_are_likelier(seed: int) -> None:
 
 
 def test_the_order_stays_even_where_higher_scores_are_wrong() -> None:
-    found = fit(np.linspace(0.1, 0.9, 100), squares(30, 100), np.arange(100) < 50)
-    assert (np.diff(found.apply(SCORES, squares(30))[1:-1]) > 0).all()
+    calibrated = fit(np.linspace(0.1, 0.9, 100), squares(30, 100), np.arange(100) < 50)
+    assert (np.diff(calibrated.apply(SCORES, squares(30))[1:-1]) > 0).all()
 
 
 def test_the_weight_of_the_size_is_bounded() -> None:
     sides = np.linspace(10, 100, 100)
-    found = fit(np.full(100, 0.5), squares(sides, 100), sides > 50)
-    assert found.d <= 4
+    calibrated = fit(np.full(100, 0.5), squares(sides, 100), sides > 50)
+    assert calibrated.d <= 4
 
 
 @pytest.mark.parametrize("correct", [np.ones(5, bool), np.zeros(5, bool), np.zeros(0, bool)])
-def test_only_right_or_only_wrong_detections_are_refused(correct: NDArray[np.bool_]) -> None:
+def test_all_correct_or_all_wrong_detections_are_rejected(correct: NDArray[np.bool_]) -> None:
     with pytest.raises(ConfigError, match="right and wrong"):
         fit(np.full(len(correct), 0.5), squares(30, len(correct)), correct)
 
@@ -128,12 +128,12 @@ def test_parameters_that_break_the_order_are_refused(numbers: tuple[float, ...])
 def test_reliability_of_an_example_by_hand() -> None:
     scores = np.array([0.01, 0.15, 0.12, 0.55, 0.55, 0.55, 0.55, 1.0])
     correct = np.array([False, False, True, True, True, True, False, True])
-    found = reliability(scores, correct, 10, 0.1)
-    assert found.counts.tolist() == [0, 2, 0, 0, 0, 4, 0, 0, 0, 1]
-    np.testing.assert_allclose(found.scores[[1, 5, 9]], [0.135, 0.55, 1.0])
-    np.testing.assert_allclose(found.shares[[1, 5, 9]], [0.5, 0.75, 1.0])
-    assert np.isnan(found.shares[[0, 2]]).all()
-    assert found.error == pytest.approx(2 / 7 * 0.365 + 4 / 7 * 0.2 + 1 / 7 * 0)
+    calibrated = reliability(scores, correct, 10, 0.1)
+    assert calibrated.counts.tolist() == [0, 2, 0, 0, 0, 4, 0, 0, 0, 1]
+    np.testing.assert_allclose(calibrated.scores[[1, 5, 9]], [0.135, 0.55, 1.0])
+    np.testing.assert_allclose(calibrated.shares[[1, 5, 9]], [0.5, 0.75, 1.0])
+    assert np.isnan(calibrated.shares[[0, 2]]).all()
+    assert calibrated.error == pytest.approx(2 / 7 * 0.365 + 4 / 7 * 0.2 + 1 / 7 * 0)
 
 
 def test_calibrated_scores_have_no_calibration_error() -> None:

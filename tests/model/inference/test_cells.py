@@ -39,7 +39,7 @@ def test_detections_come_in_the_order_of_the_images_and_batches_are_full() -> No
     assert predictor(images_of([])) == []
 
 
-def test_the_engine_runs_while_the_cells_before_become_detections(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_engine_runs_while_previous_cells_are_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
     second_batch = threading.Event()
     calls = []
 

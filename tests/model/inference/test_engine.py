@@ -41,8 +41,8 @@ def test_a_named_precision_is_kept(tmp_path: Path) -> None:
 def test_bfloat16_keeps_the_weights_and_the_last_layer_in_32_bits(network: Any, model_folder: Path) -> None:
     model, _ = weights_io.load(model_folder, "bfloat16")
     folded = normalization.fold({variable.path: variable.value.numpy() for variable in network.variables})
-    for found in model.variables:
-        np.testing.assert_array_equal(found, folded[found.path])
+    for folded_variable in model.variables:
+        np.testing.assert_array_equal(folded_variable, folded[folded_variable.path])
     assert {layer.compute_dtype for layer in model.layers if layer.name != "cells"} == {"bfloat16"}
     assert model.get_layer("cells").compute_dtype == "float32"
     assert model.output.dtype == "float32"
@@ -85,7 +85,7 @@ def test_the_engine_depends_on_the_machine(
 @pytest.mark.parametrize(
     ("precision", "saved_model", "key"), [("bfloat16", False, "precision"), ("float32", True, "engine")]
 )
-def test_litert_refuses_what_it_cannot_do(
+def test_litert_rejects_unsupported_settings(
     precision: Literal["float32", "bfloat16"], saved_model: bool, key: str
 ) -> None:
     with pytest.raises(ConfigError, match=rf"{key}: expected .* litert"):

@@ -10,7 +10,7 @@ from keras import ops
 
 from geo.boxes import iou_matrix
 from geo.types import Detections, ImageArray
-from model.detectors.anchor_free import decode
+from model.detectors.anchor_free.network import decode_boxes, decode_scores
 from model.inference.calibration import Calibration
 from model.inference.frozen_graph import FrozenPredictor
 from model.inference.model_folder import read_config, write_config
@@ -22,21 +22,21 @@ BATCH = 3
 @pytest.fixture(scope="module")
 def predictor(model_folder: Path) -> FrozenPredictor:
     """The model of the folder, at a threshold that leaves something over and something out."""
-    found = load_predictor(str(model_folder), BATCH, 0.0)
-    assert isinstance(found, FrozenPredictor)
-    _, scores = found.graph(tf.constant(random_images(BATCH)))
-    found.min_score = float(np.quantile(scores.numpy(), 0.6))
-    return found
+    detections = load_predictor(str(model_folder), BATCH, 0.0)
+    assert isinstance(detections, FrozenPredictor)
+    _, scores = detections.graph(tf.constant(random_images(BATCH)))
+    detections.min_score = float(np.quantile(scores.numpy(), 0.6))
+    return detections
 
 
 def random_images(count: int, seed: int = 1, shape: tuple[int, int] = (64, 96)) -> ImageArray:
     return np.random.default_rng(seed).integers(0, 256, (count, *shape, 3), dtype=np.uint8)
 
 
-def assert_same(found: Detections, expected: Detections) -> None:
+def assert_same(detections: Detections, expected: Detections) -> None:
     assert len(expected) > 0
-    np.testing.assert_array_equal(found.boxes, expected.boxes)
-    np.testing.assert_array_equal(found.scores, expected.scores)
+    np.testing.assert_array_equal(detections.boxes, expected.boxes)
+    np.testing.assert_array_equal(detections.scores, expected.scores)
 
 
 @pytest.mark.parametrize("shape", [(64, 96), (32, 160)])
@@ -47,8 +47,8 @@ def test_the_graph_gives_what_the_network_gives(
     boxes, scores = (output.numpy() for output in predictor.graph(tf.constant(images)))
     cells = network(images.astype(np.float32), training=False)
     assert boxes.shape == (2, shape[0] // 4, shape[1] // 4, 4)
-    np.testing.assert_allclose(scores, ops.convert_to_numpy(decode.scores(cells)), atol=1e-4)
-    np.testing.assert_allclose(boxes, ops.convert_to_numpy(decode.boxes(cells)), rtol=1e-4, atol=1e-3)
+    np.testing.assert_allclose(scores, ops.convert_to_numpy(decode_scores(cells)), atol=1e-4)
+    np.testing.assert_allclose(boxes, ops.convert_to_numpy(decode_boxes(cells)), rtol=1e-4, atol=1e-3)
     assert np.ptp(scores) > 0.005  # else the comparison means nothing
 
 
@@ -58,14 +58,14 @@ def test_the_graph_has_no_variables(predictor: FrozenPredictor) -> None:
 
 
 def test_detections_come_from_cells_above_the_threshold(predictor: FrozenPredictor) -> None:
-    (found,) = predictor(random_images(1))
+    (detections,) = predictor(random_images(1))
     boxes, scores = predictor.graph(tf.constant(np.repeat(random_images(1), BATCH, axis=0)))
     every_box, every_score = boxes[0].numpy().reshape(-1, 4), scores[0].numpy().ravel()
-    assert 0 < len(found) < len(every_score)
-    assert (found.scores >= predictor.min_score).all()
-    assert (np.diff(found.scores) <= 0).all()
-    assert np.isnan(found.resolution_m).all()
-    for box, score in zip(found.boxes, found.scores, strict=True):
+    assert 0 < len(detections) < len(every_score)
+    assert (detections.scores >= predictor.min_score).all()
+    assert (np.diff(detections.scores) <= 0).all()
+    assert np.isnan(detections.resolution_m).all()
+    for box, score in zip(detections.boxes, detections.scores, strict=True):
         cell = every_box[every_score == score][0].astype(np.float64)
         assert iou_matrix(box[None], cell[None])[0, 0] > 0.5
 
@@ -112,21 +112,21 @@ def test_scores_are_probabilities_by_the_calibration_of_the_model(model_folder: 
     folder = Path(shutil.copytree(model_folder, tmp_path / "calibrated"))
     numbers = Calibration(1.7, 0.6, -0.4, 0.8)
     write_config(folder, replace(read_config(folder), calibration=numbers))
-    raw, found = (load_predictor(str(folder), BATCH, 0.0, calibrated=calibrated) for calibrated in (False, True))
+    raw, detections = (load_predictor(str(folder), BATCH, 0.0, calibrated=calibrated) for calibrated in (False, True))
     assert isinstance(raw, FrozenPredictor)
-    assert isinstance(found, FrozenPredictor)
+    assert isinstance(detections, FrozenPredictor)
     boxes, scores = (output.numpy() for output in raw.graph(tf.constant(random_images(BATCH))))
-    same, probabilities = (output.numpy() for output in found.graph(tf.constant(random_images(BATCH))))
+    same, probabilities = (output.numpy() for output in detections.graph(tf.constant(random_images(BATCH))))
     np.testing.assert_allclose(same, boxes, rtol=1e-5)
     np.testing.assert_allclose(probabilities, numbers.apply(scores, boxes), atol=1e-5)
-    (everything,) = found(random_images(1))
-    found.min_score = float(np.median(everything.scores))
-    (some,) = found(random_images(1))
-    assert 0 < len(some) == (everything.scores >= found.min_score).sum() < len(everything)
+    (everything,) = detections(random_images(1))
+    detections.min_score = float(np.median(everything.scores))
+    (detected,) = detections(random_images(1))
+    assert 0 < len(detected) == (everything.scores >= detections.min_score).sum() < len(everything)
 
 
-def test_it_is_as_the_protocol_says(predictor: FrozenPredictor) -> None:
-    found: Any = predictor(random_images(1))
-    assert isinstance(found, list)
-    assert all(isinstance(each, Detections) for each in found)
-    assert found[0].boxes.dtype == found[0].scores.dtype == np.float64
+def test_it_implements_the_protocol(predictor: FrozenPredictor) -> None:
+    detections: Any = predictor(random_images(1))
+    assert isinstance(detections, list)
+    assert all(isinstance(each, Detections) for each in detections)
+    assert detections[0].boxes.dtype == detections[0].scores.dtype == np.float64

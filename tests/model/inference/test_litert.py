@@ -32,7 +32,7 @@ def image() -> ImageArray:
     return np.concatenate([block for _, block in paint_blocks(scene)], axis=1)[None]
 
 
-def test_it_detects_what_tensorflow_detects(image: ImageArray) -> None:
+def test_litert_agrees_with_tensorflow(image: ImageArray) -> None:
     (every,) = FrozenPredictor("airplanes-lite0", 1, 0.05, True, "float32")(image)
     min_score = in_a_gap(every.scores)
     (expected,) = FrozenPredictor("airplanes-lite0", 1, min_score, True, "float32")(image)
@@ -43,7 +43,7 @@ def test_it_detects_what_tensorflow_detects(image: ImageArray) -> None:
     np.testing.assert_allclose(detections.boxes, expected.boxes, atol=0.05)
 
 
-def test_images_of_several_sizes_take_turns(image: ImageArray) -> None:
+def test_images_of_several_sizes_are_detected_in_turn(image: ImageArray) -> None:
     predictor = LitertPredictor("airplanes-lite0", 0.3, True)
     sizes = (image, image[:, :320, :416], image, image[:, :320, :416])
     results = [predictor(np.ascontiguousarray(part))[0] for part in sizes]
@@ -66,7 +66,7 @@ def test_few_interpreters_are_kept(image: ImageArray, monkeypatch: pytest.Monkey
     np.testing.assert_array_equal(again.boxes, first.boxes)
 
 
-def test_each_image_of_a_batch_is_as_alone(image: ImageArray) -> None:
+def test_images_of_a_batch_do_not_affect_each_other(image: ImageArray) -> None:
     predictor = LitertPredictor("airplanes-lite0", 0.3, True)
     batch = np.concatenate([image, image[:, ::-1]])
     for detections, alone in zip(predictor(batch), (batch[:1], batch[1:]), strict=True):
@@ -74,7 +74,7 @@ def test_each_image_of_a_batch_is_as_alone(image: ImageArray) -> None:
 
 
 @pytest.mark.parametrize("damage", [lambda content: content[:-1], lambda content: b"", lambda content: content[::-1]])
-def test_a_damaged_cache_is_made_anew(
+def test_a_damaged_cache_is_rebuilt(
     cache: Path, image: ImageArray, damage: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (file,) = cache.iterdir()

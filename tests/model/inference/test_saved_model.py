@@ -51,10 +51,10 @@ def test_an_export_detects_what_the_model_detects(model_folder: Path, tmp_path: 
     exported = load_predictor(str(tmp_path / "export" / "saved_model"), BATCH, 0.0, trusted=True)
     assert exported.default_min_score == ours.default_min_score == 0.25
     assert exported.name.startswith("tiny@")
-    for found, expected in zip(exported(images), ours(images), strict=True):
-        assert len(found) == len(expected) > 0
-        np.testing.assert_allclose(found.scores, expected.scores, atol=1e-5)
-        np.testing.assert_allclose(found.boxes, expected.boxes, atol=1e-2)
+    for detections, expected in zip(exported(images), ours(images), strict=True):
+        assert len(detections) == len(expected) > 0
+        np.testing.assert_allclose(detections.scores, expected.scores, atol=1e-5)
+        np.testing.assert_allclose(detections.boxes, expected.boxes, atol=1e-2)
 
 
 def read_config_with(folder: Path, calibration: Calibration) -> Any:
@@ -63,21 +63,21 @@ def read_config_with(folder: Path, calibration: Calibration) -> Any:
     return replace(read_config(folder), calibration=calibration)
 
 
-def test_a_detector_of_a_user_is_a_predictor(own: Path) -> None:
+def test_a_detector_of_a_third_party_is_a_predictor(own: Path) -> None:
     predictor = load_predictor(str(own), BATCH, 0.0, trusted=True)
     assert isinstance(predictor, SavedModelPredictor)
     assert predictor.default_min_score == 0.5
-    found = predictor(np.concatenate([uniform_images(2), uniform_images(1, level=51)]))
-    assert [isinstance(each, Detections) for each in found] == [True] * 3
+    detections = predictor(np.concatenate([uniform_images(2), uniform_images(1, level=51)]))
+    assert [isinstance(each, Detections) for each in detections] == [True] * 3
     # Padding is left out.
-    assert [each.boxes.tolist() for each in found] == [[[0, 0, 96, 64]]] * 3
-    assert [each.scores.tolist() for each in found] == [pytest.approx([level / 255]) for level in (200, 200, 51)]
+    assert [each.boxes.tolist() for each in detections] == [[[0, 0, 96, 64]]] * 3
+    assert [each.scores.tolist() for each in detections] == [pytest.approx([level / 255]) for level in (200, 200, 51)]
     assert [len(each) for each in load_predictor(str(own), BATCH, 0.3, trusted=True)(uniform_images(1, level=51))] == [
         0
     ]
 
 
-def test_its_name_is_that_of_its_folder_with_a_digest_of_its_files(own: Path, tmp_path: Path) -> None:
+def test_its_name_is_its_folder_and_a_digest_of_its_files(own: Path, tmp_path: Path) -> None:
     name, digest = load_predictor(str(own), BATCH, 0.5, trusted=True).name.split("@")
     assert name == "bright"
     assert len(digest) == 12

@@ -1,4 +1,5 @@
-from collections.abc import Iterator
+import threading
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from geo.raster.header import read_header
 from geo.raster.reader import RasterReader
 from geo.types import Detections, ImageArray
 from model.inference.predictor import FakePredictor
-from model.inference.scan import BATCHES_PER_CALL, detect, group_by_shape, scan, scan_all
+from model.inference.scan import BATCHES_PER_CALL, detect, group_by_shape, prefetch, scan, scan_all
 from model.inference.scan_config import ScanConfig
 from tests.geo.scenes import write_tiff
 
@@ -49,21 +50,21 @@ def drawn(
     return boxes, generator.integers(170, 256, len(boxes), dtype=np.uint8)
 
 
-def assert_each_once(found: Detections, boxes: Array, least: float) -> None:
-    overlaps = iou_matrix(boxes, found.boxes) >= least
+def assert_each_once(detections: Detections, boxes: Array, minimum: float) -> None:
+    overlaps = iou_matrix(boxes, detections.boxes) >= minimum
     assert (overlaps.sum(axis=1) == 1).all()
-    assert len(found) == len(boxes)
+    assert len(detections) == len(boxes)
 
 
 @settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 2**32 - 1))
 def test_every_airplane_is_detected_once_across_seams_and_levels(seed: int, tmp_path: Path) -> None:
     boxes, levels = drawn(np.random.default_rng(seed), field=48, largest=28)
-    found = scan(read_header(scene(tmp_path, boxes, levels)), config(0.5, 1.0), FakePredictor(), 3)
-    assert_each_once(found, boxes, 0.6)
-    assert (np.diff(found.scores) <= 0).all()
-    chosen = iou_matrix(boxes, found.boxes).argmax(axis=1)
-    np.testing.assert_allclose(found.scores[chosen], levels / 255, atol=0.01)
+    detections = scan(read_header(scene(tmp_path, boxes, levels)), config(0.5, 1.0), FakePredictor(), 3)
+    assert_each_once(detections, boxes, 0.6)
+    assert (np.diff(detections.scores) <= 0).all()
+    chosen = iou_matrix(boxes, detections.boxes).argmax(axis=1)
+    np.testing.assert_allclose(detections.scores[chosen], levels / 255, atol=0.01)
 
 
 @settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -71,8 +72,8 @@ def test_every_airplane_is_detected_once_across_seams_and_levels(seed: int, tmp_
 def test_an_airplane_larger_than_the_overlap_is_detected_on_a_coarser_level(seed: int, tmp_path: Path) -> None:
     # At 2 m the scene is one tile: nothing is cut there, and an airplane of 100 scene pixels has 25.
     boxes, levels = drawn(np.random.default_rng(seed), field=130, largest=100, smallest=30)
-    found = scan(read_header(scene(tmp_path, boxes, levels)), config(0.5, 1.0, 2.0), FakePredictor(), 4)
-    assert_each_once(found, boxes, 0.5)
+    detections = scan(read_header(scene(tmp_path, boxes, levels)), config(0.5, 1.0, 2.0), FakePredictor(), 4)
+    assert_each_once(detections, boxes, 0.5)
 
 
 def test_an_airplane_on_a_seam_is_not_cut(tmp_path: Path) -> None:
@@ -81,9 +82,9 @@ def test_an_airplane_on_a_seam_is_not_cut(tmp_path: Path) -> None:
     seam = tiles[0].core.right
     assert 0 < seam < WIDTH
     box = np.array([[seam - 10.0, 50, seam + 9, 70]])
-    found = scan(read_header(scene(tmp_path, box, np.array([250], np.uint8))), config(0.5), FakePredictor(), 2)
-    assert found.boxes.tolist() == box.tolist()
-    assert found.resolution_m == pytest.approx([0.5], rel=1e-3)
+    detections = scan(read_header(scene(tmp_path, box, np.array([250], np.uint8))), config(0.5), FakePredictor(), 2)
+    assert detections.boxes.tolist() == box.tolist()
+    assert detections.resolution_m == pytest.approx([0.5], rel=1e-3)
 
 
 def test_the_batch_size_changes_nothing(tmp_path: Path) -> None:
@@ -105,9 +106,11 @@ def test_an_airplane_is_owned_by_the_tile_whose_core_holds_its_centre(tmp_path: 
     with RasterReader(header.uri) as reader:
         results = detect(FakePredictor(), tiles, [reader.read_tile(tile) for tile in tiles])
     each = [result.owned for result in results]
-    for tile, found in zip(tiles, each, strict=True):
+    for tile, detections in zip(tiles, each, strict=True):
         owned = boxes[tile.core.contains_points((boxes[:, :2] + boxes[:, 2:]) / 2)]
-        assert {tuple(box) for box in owned} <= {tuple(box) for box in found.boxes} <= {tuple(box) for box in boxes}
+        assert (
+            {tuple(box) for box in owned} <= {tuple(box) for box in detections.boxes} <= {tuple(box) for box in boxes}
+        )
     # What two tiles claim, within a seam, is one airplane in the end.
     assert len(Detections.concatenate(each)) > len(boxes)
     assert_each_once(merge_levels(Detections.concatenate(each), config(0.5).suppression), boxes, 0.99)
@@ -150,16 +153,16 @@ def test_a_too_coarse_or_missing_scene_is_an_error(tmp_path: Path) -> None:
 def test_tiles_without_a_valid_pixel_are_skipped(tmp_path: Path) -> None:
     pixels = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
     empty = write_tiff(tmp_path / "empty.tif", pixels, nodata=0)
-    looked = 0
+    inferred = 0
 
     class Counting(FakePredictor):
         def __call__(self, images: ImageArray) -> list[Detections]:
-            nonlocal looked
-            looked += len(images)
+            nonlocal inferred
+            inferred += len(images)
             return super().__call__(images)
 
     assert len(scan(read_header(empty), config(0.5, 1.0), Counting(), 2)) == 0
-    assert looked == 0
+    assert inferred == 0
     pixels[300:310, 200:210] = 200
     part = write_tiff(tmp_path / "part.tif", pixels, nodata=0)
     assert len(scan(read_header(part), config(0.5), Counting(), 2)) == 1
@@ -168,11 +171,11 @@ def test_tiles_without_a_valid_pixel_are_skipped(tmp_path: Path) -> None:
             plan_levels(WIDTH, HEIGHT, read_header(part).resolution_m, config(0.5).tiling)[0], config(0.5).tiling
         )
     )
-    assert 0 < looked < len(tiles)
+    assert 0 < inferred < len(tiles)
 
 
 def test_scenes_in_one_call_share_batches_and_give_the_same_results(tmp_path: Path) -> None:
-    headers, wanted = [], []
+    headers, expected = [], []
     for number, size in enumerate([(100, 90), (330, 410), (100, 90), (60, 300), (100, 90)]):
         boxes, levels = drawn(np.random.default_rng(number), field=48, largest=28)
         (tmp_path / str(number)).mkdir()
@@ -180,11 +183,11 @@ def test_scenes_in_one_call_share_batches_and_give_the_same_results(tmp_path: Pa
         for (xmin, ymin, xmax, ymax), level in zip(boxes.astype(int), levels, strict=True):
             pixels[ymin:ymax, xmin:xmax] = level
         headers.append(read_header(write_tiff(tmp_path / str(number) / "scene.tif", pixels)))
-        wanted.append(scan(headers[-1], config(0.5, 1.0), FakePredictor(), 1))
+        expected.append(scan(headers[-1], config(0.5, 1.0), FakePredictor(), 1))
     predictor = Recorder()
-    found = scan_all(iter(headers), config(0.5, 1.0), predictor, 4)
-    assert sum(map(len, wanted)) > 20
-    for one, other in zip(found, wanted, strict=True):
+    detections = scan_all(iter(headers), config(0.5, 1.0), predictor, 4)
+    assert sum(map(len, expected)) > 20
+    for one, other in zip(detections, expected, strict=True):
         np.testing.assert_array_equal(one.boxes, other.boxes)
         np.testing.assert_array_equal(one.scores, other.scores)
     counts = [shape[0] for shape in predictor.shapes]
@@ -226,3 +229,73 @@ def test_groups_have_one_shape_and_hold_each_item_once(shapes: list[int], batch_
         assert in_order == [number for number, other in enumerate(shapes) if other == shape]
     if len(set(shapes)) == 1:
         assert all(len(group) == size for group in groups[:-1])
+
+
+@given(st.lists(st.integers() | st.none()), st.integers(1, 5))
+def test_the_same_items_in_the_same_order(items: list[int | None], depth: int) -> None:
+    assert list(prefetch(iter(items), depth)) == items
+
+
+@given(st.integers(0, 20), st.integers(1, 5))
+def test_never_more_than_depth_items_ahead(taken: int, depth: int) -> None:
+    made = []
+
+    def work() -> Iterator[int]:
+        for item in range(30):
+            made.append(item)
+            yield item
+
+    items = prefetch(work(), depth)
+    for number in range(taken):
+        assert next(items) == number
+        assert len(made) <= number + 1 + depth
+    items.close()
+
+
+def test_items_are_computed_while_the_consumer_works() -> None:
+    made = threading.Event()
+
+    def work() -> Iterator[int]:
+        yield 0
+        made.set()
+        yield 1
+
+    items = prefetch(work(), 1)
+    assert next(items) == 0
+    # The second item is made although nobody has asked for it.
+    assert made.wait(timeout=60)
+    assert list(items) == [1]
+
+
+def test_an_error_is_raised_in_place_of_its_item() -> None:
+    def work() -> Iterator[int]:
+        yield 1
+        raise ValueError("broken")
+
+    items = prefetch(work(), 3)
+    assert next(items) == 1
+    with pytest.raises(ValueError, match="broken"):
+        next(items)
+    assert list(items) == []
+
+
+def test_all_items_are_computed_in_one_thread_which_ends() -> None:
+    threads = set()
+
+    def work() -> Generator[int, None, None]:
+        try:
+            for item in range(9):
+                threads.add(threading.current_thread())
+                yield item
+        finally:
+            threads.add(threading.current_thread())
+
+    for taken in (9, 2):
+        threads.clear()
+        items = prefetch(work(), 2)
+        for _ in range(taken):
+            next(items)
+        items.close()
+        (thread,) = threads
+        assert thread is not threading.current_thread()
+        assert not thread.is_alive()

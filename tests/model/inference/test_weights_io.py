@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from geo.errors import ConfigError, FinderError
 from model.detectors.anchor_free.network import build
-from model.detectors.classifier.network import build as build_classifier
+from model.detectors.classifier import build as build_classifier
 from model.detectors.config import ClassifierConfig, ConvConfig, DenseConfig, DetectorConfig
 from model.inference import weights_io
 from model.inference.calibration import Calibration

@@ -40,12 +40,12 @@ def test_visible_box_is_tight(shape: AircraftType, angle: float, seed: int) -> N
 @given(types, st.floats(0, 2 * math.pi), seeds)
 def test_shadow_points_away_from_the_sun(shape: AircraftType, angle: float, seed: int) -> None:
     world = world_with_airplane(shape, angle, seed)
-    middles = []
+    centres = []
     for layer in (world.shadows, world.objects):
         packed = layer.pack(0.01)
         rings = [Polygon(packed.points[a:b]).buffer(0) for a, b in pairwise(packed.starts)]
-        middles.append(np.array(unary_union(rings).centroid.coords[0]))
-    shifted = (middles[0] - middles[1]) * 0.01
+        centres.append(np.array(unary_union(rings).centroid.coords[0]))
+    shifted = (centres[0] - centres[1]) * 0.01
     assert shifted @ np.array(world.light.sun[:2]) < -0.1
 
 
@@ -88,6 +88,6 @@ def test_red_fringe_lies_behind_and_blue_ahead() -> None:
     world = World(300, 300, sample_style(2, 45.0))
     draw_colour_fringes(world, TYPES[0], Frame(150, 150), 3.0)
     packed = world.objects.pack(0.01)
-    middles = packed.bounds[:, [0, 2]].mean(axis=1)
+    centres = packed.bounds[:, [0, 2]].mean(axis=1)
     red = packed.values[:, 0] > packed.values[:, 2]
-    assert middles[red].mean() < middles[~red].mean() - 300
+    assert centres[red].mean() < centres[~red].mean() - 300

@@ -1,6 +1,6 @@
 """Are rendered scenes realistic enough for the packaged detector, which was trained on photos and on other seeds?
 
-Results of weights trained on photos alone are in docs/results.md.
+Results of weights trained on images alone are in docs/results.md.
 """
 
 from pathlib import Path
@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from geo.matching import match
+from geo.boxes import match
 from geo.raster.header import read_header
 from model.inference.engine import Precision
 from model.inference.predictor import load_predictor

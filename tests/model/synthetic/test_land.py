@@ -35,9 +35,9 @@ def test_pave_clips_to_the_land(angle: float, x: float, y: float, width: float, 
         Polygon((packed.points[a:b] + 0.5) * 0.01).buffer(0)
         for a, b in zip(packed.starts[:-1], packed.starts[1:], strict=True)
     ]
-    wanted = LAND.intersection(Polygon(parcel.frame.points(ring)))
+    expected = LAND.intersection(Polygon(parcel.frame.points(ring)))
     area = sum(part.area for part in parts)
-    np.testing.assert_allclose(area, 2 * wanted.area, rtol=1e-3, atol=30)
+    np.testing.assert_allclose(area, 2 * expected.area, rtol=1e-3, atol=30)
     assert all(LAND.buffer(0.1).contains(part) for part in parts)
 
 

@@ -129,8 +129,8 @@ def test_headings_are_relative_to_true_north() -> None:
         assert 0 <= heading < 360
         nose = airplane.pose.points((1.0, 0.0)) - (airplane.pose.x, airplane.pose.y)
         on_grid = math.degrees(math.atan2(nose[0], -nose[1]))
-        middle = np.array([[airplane.pose.x, airplane.pose.y]]) / 0.5
-        (lon, lat), *_ = georef.pixel_to_lonlat(middle)
+        centre = np.array([[airplane.pose.x, airplane.pose.y]]) / 0.5
+        (lon, lat), *_ = georef.pixel_to_lonlat(centre)
         expected = on_grid + convergence(lon, lat).meridian_convergence
         assert (heading - expected + 180) % 360 - 180 == pytest.approx(0, abs=0.11)
 

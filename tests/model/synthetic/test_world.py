@@ -56,7 +56,7 @@ def test_rings_are_packed_without_a_shift() -> None:
     for offset in offsets:
         layer.add(rectangle(10 + offset, 4 + offset, 30 + offset, 8 + offset), (1,))
     bounds = layer.pack(1.0).bounds.astype(float)
-    middles = (bounds[:, [0, 1]] + bounds[:, [2, 3]] + 1) / 2  # both ends are filled
-    errors = middles - np.stack([20 + offsets, 6 + offsets], axis=1)
+    centres = (bounds[:, [0, 1]] + bounds[:, [2, 3]] + 1) / 2  # filled boxes include both ends
+    errors = centres - np.stack([20 + offsets, 6 + offsets], axis=1)
     assert np.abs(errors).max() <= 0.5
     np.testing.assert_allclose(errors.mean(axis=0), 0, atol=0.02)

@@ -24,7 +24,7 @@ from model.inference.predictor import FakePredictor
 from model.inference.scan_config import ScanConfig
 from model.training import callbacks
 from model.training.config import CallbacksConfig
-from tests.model.photos import AIRPLANES, picture, write_set
+from tests.model.image_sets import AIRPLANES, make_pixels, write_set
 from tests.model.test_train import PulledPlugError, eagerly, settings, trained
 
 pytestmark = pytest.mark.filterwarnings("ignore:Even though the `tf.config:UserWarning")
@@ -56,15 +56,15 @@ def read(file: Path) -> list[dict[str, str]]:
 
 
 def events(run: Path) -> list[Any]:
-    """Everything in the event files of a run: records of a length (8 bytes), a checksum (4), an event, a checksum."""
-    found = []
+    """Read the event files of a run: records of a length (8 bytes), a checksum (4), an event, a checksum."""
+    records = []
     for file in sorted((run / "tensorboard").iterdir()):
         raw = file.read_bytes()
         while raw:
             length = int.from_bytes(raw[:8], "little")
-            found.append(Event.FromString(raw[12 : 12 + length]))
+            records.append(Event.FromString(raw[12 : 12 + length]))
             raw = raw[16 + length :]
-    return found
+    return records
 
 
 @given(st.lists(st.integers(0, 12)), st.integers(0, 12), st.sampled_from([b"", b"1", b"11,12"]))
@@ -112,9 +112,9 @@ def test_curves_are_means_of_ten_steps_and_lines_of_an_epoch(tmp_path: Path, mon
             mean = float(losses[epoch * 20 : epoch * 20 + batch + 1].mean())
             log.on_train_batch_end(batch, {"loss": mean})
         log.on_epoch_end(epoch, {"loss": mean})
-    wanted = {10 * (k + 1): losses[10 * k : 10 * k + 10].mean() for k in range(4)}
-    assert board.points["step/loss"] == pytest.approx(wanted)
-    assert board.points["step/learning_rate"] == pytest.approx({step: step / 1000 for step in wanted})
+    expected = {10 * (k + 1): losses[10 * k : 10 * k + 10].mean() for k in range(4)}
+    assert board.points["step/loss"] == pytest.approx(expected)
+    assert board.points["step/learning_rate"] == pytest.approx({step: step / 1000 for step in expected})
     rows = [{name: float(value) for name, value in row.items()} for row in read(tmp_path / "log.csv")]
     assert rows[0] == pytest.approx(
         {
@@ -140,9 +140,9 @@ def test_curves_are_means_of_ten_steps_and_lines_of_an_epoch(tmp_path: Path, mon
 
 
 @pytest.fixture
-def photos(tmp_path: Path) -> Path:
-    """Twelve photos with airplanes and one without, all of them in the val split of one set or the other."""
-    write_set(tmp_path / "full", {f"{k:02}": picture() for k in range(12)}, split="dev")
+def image_sets(tmp_path: Path) -> Path:
+    """Twelve images with airplanes and one without, all of them in the val split of one set or the other."""
+    write_set(tmp_path / "full", {f"{k:02}": make_pixels() for k in range(12)}, split="dev")
     write_set(tmp_path / "empty", {"none": np.full((150, 200, 3), 50, np.uint8)}, split="dev")
     file = tmp_path / "empty" / "annotations.json"
     boxes = str([box for box, _ in AIRPLANES])
@@ -150,31 +150,31 @@ def photos(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_validation_measures_each_set_and_all_together(photos: Path) -> None:
-    sets = {name: read_annotated_images(photos / name, "val") for name in ("full", "empty")}
-    rows, pictures = callbacks.validate(sets, FakePredictor(), CallbacksConfig(pictures=2), SCAN, min_score=0.5)
+def test_validation_measures_each_set_and_all_together(image_sets: Path) -> None:
+    sets = {name: read_annotated_images(image_sets / name, "val") for name in ("full", "empty")}
+    rows, images = callbacks.validate(sets, FakePredictor(), CallbacksConfig(pictures=2), SCAN, min_score=0.5)
     figures = [tuple(row.values()) for row in rows]
     assert figures == [
         ("full", 12, 36, 1.0, 1.0, 0, 1.0, 0.0),
         ("empty", 1, 0, None, None, 0, None, 0.0),
         ("together", 13, 36, 1.0, 1.0, 0, 1.0, 0.0),
     ]
-    assert pictures.keys() == {"full/00", "full/06", "empty/none"}
+    assert images.keys() == {"full/00", "full/06", "empty/none"}
     again, _ = callbacks.validate(sets, FakePredictor(), CallbacksConfig(pictures=0), SCAN, min_score=0.5)
     assert again == rows
 
 
-def test_false_airplanes_are_counted_from_the_threshold_on(photos: Path) -> None:
-    sets = {"full": read_annotated_images(photos / "full", "val")[:1]}
+def test_false_airplanes_are_counted_from_the_threshold_on(image_sets: Path) -> None:
+    sets = {"full": read_annotated_images(image_sets / "full", "val")[:1]}
     sets["full"][0].boxes[0] += 60
     for min_score, false in ((250.5 / 255, 0), (249.5 / 255, 1)):
         rows, _ = callbacks.validate(sets, FakePredictor(), CallbacksConfig(), SCAN, min_score)
         assert [row["false"] for row in rows] == [false, false]
-        # In the one tile: three airplanes, of which the threshold leaves none or the one that is not where truth says.
+        # One tile: the three airplanes are missed, or also the misplaced one is a false positive.
         assert [row["mistakes_per_tile"] for row in rows] == [3 + false] * 2
 
 
-def test_figures_and_pictures_are_written_to_tensorboard(capsys: pytest.CaptureFixture[str]) -> None:
+def test_figures_and_images_are_written_to_tensorboard(capsys: pytest.CaptureFixture[str]) -> None:
     board = Board()
     row = {"set": "full", "ap50": 0.5, "ap75": None, "tile_iou": 0.25, "mistakes_per_tile": 1.5}
     callbacks.write_validation([row], {"full/00": np.zeros((4, 5, 3), np.uint8)}, board, 7)
@@ -187,9 +187,9 @@ def test_figures_and_pictures_are_written_to_tensorboard(capsys: pytest.CaptureF
     assert "ap75 -, tile_iou 0.25" in capsys.readouterr().out
 
 
-def test_ignored_boxes_neither_count_nor_harm(photos: Path) -> None:
-    photo = read_annotated_images(photos / "full", "val")[0]
-    sets = {"full": [replace(photo, boxes=photo.boxes[1:], ignored=photo.boxes[:1])]}
+def test_ignored_boxes_neither_count_nor_harm(image_sets: Path) -> None:
+    image = read_annotated_images(image_sets / "full", "val")[0]
+    sets = {"full": [replace(image, boxes=image.boxes[1:], ignored=image.boxes[:1])]}
     rows, _ = callbacks.validate(sets, FakePredictor(), CallbacksConfig(), SCAN, 0.5)
     assert [(row["airplanes"], row["ap50"], row["false"]) for row in rows] == [(2, 1.0, 0)] * 2
 
@@ -197,8 +197,8 @@ def test_ignored_boxes_neither_count_nor_harm(photos: Path) -> None:
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data")
-    write_set(folder / "one", {f"{k:02}": picture(0.7 + k / 50) for k in range(12)}, split="train")
-    write_set(folder / "two", {"c": picture(0.6)}, split="train")
+    write_set(folder / "one", {f"{k:02}": make_pixels(0.7 + k / 50) for k in range(12)}, split="train")
+    write_set(folder / "two", {"c": make_pixels(0.6)}, split="train")
     return folder
 
 
@@ -253,7 +253,7 @@ def test_a_training_interrupted_at_a_validation_resumes_bit_for_bit(
     run = trained(tmp_path, data, callbacks={"every": 2})
     assert (run / "val.csv").read_bytes() == (validated / "val.csv").read_bytes()
     assert (run / "model" / WEIGHTS_FILE).read_bytes() == (validated / "model" / WEIGHTS_FILE).read_bytes()
-    # TensorBoard is told from which step on to forget what the broken run wrote.
+    # TensorBoard is told the step from which to drop the events of the interrupted run.
     purged = [event.step for event in events(run) if event.HasField("session_log")]
     assert max(purged) == 2 * 2 + 1
 
@@ -265,8 +265,8 @@ def test_the_same_settings_make_the_same_weights_and_another_seed_others(
     for name, seed in (("same", 1), ("other", 2)):
         (tmp_path / name).mkdir()
         weights.append((trained(tmp_path / name, data, seed=seed) / "model" / WEIGHTS_FILE).read_bytes())
-    wanted = (validated / "model" / WEIGHTS_FILE).read_bytes()
-    assert [raw == wanted for raw in weights] == [True, False]
+    expected = (validated / "model" / WEIGHTS_FILE).read_bytes()
+    assert [raw == expected for raw in weights] == [True, False]
 
 
 class ServedError(Exception):

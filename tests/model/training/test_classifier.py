@@ -55,7 +55,7 @@ def settings(folder: Path, data: Path, /, **changes: object) -> Path:
 
 @contextmanager
 def eagerly() -> Iterator[None]:
-    """Step by step: so few steps are done long before a graph of them is made."""
+    """Run eagerly: tracing a graph takes longer than these few steps."""
     tf.config.run_functions_eagerly(True)
     try:
         yield
@@ -85,10 +85,10 @@ def unbroken(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class PulledPlugError(Exception):
-    """What ends a training in the middle."""
+    """Ends a training."""
 
 
-def test_a_training_broken_off_ends_as_an_unbroken_one(
+def test_an_interrupted_training_equals_an_uninterrupted_one(
     unbroken: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     steps = iter(range(100))
@@ -111,16 +111,16 @@ def test_a_training_broken_off_ends_as_an_unbroken_one(
     ]
 
 
-def assert_same(found: dict[str, NDArray[Any]], wanted: dict[str, NDArray[Any]]) -> None:
-    assert found.keys() == wanted.keys()
-    for name, array in wanted.items():
-        np.testing.assert_array_equal(found[name], array, err_msg=name)
+def assert_same(actual: dict[str, NDArray[Any]], expected: dict[str, NDArray[Any]]) -> None:
+    assert actual.keys() == expected.keys()
+    for name, array in expected.items():
+        np.testing.assert_array_equal(actual[name], array, err_msg=name)
 
 
 def test_another_seed_makes_another_model(unbroken: Path, data: Path, tmp_path: Path) -> None:
     # Or the comparison above would compare nothing.
-    other = weights(trained(tmp_path, data, seed=2))
-    assert all(np.abs(other[name] - array).max() > 0 for name, array in weights(unbroken).items())
+    second = weights(trained(tmp_path, data, seed=2))
+    assert all(np.abs(second[name] - array).max() > 0 for name, array in weights(unbroken).items())
 
 
 def test_a_run_leaves_its_tables_its_model_and_its_result(unbroken: Path) -> None:
@@ -157,7 +157,7 @@ def test_the_classifier_learns(data: Path, tmp_path: Path, layers: dict[str, obj
 def test_training_does_not_use_the_test_chips(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     every = chips.read_chips(data / chips.FILE)
     parts = chips.split_chips(every, "scene")
-    spoilt = {part: some.take(np.zeros(0, int)) if part == "test" else some for part, some in parts.items()}
+    spoilt = {part: subset.take(np.zeros(0, int)) if part == "test" else subset for part, subset in parts.items()}
     run = trained(tmp_path, data, split="scene")
     monkeypatch.setattr(classifier, "_test", lambda *_: None)
     monkeypatch.setattr(chips, "split_chips", lambda *_: spoilt)
@@ -168,8 +168,8 @@ def test_training_does_not_use_the_test_chips(data: Path, tmp_path: Path, monkey
 class _FixedModel:
     """A model with given predictions."""
 
-    def __init__(self, said: list[int]) -> None:
-        self.probabilities = np.eye(2)[said]
+    def __init__(self, predicted: list[int]) -> None:
+        self.probabilities = np.eye(2)[predicted]
 
     def predict_on_batch(self, images: NDArray[np.uint8]) -> NDArray[np.float64]:
         taken, self.probabilities = np.split(self.probabilities, [len(images)])
@@ -177,7 +177,7 @@ class _FixedModel:
 
 
 @pytest.mark.parametrize(
-    ("said", "true", "wanted"),
+    ("predicted", "true", "expected"),
     [
         ([1, 1, 1, 0, 0, 0, 0, 0], [1, 1, 0, 1, 0, 0, 0, 0], (0.75, 0.6667, 0.6667)),
         ([1, 0, 0, 0, 0], [1, 1, 1, 0, 0], (0.6, 1.0, 0.3333)),
@@ -186,13 +186,13 @@ class _FixedModel:
     ],
 )
 def test_accuracy_precision_and_recall(
-    said: list[int], true: list[int], wanted: tuple[float | None, ...], monkeypatch: pytest.MonkeyPatch
+    predicted: list[int], true: list[int], expected: tuple[float | None, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(classifier, "_PREDICT_BATCH", 3)
-    some = Chips(np.zeros((len(true), 20, 20, 3), np.uint8), np.array(true), np.full(len(true), "scene"))
-    found = measure_classifier(_FixedModel(said), some)
-    assert (found["chips"], found["airplanes"]) == (len(true), sum(true))
-    assert (found["accuracy"], found["precision"], found["recall"]) == wanted
+    subset = Chips(np.zeros((len(true), 20, 20, 3), np.uint8), np.array(true), np.full(len(true), "scene"))
+    actual = measure_classifier(_FixedModel(predicted), subset)
+    assert (actual["chips"], actual["airplanes"]) == (len(true), sum(true))
+    assert (actual["accuracy"], actual["precision"], actual["recall"]) == expected
 
 
 def test_the_learning_rate_falls_to_1_over_e_of_the_way_in_the_steps_given() -> None:
@@ -225,7 +225,7 @@ def test_the_defaults_are_those_of_the_talk(data: Path, tmp_path: Path) -> None:
         ({"run": "/dev/null/run"}, "/dev/null/run"),
     ],
 )
-def test_settings_that_do_not_fit_are_refused(
+def test_invalid_settings_are_rejected(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], change: dict[str, object], named: str
 ) -> None:
     with eagerly():

@@ -19,7 +19,7 @@ from model.data.crops import CropBatches
 from model.training import detector as training
 from model.training import distribution
 from model.training.distribution import DistributionConfig
-from tests.model.photos import picture, write_set
+from tests.model.image_sets import make_pixels, write_set
 from tests.model.test_train import assert_same, log, settings, state, trained
 
 pytestmark = pytest.mark.filterwarnings("ignore:Even though the `tf.config:UserWarning")
@@ -29,9 +29,9 @@ needs_jax = pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data")
-    write_set(folder / "one", {"a": picture(), "b": picture(0.8)}, split="train")
-    write_set(folder / "two", {"c": picture(0.6)}, split="train")
-    write_set(folder / "three", {"d": picture(0.7)}, split="dev")
+    write_set(folder / "one", {"a": make_pixels(), "b": make_pixels(0.8)}, split="train")
+    write_set(folder / "two", {"c": make_pixels(0.6)}, split="train")
+    write_set(folder / "three", {"d": make_pixels(0.7)}, split="dev")
     return folder
 
 
@@ -44,7 +44,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ({"machines": 2}, "cpu, gpu or tpu"),
     ],
 )
-def test_numbers_that_cannot_be_are_refused(values: dict[str, Any], named: str) -> None:
+def test_invalid_numbers_of_devices_are_rejected(values: dict[str, Any], named: str) -> None:
     with pytest.raises(ValueError, match=named):
         DistributionConfig(**values)
 
@@ -61,7 +61,7 @@ def test_numbers_that_cannot_be_are_refused(values: dict[str, Any], named: str) 
         ("jax", DistributionConfig("tpu", devices=4, machines=4), "batch: expected a multiple of the 16 devices"),
     ],
 )
-def test_what_a_backend_cannot_do_is_refused_with_the_remedy(
+def test_unsupported_features_of_a_backend_are_rejected_with_the_remedy(
     monkeypatch: pytest.MonkeyPatch, backend: str, config: DistributionConfig, remedy: str
 ) -> None:
     monkeypatch.setattr(keras.backend, "backend", lambda: backend)
@@ -70,7 +70,7 @@ def test_what_a_backend_cannot_do_is_refused_with_the_remedy(
 
 
 def with_gpus(patch: pytest.MonkeyPatch, count: int) -> list[list[str]]:
-    """Pretends to TensorFlow that there are GPUs; returns those that a strategy is made of."""
+    """Make TensorFlow report GPUs; return those that a strategy uses."""
     mirrored: list[list[str]] = []
 
     def strategy(names: list[str]) -> SimpleNamespace:
@@ -83,13 +83,13 @@ def with_gpus(patch: pytest.MonkeyPatch, count: int) -> list[list[str]]:
     return mirrored
 
 
-def test_gpus_that_are_not_there_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_gpus_are_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
     with_gpus(monkeypatch, 1)
     with pytest.raises(ConfigError, match=r"expected 2 x gpu that tensorflow can use, got: 1 in all.*training\.md"):
         distribution.scope(DistributionConfig("gpu", devices=2), 4)
 
 
-def test_as_many_gpus_are_used_as_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_configured_number_of_gpus_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     mirrored = with_gpus(monkeypatch, 3)
     distribution.scope(DistributionConfig("gpu"), 4)
     assert mirrored == []
@@ -103,7 +103,7 @@ def test_devices_are_not_changed_under_a_computation(capsys: pytest.CaptureFixtu
         distribution.scope(DistributionConfig("cpu", devices=2), 4)
 
 
-def test_one_cpu_trains_as_what_the_backend_chooses_on_a_machine_without_gpus(data: Path, tmp_path: Path) -> None:
+def test_one_cpu_equals_the_default_without_gpus(data: Path, tmp_path: Path) -> None:
     runs = []
     for device in ("auto", "cpu"):
         (tmp_path / device).mkdir()
@@ -111,7 +111,7 @@ def test_one_cpu_trains_as_what_the_backend_chooses_on_a_machine_without_gpus(da
     assert_same(state(runs[0]), state(runs[1]))
 
 
-def test_devices_that_are_not_there_are_refused_before_any_work(
+def test_missing_devices_are_rejected_before_any_work(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with_gpus(monkeypatch, 0)
@@ -131,25 +131,25 @@ class Numbered(keras.utils.PyDataset):  # type: ignore[misc]  # Keras publishes 
         return index
 
 
-def test_the_parts_of_all_machines_are_the_whole() -> None:
-    whole = Numbered(workers=3, max_queue_size=5)
-    parts = [distribution._EveryNth(whole, number, 3) for number in range(3)]
+def test_the_batches_of_all_machines_are_all_batches() -> None:
+    full = Numbered(workers=3, max_queue_size=5)
+    parts = [distribution._EveryNth(full, number, 3) for number in range(3)]
     assert [[part[step] for step in range(len(part))] for part in parts] == [[0, 3], [1, 4], [2, 5]]
     assert (parts[0].workers, parts[0].max_queue_size) == (3, 5)
-    assert distribution.batches_of_machine(whole, DistributionConfig("gpu", devices=2)) is whole
+    assert distribution.batches_of_machine(full, DistributionConfig("gpu", devices=2)) is full
 
 
 def test_a_machine_trains_on_its_part_of_every_step(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Of batches of 4 two machines have 2 each, and the second one every second of these.
-    asked, plain = [], CropBatches.__getitem__
+    asked, original = [], CropBatches.__getitem__
 
     def note(self: CropBatches, index: int) -> Any:
         asked.append((self.epoch, index))
-        found = plain(self, index)
-        assert len(found[0]) == 2
-        return found
+        own_batch = original(self, index)
+        assert len(own_batch[0]) == 2
+        return own_batch
 
     monkeypatch.setattr(CropBatches, "__getitem__", note)
     monkeypatch.setattr(distribution, "scope", lambda config, batch: contextlib.nullcontext())
@@ -195,8 +195,8 @@ def fitted():
     network = tiny_network(None)
     jit = keras.backend.backend() == "jax"
     network.compile(keras.optimizers.SGD(0.5), DetectionLoss(), metrics=[box_loss], jit_compile=jit)
-    found = network.fit(Batch(workers=2), shuffle=False, verbose=0).history
-    return network, found["loss"][0]
+    history = network.fit(Batch(workers=2), shuffle=False, verbose=0).history
+    return network, history["loss"][0]
 
 with distribution.scope(distribution.DistributionConfig("cpu", devices=2), 4):
     two, loss = fitted()
@@ -230,7 +230,7 @@ for mine, other in zip(two.trainable_variables, one.trainable_variables):
 
 
 @pytest.mark.parametrize(("backend", "oracle"), [("tensorflow", TENSORFLOW), pytest.param("jax", JAX, marks=needs_jax)])
-def test_two_devices_make_a_step_together(backend: str, oracle: str) -> None:
+def test_two_devices_share_a_step(backend: str, oracle: str) -> None:
     environment = os.environ | {"KERAS_BACKEND": backend}
     program = [sys.executable, "-c", COMMON + oracle]
     done = subprocess.run(program, capture_output=True, text=True, check=False, env=environment)
@@ -255,7 +255,7 @@ def free_port() -> int:
 
 
 def on_two_machines(folder: Path, data: Path, *flags: str) -> list[tuple[int, str]]:
-    """Trains in two processes that take each other for other machines; returns how each ended, and what it said."""
+    """Train in two processes that act as two machines; return the exit status and stderr of each."""
     port, processes = free_port(), []
     for number in range(2):
         (own := folder / str(number)).mkdir(exist_ok=True)
@@ -287,10 +287,10 @@ def test_two_devices_train_and_validate(data: Path, tmp_path: Path, backend: str
 
 
 @needs_jax
-def test_two_machines_make_one_model_and_go_on_together(data: Path, tmp_path: Path) -> None:
+def test_two_machines_train_one_model_and_resume_together(data: Path, tmp_path: Path) -> None:
     for epochs in ("2", "3"):
-        for status, said in on_two_machines(tmp_path, data, "--epochs", epochs):
-            assert status == 0, said
+        for status, stderr in on_two_machines(tmp_path, data, "--epochs", epochs):
+            assert status == 0, stderr
     runs = [tmp_path / "0" / "run", tmp_path / "1" / "run"]
     assert_same(state(runs[0]), state(runs[1]))
     losses = [[row["loss"] for row in log(run)] for run in runs]

@@ -32,41 +32,41 @@ def close(value: float) -> object:
 
 @pytest.mark.parametrize("config", ALL, ids=lambda config: config.kind)
 @given(step=st.integers(0, WARMUP))
-def test_it_rises_from_a_hundredth_in_a_straight_line(config: ScheduleConfig, step: int) -> None:
+def test_warm_up_is_linear_from_a_hundredth_of_the_rate(config: ScheduleConfig, step: int) -> None:
     assert rate(config, step) == close(HIGHEST * (0.01 + 0.99 * step / WARMUP))
 
 
 @pytest.mark.parametrize("config", ALL, ids=lambda config: config.kind)
-def test_without_a_warm_up_it_begins_with_the_highest(config: ScheduleConfig) -> None:
+def test_without_warm_up_the_rate_starts_at_its_maximum(config: ScheduleConfig) -> None:
     assert rate(config, 0, warmup=0) == close(HIGHEST)
 
 
 @given(step=st.integers(WARMUP, STEPS))
 def test_the_cosine_ends_with_the_training(step: int) -> None:
-    share = (step - WARMUP) / (STEPS - WARMUP)
-    assert rate(CosineConfig(), step) == close(HIGHEST * (0.01 + 0.99 * (1 + math.cos(math.pi * share)) / 2))
+    fraction = (step - WARMUP) / (STEPS - WARMUP)
+    assert rate(CosineConfig(), step) == close(HIGHEST * (0.01 + 0.99 * (1 + math.cos(math.pi * fraction)) / 2))
 
 
 @given(step=st.integers(WARMUP, 500))
-def test_the_exponential_one_comes_nearer_to_a_hundredth(step: int) -> None:
+def test_the_exponential_schedule_approaches_a_hundredth(step: int) -> None:
     left = math.exp(-(step - WARMUP) / 50)
     assert rate(ExponentialConfig(steps=50), step) == close(HIGHEST * (0.01 + 0.99 * left))
 
 
 # The cosines of `ALL` begin 0, 40 and 100 steps after the warm-up, each 0.8 times as high as the one before.
 @pytest.mark.parametrize(
-    ("step", "share", "lower"),
+    ("step", "fraction", "lower"),
     [(0, 0, 1), (20, 0.5, 1), (39, 39 / 40, 1), (40, 0, 0.8), (70, 0.5, 0.8), (100, 0, 0.64), (145, 0.5, 0.64)],
 )
-def test_cosines_follow_each_other_longer_and_lower(step: int, share: float, lower: float) -> None:
-    cosine = lower * (1 + math.cos(math.pi * share)) / 2
+def test_cosines_follow_each_other_longer_and_lower(step: int, fraction: float, lower: float) -> None:
+    cosine = lower * (1 + math.cos(math.pi * fraction)) / 2
     assert rate(ALL[2], WARMUP + step) == close(HIGHEST * (0.01 + 0.99 * cosine))
 
 
 def test_a_schedule_can_be_kept_with_its_optimizer() -> None:
-    found = make_schedule(ALL[1], HIGHEST, WARMUP, STEPS)
-    again = Warmup.from_config(found.get_config())
-    assert [float(again(step)) for step in (3, 90)] == [float(found(step)) for step in (3, 90)]
+    schedule = make_schedule(ALL[1], HIGHEST, WARMUP, STEPS)
+    again = Warmup.from_config(schedule.get_config())
+    assert [float(again(step)) for step in (3, 90)] == [float(schedule(step)) for step in (3, 90)]
 
 
 @pytest.mark.parametrize(
@@ -80,6 +80,6 @@ def test_a_schedule_can_be_kept_with_its_optimizer() -> None:
         (RestartsConfig, {"lower": 1.1}, "lower"),
     ],
 )
-def test_schedules_that_cannot_be_are_refused(cls: type, settings: dict[str, float], named: str) -> None:
+def test_invalid_schedules_are_rejected(cls: type, settings: dict[str, float], named: str) -> None:
     with pytest.raises(ValueError, match=f"^{named}: expected"):
         cls(**settings)

@@ -22,11 +22,11 @@ PARAMETERS: list[Parameter] = [RATE, DROPOUT, LAYERS, WORD]
 
 
 def point(trial: int, value: float, complete: bool = True) -> Point:
-    share = (trial % 7) / 6
+    fraction = (trial % 7) / 6
     values = {
-        "rate": 1e-5 * 3000**share,
-        "dropout": 0.5 * share,
-        "layers": 10 + round(12 * share),
+        "rate": 1e-5 * 3000**fraction,
+        "dropout": 0.5 * fraction,
+        "layers": 10 + round(12 * fraction),
         "word": WORD.choices[trial % 4],
     }
     return Point(value, trial, complete, values, f"trial {trial}")
@@ -52,12 +52,12 @@ def plot(draw: Callable[..., None], *args: Any) -> Axes:
 
 def dots(axes: Axes) -> dict[str, tuple[float, float]]:
     """Return the position of each trial's dot as shares of the axes, by its tooltip."""
-    found = {}
+    points = {}
     for line in axes.lines:
         if line.get_marker() == "o":
             ((x, y),) = axes.transAxes.inverted().transform(axes.transData.transform(line.get_xydata()))
-            found[str(line.get_gid()).removeprefix("tooltip: ")] = (float(x), float(y))
-    return found
+            points[str(line.get_gid()).removeprefix("tooltip: ")] = (float(x), float(y))
+    return points
 
 
 def tick_labels(axes: Axes) -> list[str]:
@@ -82,9 +82,9 @@ def test_dots_are_within_the_axes(points: list[Point], maximize: bool) -> None:
 @pytest.mark.parametrize("points", [POINTS, *FEW])
 def test_charts_are_svg_with_escaped_text(points: list[Point]) -> None:
     for markup in (
-        charts.history(points, True),
-        *(charts.parameter(points, parameter) for parameter in PARAMETERS),
-        charts.importance({"a": 0.7, "<b>": 0.3}),
+        charts.history_chart(points, True),
+        *(charts.parameter_chart(points, parameter) for parameter in PARAMETERS),
+        charts.importance_chart({"a": 0.7, "<b>": 0.3}),
     ):
         assert markup.startswith("<svg")
         assert "nan" not in markup

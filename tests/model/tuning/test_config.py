@@ -14,7 +14,7 @@ LAYERS = {"kind": "int", "name": "net.layers", "low": 2, "high": 8, "step": 3}
 SIZES = {"kind": "categorical", "name": "sizes", "choices": [[1, 2], {"a": 1}, None, True, 3, "word"]}
 
 
-def test_every_kind_of_parameter_is_load_study(tmp_path: Path) -> None:
+def test_every_kind_of_parameter_is_loaded(tmp_path: Path) -> None:
     rate, layers, sizes = load_study(tmp_path, parameters=[RATE, LAYERS, SIZES]).parameters
     assert rate == FloatParameter("float", "rate", 0.001, 0.1, "log")
     assert layers == IntParameter("int", "net.layers", 2, 8, "linear", 3)

@@ -61,7 +61,7 @@ def test_the_best_come_first_and_then_stopped_running_and_failed_trials(
     config = make_config(tmp_path, direction)
     trials = trial_results(make_study(config), config)
     assert [trial.trial for trial in trials] == order
-    words = {
+    args = {
         TrialState.COMPLETE: "complete",
         TrialState.PRUNED: "stopped",
         TrialState.RUNNING: "running",
@@ -69,7 +69,7 @@ def test_the_best_come_first_and_then_stopped_running_and_failed_trials(
     }
     for trial in trials:
         state, values = TRIALS[trial.trial]
-        assert trial.state == words[state]
+        assert trial.state == args[state]
         assert trial.value == (values[-1] if values and state != TrialState.FAIL else None)
         assert (trial.epochs, trial.seconds) == (len(values), 10.0 * trial.trial)
         assert bool(trial.reason) == (state == TrialState.FAIL)
@@ -173,10 +173,10 @@ def test_the_parameter_that_decides_is_the_most_important(tmp_path: Path, direct
             None if bad else 0.01 * distance if direction == "minimize" else -0.01 * distance,
             TrialState.PRUNED if bad else TrialState.COMPLETE,
         )
-    shares = importance(study)
-    assert [*shares] == ["net.rate", "other"]
-    assert shares["net.rate"] > 0.8
-    assert sum(shares.values()) == pytest.approx(1)
+    fractions = importance(study)
+    assert [*fractions] == ["net.rate", "other"]
+    assert fractions["net.rate"] > 0.8
+    assert sum(fractions.values()) == pytest.approx(1)
 
 
 def test_importance_is_empty_where_it_cannot_be_estimated(tmp_path: Path) -> None:

@@ -90,19 +90,19 @@ def test_values_are_within_ranges_steps_and_choices(parameters: tuple[Parameter,
         assert all(is_allowed(values[each.name], each) for each in parameters)
 
 
-@pytest.mark.parametrize(("scale", "middle"), [("linear", 0.50005), ("log", 0.01)])
+@pytest.mark.parametrize(("scale", "centre"), [("linear", 0.50005), ("log", 0.01)])
 @pytest.mark.parametrize("kind", ["float", "int"])
 def test_half_of_the_trials_are_below_the_middle_of_the_scale(
-    tmp_path: Path, scale: Scale, middle: float, kind: str
+    tmp_path: Path, scale: Scale, centre: float, kind: str
 ) -> None:
     parameter: Parameter = FloatParameter("float", "x", 0.0001, 1.0, scale)
     if kind == "int":
-        parameter, middle = IntParameter("int", "x", 10, 100_000, scale), middle * 100_000
+        parameter, centre = IntParameter("int", "x", 10, 100_000, scale), centre * 100_000
     drawn = [
         values["x"]
         for values in run_trials(make_config((parameter,), tmp_path, trials=100), 100, optuna.create_study())
     ]
-    assert 35 <= sum(value < middle for value in drawn) <= 65
+    assert 35 <= sum(value < centre for value in drawn) <= 65
     assert len(set(drawn)) > 90
 
 

@@ -1,18 +1,21 @@
-"""Synthetic airplanes, ledgers and pages for the tests of the report."""
+"""Synthetic airplanes, ledgers, scenes and pages for the tests of the report."""
 
 import dataclasses
 import json
 from html.parser import HTMLParser
 from typing import Any
 
+import numpy as np
 from shapely.geometry import box
 
-from geo.grid import Tiling
-from pipeline.ledger import Ledger, PartFailure, RunInfo, SceneEntry, make_ledger
+from geo.errors import RasterError
+from geo.grid import Level
+from geo.raster.radiometry import Radiometry
+from geo.types import ImageArray, Window
+from pipeline.ledger import Ledger, LevelEntry, PartFailure, RunInfo, SceneEntry, make_ledger
 from pipeline.records import Airplane
 
 WIDTH, HEIGHT = 4000, 3000
-TILING = Tiling(levels_m=(0.5, 1.0), max_upsampling=4.0)
 MODEL = "airplanes-lite0@0123456789ab"
 
 
@@ -63,13 +66,14 @@ def entry(uri: str, **changes: Any) -> SceneEntry:
         airplanes=0,
         seconds=1.5,
         failures=(),
+        levels=(LevelEntry(0.5, WIDTH, HEIGHT, 15), LevelEntry(1.0, WIDTH // 2, HEIGHT // 2, 5)),
     )
     return dataclasses.replace(complete, **changes)
 
 
 def failed_entry(uri: str, error: str) -> SceneEntry:
     unknown = dict.fromkeys(("scene_id", "width_px", "height_px", "crs", "resolution_m"))
-    return entry(uri, status="failed", error=error, **unknown, parts_planned=0, parts_done=0, km2=0.0)
+    return entry(uri, status="failed", error=error, **unknown, parts_planned=0, parts_done=0, km2=0.0, levels=())
 
 
 def part_failure(col: int, row: int, error: str = "a broken block") -> PartFailure:
@@ -83,9 +87,44 @@ def ledger(*entries: SceneEntry, command: str = "python -m pipeline.run --input 
         started_at="2026-11-23T06:00:00Z",
         model=MODEL,
         versions={"apache-beam": "2.77.0"},
-        settings={"batch_size": 8, "tiling": dataclasses.asdict(TILING), "force": False},
+        settings={"batch_size": 8, "min_score": 0.25},
     )
     return make_ledger(run, 12.0, entries)
+
+
+class FakeReader:
+    """Reader of scenes without files: red grows to the right, green downwards, blue is constant.
+
+    Overviews are read small, since only their meaning matters. A scene with "gone" in its name cannot be opened, one
+    with "broken" cannot be read in its left half.
+    """
+
+    radiometry = Radiometry((1, 2, 3), None, None)
+    size = (WIDTH, HEIGHT)
+
+    def __init__(self, uri: str, bands: tuple[int, ...] | None = None) -> None:
+        self.uri = uri
+
+    def __enter__(self) -> "FakeReader":
+        if "gone" in self.uri:
+            raise RasterError(f"expected a raster, got nothing at {self.uri}")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def read_overview(self, max_px: int) -> ImageArray:
+        width = min(max_px, 80)
+        level = Level(1.0, width, width * HEIGHT // WIDTH, WIDTH / width, WIDTH / width)
+        return self.read_window(Window(0, 0, level.width, level.height), level)
+
+    def read_window(self, window: Window, level: Level) -> ImageArray:
+        if "broken" in self.uri and window.col < level.width // 2:
+            raise RasterError(f"{self.uri}: expected pixels in column {window.col}, got a read error")
+        image = np.full((window.height, window.width, 3), 80, np.uint8)
+        image[..., 0] = (np.arange(window.col, window.right) * 200 / level.width)[None, :]
+        image[..., 1] = (np.arange(window.row, window.bottom) * 250 / level.height)[:, None]
+        return image
 
 
 class Page(HTMLParser):

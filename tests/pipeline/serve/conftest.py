@@ -29,6 +29,7 @@ class Gate:
     def __init__(self) -> None:
         self._opened = threading.Event()
         self._opened.set()
+        self._tickets = threading.Semaphore(0)
         self.batches: list[int] = []
 
     def close(self) -> None:
@@ -36,10 +37,15 @@ class Gate:
 
     def open(self) -> None:
         self._opened.set()
+        self._tickets.release(1000)
+
+    def let_pass(self, batches: int) -> None:
+        """Let some batches through the closed gate."""
+        self._tickets.release(batches)
 
     def pass_through(self, images: int) -> None:
         self.batches.append(images)
-        assert self._opened.wait(60)
+        assert self._opened.is_set() or self._tickets.acquire(timeout=60)
 
 
 @pytest.fixture

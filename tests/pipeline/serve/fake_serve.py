@@ -9,6 +9,7 @@ from model.inference.predictor import FakePredictor
 from pipeline import model_loading
 from pipeline.config import PipelineConfig, settings_id
 from pipeline.model_loading import ModelSpec
+from pipeline.resources import Gpu
 from pipeline.serve import __main__ as command
 from pipeline.serve import app, jobs, models
 from pipeline.values import Identity
@@ -27,7 +28,10 @@ class HangingPredictor(FakePredictor):
         return super().__call__(images)
 
 
-def _describe_model(config: PipelineConfig, trusted: bool = False) -> ModelSpec:
+def _describe_model(
+    config: PipelineConfig, trusted: bool = False, gpu: Gpu | None = None, elsewhere: bool = False
+) -> ModelSpec:
+    del gpu, elsewhere
     return ModelSpec(config, Identity(FakePredictor.name, settings_id(config)), trusted)
 
 

@@ -51,6 +51,7 @@ def get(address: str, path: str) -> dict[str, Any]:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_stops_it_with_its_work_done(tmp_path: Path, number: signal.Signals) -> None:
     with serving(tmp_path) as (process, address):
+        assert "Toulouse-Blagnac" in httpx.get(address).text
         job = httpx.post(f"{address}/detect", json={"scene": "a"}).json()["jobID"]
         while get(address, f"/jobs/{job}")["status"] in ("accepted", "running"):
             pass
@@ -82,6 +83,7 @@ def test_a_taken_port_and_wrong_options_are_one_line(tmp_path: Path, capsys: pyt
             (["--port", "x"], "0 to 65535"),
             (["--scenes", str(tmp_path / "none")], "no such file"),
             (["--model", "none"], "expected a packaged model"),
+            (["--airports", str(tmp_path / "none.yaml")], "readable YAML"),
             (["--queue", "0"], "1 to 10000"),
         ):
             assert command.main(arguments) == 2

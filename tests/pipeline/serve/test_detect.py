@@ -70,6 +70,21 @@ def test_progress_names_each_tile_with_its_ground_and_its_airplanes(client: Test
     assert rest == tiles[-1:]
 
 
+def test_tiles_are_told_as_they_are_done(service: Service, gate: Gate) -> None:
+    with client_of(service) as client:
+        gate.close()
+        location = client.post("/detect", json={"scene": "a", "min_score": 0.5}).headers["Location"]
+        for batches in (1, 3):
+            gate.let_pass(batches)
+            while len(client.get(f"{location}/tiles").json()["tiles"]) < batches:
+                pass
+        info = client.get(location).json()
+        assert info["status"] == "running"
+        assert 0 < info["progress"] < 100
+        gate.open()
+        assert finished(client, location)["status"] == "successful"
+
+
 def test_a_geotiff_can_be_sent(client: TestClient, service: Service) -> None:
     content = Path(service.scenes.get("a").source.uri).read_bytes()
     answer = client.post("/detect", params={"min_score": 0.5}, content=content, headers={"content-type": "image/tiff"})

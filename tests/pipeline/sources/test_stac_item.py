@@ -14,7 +14,7 @@ from pystac.extensions.hooks import RegisteredExtensionHooks
 
 from geo.errors import InputError
 from pipeline import local, planning
-from pipeline.sources.stac import choose_asset, display_bands, item_source
+from pipeline.sources.stac import band_nodata, choose_asset, display_bands, item_source
 from pipeline.values import Scene, SceneFailure, SceneSource
 from tests.pipeline.scenes import CONFIG, IDENTITY, SIZE, write_scene
 from tests.pipeline.stac_files import ACQUIRED_AT, COG, Json, asset, item
@@ -336,3 +336,36 @@ def test_the_crs_of_an_item_does_not_replace_a_missing_one(tmp_path: Path) -> No
     hint = "(its STAC item says EPSG:32632; if it is right, gdal_edit.py -a_srs writes it)"
     assert error_of(source).endswith(hint)
     assert "STAC" not in error_of(dataclasses.replace(source, crs=None))
+
+
+@pytest.mark.parametrize(
+    ("fields", "nodata"),
+    [
+        ({}, None),
+        ({"raster:bands": [{"nodata": 0}, {"nodata": 0}, {"nodata": 0}]}, 0.0),
+        ({"raster:bands": [{"nodata": "nan", "scale": 0.1, "offset": -5}] * 3}, float("nan")),
+        ({"bands": [{"nodata": -9999}]}, -9999.0),
+        ({"bands": [{"name": "red"}], "nodata": 65535}, 65535.0),
+        ({"bands": [{"raster:scale": 0.1}], "nodata": None}, None),
+        ({"raster:bands": [{"nodata": 0}, {"nodata": 0}, {"nodata": 0}, {}]}, 0.0),  # the fourth is alpha
+        ({"bands": [{"name": n, "nodata": v} for n, v in (("nir", 7), ("red", 0), ("green", 0), ("blue", 0))]}, 0.0),
+    ],
+)
+def test_nodata_of_the_bands(fields: dict[str, object], nodata: float | None) -> None:
+    assert repr(band_nodata(fields)) == repr(nodata)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"raster:bands": [{"scale": 1}, {"scale": 2}]}, "one positive scale and one offset, got the scales ..1.*gdal"),
+        ({"raster:bands": [{"scale": -1}]}, "one positive scale"),
+        ({"raster:bands": [{"scale": "x"}]}, "one positive scale"),
+        ({"raster:bands": [{"offset": 1}, {}]}, "one positive scale and one offset"),
+        ({"raster:bands": [{"nodata": 1}, {"nodata": 2}]}, "one nodata value, got"),
+        ({"raster:bands": [{"nodata": "white"}]}, "a number as nodata, got 'white'"),
+    ],
+)
+def test_bands_that_would_change_the_display_are_refused(fields: dict[str, object], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        band_nodata(fields)

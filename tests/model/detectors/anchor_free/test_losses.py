@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from keras import ops
 from numpy.typing import NDArray
 
-from model.detectors.anchor_free import assignment, decode
+from model.detectors.anchor_free import assignment
 from model.detectors.anchor_free.losses import DetectionLoss, detection_loss, generalized_iou
+from model.detectors.anchor_free.network import decode_boxes
 
 SIDE, STRIDE = 64, 4
 ROWS = SIDE // STRIDE
@@ -53,7 +54,7 @@ def overlaps(a: NDArray[np.floating], b: NDArray[np.floating]) -> tuple[float, f
 
 def by_hand(target_cells: NDArray[np.float32], cells: NDArray[np.float32]) -> float:
     """Compute the loss cell by cell, by the docstring of `detection_loss`."""
-    boxes = ops.convert_to_numpy(decode.boxes(cells))
+    boxes = ops.convert_to_numpy(decode_boxes(cells))
     entropy = distance = airplanes = 0.0
     for index in np.ndindex(target_cells.shape[:3]):
         score = 1 / (1 + math.exp(-cells[index][0]))
@@ -72,9 +73,9 @@ def by_hand(target_cells: NDArray[np.float32], cells: NDArray[np.float32]) -> fl
 def test_overlaps_equal_those_of_polygons(seed: int) -> None:
     corners = np.random.default_rng(seed).uniform(0, 100, (5, 2, 2, 2))
     boxes = np.sort(corners, axis=2).reshape(5, 2, 4)
-    found = generalized_iou(boxes[:, 0].astype(np.float32), boxes[:, 1].astype(np.float32))
+    actual = generalized_iou(boxes[:, 0].astype(np.float32), boxes[:, 1].astype(np.float32))
     expected = np.array([overlaps(a, b) for a, b in boxes])
-    np.testing.assert_allclose(np.stack([ops.convert_to_numpy(x) for x in found], axis=1), expected, atol=2e-4)
+    np.testing.assert_allclose(np.stack([ops.convert_to_numpy(x) for x in actual], axis=1), expected, atol=2e-4)
 
 
 def test_a_box_overlaps_itself_fully_and_an_empty_one_does_not_divide_by_zero() -> None:
@@ -131,7 +132,7 @@ def test_objectness_has_the_gradient_of_cross_entropy_with_a_constant_target() -
     target_cells, cells = target(), random_cells(4)
     weight = target_cells[..., assignment.POSITIVE]
     score = 1 / (1 + np.exp(-cells[..., 0]))
-    iou, _ = generalized_iou(decode.boxes(cells), target_cells[..., assignment.BOX])
+    iou, _ = generalized_iou(decode_boxes(cells), target_cells[..., assignment.BOX])
     quality = np.maximum(ops.convert_to_numpy(iou), 0.3)
     # Cross-entropy of a logit has the slope score - quality; neither the quality nor the weight has a gradient.
     negative = 0.06 * score**3 * target_cells[..., assignment.COUNTED]

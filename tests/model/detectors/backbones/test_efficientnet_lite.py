@@ -103,13 +103,13 @@ def test_tensors_are_read_with_their_strides(tmp_path: Path, monkeypatch: pytest
         count=Stored("3", "LongStorage", (), ()),
     )
     storages: dict[str, NDArray[Any]] = {"3": np.array([7], np.int64), "2": last.transpose(0, 2, 3, 1), "1": plain}
-    found = read_pytorch(write_pytorch(tmp_path / "x.pth", tensors, storages, monkeypatch))
-    assert list(found) == ["plain", "last", "part", "count"]
-    np.testing.assert_array_equal(found["plain"], plain)
-    np.testing.assert_array_equal(found["last"], last)
-    np.testing.assert_array_equal(found["part"], plain[1, :, 1:3])
-    assert found["count"].item() == 7
-    assert found["count"].dtype == np.int64
+    actual = read_pytorch(write_pytorch(tmp_path / "x.pth", tensors, storages, monkeypatch))
+    assert list(actual) == ["plain", "last", "part", "count"]
+    np.testing.assert_array_equal(actual["plain"], plain)
+    np.testing.assert_array_equal(actual["last"], last)
+    np.testing.assert_array_equal(actual["part"], plain[1, :, 1:3])
+    assert actual["count"].item() == 7
+    assert actual["count"].dtype == np.int64
 
 
 class Malicious:
@@ -117,20 +117,18 @@ class Malicious:
         return os.mkdir, ("broken-into",)
 
 
-@pytest.mark.parametrize("place", range(5))
-def test_a_file_that_asks_for_more_than_tensors_is_refused(
-    place: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("index", range(5))
+def test_a_pickle_with_other_objects_is_rejected(index: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     parts: list[object] = [1, 1001, {}, OrderedDict(), []]
-    parts[place] = Malicious()
+    parts[index] = Malicious()
     (tmp_path / "x.pth").write_bytes(b"".join(pickle.dumps(part, protocol=2) for part in parts))
     with pytest.raises(pickle.UnpicklingError, match="mkdir"):
         read_pytorch(tmp_path / "x.pth")
     assert not (tmp_path / "broken-into").exists()
 
 
-def test_a_kind_of_number_that_is_not_known_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_dtype_is_rejected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tensors = OrderedDict(x=Stored("1", "HalfStorage", (1,), (1,)))
     path = write_pytorch(tmp_path / "x.pth", tensors, {"1": np.zeros(1, np.float16)}, monkeypatch)
     with pytest.raises(pickle.UnpicklingError, match="HalfStorage"):
@@ -163,17 +161,17 @@ def numbers(model: Any) -> dict[str, NDArray[Any]]:
     return {variable.path: variable.value.numpy() for variable in model.variables}
 
 
-def by_scipy(pictures: NDArray[np.float32], kernel: NDArray[np.float32], stride: int, depthwise: bool) -> Any:
+def by_scipy(images: NDArray[np.float32], kernel: NDArray[np.float32], stride: int, depthwise: bool) -> Any:
     """Convolution of (H, W, in) with PyTorch's (out, in, y, x), padded as TensorFlow's "same" does."""
     size = kernel.shape[-1]
     padding = []
-    for length in pictures.shape[:2]:
+    for length in images.shape[:2]:
         total = max((-(-length // stride) - 1) * stride + size - length, 0)
         padding.append((total // 2, total - total // 2))
-    padded = np.pad(pictures, (*padding, (0, 0)))
+    padded = np.pad(images, (*padding, (0, 0)))
     maps = []
     for out, planes in enumerate(kernel):
-        inputs = [out] if depthwise else range(pictures.shape[2])
+        inputs = [out] if depthwise else range(images.shape[2])
         parts = [signal.correlate2d(padded[..., i], plane, "valid") for i, plane in zip(inputs, planes, strict=True)]
         maps.append(np.sum(parts, axis=0)[::stride, ::stride])
     return np.stack(maps, axis=-1)
@@ -203,13 +201,13 @@ def test_a_layer_computes_what_pytorchs_kernel_and_statistics_say(
     layer, kernel = imagenet.get_layer(name), packaged[f"{source}.weight"]
     depthwise = isinstance(layer, layers.DepthwiseConv2D)
     channels = kernel.shape[0] if depthwise else kernel.shape[1]
-    picture = np.random.default_rng(2).normal(size=(8, 10, channels)).astype(np.float32)
-    x = layer(picture[None])
+    image = np.random.default_rng(2).normal(size=(8, 10, channels)).astype(np.float32)
+    x = layer(image[None])
     if f"{name}_norm" in {layer.name for layer in imagenet.layers}:
         x = imagenet.get_layer(f"{name}_norm")(x, training=False)
-    found = ops.convert_to_numpy(x)[0]
-    wanted = normalized(by_scipy(picture, kernel, stride, depthwise), packaged, norm)
-    np.testing.assert_allclose(found, wanted, rtol=1e-3, atol=1e-4)
+    actual = ops.convert_to_numpy(x)[0]
+    expected = normalized(by_scipy(image, kernel, stride, depthwise), packaged, norm)
+    np.testing.assert_allclose(actual, expected, rtol=1e-3, atol=1e-4)
 
 
 def as_published(x: Any, packaged: dict[str, NDArray[Any]]) -> dict[int, Any]:
@@ -232,7 +230,7 @@ def as_published(x: Any, packaged: dict[str, NDArray[Any]]) -> dict[int, Any]:
         return x
 
     x = ops.relu6(convolved(x, "_conv_stem", "_bn0", stride=2))
-    found, block, total = {}, 0, 2
+    actual, block, total = {}, 0, 2
     for stage in efficientnet_lite.STAGES:
         for repeat in range(stage.repeats):
             inputs, name, stride = x, f"_blocks.{block}", stage.stride if repeat == 0 else 1
@@ -242,40 +240,40 @@ def as_published(x: Any, packaged: dict[str, NDArray[Any]]) -> dict[int, Any]:
             x = convolved(x, f"{name}._project_conv", f"{name}._bn2")
             x = x + inputs if repeat else x
             block, total = block + 1, total * stride
-        found[total] = x  # of the stages of one stride the last stays
-    return found
+        actual[total] = x  # of the stages of one stride the last stays
+    return actual
 
 
 def test_the_network_computes_what_was_published(imagenet: Any, packaged: dict[str, NDArray[Any]]) -> None:
     pixels = np.random.default_rng(4).uniform(-1, 1, (2, 64, 96, 3)).astype(np.float32)
     pixels[:, 10:40, 20:70] *= 0.1
     network = keras.Model(inputs := keras.Input((64, 96, 3)), as_published(inputs, packaged))
-    wanted = {stride: ops.convert_to_numpy(x) for stride, x in network(pixels).items()}
-    found = {stride: ops.convert_to_numpy(x) for stride, x in imagenet(pixels, training=False).items()}
-    assert found.keys() == {4, 8, 16, 32}
-    for stride, features in found.items():
-        np.testing.assert_allclose(features, wanted[stride], rtol=1e-3, atol=1e-3 * wanted[stride].std())
+    expected = {stride: ops.convert_to_numpy(x) for stride, x in network(pixels).items()}
+    actual = {stride: ops.convert_to_numpy(x) for stride, x in imagenet(pixels, training=False).items()}
+    assert actual.keys() == {4, 8, 16, 32}
+    for stride, features in actual.items():
+        np.testing.assert_allclose(features, expected[stride], rtol=1e-3, atol=1e-3 * expected[stride].std())
 
 
-def test_folded_no_normalisation_is_left() -> None:
+def test_folding_leaves_no_normalisation() -> None:
     folded = build(DetectorConfig(channels=8), folded=True)
     assert not [layer.name for layer in folded.layers if isinstance(layer, layers.BatchNormalization)]
 
 
 @pytest.mark.parametrize("blocks", [0, 1, 2, 16])
-def test_freezing_holds_exactly_the_first_layers(network: Any, blocks: int) -> None:
-    wanted = {"conv_stem", "conv_stem_norm"}
+def test_exactly_the_first_layers_are_frozen(network: Any, blocks: int) -> None:
+    expected = {"conv_stem", "conv_stem_norm"}
     for layer in network.layers:
         parts = layer.name.split("_")
         if parts[0] == "blocks" and int(parts[1]) < blocks:
-            wanted.add(layer.name)
+            expected.add(layer.name)
     try:
         efficientnet_lite.freeze(network, blocks)
         weighted = [layer for layer in network.layers if layer.weights]
         assert {layer.name for layer in weighted if not layer.trainable} == {
-            layer.name for layer in weighted if layer.name in wanted
+            layer.name for layer in weighted if layer.name in expected
         }
-        assert not {v.path.split("/")[0] for v in network.trainable_variables} & wanted
+        assert not {v.path.split("/")[0] for v in network.trainable_variables} & expected
     finally:
         for layer in network.layers:
             layer.trainable = True
@@ -292,10 +290,10 @@ def test_frozen_layers_keep_their_statistics_in_training() -> None:
     assert not {name for name in moved if name.startswith(("conv_stem", "blocks_0_"))}
 
 
-def test_features_have_the_strides_and_channels_they_say() -> None:
+def test_features_have_their_strides_and_channels() -> None:
     pixels = keras.Input((64, 96, 3))
-    found = efficientnet_lite.features(pixels)
-    assert {stride: tuple(x.shape[1:]) for stride, x in found.items()} == {
+    actual = efficientnet_lite.features(pixels)
+    assert {stride: tuple(x.shape[1:]) for stride, x in actual.items()} == {
         4: (16, 24, 24),
         8: (8, 12, 40),
         16: (4, 6, 112),

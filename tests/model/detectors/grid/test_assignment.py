@@ -90,7 +90,7 @@ def test_targets_are_squares_of_the_longer_side() -> None:
     np.testing.assert_array_equal(squares, [[10, 10, 40, 40], [1, 4, 7, 10]])
     for rule in ("swarm", "plain"):
         config = GridConfig(assignment=rule)
-        of_boxes, of_squares = (assignment.targets(some, NONE, 64, 64, config) for some in (boxes, squares))
+        of_boxes, of_squares = (assignment.targets(detected, NONE, 64, 64, config) for detected in (boxes, squares))
         np.testing.assert_array_equal(of_boxes, of_squares)
     assert of_boxes[1, 1, 0, SIZE] == np.float32(30 / 256)
     np.testing.assert_allclose(of_boxes[1, 1, 0, POSITION], [1 / 8, 1 / 8])

@@ -16,7 +16,7 @@ from model.inference import model_folder, weights_io
 from model.inference.predictor import load_predictor
 from tests.model import test_train
 from tests.model.detectors.grid.cells import perfect_cells
-from tests.model.photos import picture, write_set
+from tests.model.image_sets import make_pixels, write_set
 from tests.model.test_train import assert_same_run, broken_off, eagerly, in_the_second_epoch, log, trained
 
 pytestmark = test_train.pytestmark
@@ -74,13 +74,13 @@ def test_an_airplane_in_several_cells_is_detected_once(monkeypatch: pytest.Monke
     pixels = keras.Input((None, None, 3))
     oracle = keras.Model(pixels, told(pixels))
     monkeypatch.setattr(weights_io, "load", lambda *_: (oracle, model_folder.read_config(folder)))
-    for found in load_predictor(str(folder), 2, 0.5)(random_images()):
-        np.testing.assert_allclose(found.boxes[found.boxes[:, 0].argsort()], truth, atol=1e-2)
+    for detections in load_predictor(str(folder), 2, 0.5)(random_images()):
+        np.testing.assert_allclose(detections.boxes[detections.boxes[:, 0].argsort()], truth, atol=1e-2)
 
 
 def test_every_export_gives_the_same(folder: Path, tmp_path: Path) -> None:
-    found = export(folder, tmp_path / "out", ("saved_model", "frozen_graph", "onnx"), random_images())
-    assert len(found) >= 3  # each is held against Keras, and farther away is an error
+    detections = export(folder, tmp_path / "out", ("saved_model", "frozen_graph", "onnx"), random_images())
+    assert len(detections) >= 3  # each is compared with Keras; a difference is an error
 
 
 def test_its_loss_is_the_weighted_mean_of_its_parts() -> None:
@@ -95,11 +95,11 @@ def test_its_loss_is_the_weighted_mean_of_its_parts() -> None:
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data")
     for name, level in (("one", 1.0), ("two", 0.6)):
-        write_set(folder / name, {name: picture(level)}, split="train")
+        write_set(folder / name, {name: make_pixels(level)}, split="train")
     return folder
 
 
-def test_a_training_broken_off_ends_as_an_unbroken_one(data: Path, tmp_path: Path) -> None:
+def test_an_interrupted_training_equals_an_uninterrupted_one(data: Path, tmp_path: Path) -> None:
     for name in ("unbroken", "broken"):
         (tmp_path / name).mkdir()
     unbroken = trained(tmp_path / "unbroken", data, **GRID)
@@ -121,7 +121,7 @@ def test_a_training_broken_off_ends_as_an_unbroken_one(data: Path, tmp_path: Pat
         ({"schedule": {"kind": "steps"}}, "schedule.kind: expected 'cosine' or 'exponential' or 'cosine_restarts'"),
     ],
 )
-def test_settings_that_do_not_fit_are_refused(
+def test_invalid_settings_are_rejected(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], change: dict[str, Any], named: str
 ) -> None:
     with eagerly():

@@ -1,0 +1,246 @@
+"""Alerts: what the rules find in the tables, and which of it is news. Pure functions over tables."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import hashlib
+import itertools
+import json
+import math
+from collections.abc import Iterator, Sequence
+
+from pipeline.monitor.airports import Airport
+from pipeline.monitor.scenes import format_time, parse_time
+from pipeline.monitor.series import Tables
+from pipeline.monitor.settings import (
+    ChangeAbove,
+    CountAbove,
+    CountBelow,
+    NewAirplane,
+    NotSeen,
+    Rule,
+    Unusual,
+)
+from pipeline.monitor.tables import VisitRow
+
+#: Two events at one place are the same if they are not farther apart than this, metres.
+SAME_PLACE_M = 40.0
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Event:
+    """Something that a rule found.
+
+    Attributes:
+        id: identifies it.
+        airport: id of the airport.
+        rule: the rule, as JSON.
+        kind: of the rule.
+        since: it began after this time, None: nothing is known from before.
+        at: it was there at this time.
+        message: one line for people.
+        visit_id: the visit that shows it; None if none does.
+        value: what was compared with the rule's limit.
+        lon: where it is, degrees; None if it is about the whole airport.
+        lat: degrees.
+        detection_id: the airplane, or None.
+        state: `new`, `sending`, `sent`, `failed` (the webhook did not take it; it is tried again), `unknown` (a run was
+            killed while it was sent), or `old` (too old to be sent).
+        withdrawn: whether the tables no longer show it, since a scene came late or was published anew.
+    """
+
+    id: str
+    airport: str
+    rule: str
+    kind: str
+    since: str | None
+    at: str
+    message: str
+    visit_id: str | None
+    value: float
+    lon: float | None = None
+    lat: float | None = None
+    detection_id: str | None = None
+    state: str = "new"
+    withdrawn: bool = False
+
+
+def find_events(rules: Sequence[Rule], tables: Tables, airport: Airport, now: datetime.datetime) -> list[Event]:
+    """Return what the rules find at an airport, by time.
+
+    Args:
+        rules: of all airports.
+        tables: of this airport.
+        airport: the airport.
+        now: until when nothing was seen since the last visit.
+    """
+    events: list[Event] = []
+    for rule in rules:
+        if rule.airports and airport.id not in rule.airports:
+            continue
+        match rule:
+            case CountAbove() | CountBelow() | Unusual():
+                events += _count_events(rule, tables.visits)
+            case ChangeAbove():
+                events += _change_events(rule, tables.visits)
+            case NewAirplane():
+                events += _new_airplanes(rule, tables, airport)
+            case NotSeen():
+                events += _gaps(rule, tables.visits, airport, now)
+    return sorted(events, key=lambda event: (event.at, event.kind, event.id))
+
+
+def _event(rule: Rule, airport: str, since: str | None, at: str, message: str, **fields: object) -> Event:
+    # The rule without the airports it names: naming one more must not send all others again.
+    content = {name: value for name, value in dataclasses.asdict(rule).items() if name != "airports"}
+    text = json.dumps(content, sort_keys=True)
+    identity = json.dumps([airport, text, since, at, fields.get("detection_id")])
+    return Event(
+        id=hashlib.sha256(identity.encode()).hexdigest()[:16],
+        airport=airport,
+        rule=text,
+        kind=rule.kind,
+        since=since,
+        at=at,
+        message=message,
+        **fields,  # type: ignore[arg-type]
+    )
+
+
+def _count_events(rule: CountAbove | CountBelow | Unusual, visits: Sequence[VisitRow]) -> Iterator[Event]:
+    """Yield an event where a count begins to be beyond a limit: as long as it stays there, it is one event."""
+    before: VisitRow | None = None
+    was = None
+    for visit in visits:
+        verdict = _verdict(rule, visit)
+        if verdict is None:  # the visit says nothing about it
+            continue
+        if verdict and verdict != was:
+            since = None if before is None else before.acquired_at
+            fields = {"visit_id": visit.visit_id, "value": visit.count}
+            yield _event(rule, visit.airport, since, visit.acquired_at, _count_message(rule, visit), **fields)
+        before, was = visit, verdict
+
+
+def _verdict(rule: CountAbove | CountBelow | Unusual, visit: VisitRow) -> str | None:
+    """Return `high` or `low` if a count is beyond a limit, "" if it is not, None if the visit does not say."""
+    match rule:
+        case CountAbove(value=value):
+            if visit.count_low > value:  # also of a part of the airport: the rest cannot make it fewer
+                return "high"
+        case CountBelow(value=value):
+            if visit.enough_seen and visit.count_high < value:
+                return "low"
+        case Unusual():
+            return None if visit.unusual is None else visit.unusual.replace("no", "")
+    return "" if visit.enough_seen else None
+
+
+def _count_message(rule: CountAbove | CountBelow | Unusual, visit: VisitRow) -> str:
+    counted = f"{visit.count:.1f} airplanes ({visit.count_low} to {visit.count_high})"
+    match rule:
+        case CountAbove(value=value):
+            return f"{counted}: more than {value:g}"
+        case CountBelow(value=value):
+            return f"{counted}: fewer than {value:g}"
+        case Unusual():
+            more = "more" if visit.unusual == "high" else "fewer"
+            return (
+                f"{counted}: {more} than usual, {visit.usual:.1f} ({visit.usual_low:.0f} to {visit.usual_high:.0f}) by "
+                f"{visit.baseline_visits} earlier visits, {visit.season_visits} of this season and "
+                f"{visit.weekday_visits} of this weekday"
+            )
+
+
+def _change_events(rule: ChangeAbove, visits: Sequence[VisitRow]) -> Iterator[Event]:
+    for before, visit in itertools.pairwise(visits):
+        changed = visit.arrived + visit.left
+        if changed > rule.value:
+            message = f"{visit.arrived} airplanes arrived and {visit.left} left: more than {rule.value:g}"
+            fields = {"visit_id": visit.visit_id, "value": float(changed)}
+            yield _event(rule, visit.airport, before.acquired_at, visit.acquired_at, message, **fields)
+
+
+def _new_airplanes(rule: NewAirplane, tables: Tables, airport: Airport) -> Iterator[Event]:
+    for row in tables.changes:
+        if row.change == "arrived" and row.size_m > rule.min_size_m:
+            lon, lat = airport.plane.to_lonlat([(row.east_m, row.north_m)])[0].round(7).tolist()  # type: ignore[arg-type]
+            message = f"an airplane of {row.size_m:.0f} m arrived at {lat:.5f}, {lon:.5f} (latitude, longitude)"
+            yield _event(
+                rule, row.airport, row.since, row.acquired_at, message,
+                visit_id=row.visit_id, value=row.size_m, lon=lon, lat=lat, detection_id=row.detection_id,
+            )  # fmt: skip
+
+
+def _gaps(rule: NotSeen, visits: Sequence[VisitRow], airport: Airport, now: datetime.datetime) -> Iterator[Event]:
+    """Yield an event for each time that too little was seen for too long; the airport was seen at least once."""
+    times = [parse_time(visit.acquired_at) for visit in visits if visit.enough_seen]
+    limit = datetime.timedelta(days=rule.days)
+    for start, end in itertools.pairwise([*times, now] if times else []):
+        if end - start > limit:
+            message = f"not seen for {rule.days:g} days, since {format_time(start)}"
+            yield _event(
+                rule,
+                airport.id,
+                format_time(start),
+                format_time(start + limit),
+                message,
+                visit_id=None,
+                value=rule.days,
+            )
+
+
+def merge(known: Sequence[Event], found: Sequence[Event], now: datetime.datetime, max_age_days: float) -> list[Event]:
+    """Return the record of events: those known from earlier runs, and what is news.
+
+    An event that was sent stays as it was sent. One that is found again, even if a late scene has moved its visit, is
+    the same event, and no news; one that is no longer found is withdrawn.
+
+    Args:
+        known: the record of earlier runs.
+        found: all that the rules find now.
+        now: the time of the run.
+        max_age_days: events this long before the run, or longer, are not sent.
+
+    Returns:
+        The record, by time; news have the state `new`.
+    """
+    remaining = list(found)
+    record = []
+    for event in known:
+        same = next((each for each in remaining if each.id == event.id), None)
+        same = same or next((each for each in remaining if is_same(event, each)), None)
+        if same is not None:
+            remaining.remove(same)
+        record.append(dataclasses.replace(event, withdrawn=same is None))
+    oldest = now - datetime.timedelta(days=max_age_days)
+    for event in remaining:
+        record.append(dataclasses.replace(event, state="old") if parse_time(event.at) < oldest else event)
+    return sorted(record, key=lambda event: (event.at, event.airport, event.kind, event.id))
+
+
+def is_same(first: Event, second: Event) -> bool:
+    """Return whether two events of one rule are one: their times overlap, and their places.
+
+    An event happened after `since` and not after `at`. A visit that comes late can make this interval shorter, or
+    split it, but not move it elsewhere.
+    """
+    if (first.airport, first.rule) != (second.airport, second.rule) or not _overlap(first, second):
+        return False
+    return _distance_m(first, second) <= SAME_PLACE_M
+
+
+def _overlap(first: Event, second: Event) -> bool:
+    """Return whether the intervals (since, at] of two events have a time in common."""
+    starts = [parse_time(event.since) for event in (first, second) if event.since is not None]
+    end = min(parse_time(first.at), parse_time(second.at))
+    return not starts or max(starts) < end
+
+
+def _distance_m(first: Event, second: Event) -> float:
+    if first.lon is None or first.lat is None or second.lon is None or second.lat is None:
+        return 0.0
+    metres = 111_320.0
+    east = ((first.lon - second.lon + 180) % 360 - 180) * metres * math.cos(math.radians(first.lat))
+    return math.hypot(east, (first.lat - second.lat) * metres)
