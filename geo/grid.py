@@ -20,6 +20,10 @@ from geo.types import Detections, FloatArray, Window
 # their cores, level pixels, both keep it: otherwise each could leave it to the other. NMS removes the duplicate.
 SEAM_PX = 4
 
+# Two levels measure the same airplane slightly differently, too. A coarser level keeps boxes from this share of the
+# longest on that no tile of the finer one cuts off.
+_SURELY_UNCUT = 0.8
+
 # Larger tiles would not fit in memory.
 MAX_TILE_PX = 8192
 
@@ -177,11 +181,14 @@ def plan_levels(
         resolutions.setdefault((columns, rows), level_m)
     levels = list[Level]()
     for number, (size, level_m) in enumerate(resolutions.items(), start=1):
-        # A box that the finer level's tiles may cut off must not be too small for this one.
-        uncut_m = tiling.uncut_px * levels[-1].resolution_m if levels else 0.0
-        min_side = min(tiling.min_side_px, uncut_m / level_m)
-        is_coarsest = number == len(resolutions)
-        levels.append(Level(level_m, *size, width / size[0], height / size[1], min_side, is_coarsest))
+        scale_x, scale_y = width / size[0], height / size[1]
+        min_side = 0.0
+        if levels:
+            # A box that the finer level's tiles may cut off must not be too small for this one, nor one that this level
+            # measures a little shorter.
+            finer = min(levels[-1].scale_x / scale_x, levels[-1].scale_y / scale_y)
+            min_side = min(tiling.min_side_px, _SURELY_UNCUT * tiling.uncut_px * finer)
+        levels.append(Level(level_m, *size, scale_x, scale_y, min_side, is_coarsest=number == len(resolutions)))
     return tuple(levels)
 
 

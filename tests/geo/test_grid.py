@@ -287,6 +287,34 @@ def test_a_large_box_is_kept_where_a_tile_shows_it_all() -> None:
     assert len(detect(cut, level, SMALL)) == 0 < len(detect(cut, level_of(200, 64), SMALL))
 
 
+@given(
+    st.integers(1, 700),
+    st.integers(1, 700),
+    st.sampled_from([0.3, 0.5, 0.55, 0.9, 1.0]),
+    st.tuples(st.floats(0, 1), st.floats(0, 1)),
+    st.tuples(st.floats(1, 150), st.floats(1, 150)),
+    st.floats(0.9, 1.1),
+)
+def test_every_airplane_is_kept_uncut_by_some_level_also_at_the_edges_of_small_scenes(
+    width: int, height: int, scene_m: float, at: tuple[float, float], sides: tuple[float, float], measured: float
+) -> None:
+    tiling = Tiling((0.5, 1.0, 2.0), tile_px=192, halo_px=64, fine_levels_m=(0.5, 1.25))
+    levels = plan_levels(width, height, (scene_m, scene_m), tiling)
+    # Metres; where it reaches beyond the scene, what is left of it.
+    size = np.array([width, height]) * scene_m
+    visible = np.minimum(sides, size)
+    low = np.array(at) * (size - visible)
+    kept = False
+    for level in levels:
+        to_scene = np.array([level.scale_x, level.scale_y] * 2)
+        # A coarser level measures the airplane a tenth longer or shorter than the finest.
+        factor = 1.0 if level is levels[0] else measured
+        end = np.minimum(low + factor * visible, size)
+        seen = np.concatenate([low, end]) / scene_m / to_scene
+        kept |= bool((np.abs(detect(seen[None], level, tiling) - seen * to_scene) < 1e-6).all(axis=1).any())
+    assert kept
+
+
 def test_small_boxes_are_left_to_the_finer_level() -> None:
     levels = plan_levels(200, 64, (1.0, 1.0), Tiling((1.0, 2.0), tile_px=64, halo_px=16, align_px=8, min_side_px=5))
     small, long = np.array([[20.0, 30.0, 24.9, 32.0]]), np.array([[20.0, 30.0, 25.0, 32.0]])

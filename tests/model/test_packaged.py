@@ -4,14 +4,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
+import rasterio.windows
 
-from geo.boxes import match
+from geo.boxes import area, iou_matrix, match
 from geo.raster.header import read_header
 from model.detectors import registry
 from model.inference import model_folder, weights_io
 from model.inference.engine import Precision
 from model.inference.predictor import load_predictor
-from model.inference.scan import scan
+from model.inference.scan import scan, scan_all
 from model.inference.scan_config import read_scan_config
 from tests.precisions import PRECISIONS
 
@@ -57,3 +59,39 @@ def test_a_small_scene_gives_the_airplanes_that_a_whole_tile_gives(
         assert len(certain) > 5
         assert (pairs >= 0).all()
         np.testing.assert_allclose(certain.scores, others.scores[pairs], atol=0.01)
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=[folder.name for folder in FOLDERS])
+def test_small_scenes_have_the_airplanes_of_a_large_one_also_where_their_edges_cut_them(
+    folder: Path, tmp_path: Path
+) -> None:
+    from model import synthetic as render
+
+    side, corners = 300, [(x, y) for y in (0, 290, 600) for x in (0, 310, 600)]
+    drawn = render.render(900, 13, 0.5)
+    render.write(drawn, tmp_path / "large.tif")
+    config = read_scan_config(Path("configs/pipeline/default.yaml"))
+    predictor = load_predictor(str(folder), 1, 0.1, precision="float32")
+    headers = [read_header(str(tmp_path / "large.tif"))]
+    for x, y in corners:
+        with rasterio.open(headers[0].uri) as large:
+            window = rasterio.windows.Window(x, y, side, side)
+            profile = {"driver": "GTiff", "count": 3, "dtype": "uint8", "crs": large.crs}
+            profile |= {"width": side, "height": side, "transform": large.window_transform(window)}
+            pixels = large.read(window=window)
+        with rasterio.open(tmp_path / f"{x}-{y}.tif", "w", **profile) as small:
+            small.write(pixels)
+        headers.append(read_header(str(tmp_path / f"{x}-{y}.tif")))
+    large_scene, *small_scenes = scan_all(headers, config, predictor, 1)
+    certain = large_scene.boxes[large_scene.scores > predictor.default_min_score + 0.1]
+    whole, cut = 0, 0
+    for (x, y), detected in zip(corners, small_scenes, strict=True):
+        visible = np.clip(certain - [x, y, x, y], 0, side)
+        share = area(visible) / area(certain)
+        expected = visible[share >= 0.7]
+        airplanes = detected.take(np.flatnonzero(detected.scores >= predictor.default_min_score))
+        assert (iou_matrix(expected, airplanes.boxes).max(axis=1, initial=0) > 0.5).all()
+        whole += int((share == 1).sum())
+        cut += int(((share >= 0.7) & (share < 1)).sum())
+    assert whole >= 5
+    assert cut >= 2
