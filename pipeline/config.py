@@ -136,6 +136,6 @@ def _check_score(name: str, value: float) -> None:
         raise ConfigError(f"{name}: expected a number from 0 to 1, got {value}")
 
 
-def _check_count(name: str, value: int, most: int) -> None:
-    if not 1 <= value <= most:
-        raise ConfigError(f"{name}: expected a whole number from 1 to {most}, got {value}")
+def _check_count(name: str, value: int, maximum: int) -> None:
+    if not 1 <= value <= maximum:
+        raise ConfigError(f"{name}: expected a whole number from 1 to {maximum}, got {value}")

@@ -37,17 +37,17 @@ def name_of(path: Path) -> str:
 
 
 def imports_of(path: Path) -> set[str]:
-    """Full names of what a file imports, wherever in the file: modules, and names taken from modules."""
+    """Return the full names of the modules, and of their names, that a file imports anywhere."""
     package = name_of(path).split(".") if path.name == "__init__.py" else name_of(path).split(".")[:-1]
-    found: set[str] = set()
+    names: set[str] = set()
     for node in ast.walk(ast.parse((ROOT / path).read_text())):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             base = package[: len(package) - node.level + 1] if node.level else []
             source = ".".join([*base, *([node.module] if node.module else [])])
-            found |= {source} | {f"{source}.{alias.name}" for alias in node.names}
-    return found
+            names |= {source} | {f"{source}.{alias.name}" for alias in node.names}
+    return names
 
 
 def is_within(name: str, module: str) -> bool:
@@ -55,7 +55,7 @@ def is_within(name: str, module: str) -> bool:
 
 
 def breaches(path: Path, imported: set[str]) -> list[str]:
-    """Says what a file imports against the rules."""
+    """List the imports of a file that break a rule."""
     own = name_of(path)
     return [f"{own} imports {name}" for name in sorted(imported) if any(rule(own, name) for rule in RULES)]
 
@@ -212,3 +212,18 @@ def test_geo_works_without_tensorflow_and_beam() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+# Modules of the pipeline that import Beam.
+BEAM = {"pipeline/dataflow.py", "pipeline/job.py", "pipeline/sinks/transforms.py", "pipeline/transforms.py"}
+
+
+def test_beam_is_imported_by_few_modules_of_the_pipeline() -> None:
+    own = [path for path in FILES if path.parts[0] == "pipeline"]
+    assert {str(path) for path in own if any(is_within(name, "apache_beam") for name in imports_of(path))} == BEAM
+
+
+def test_lower_modules_of_the_pipeline_do_not_import_their_users() -> None:
+    users = {f"pipeline.{name}" for name in ("local", "transforms", "job", "run", "command", "api")}
+    for name in ("records", "ledger", "config", "values", "planning", "steps", "sources/resolve"):
+        assert not imports_of(Path(f"pipeline/{name}.py")) & users

@@ -73,7 +73,8 @@ class AblationConfig:
                     f"experiments.baseline: expected an experiment before {experiment.name}, got "
                     f"{experiment.baseline!r}"
                 )
-        keys = {str(key) for each in (self.training, *(of.overrides for of in self.experiments)) for key in each}
+        settings = (self.training, *(experiment.overrides for experiment in self.experiments))
+        keys = {str(key) for each in settings for key in each}
         if fixed := sorted(keys & {*_STUDY_KEYS}):
             raise ValueError(f"training, overrides: expected no {', '.join(fixed)}: the study sets them")
 

@@ -74,13 +74,13 @@ def _gains(results: Sequence[ExperimentResult]) -> list[tuple[str, str, dict[str
     ]
 
 
-def gain_text(of: Gain) -> str:
+def gain_text(gained: Gain) -> str:
     """Format a gain for a table."""
-    if math.isnan(of.value):
+    if math.isnan(gained.value):
         return _NOT_YET
-    if math.isnan(of.spread):
-        return f"{of.value:+.3f} (one seed)"
-    return f"{'none: ' if of.within_spread else ''}{of.value:+.3f} (spread {of.spread:.3f})"
+    if math.isnan(gained.spread):
+        return f"{gained.value:+.3f} (one seed)"
+    return f"{'none: ' if gained.within_spread else ''}{gained.value:+.3f} (spread {gained.spread:.3f})"
 
 
 def markdown(rows: Rows) -> str:

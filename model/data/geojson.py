@@ -79,7 +79,7 @@ def read_geojson(contents: dict[Path, dict[str, Any]], folder: Path, settings: L
     shared_files = contents.keys() - set(chain.from_iterable(own_files.values()))
     for scene, files in own_files.items():
         _check_labelled(scene, bool(files or shared_files))
-    shared = list(chain.from_iterable(some for file, some in outlines.items() if file in shared_files))
+    shared = list(chain.from_iterable(outlines[file] for file in outlines if file in shared_files))
     assigned = {scene: _outlines_on(scene, shared, scenes) for scene, files in own_files.items() if not files}
     _check_assigned(shared, set(chain.from_iterable(assigned.values())), folder)
     return [

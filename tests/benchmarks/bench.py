@@ -183,8 +183,9 @@ def chips_ratio(scene: Path, count: int, model: str | None, folder: Path) -> dic
     corners = [(CHIP_PX * (number % across), CHIP_PX * (number // across)) for number in range(count)]
     chips = scenes.cut(scene, corners, CHIP_PX, folder / f"chips-{count}")
     seconds = [run_job(files, model, folder)["seconds"] for files in (single, chips, single, chips)]
-    one, many = min(seconds[0::2]), min(seconds[1::2])
-    return {"one_scene_s": one, "chips_s": many, "ratio": many / one, "more_per_chip_s": (many - one) / count}
+    scene_s, chips_s = min(seconds[0::2]), min(seconds[1::2])
+    more_s = (chips_s - scene_s) / count
+    return {"one_scene_s": scene_s, "chips_s": chips_s, "ratio": chips_s / scene_s, "more_per_chip_s": more_s}
 
 
 def run_peer(python: str, scene: Path, our_seconds: float) -> dict[str, float]:

@@ -96,7 +96,7 @@ def report(
     for first, second in pairs:
         everywhere = detect(first, plain, models[0])
         near = detect(second, screened, models[1])
-        taken = match(boxes(near), np.array([one.score for one in near.airplanes]), boxes(everywhere), 0.5)
+        taken = match(boxes(near), np.array([airplane.score for airplane in near.airplanes]), boxes(everywhere), 0.5)
         airplanes += len(everywhere.airplanes)
         lost += len(everywhere.airplanes) - int((taken >= 0).sum())
         planned, inferred = finest(second, near, screened.config)

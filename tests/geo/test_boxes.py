@@ -62,7 +62,7 @@ def test_the_highest_score_is_matched_to_its_largest_overlap() -> None:
 
 
 def test_empty_inputs() -> None:
-    one = np.array([[0.0, 0, 10, 10]])
+    box = np.array([[0.0, 0, 10, 10]])
     none = np.zeros((0, 4))
-    assert match(none, np.zeros(0), one, 0.5).tolist() == []
-    assert match(one, np.ones(1), none, 0.5).tolist() == [-1]
+    assert match(none, np.zeros(0), box, 0.5).tolist() == []
+    assert match(box, np.ones(1), none, 0.5).tolist() == [-1]

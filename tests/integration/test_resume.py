@@ -25,8 +25,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @dataclasses.dataclass(frozen=True)
-class Place:
-    """A folder with two scenes and settings, where the command is run with a fake in position of the model."""
+class Workspace:
+    """A folder with two scenes and settings, in which the command runs with a fake model."""
 
     folder: Path
 
@@ -37,38 +37,41 @@ class Place:
             *(*fixed, "--output", str(self.folder / output), *args),
         ]
 
-    def run(self, output: str, *args: str, **told: str) -> subprocess.CompletedProcess[str]:
-        """The finished process."""
+    def run(self, output: str, *args: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run the command in a process of its own."""
         return subprocess.run(
             self.command(output, *args),
-            **self.around(told),
+            **self._options(environment),
             capture_output=True,
             text=True,
             check=False,
             timeout=DEADLINE_S,
         )
 
-    def around(self, told: dict[str, str]) -> dict[str, Any]:
-        return {"cwd": ROOT, "env": {**os.environ, **told}}
+    def _options(self, environment: dict[str, str]) -> dict[str, Any]:
+        return {"cwd": ROOT, "env": {**os.environ, **environment}}
 
     @contextmanager
-    def started(self, output: str, *args: str, **told: str) -> Iterator[subprocess.Popen[bytes]]:
-        """The running process; dead at the end."""
+    def started(self, output: str, *args: str, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
+        """Start the command; it is killed at the end of the block."""
         with subprocess.Popen(
-            self.command(output, *args), **self.around(told), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            self.command(output, *args),
+            **self._options(environment),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
         ) as process:
             try:
                 yield process
             finally:
                 process.kill()
 
-    def work(self, name: str) -> tuple[str, str]:
+    def cache_args(self, name: str) -> tuple[str, str]:
         return "--work-dir", str(self.folder / name)
 
-    def kept(self, work: str) -> int:
+    def cached(self, work: str) -> int:
         return sum(1 for _ in (self.folder / work).rglob("*.json"))
 
-    def bytes_of(self, output: str) -> bytes:
+    def read_bytes(self, output: str) -> bytes:
         return (self.folder / output).read_bytes()
 
     def ledger(self, output: str) -> Ledger:
@@ -76,29 +79,29 @@ class Place:
 
 
 @pytest.fixture(scope="module")
-def position(tmp_path_factory: pytest.TempPathFactory) -> Place:
-    """With `whole.geojson` in it, of an uninterrupted run."""
-    position = Place(tmp_path_factory.mktemp("place"))
-    scenes = position.folder / "scenes"
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """A workspace with the output of an uninterrupted run, `complete.geojson`."""
+    workspace = Workspace(tmp_path_factory.mktemp("workspace"))
+    scenes = workspace.folder / "scenes"
     scenes.mkdir()
     write_scene(scenes / "a.tif")
     write_scene(scenes / "b.tif", AIRPLANES[:3], nodata_right_of=215, rotation=20.0)
-    (position.folder / "settings.json").write_text(json.dumps(dataclasses.asdict(CONFIG)))
-    done = position.run("whole.geojson")
+    (workspace.folder / "settings.json").write_text(json.dumps(dataclasses.asdict(CONFIG)))
+    done = workspace.run("complete.geojson")
     assert done.returncode == 0, done.stderr
-    return position
+    return workspace
 
 
-def check_resumed(position: Place, output: str, kept: int) -> None:
-    """Only what was not cached was computed, and the result is that of an uninterrupted run."""
-    ledger, whole = position.ledger(output), position.ledger("whole.geojson")
-    assert 0 < kept == ledger.totals.parts_taken_over < ledger.totals.parts_planned
-    assert position.bytes_of(output) == position.bytes_of("whole.geojson")
-    assert result_of(ledger) == result_of(whole)
+def check_resumed(workspace: Workspace, output: str, cached: int) -> None:
+    """Check that only the missing tiles were inferred, and that the result is that of an uninterrupted run."""
+    ledger, complete = workspace.ledger(output), workspace.ledger("complete.geojson")
+    assert 0 < cached == ledger.totals.parts_taken_over < ledger.totals.parts_planned
+    assert workspace.read_bytes(output) == workspace.read_bytes("complete.geojson")
+    assert result_of(ledger) == result_of(complete)
 
 
 def result_of(ledger: Ledger) -> Ledger:
-    """The ledger without what differs between runs of the same result."""
+    """Return the ledger without the fields that differ between runs of the same result."""
     return dataclasses.replace(
         ledger,
         run=dataclasses.replace(ledger.run, run_id="", command="", started_at=""),
@@ -109,42 +112,42 @@ def result_of(ledger: Ledger) -> Ledger:
 
 
 @pytest.mark.parametrize("args", [(), PROCESSES, PORTABLE], ids=["memory", "processes", "portable"])
-def test_every_runner_writes_the_same_bytes(position: Place, args: tuple[str, ...]) -> None:
-    done = position.run("same.geojson", *args)
+def test_every_runner_writes_the_same_bytes(workspace: Workspace, args: tuple[str, ...]) -> None:
+    done = workspace.run("same.geojson", *args)
     assert done.returncode == 0, done.stderr
-    ledger = position.ledger("same.geojson")
+    ledger = workspace.ledger("same.geojson")
     assert ledger.totals.airplanes == len(AIRPLANES) + 3
-    assert result_of(ledger) == result_of(position.ledger("whole.geojson"))
-    assert position.bytes_of("same.geojson") == position.bytes_of("whole.geojson")
+    assert result_of(ledger) == result_of(workspace.ledger("complete.geojson"))
+    assert workspace.read_bytes("same.geojson") == workspace.read_bytes("complete.geojson")
 
 
-def test_a_killed_run_is_resumed(position: Place) -> None:
-    batches, work = 5, position.work("killed")
-    with position.started("killed.geojson", *work, **{STOP: str(batches)}) as process:
-        until = time.monotonic() + DEADLINE_S
-        # The model stops after these for good: that they are kept does not hang on what comes after.
-        while position.kept("killed") < batches * CONFIG.batch_size:
+def test_a_killed_run_is_resumed(workspace: Workspace) -> None:
+    batches, work = 5, workspace.cache_args("killed")
+    with workspace.started("killed.geojson", *work, **{STOP: str(batches)}) as process:
+        deadline = time.monotonic() + DEADLINE_S
+        # The model hangs after these batches: they must be cached without any later one.
+        while workspace.cached("killed") < batches * CONFIG.batch_size:
             assert process.poll() is None
-            assert time.monotonic() < until
+            assert time.monotonic() < deadline
             time.sleep(0.05)
         process.kill()
-    assert not list(position.folder.glob("*killed.geojson*"))
-    kept = position.kept("killed")
-    done = position.run("killed.geojson", *work)
+    assert not list(workspace.folder.glob("*killed.geojson*"))
+    cached = workspace.cached("killed")
+    done = workspace.run("killed.geojson", *work)
     assert done.returncode == 0, done.stderr
-    check_resumed(position, "killed.geojson", kept)
-    assert position.kept("killed") == position.ledger("killed.geojson").totals.parts_planned
+    check_resumed(workspace, "killed.geojson", cached)
+    assert workspace.cached("killed") == workspace.ledger("killed.geojson").totals.parts_planned
 
 
-def test_a_killed_worker_fails_the_run_and_the_next_run_resumes(position: Place) -> None:
-    work = position.work("worker")
-    failed = position.run("worker.geojson", *work, *PROCESSES, **{DIE: "2"})
+def test_a_killed_worker_fails_the_run_and_the_next_run_resumes(workspace: Workspace) -> None:
+    work = workspace.cache_args("worker")
+    failed = workspace.run("worker.geojson", *work, *PROCESSES, **{DIE: "2"})
     assert failed.returncode == 1
     assert failed.stderr.splitlines()[-1].startswith(
         "error: expected every worker process to live until the end, got one that was killed"
     )
-    assert not list(position.folder.glob("*worker.geojson*"))
-    kept = position.kept("worker")
-    again = position.run("worker.geojson", *work, *PROCESSES)
+    assert not list(workspace.folder.glob("*worker.geojson*"))
+    cached = workspace.cached("worker")
+    again = workspace.run("worker.geojson", *work)
     assert again.returncode == 0, again.stderr
-    check_resumed(position, "worker.geojson", kept)
+    check_resumed(workspace, "worker.geojson", cached)

@@ -57,7 +57,7 @@ class Fake(FakePredictor):
         calibration = self.calibration
         if calibration is None:
             return each
-        return [replace(one, scores=calibration.apply(one.scores, one.boxes)) for one in each]
+        return [replace(detected, scores=calibration.apply(detected.scores, detected.boxes)) for detected in each]
 
 
 def write_config(folder: Path, **changes: object) -> Path:

@@ -13,6 +13,7 @@ from model.inference.engine import Precision
 from model.inference.predictor import load_predictor
 from model.inference.scan import scan, scan_all
 from model.inference.scan_config import read_scan_config
+from model.synthetic import render, write
 from tests.benchmarks.scenes import cut
 from tests.precisions import PRECISIONS
 
@@ -43,9 +44,7 @@ def test_a_packaged_model_is_complete_small_and_documented(folder: Path) -> None
 def test_a_small_scene_gives_the_airplanes_that_a_whole_tile_gives(
     folder: Path, precision: Precision, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from model import synthetic as render
-
-    render.write(render.render(600, 9, 0.5), tmp_path / "small.tif")
+    write(render(600, 9, 0.5), tmp_path / "small.tif")
     header, config = read_header(str(tmp_path / "small.tif")), read_scan_config(Path("configs/pipeline/default.yaml"))
     predictor = load_predictor(str(folder), 1, 0.1, precision=precision)
     trimmed = scan(header, config, predictor, 1)
@@ -64,11 +63,8 @@ def test_a_small_scene_gives_the_airplanes_that_a_whole_tile_gives(
 def test_small_scenes_have_the_airplanes_of_a_large_one_also_where_their_edges_cut_them(
     folder: Path, tmp_path: Path
 ) -> None:
-    from model import synthetic as render
-
     side, corners = 300, [(x, y) for y in (0, 290, 600) for x in (0, 310, 600)]
-    drawn = render.render(900, 13, 0.5)
-    render.write(drawn, tmp_path / "large.tif")
+    write(render(900, 13, 0.5), tmp_path / "large.tif")
     config = read_scan_config(Path("configs/pipeline/default.yaml"))
     predictor = load_predictor(str(folder), 1, 0.1, precision="float32")
     paths = [tmp_path / "large.tif", *cut(tmp_path / "large.tif", corners, side, tmp_path)]
@@ -85,3 +81,30 @@ def test_small_scenes_have_the_airplanes_of_a_large_one_also_where_their_edges_c
         share_seen += share[share >= 0.7].tolist()
     assert sum(share == 1 for share in share_seen) >= 5
     assert sum(share < 1 for share in share_seen) >= 2
+
+
+SIZE_PX, SEEDS = 1800, (31, 32)
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("folder", FOLDERS, ids=[folder.name for folder in FOLDERS])
+def test_packaged_detector_reaches_90_percent_recall_at_90_percent_precision(
+    folder: Path, precision: Precision, tmp_path: Path
+) -> None:
+    """On rendered scenes: it was trained on photos and on rendered scenes of other seeds."""
+    config = read_scan_config(Path("configs/pipeline/default.yaml"))
+    predictor = load_predictor(str(folder), batch_size=2, min_score=0.01, precision=precision)
+    scores, correct, airplanes = [], [], 0
+    for seed in SEEDS:
+        scene = render(SIZE_PX, seed)
+        write(scene, tmp_path / f"{seed}.tif")
+        detections = scan(read_header(str(tmp_path / f"{seed}.tif")), config, predictor, 2)
+        boxes = np.array([airplane.box for airplane in scene.airplanes]) / scene.resolution_m
+        scores.append(detections.scores)
+        correct.append(match(detections.boxes, detections.scores, boxes, 0.5) >= 0)
+        airplanes += len(boxes)
+    hits = np.concatenate(correct)[np.argsort(-np.concatenate(scores), kind="stable")]
+    precision_curve = np.cumsum(hits) / np.arange(1, len(hits) + 1)
+    recall = np.cumsum(hits) / airplanes
+    assert airplanes > 30
+    assert recall[precision_curve >= 0.9].max() >= 0.9

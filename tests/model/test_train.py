@@ -1,20 +1,13 @@
-import csv
 import importlib
 import json
 import shutil
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import h5py  # type: ignore[import-untyped]
 import keras
 import numpy as np
 import pytest
-import safetensors.numpy
-import tensorflow as tf
-import yaml
-from keras import layers
 from numpy.typing import NDArray
 
 from geo.raster.header import read_header
@@ -29,33 +22,25 @@ from model.inference.model_folder import WEIGHTS_FILE
 from model.training import callbacks, hard_examples
 from model.training import detector as training
 from tests.model.image_sets import AIRPLANES, make_pixels, write_set
+from tests.model.tiny_training import (
+    EPOCHS,
+    STEPS,
+    InterruptedTrainingError,
+    assert_same,
+    assert_same_run,
+    in_the_second_epoch,
+    interrupted,
+    log,
+    model_weights,
+    run_eagerly,
+    settings,
+    state,
+    tiny_detector,
+    tiny_network,
+    trained,
+)
 
 pytestmark = pytest.mark.filterwarnings("ignore:Even though the `tf.config:UserWarning")
-
-EPOCHS, STEPS = 3, 2
-SMALL = {
-    "name": "small",
-    "data": "data",
-    "sources": [{"set": "one", "weight": 0.7}, {"set": "two", "weight": 0.3}],
-    "run": "run",
-    "crops": {"side_px": 64, "size_px": [16, 40]},
-    "batch": 2,
-    "steps_per_epoch": STEPS,
-    "epochs": EPOCHS,
-    "warmup_steps": 2,
-    "learning_rate": 0.01,
-    "ema": 0.7,
-    "min_score": 0.3,
-}
-
-
-def tiny_network(_: DetectorConfig, *, folded: bool = False) -> Any:  # as `detector.build`
-    """A network of the detector's input and output that trains in no time, and finds nothing before it has."""
-    pixels = keras.Input((None, None, 3), name="pixels")
-    x = layers.Conv2D(6, 16, strides=4, padding="same", name="patches")(layers.Rescaling(1 / 128, offset=-1)(pixels))
-    first = keras.initializers.Constant([-3.0, 1.6, 1.6, 1.6, 1.6])
-    cells = layers.Conv2D(5, 1, bias_initializer=first, name="cells")(layers.ReLU(name="relu")(x))
-    return keras.Model(pixels, cells, name="detector")
 
 
 @pytest.fixture(scope="module")
@@ -66,109 +51,37 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def settings(folder: Path, data: Path, **changes: object) -> Path:
-    file = folder / "train.yaml"
-    file.write_text(yaml.safe_dump(SMALL | {"data": str(data), "run": str(folder / "run")} | changes))
-    return file
-
-
-@contextmanager
-def eagerly(patch_network: bool = True) -> Iterator[None]:
-    """Run eagerly: tracing a graph takes longer than these few steps."""
-    with pytest.MonkeyPatch.context() as patch:
-        if patch_network:
-            patch.setattr(detector, "build", tiny_network)
-        tf.config.run_functions_eagerly(True)
-        try:
-            yield
-        finally:
-            tf.config.run_functions_eagerly(False)
-
-
-def trained(folder: Path, data: Path, **changes: object) -> Path:
-    """Trains the tiny network and returns the run's folder."""
-    with eagerly():
-        assert train.main(["--config", str(settings(folder, data, **changes))]) == 0
-    return folder / "run"
-
-
-def state(run: Path) -> dict[str, NDArray[np.floating]]:
-    """Everything that training goes on from: weights, their running mean, and the optimizer's memory."""
-    weights: dict[str, NDArray[np.floating]] = {}
-
-    def keep(name: str, item: object) -> None:
-        if isinstance(item, h5py.Dataset):
-            weights[name] = np.asarray(item)
-
-    with h5py.File(run / "state" / "latest.weights.h5") as file:
-        file.visititems(keep)
-    return weights
-
-
-def log(run: Path) -> list[dict[str, str]]:
-    with (run / "log.csv").open() as file:
-        return list(csv.DictReader(file))
-
-
-def assert_same(actual: Mapping[str, NDArray[Any]], expected: Mapping[str, NDArray[Any]]) -> None:
-    assert actual.keys() == expected.keys()
-    for name, array in expected.items():
-        np.testing.assert_array_equal(actual[name], array, err_msg=name)
-
-
 @pytest.fixture(scope="module")
-def unbroken(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return trained(tmp_path_factory.mktemp("unbroken"), data)
-
-
-class PulledPlugError(Exception):
-    """Ends a training."""
-
-
-def broken_off(folder: Path, data: Path, where: Callable[[pytest.MonkeyPatch], None], **changes: object) -> Path:
-    with pytest.MonkeyPatch.context() as patch:
-        where(patch)
-        with pytest.raises(PulledPlugError):
-            trained(folder, data, **changes)
-    return folder / "run"
-
-
-def in_the_second_epoch(patch: pytest.MonkeyPatch) -> None:
-    steps = iter(range(100))
-
-    def pull(*_: object, **__: object) -> None:
-        if next(steps) == STEPS + 1:
-            raise PulledPlugError
-
-    patch.setattr(training._Save, "on_train_batch_begin", pull, raising=False)
+def uninterrupted(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return trained(tmp_path_factory.mktemp("uninterrupted"), data)
 
 
 def at_the_end_of(callback: type[keras.callbacks.Callback], number: int = 1) -> Callable[[pytest.MonkeyPatch], None]:
     """Interrupt a training where an epoch has been saved by one callback and not yet by another."""
 
-    def where(patch: pytest.MonkeyPatch) -> None:
+    def interrupt(patch: pytest.MonkeyPatch) -> None:
         plain = callback.on_epoch_end
 
-        def pull(self: Any, epoch: int, logs: Any = None) -> None:
+        def stop(self: Any, epoch: int, logs: Any = None) -> None:
             if epoch == number:
-                raise PulledPlugError
+                raise InterruptedTrainingError
             plain(self, epoch, logs)
 
-        patch.setattr(callback, "on_epoch_end", pull)
+        patch.setattr(callback, "on_epoch_end", stop)
 
-    return where
+    return interrupt
 
 
 def while_the_second_state_is_written(patch: pytest.MonkeyPatch) -> None:
     plain, times = keras.Model.save_weights, iter(range(100))
 
-    def pull(self: Any, filepath: str, **options: Any) -> None:
+    def stop(self: Any, filepath: str, **options: Any) -> None:
         plain(self, filepath, **options)
         if next(times) == 1:
             Path(filepath).write_bytes(Path(filepath).read_bytes()[:5000])
-            raise PulledPlugError
+            raise InterruptedTrainingError
 
-    patch.setattr(keras.Model, "save_weights", pull)
+    patch.setattr(keras.Model, "save_weights", stop)
 
 
 BREAKS = {
@@ -184,24 +97,11 @@ BREAKS = {
 
 @pytest.mark.parametrize("name", BREAKS)
 def test_an_interrupted_training_equals_an_uninterrupted_one(
-    unbroken: Path, data: Path, tmp_path: Path, name: str
+    uninterrupted: Path, data: Path, tmp_path: Path, name: str
 ) -> None:
-    run = broken_off(tmp_path, data, BREAKS[name])
+    run = interrupted(tmp_path, data, BREAKS[name])
     assert trained(tmp_path, data) == run
-    assert_same_run(run, unbroken)
-
-
-def assert_same_run(run: Path, other: Path) -> None:
-    assert_same(state(run), state(other))
-    assert_same(kept(run), kept(other))
-    assert [row["epoch"] for row in log(run)] == ["0", "1", "2"]
-    losses = [[float(row["loss"]) for row in log(folder)] for folder in (run, other)]
-    assert losses[0] == losses[1]
-
-
-def kept(run: Path) -> dict[str, NDArray[np.floating]]:
-    """The weights of the model that a run leaves."""
-    return dict(safetensors.numpy.load_file(run / "model" / WEIGHTS_FILE))
+    assert_same_run(run, uninterrupted)
 
 
 def test_the_model_is_the_running_mean_and_the_state_the_weights_themselves(
@@ -218,7 +118,7 @@ def test_the_model_is_the_running_mean_and_the_state_the_weights_themselves(
     mean = steps[0]
     for weights in steps[1:]:
         mean = {name: 0.7 * mean[name] + 0.3 * array for name, array in weights.items()}
-    actual = kept(run)
+    actual = model_weights(run)
     assert actual.keys() == mean.keys()
     for name, array in mean.items():
         # Kernels are stored in half precision.
@@ -231,56 +131,60 @@ def test_the_model_is_the_running_mean_and_the_state_the_weights_themselves(
     assert all(np.abs(mean[name] - last[name]).max() > 1e-3 for name in last)
 
 
-def test_a_finished_training_stays_finished(unbroken: Path, data: Path) -> None:
-    before = {file: file.read_bytes() for file in sorted(unbroken.rglob("*")) if file.is_file()}
-    trained(unbroken.parent, data)
+def test_a_finished_training_stays_finished(uninterrupted: Path, data: Path) -> None:
+    before = {file: file.read_bytes() for file in sorted(uninterrupted.rglob("*")) if file.is_file()}
+    trained(uninterrupted.parent, data)
     assert {file: file.read_bytes() for file in before} == before
 
 
-def test_a_run_leaves_its_log_its_state_and_its_model(unbroken: Path, data: Path) -> None:
-    assert {path.name for path in unbroken.iterdir()} == {"log.csv", "model", "state", "tensorboard"}
-    assert [row["epoch"] for row in log(unbroken)] == ["0", "1", "2"]
-    assert all(np.isfinite(float(row["loss"])) for row in log(unbroken))
-    config = model_folder.read_config(unbroken / "model")
+def test_a_run_leaves_its_log_its_state_and_its_model(uninterrupted: Path, data: Path) -> None:
+    assert {path.name for path in uninterrupted.iterdir()} == {"log.csv", "model", "state", "tensorboard"}
+    assert [row["epoch"] for row in log(uninterrupted)] == ["0", "1", "2"]
+    assert all(np.isfinite(float(row["loss"])) for row in log(uninterrupted))
+    config = model_folder.read_config(uninterrupted / "model")
     assert (config.name, config.min_score, config.detector) == ("small", 0.3, DetectorConfig())
 
 
-def test_another_seed_makes_another_model(unbroken: Path, data: Path, tmp_path: Path) -> None:
+def test_another_seed_makes_another_model(uninterrupted: Path, data: Path, tmp_path: Path) -> None:
     # Or the comparisons above would compare nothing.
     other = trained(tmp_path, data, seed=2)
     with pytest.raises(AssertionError, match="not equal"):
-        assert_same(state(other), state(unbroken))
+        assert_same(state(other), state(uninterrupted))
 
 
 def test_training_starts_from_a_named_model(
-    unbroken: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    uninterrupted: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shutil.copytree(unbroken / "model", tmp_path / "packaged" / "tiny")
+    shutil.copytree(uninterrupted / "model", tmp_path / "packaged" / "tiny")
     monkeypatch.setattr("model.inference.model_folder.PACKAGED", tmp_path / "packaged")
-    for start in (str(unbroken / "model"), "tiny"):
+    for start in (str(uninterrupted / "model"), "tiny"):
         (folder := tmp_path / Path(start).name).mkdir()
         run = trained(folder, data, start=start, learning_rate=0.0, epochs=1)
-        actual = kept(run)
-        for name, array in kept(unbroken).items():
+        actual = model_weights(run)
+        for name, array in model_weights(uninterrupted).items():
             np.testing.assert_allclose(actual[name], array, rtol=1e-6)
 
 
 def test_a_damaged_model_is_no_start(
-    unbroken: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    uninterrupted: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    start = Path(shutil.copytree(unbroken / "model", tmp_path / "start"))
+    start = Path(shutil.copytree(uninterrupted / "model", tmp_path / "start"))
     content = bytearray((start / WEIGHTS_FILE).read_bytes())
     content[-1] ^= 1
     (start / WEIGHTS_FILE).write_bytes(content)
-    with eagerly():
+    with tiny_detector():
         assert train.main(["--config", str(settings(tmp_path, data, start=str(start)))]) == 2
     assert "sha256" in capsys.readouterr().err
 
 
 @pytest.fixture(scope="module")
-def hard(unbroken: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
+def hard(uninterrupted: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
     """Settings with hard examples, of a model that detects nothing."""
-    return {"start": str(unbroken / "model"), "hard_examples": {"share": 0.5, "min_score": 0.9}, "learning_rate": 1e-4}
+    return {
+        "start": str(uninterrupted / "model"),
+        "hard_examples": {"share": 0.5, "min_score": 0.9},
+        "learning_rate": 1e-4,
+    }
 
 
 def test_hard_examples_are_mined_once_and_a_resumed_training_equals_an_uninterrupted_one(
@@ -294,15 +198,15 @@ def test_hard_examples_are_mined_once_and_a_resumed_training_equals_an_uninterru
         return original(images, *others)
 
     monkeypatch.setattr(hard_examples, "mine_hard_examples", mine)
-    (tmp_path / "unbroken").mkdir()
-    uninterrupted = trained(tmp_path / "unbroken", data, **hard)
+    (tmp_path / "uninterrupted").mkdir()
+    uninterrupted = trained(tmp_path / "uninterrupted", data, **hard)
     assert image_counts == [2, 1]
     # It finds nothing: every airplane is missed.
     expected = [box for box, _ in AIRPLANES]
     mined = json.loads((uninterrupted / "hard_examples.json").read_text())
     assert mined == {"one": [expected, expected], "two": [expected]}
     (tmp_path / "broken").mkdir()
-    run = broken_off(tmp_path / "broken", data, in_the_second_epoch, **hard)
+    run = interrupted(tmp_path / "broken", data, in_the_second_epoch, **hard)
     trained(tmp_path / "broken", data, **hard)
     assert image_counts == [2, 1] * 2
     assert_same_run(run, uninterrupted)
@@ -315,10 +219,10 @@ def test_hard_examples_are_mined_once_and_a_resumed_training_equals_an_uninterru
 def test_hard_examples_in_other_images_are_rejected(
     hard: dict[str, object], data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    one = [{"set": "one", "weight": 1.0}]
-    trained(tmp_path, data, **hard | {"epochs": 1, "sources": one})
+    single = [{"set": "one", "weight": 1.0}]
+    trained(tmp_path, data, **hard | {"epochs": 1, "sources": single})
     capsys.readouterr()
-    with eagerly():
+    with tiny_detector():
         assert train.main(["--config", str(settings(tmp_path, data, **hard))]) == 2
     assert "hard_examples.json" in capsys.readouterr().err
 
@@ -348,7 +252,7 @@ def test_a_diverged_training_ends_before_anything_is_saved(
 ) -> None:
     run = trained(tmp_path, data, epochs=1)
     before = state(run)
-    with eagerly():
+    with tiny_detector():
         file = settings(tmp_path, data, epochs=2, learning_rate=1e30, warmup_steps=0)
         assert train.main(["--config", str(file)]) == 2
     assert "learning_rate" in capsys.readouterr().err
@@ -359,7 +263,7 @@ def test_a_diverged_training_ends_before_anything_is_saved(
 
 def test_the_detector_itself_trains(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = settings(tmp_path, data, epochs=1, frozen_blocks=3)
-    with eagerly(patch_network=False):
+    with run_eagerly():
         assert train.main(["--config", str(file), "--steps-per-epoch", "1"]) == 0
     folder = tmp_path / "run" / "model"
     assert str(folder) in capsys.readouterr().out

@@ -5,11 +5,18 @@ from pathlib import Path
 import pytest
 
 from model import train
-from tests.model import test_train
 from tests.model.data.tile_records import write_files
-from tests.model.test_train import assert_same_run, broken_off, eagerly, in_the_second_epoch, log, trained
+from tests.model.tiny_training import (
+    assert_same_run,
+    in_the_second_epoch,
+    interrupted,
+    log,
+    settings,
+    tiny_detector,
+    trained,
+)
 
-pytestmark = test_train.pytestmark
+pytestmark = pytest.mark.filterwarnings("ignore:Even though the `tf.config:UserWarning")
 
 
 @pytest.fixture(scope="module")
@@ -20,29 +27,29 @@ def records(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
 
 
 @pytest.fixture(scope="module")
-def unbroken(records: dict[str, object], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return trained(tmp_path_factory.mktemp("unbroken"), Path("unread"), **records)
+def uninterrupted(records: dict[str, object], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return trained(tmp_path_factory.mktemp("uninterrupted"), Path("unread"), **records)
 
 
 def test_an_interrupted_training_equals_an_uninterrupted_one(
-    unbroken: Path, records: dict[str, object], tmp_path: Path
+    uninterrupted: Path, records: dict[str, object], tmp_path: Path
 ) -> None:
-    run = broken_off(tmp_path, Path("unread"), in_the_second_epoch, **records)
+    run = interrupted(tmp_path, Path("unread"), in_the_second_epoch, **records)
     assert trained(tmp_path, Path("unread"), **records) == run
-    assert_same_run(run, unbroken)
+    assert_same_run(run, uninterrupted)
 
 
 @pytest.mark.parametrize("change", [{"shuffle_buffer": 0}, {"augment": False}, {"shuffle_buffer": 5}])
 def test_the_records_settings_are_applied(
-    unbroken: Path, records: dict[str, dict[str, object]], tmp_path: Path, change: dict[str, object]
+    uninterrupted: Path, records: dict[str, dict[str, object]], tmp_path: Path, change: dict[str, object]
 ) -> None:
     run = trained(tmp_path, Path("unread"), **records | {"records": records["records"] | change})
-    assert [row["loss"] for row in log(run)] != [row["loss"] for row in log(unbroken)]
+    assert [row["loss"] for row in log(run)] != [row["loss"] for row in log(uninterrupted)]
 
 
-def test_a_cache_changes_nothing(unbroken: Path, records: dict[str, dict[str, object]], tmp_path: Path) -> None:
+def test_a_cache_changes_nothing(uninterrupted: Path, records: dict[str, dict[str, object]], tmp_path: Path) -> None:
     run = trained(tmp_path, Path("unread"), **records | {"records": records["records"] | {"cache": True}})
-    assert_same_run(run, unbroken)
+    assert_same_run(run, uninterrupted)
 
 
 @pytest.mark.parametrize(
@@ -64,8 +71,8 @@ def test_invalid_settings_are_rejected(
     change: dict[str, object],
     named: str,
 ) -> None:
-    with eagerly():
-        assert train.main(["--config", str(test_train.settings(tmp_path, Path("unread"), **records | change))]) == 2
+    with tiny_detector():
+        assert train.main(["--config", str(settings(tmp_path, Path("unread"), **records | change))]) == 2
     captured = capsys.readouterr()
     assert captured.err.count("\n") == 1
     assert named in captured.err

@@ -99,7 +99,7 @@ def test_importing_is_light() -> None:
 
 
 class Counting(FakePredictor):
-    """Counts how often a model is loaded; each can be given from the others."""
+    """Counts how often a model is loaded; they are distinguishable."""
 
     loaded: ClassVar[list[tuple[object, ...]]] = []
 

@@ -63,11 +63,11 @@ def test_plan_prints_the_estimate_and_writes_nothing(cli: CommandRunner, monkeyp
     before = sorted(cli.folder.rglob("*"))
     args = ["--input", "a.tif", "--output", "x.geojson", "--config", "settings.yaml", "--model", str(cli.model)]
     assert run.main([*args, "--plan"]) == 0
-    said = cli.capsys.readouterr()
-    assert said.out.splitlines()[0] == "1 scenes to process, 0 that cannot be"
-    assert [line.split(":")[0] for line in said.out.splitlines()[1:3]] == ["0.5 m", "1 m"]
-    assert "hours for the model on this machine" in said.out.splitlines()[-1]
-    assert said.err == ""
+    captured = cli.capsys.readouterr()
+    assert captured.out.splitlines()[0] == "1 scenes to process, 0 that cannot be"
+    assert [line.split(":")[0] for line in captured.out.splitlines()[1:3]] == ["0.5 m", "1 m"]
+    assert "hours for the model on this machine" in captured.out.splitlines()[-1]
+    assert captured.err == ""
     assert sorted(cli.folder.rglob("*")) == before
 
 
@@ -76,10 +76,10 @@ def test_plan_reports_scenes_that_cannot_be_processed(cli: CommandRunner, monkey
     (cli.folder / "d.tif").write_text("no raster")
     args = ["--input", "*.tif", "--output", "x.geojson", "--config", "settings.yaml", "--model", str(cli.model)]
     assert run.main([*args, "--plan"]) == 1
-    said = cli.capsys.readouterr()
-    assert said.out.splitlines()[0] == "1 scenes to process, 1 that cannot be"
-    assert said.err.startswith("failed: ")
-    assert "d.tif" in said.err
+    captured = cli.capsys.readouterr()
+    assert captured.out.splitlines()[0] == "1 scenes to process, 1 that cannot be"
+    assert captured.err.startswith("failed: ")
+    assert "d.tif" in captured.err
 
 
 def test_the_estimate_mentions_screening(sources: list[SceneSource]) -> None:

@@ -58,12 +58,12 @@ def tries(monkeypatch: pytest.MonkeyPatch) -> Counter[Tile]:
     return count
 
 
-def disturb(monkeypatch: pytest.MonkeyPatch, what: Callable[[Tile], None]) -> None:
+def disturb(monkeypatch: pytest.MonkeyPatch, action: Callable[[Tile], None]) -> None:
     """Has something done before each tile is read."""
     read_tile = RasterReader.read_tile
 
     def disturbed(reader: RasterReader, tile: Tile) -> ImageArray:
-        what(tile)
+        action(tile)
         return read_tile(reader, tile)
 
     monkeypatch.setattr(RasterReader, "read_tile", disturbed)

@@ -19,7 +19,7 @@ from pipeline import local, planning
 from pipeline.config import Screen
 from pipeline.ledger import SceneResult
 from pipeline.transforms import DetectAirplanes
-from pipeline.values import Scene, SceneSource
+from pipeline.values import Scene, SceneSource, TileOutcome
 from tests.pipeline.scenes import AIRPLANES, CONFIG, IDENTITY, write_damaged_scene, write_scene
 
 SIZE = (1500, 1100)
@@ -130,11 +130,10 @@ point_lists = st.lists(st.tuples(st.floats(0, SIZE[0]), st.floats(0, SIZE[1])), 
 
 @given(points=point_lists, margin=st.floats(0, 300))
 def test_tiles_are_chosen_by_their_distance_to_candidates(
-    tmp_path_factory: pytest.TempPathFactory, points: list[tuple[float, float]], margin: float
+    coarse_tile: tuple[Scene, TileOutcome], points: list[tuple[float, float]], margin: float
 ) -> None:
-    scene = LARGE.get(tmp_path_factory)
-    first = next(local.detect_tiles(scene, SCREENED, FakePredictor()))
-    coarse = dataclasses.replace(first, candidates=np.array(points, np.float64).reshape(-1, 2))
+    scene, outcome = coarse_tile
+    coarse = dataclasses.replace(outcome, candidates=np.array(points, np.float64).reshape(-1, 2))
     near, far = planning.split_fine_tiles(scene, CONFIG.tiling, Screen(0.4, margin), [coarse])
     mx, my = scene.header.resolution_m
     for tiles, expected in ((near, True), (far, False)):
@@ -145,18 +144,11 @@ def test_tiles_are_chosen_by_their_distance_to_candidates(
             assert abs(nearest - margin) < 1e-6 or (nearest < margin) == expected
 
 
-class Kept:
-    """One scene for all examples."""
-
-    def __init__(self) -> None:
-        self.scene: Scene | None = None
-
-    def get(self, factory: pytest.TempPathFactory) -> Scene:
-        self.scene = self.scene or opened(write_scene(factory.mktemp("screen") / "a.tif", size=SIZE))
-        return self.scene
-
-
-LARGE = Kept()
+@pytest.fixture(scope="module")
+def coarse_tile(tmp_path_factory: pytest.TempPathFactory) -> tuple[Scene, TileOutcome]:
+    """A scene, and the outcome of its only coarse tile."""
+    scene = opened(write_scene(tmp_path_factory.mktemp("screen") / "a.tif", size=SIZE))
+    return scene, next(local.detect_tiles(scene, SCREENED, FakePredictor()))
 
 
 def test_screening_on_beam_equals_local(tmp_path: Path) -> None:

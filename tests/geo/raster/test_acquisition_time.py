@@ -64,9 +64,9 @@ def test_nitf_has_an_acquisition_time(tmp_path: Path) -> None:
 
 
 def test_the_time_is_not_part_of_the_fingerprint(tmp_path: Path) -> None:
-    one, other = (tagged(tmp_path / "a.tif", TIFFTAG_DATETIME=f"2024:05:0{day} 07:08:09") for day in (6, 7))
-    assert one.acquired_at != other.acquired_at
-    assert one.scene_id == other.scene_id
+    first, second = (tagged(tmp_path / "a.tif", TIFFTAG_DATETIME=f"2024:05:0{day} 07:08:09") for day in (6, 7))
+    assert first.acquired_at != second.acquired_at
+    assert first.scene_id == second.scene_id
 
 
 @given(st.datetimes(datetime.datetime(1000, 1, 1)))

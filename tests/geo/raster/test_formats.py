@@ -181,15 +181,15 @@ def test_every_format_has_the_same_georeference(tmp_path: Path, case: Format) ->
 @formats
 @pytest.mark.parametrize("level", [FULL, HALF], ids=["full", "half"])
 def test_every_format_has_the_same_pixels(tmp_path: Path, case: Format, level: Level) -> None:
-    most, mean = case.full if level is FULL else case.half
+    maximum, mean = case.full if level is FULL else case.half
     expected = PIXELS.astype(np.float64) if level is FULL else area_average(PIXELS, level.width, level.height)
     uri = case.write(tmp_path)
     with RasterReader(uri, read_header(uri).radiometry) as reader:
-        whole = reader.read_window(Window(0, 0, level.width, level.height), level)
-        off = np.abs(whole - expected)
-        assert off.max() <= most
+        level_pixels = reader.read_window(Window(0, 0, level.width, level.height), level)
+        off = np.abs(level_pixels - expected)
+        assert off.max() <= maximum
         assert off.mean() <= mean
-        assert max(np.abs(_shift(whole, expected))) < (case.shift if level is HALF else 0.02)
+        assert max(np.abs(_shift(level_pixels, expected))) < (case.shift if level is HALF else 0.02)
         for tile in plan_tiles(level, TILING):
             shown = tile.window.intersection(Window(0, 0, level.width, level.height))
             position = np.s_[shown.row : shown.bottom, shown.col : shown.right]
@@ -197,7 +197,7 @@ def test_every_format_has_the_same_pixels(tmp_path: Path, case: Format, level: L
             assert not image[shown.height :].any()
             assert not image[:, shown.width :].any()
             image = image[: shown.height, : shown.width]
-            assert np.abs(image.astype(int) - whole[position]).max() <= (0 if level is FULL else 1)
+            assert np.abs(image.astype(int) - level_pixels[position]).max() <= (0 if level is FULL else 1)
 
 
 def _shift(image: ImageArray, expected: FloatArray) -> tuple[float, float]:

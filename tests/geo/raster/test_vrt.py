@@ -42,8 +42,8 @@ def read_mosaic(folder: Path, headers: list[SceneHeader], level: Level | None = 
 def test_a_mosaic_of_parts_equals_the_scene(tmp_path: Path) -> None:
     windows = [Window(0, 0, 77, 60), Window(77, 0, 123, 60), Window(0, 60, 77, 90), Window(77, 60, 123, 90)]
     headers = [part(tmp_path / f"{number}.tif", window) for number, window in enumerate(windows)]
-    for some in (headers, headers[::-1], headers[2:] + headers[:2]):
-        pixels, valid = read_mosaic(tmp_path, some)
+    for ordered in (headers, headers[::-1], headers[2:] + headers[:2]):
+        pixels, valid = read_mosaic(tmp_path, ordered)
         assert (pixels == WHOLE).all()
         assert valid.all()
     georef = read_header(str(tmp_path / "mosaic.vrt")).georef
@@ -68,8 +68,8 @@ def test_nodata_is_filled_from_overlapping_files(tmp_path: Path) -> None:
     holed[20:70, 90:110] = 0
     first = part(tmp_path / "a.tif", Window(0, 0, 110, HEIGHT))
     second = part(tmp_path / "b.tif", Window(80, 0, 120, HEIGHT), holed, nodata=0)
-    for some in ([first, second], [second, first]):
-        pixels, valid = read_mosaic(tmp_path, some)
+    for ordered in ([first, second], [second, first]):
+        pixels, valid = read_mosaic(tmp_path, ordered)
         assert (pixels == WHOLE).all()
         assert valid.all()
 

@@ -16,9 +16,9 @@ def test_mean_and_spread_over_seeds() -> None:
     assert result.mean("ap50") == pytest.approx(1.9 / 3)
     assert result.spread("ap50") == pytest.approx(0.3)
     assert result.spread("tile_iou") == pytest.approx(0.15)
-    one, none = made_result("a", 0.5), made_result("a", seeds=2)
-    assert (one.mean("ap50"), none.seeds) == (0.5, ())
-    assert all(map(math.isnan, [one.spread("ap50"), none.mean("ap50"), none.spread("ap50")]))
+    single, empty = made_result("a", 0.5), made_result("a", seeds=2)
+    assert (single.mean("ap50"), empty.seeds) == (0.5, ())
+    assert all(map(math.isnan, [single.spread("ap50"), empty.mean("ap50"), empty.spread("ap50")]))
 
 
 @pytest.mark.parametrize(

@@ -115,6 +115,6 @@ def test_the_chart_has_seeds_on_both_sides_of_their_mean() -> None:
 
 
 def test_the_chart_grows_with_the_number_of_experiments() -> None:
-    one, two = chart((0.5,)), chart((0.5,), (0.5,))
-    assert one.shape[1] == two.shape[1]
-    assert one.shape[0] < two.shape[0]
+    single, double = chart((0.5,)), chart((0.5,), (0.5,))
+    assert single.shape[1] == double.shape[1]
+    assert single.shape[0] < double.shape[0]

@@ -141,8 +141,8 @@ def test_the_resolution_is_from_the_image_or_the_setting_or_typical(tmp_path: Pa
     plain = read(write(tmp_path, [annotation(1)]))[0]
     assert (plain.resolution_m, plain.resolution_known) == (0.5, False)
     (tmp_path / "labels.yaml").write_text("resolution_m: 0.3")
-    told = read(tmp_path)[0]
-    assert (told.resolution_m, told.resolution_known) == (0.3, True)
+    with_setting = read(tmp_path)[0]
+    assert (with_setting.resolution_m, with_setting.resolution_known) == (0.3, True)
     write_tiff(tmp_path / "c.tif", coordinates(WIDTH, HEIGHT))
     placed = read(write(tmp_path, [annotation(1)], images=[{"id": 7, "file_name": "c.tif"}]))[0]
     assert (placed.resolution_m, placed.resolution_known) == (None, True)

@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from geo.errors import ConfigError, RasterError
+from geo.errors import ConfigError, OutputError, RasterError
 from model.common import config
 from model.data import sources
+from model.data.sources import RenderedSet, render_scenes
 from tests.model.image_sets import AIRPLANES, make_pixels, write_rendered
 
 SPLITS = ("train", "val", "test", "all")
@@ -81,11 +82,11 @@ def test_an_image_has_its_annotations(tmp_path: Path) -> None:
         {"image": "one.png", "boxes": [[0, 1, 2.5, 3]], "group": "north"},
         {"image": "grey.png"},
     ]
-    one, grey = sources.read_annotated_images(annotated(tmp_path, images), "all")
-    assert one.group == "north"
-    assert one.boxes.tolist() == [[0.0, 1.0, 2.5, 3.0]]
-    assert (one.resolution_m, one.resolution_known) == (0.7, False)
-    np.testing.assert_array_equal(one.pixels(), pixels)
+    colour, grey = sources.read_annotated_images(annotated(tmp_path, images), "all")
+    assert colour.group == "north"
+    assert colour.boxes.tolist() == [[0.0, 1.0, 2.5, 3.0]]
+    assert (colour.resolution_m, colour.resolution_known) == (0.7, False)
+    np.testing.assert_array_equal(colour.pixels(), pixels)
     assert grey.boxes.shape == (0, 4)
     np.testing.assert_array_equal(grey.pixels(), np.repeat(pixels[..., :1], 3, axis=2))
 
@@ -271,3 +272,36 @@ def test_invalid_json_is_rejected_with_the_name_of_the_file(tmp_path: Path) -> N
         with pytest.raises(ConfigError, match=r"a.geojson: expected labels as JSON") as caught:
             sources.read_annotated_images(tmp_path, "train")
         assert "\n" not in str(caught.value)
+
+
+SMALL = RenderedSet("airport", (3, 5), size_px=300, resolution_m=2.0)
+
+
+def test_scenes_are_rendered_once_and_read_with_their_truth(tmp_path: Path) -> None:
+    images = render_scenes(SMALL, tmp_path)
+    assert [image.path.name for image in images] == ["3.tif", "5.tif"]
+    assert all(image.resolution_known and image.path.is_file() for image in images)
+    times = [image.path.stat().st_mtime_ns for image in images]
+    more = render_scenes(RenderedSet("airport", (5, 3, 8), size_px=300, resolution_m=2.0), tmp_path)
+    assert [image.path.name for image in more] == ["3.tif", "5.tif", "8.tif"]
+    assert [image.path.stat().st_mtime_ns for image in more[:2]] == times
+    # Others in the folder are not of the set.
+    assert [image.path.name for image in render_scenes(SMALL, tmp_path)] == ["3.tif", "5.tif"]
+
+
+@pytest.mark.parametrize("scene", ["countryside", "town"])
+def test_scenes_without_an_airport_have_no_airplanes(tmp_path: Path, scene: str) -> None:
+    (image,) = render_scenes(RenderedSet(scene, (3,), size_px=300, resolution_m=2.0), tmp_path)  # type: ignore[arg-type]
+    assert len(image.boxes) == 0
+
+
+def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(OutputError, match="file"):
+        render_scenes(SMALL, tmp_path / "file")
+
+
+def test_an_incomplete_scene_is_rendered_again(tmp_path: Path) -> None:
+    (image, _) = render_scenes(SMALL, tmp_path)
+    image.path.unlink()
+    assert render_scenes(SMALL, tmp_path)[0].path.is_file()

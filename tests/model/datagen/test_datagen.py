@@ -96,14 +96,14 @@ def test_the_beam_job_equals_the_plain_functions(data: Path, output: Path) -> No
     plans = [
         tiles.plan_tiles_of_set(
             {
-                f"{wanted.set}/{photo.path.name}": photo
-                for photo in sources.read_annotated_images(data / wanted.set, "train")
+                f"{set_config.set}/{image.path.name}": image
+                for image in sources.read_annotated_images(data / set_config.set, "train")
             },
-            wanted,
+            set_config,
             settings(data, output).tiles,
             seed=1,
         )
-        for wanted in settings(data, output).sets
+        for set_config in settings(data, output).sets
     ]
     files = tiles.assign_to_files([image for plan in plans for image in plan.images], 3)
     names = [f"tiles-{number:05d}-of-00003.tfrecord" for number in range(3)]
@@ -121,7 +121,7 @@ def test_there_are_as_many_tiles_without_airplanes_as_with(output: Path) -> None
             has_airplanes.setdefault(image_of(record).partition("/")[0], []).append(len(boxes) > 0)
             # One that shows none shows no part of one either.
             assert len(boxes) or not len(ignored)
-    assert {name: (sum(some), len(some) - sum(some)) for name, some in has_airplanes.items()} == {
+    assert {name: (sum(flags), len(flags) - sum(flags)) for name, flags in has_airplanes.items()} == {
         "one": (30, 30),
         "two": (3, 3),
         "empty": (0, 7),
@@ -129,14 +129,14 @@ def test_there_are_as_many_tiles_without_airplanes_as_with(output: Path) -> None
 
 
 def test_boxes_lie_where_the_airplanes_do(output: Path) -> None:
-    seen = 0
+    compared = 0
     for file in output.glob("*.tfrecord"):
         for record in records(file):
             pixels, boxes, _ = tfrecord.parse_tile(record)
             for xmin, ymin, xmax, ymax in boxes.numpy().round().astype(int):
                 assert pixels.numpy()[ymin + 2 : ymax - 2, xmin + 2 : xmax - 2, 0].mean() > 100
-                seen += 1
-    assert seen >= 33
+                compared += 1
+    assert compared >= 33
 
 
 def test_all_tiles_of_an_image_are_adjacent(output: Path) -> None:
@@ -155,9 +155,9 @@ def test_other_splits_are_not_cut(data: Path, output: Path, tmp_path: Path) -> N
 
 def test_the_manifest_counts_everything(data: Path, output: Path) -> None:
     manifest = json.loads((output / "manifest.json").read_text())
-    every = {file.name: records(file) for file in sorted(output.glob("*.tfrecord"))}
-    parsed = [(image_of(record), tfrecord.parse_tile(record)) for some in every.values() for record in some]
-    assert manifest["files"] == {name: len(some) for name, some in every.items()}
+    records_by_file = {file.name: records(file) for file in sorted(output.glob("*.tfrecord"))}
+    parsed = [(image_of(record), tfrecord.parse_tile(record)) for tiles in records_by_file.values() for record in tiles]
+    assert manifest["files"] == {name: len(tiles) for name, tiles in records_by_file.items()}
     for name, images in (("one", 5), ("two", 1), ("empty", 1)):
         own = [tile for image, tile in parsed if image.startswith(name)]
         asked = {"one": (30, 30), "two": (3, 3), "empty": (0, 7)}[name]

@@ -54,9 +54,9 @@ def test_files_are_written_atomically(root: Path, tmp_path: Path, monkeypatch: p
     (tmp_path / "new.gz").write_bytes(b"content")
     files.check_writable(folder)
     files.write_atomically(files.join(folder, "b.gz"), tmp_path / "new.gz")
-    there = root / "out/deep" if "elsewhere" in folder else tmp_path / "local"
-    assert [file.name for file in there.iterdir()] == ["b.gz"]
-    assert (there / "b.gz").read_bytes() == b"content"
+    written = root / "out/deep" if "elsewhere" in folder else tmp_path / "local"
+    assert [file.name for file in written.iterdir()] == ["b.gz"]
+    assert (written / "b.gz").read_bytes() == b"content"
     (contents,) = files.list_files(files.join(folder, "*.gz"))
     assert contents.endswith("b.gz")
 

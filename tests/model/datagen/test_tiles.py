@@ -39,10 +39,10 @@ def made_up(seed: int, known_sizes: Sizes) -> dict[str, AnnotatedImage]:
         centres = generator.uniform(0, size, (int(generator.integers(0, 5)), 2))
         halves = generator.uniform(4, 30, centres.shape)
         boxes = np.clip(np.concatenate([centres - halves, centres + halves], axis=1), 0, np.tile(size, 2))
-        some = generator.random(len(boxes)) < 0.2
+        ignored = generator.random(len(boxes)) < 0.2
         name = f"{seed}/{number}.png"
         known_sizes[name] = (int(size[0]), int(size[1]))
-        images[name] = AnnotatedImage(Path(name), name, boxes[~some], 1.0, True, boxes[some])
+        images[name] = AnnotatedImage(Path(name), name, boxes[~ignored], 1.0, True, boxes[ignored])
     return images
 
 
@@ -153,9 +153,9 @@ def test_tiles_without_airplanes_are_spread_evenly_over_the_free_ground(sizes: S
 def test_distributed_counts_add_up_and_fit(count: int, room: list[int]) -> None:
     fractions = tiles._distribute(count, room)
     assert sum(fractions) == min(count, sum(room))
-    for fraction, most in zip(fractions, room, strict=True):
-        assert 0 <= fraction <= most
-        assert abs(fraction - min(count, sum(room)) * most / max(sum(room), 1)) < 1
+    for fraction, room_of_image in zip(fractions, room, strict=True):
+        assert 0 <= fraction <= room_of_image
+        assert abs(fraction - min(count, sum(room)) * room_of_image / max(sum(room), 1)) < 1
 
 
 def corners(set_plan: SetPlan) -> dict[str, list[list[int]]]:

@@ -80,8 +80,8 @@ def test_false_detections_and_missed_airplanes_never_raise_average_precision(mat
 
 
 @given(random_matches(), st.floats(0, 1), st.floats(0, 1))
-def test_a_higher_threshold_keeps_fewer_detections(matches: Matches, one: float, other: float) -> None:
-    low, high = (metrics.at_threshold(matches, score) for score in sorted((one, other)))
+def test_a_higher_threshold_keeps_fewer_detections(matches: Matches, first: float, second: float) -> None:
+    low, high = (metrics.at_threshold(matches, score) for score in sorted((first, second)))
     assert low.true_positives >= high.true_positives
     assert low.false_positives >= high.false_positives
     assert low.recall >= high.recall
@@ -119,10 +119,10 @@ def test_no_detections_and_no_airplanes_are_perfect() -> None:
 
 
 @given(random_matches(), random_matches())
-def test_counts_of_images_add_up(one: Matches, other: Matches) -> None:
-    both = Matches.concatenate([one, other])
+def test_counts_of_images_add_up(matches: Matches, other: Matches) -> None:
+    both = Matches.concatenate([matches, other])
     assert both.num_images == 2
-    first, second, total = (metrics.at_threshold(each, 0.4) for each in (one, other, both))
+    first, second, total = (metrics.at_threshold(each, 0.4) for each in (matches, other, both))
     for name in ("true_positives", "false_positives", "false_negatives"):
         assert getattr(total, name) == getattr(first, name) + getattr(second, name)
 
@@ -260,7 +260,11 @@ def test_average_precision_agrees_with_pycocotools(seed: int) -> None:
 def coco_metrics(images: list[tuple[Detections, Array]]) -> list[float]:
     """AP, AP50, AP75 and AR of pycocotools."""
     boxes = [(k, box) for k, (_, airplanes) in enumerate(images) for box in airplanes]
-    scored = [(k, *each) for k, (some, _) in enumerate(images) for each in zip(some.boxes, some.scores, strict=True)]
+    scored = [
+        (number, *each)
+        for number, (detected, _) in enumerate(images)
+        for each in zip(detected.boxes, detected.scores, strict=True)
+    ]
     with contextlib.redirect_stdout(io.StringIO()):
         annotated, detected = COCO(), COCO()
         annotated.dataset = coco_dataset(len(images), [coco_box(k, box, iscrowd=0) for k, box in boxes])
@@ -315,12 +319,12 @@ def covered(boxes: Array) -> NDArray[np.bool_]:
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(0, 6), st.integers(0, 6))
-def test_union_iou_equals_a_count_of_pixels(seed: int, detected: int, annotated: int) -> None:
+def test_union_iou_equals_a_count_of_pixels(seed: int, detections: int, airplanes: int) -> None:
     generator = np.random.default_rng(seed)
-    one, other = random_boxes(generator, detected), random_boxes(generator, annotated)
-    a, b = covered(one), covered(other)
+    detected, annotated = random_boxes(generator, detections), random_boxes(generator, airplanes)
+    a, b = covered(detected), covered(annotated)
     expected = (a & b).sum() / (a | b).sum() if (a | b).any() else math.nan
-    np.testing.assert_allclose(metrics.union_iou(one, other), expected, atol=1e-12)
+    np.testing.assert_allclose(metrics.union_iou(detected, annotated), expected, atol=1e-12)
 
 
 def test_union_iou_counts_overlaps_once_and_fractions_of_pixels() -> None:
@@ -376,14 +380,14 @@ def test_position_and_size_have_a_tolerance_of_30_percent(moved: list[float], im
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(0, 6), st.integers(0, 6))
-def test_every_box_is_of_one_kind(seed: int, detected: int, annotated: int) -> None:
+def test_every_box_is_of_one_kind(seed: int, detections: int, airplanes: int) -> None:
     generator = np.random.default_rng(seed)
-    grown = (random_boxes(generator, count) + np.array([0, 0, 3, 3]) for count in (detected, annotated))
-    one, other = (np.unique(boxes, axis=0) for boxes in grown)
-    mistakes = metrics.find_mistakes(scored(one), other)
+    grown = (random_boxes(generator, count) + np.array([0, 0, 3, 3]) for count in (detections, airplanes))
+    detected, annotated = (np.unique(boxes, axis=0) for boxes in grown)
+    mistakes = metrics.find_mistakes(scored(detected), annotated)
     assert not (mistakes.false & mistakes.imprecise).any()
     assert (~mistakes.false).sum() == (~mistakes.missed).sum()
-    assert mistakes.count >= abs(len(one) - len(other))
+    assert mistakes.count >= abs(len(detected) - len(annotated))
 
 
 def test_tile_metrics_are_means_and_empty_tiles_have_no_iou() -> None:
@@ -471,10 +475,10 @@ def test_tiles_do_not_depend_on_their_position(seed: int, across: int, down: int
     shifted = replace(detected, boxes=detected.boxes + away)
     moved = metrics.split_into_tiles(shifted, airplanes + away, TILED_WIDTH + 768, TILED_HEIGHT + 768)
     at = [(row + down) * 6 + column + across for row in range(2) for column in range(3)]
-    here = metrics.tile_metrics(metrics.split_into_tiles(detected, airplanes, TILED_WIDTH, TILED_HEIGHT))
-    there = metrics.tile_metrics([moved[k] for k in at])
-    assert (there.tiles, there.mistakes) == (here.tiles, here.mistakes)
-    np.testing.assert_allclose(there.iou, here.iou, atol=1e-12)
+    original_tiles = metrics.tile_metrics(metrics.split_into_tiles(detected, airplanes, TILED_WIDTH, TILED_HEIGHT))
+    shifted_tiles = metrics.tile_metrics([moved[k] for k in at])
+    assert (shifted_tiles.tiles, shifted_tiles.mistakes) == (original_tiles.tiles, original_tiles.mistakes)
+    np.testing.assert_allclose(shifted_tiles.iou, original_tiles.iou, atol=1e-12)
     assert sum(len(kept) + len(boxes) for kept, boxes in moved) == len(detected) + len(airplanes)
 
 

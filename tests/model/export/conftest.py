@@ -35,10 +35,10 @@ def expected_outputs(network: Any, images: ImageArray) -> Outputs:
 
 
 def assert_close(outputs: Outputs, expected: Outputs) -> None:
-    for one, other in zip(outputs, expected, strict=True):
-        assert one.shape == other.shape
-        assert one.dtype == np.float32
-        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-3)
+    for actual, wanted in zip(outputs, expected, strict=True):
+        assert actual.shape == wanted.shape
+        assert actual.dtype == np.float32
+        np.testing.assert_allclose(actual, wanted, rtol=1e-4, atol=1e-3)
     np.testing.assert_allclose(outputs[1], expected[1], atol=1e-4)
 
 

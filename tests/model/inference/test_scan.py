@@ -187,9 +187,9 @@ def test_scenes_in_one_call_share_batches_and_give_the_same_results(tmp_path: Pa
     predictor = Recorder()
     detections = scan_all(iter(headers), config(0.5, 1.0), predictor, 4)
     assert sum(map(len, expected)) > 20
-    for one, other in zip(detections, expected, strict=True):
-        np.testing.assert_array_equal(one.boxes, other.boxes)
-        np.testing.assert_array_equal(one.scores, other.scores)
+    for actual, single in zip(detections, expected, strict=True):
+        np.testing.assert_array_equal(actual.boxes, single.boxes)
+        np.testing.assert_array_equal(actual.scores, single.scores)
     counts = [shape[0] for shape in predictor.shapes]
     assert max(counts) <= 4 * BATCHES_PER_CALL
     assert len([count for count in counts if count < 4 * BATCHES_PER_CALL]) <= len(

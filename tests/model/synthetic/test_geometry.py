@@ -90,8 +90,8 @@ def test_dashes_have_equal_lengths_and_gaps() -> None:
     assert len(pieces) == 10
     at = path_distances(np.array([(0, 0), (0, 40), (60, 40)], dtype=float))[-1]
     assert at == 100
-    straight = [piece for piece in pieces if (piece[:, 0] == 0).all()]
-    assert [piece[:, 1].tolist() for piece in straight] == [[0, 6], [10, 16], [20, 26], [30, 36]]
+    straight = [dash for dash in pieces if (dash[:, 0] == 0).all()]
+    assert [dash[:, 1].tolist() for dash in straight] == [[0, 6], [10, 16], [20, 26], [30, 36]]
 
 
 def test_evenly_spaced_is_centred_on_0() -> None:

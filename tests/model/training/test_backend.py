@@ -7,7 +7,7 @@ import pytest
 from geo.errors import ConfigError
 from model import train
 from model.training import backend
-from tests.model.test_train import settings
+from tests.model.tiny_training import settings
 
 
 def test_the_backend_is_chosen_before_keras_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,7 +25,7 @@ from model.inference.scan_config import ScanConfig
 from model.training import callbacks
 from model.training.config import CallbacksConfig
 from tests.model.image_sets import AIRPLANES, make_pixels, write_set
-from tests.model.test_train import PulledPlugError, eagerly, settings, trained
+from tests.model.tiny_training import InterruptedTrainingError, settings, tiny_detector, trained
 
 pytestmark = pytest.mark.filterwarnings("ignore:Even though the `tf.config:UserWarning")
 
@@ -229,17 +229,17 @@ def test_validation_does_not_change_the_weights(validated: Path, data: Path, tmp
 
 
 def pulled(where: str) -> Callable[[pytest.MonkeyPatch], None]:
-    def pull(patch: pytest.MonkeyPatch) -> None:
+    def stop(patch: pytest.MonkeyPatch) -> None:
         plain, times = getattr(callbacks, where), iter(range(100))
 
         def once(*arguments: Any) -> Any:
             if next(times) == 1:
-                raise PulledPlugError
+                raise InterruptedTrainingError
             return plain(*arguments)
 
         patch.setattr(callbacks, where, once)
 
-    return pull
+    return stop
 
 
 @pytest.mark.parametrize("where", ["validate", "write_validation"])
@@ -248,7 +248,7 @@ def test_a_training_interrupted_at_a_validation_resumes_bit_for_bit(
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
         pulled(where)(patch)
-        with pytest.raises(PulledPlugError):
+        with pytest.raises(InterruptedTrainingError):
             trained(tmp_path, data, callbacks={"every": 2})
     run = trained(tmp_path, data, callbacks={"every": 2})
     assert (run / "val.csv").read_bytes() == (validated / "val.csv").read_bytes()
@@ -302,7 +302,7 @@ def test_no_batch_is_taken_before_the_first_step(data: Path, tmp_path: Path, mon
 def test_invalid_callbacks_are_rejected(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], change: dict[str, object], named: str
 ) -> None:
-    with eagerly():
+    with tiny_detector():
         assert train.main(["--config", str(settings(tmp_path, data, callbacks=change))]) == 2
     captured = capsys.readouterr()
     assert captured.err.count("\n") == 1

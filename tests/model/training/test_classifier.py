@@ -1,7 +1,5 @@
 import csv
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +8,6 @@ import keras
 import numpy as np
 import pytest
 import safetensors.numpy
-import tensorflow as tf
 import yaml
 from numpy.typing import NDArray
 
@@ -25,6 +22,7 @@ from model.training.classifier import measure_classifier
 from model.training.config import ClassifierTrainConfig
 from model.training.schedules import ExponentialDecay
 from tests.model.data import made_up_chips
+from tests.model.tiny_training import InterruptedTrainingError, assert_same, run_eagerly
 
 pytestmark = pytest.mark.filterwarnings("ignore:Even though the `tf.config:UserWarning")
 
@@ -53,19 +51,9 @@ def settings(folder: Path, data: Path, /, **changes: object) -> Path:
     return file
 
 
-@contextmanager
-def eagerly() -> Iterator[None]:
-    """Run eagerly: tracing a graph takes longer than these few steps."""
-    tf.config.run_functions_eagerly(True)
-    try:
-        yield
-    finally:
-        tf.config.run_functions_eagerly(False)
-
-
 def trained(folder: Path, data: Path, **changes: object) -> Path:
     """Trains, and returns the run's folder."""
-    with eagerly():
+    with run_eagerly():
         assert train.main(["--config", str(settings(folder, data, **changes))]) == 0
     return folder / "run"
 
@@ -80,63 +68,55 @@ def table(file: Path) -> list[dict[str, str]]:
 
 
 @pytest.fixture(scope="module")
-def unbroken(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return trained(tmp_path_factory.mktemp("unbroken"), data)
-
-
-class PulledPlugError(Exception):
-    """Ends a training."""
+def uninterrupted(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return trained(tmp_path_factory.mktemp("uninterrupted"), data)
 
 
 def test_an_interrupted_training_equals_an_uninterrupted_one(
-    unbroken: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    uninterrupted: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     steps = iter(range(100))
 
-    def pull(*_: object, **__: object) -> None:
+    def stop(*_: object, **__: object) -> None:
         if next(steps) == STEPS + 1:
-            raise PulledPlugError
+            raise InterruptedTrainingError
 
     with monkeypatch.context() as patch:
-        patch.setattr(callbacks.StopAtNaN, "on_train_batch_begin", pull)
-        with pytest.raises(PulledPlugError):
+        patch.setattr(callbacks.StopAtNaN, "on_train_batch_begin", stop)
+        with pytest.raises(InterruptedTrainingError):
             trained(tmp_path, data)
     assert not (tmp_path / "run" / "result.json").exists()
     run = trained(tmp_path, data)
-    assert_same(weights(run), weights(unbroken))
+    assert_same(weights(run), weights(uninterrupted))
     for name in ("val.csv", "result.json"):
-        assert (run / name).read_bytes() == (unbroken / name).read_bytes()
+        assert (run / name).read_bytes() == (uninterrupted / name).read_bytes()
     assert [(row["epoch"], row["loss"]) for row in table(run / "log.csv")] == [
-        (row["epoch"], row["loss"]) for row in table(unbroken / "log.csv")
+        (row["epoch"], row["loss"]) for row in table(uninterrupted / "log.csv")
     ]
 
 
-def assert_same(actual: dict[str, NDArray[Any]], expected: dict[str, NDArray[Any]]) -> None:
-    assert actual.keys() == expected.keys()
-    for name, array in expected.items():
-        np.testing.assert_array_equal(actual[name], array, err_msg=name)
-
-
-def test_another_seed_makes_another_model(unbroken: Path, data: Path, tmp_path: Path) -> None:
+def test_another_seed_makes_another_model(uninterrupted: Path, data: Path, tmp_path: Path) -> None:
     # Or the comparison above would compare nothing.
     second = weights(trained(tmp_path, data, seed=2))
-    assert all(np.abs(second[name] - array).max() > 0 for name, array in weights(unbroken).items())
+    assert all(np.abs(second[name] - array).max() > 0 for name, array in weights(uninterrupted).items())
 
 
-def test_a_run_leaves_its_tables_its_model_and_its_result(unbroken: Path) -> None:
-    assert {path.name for path in unbroken.iterdir()} == {
+def test_a_run_leaves_its_tables_its_model_and_its_result(uninterrupted: Path) -> None:
+    assert {path.name for path in uninterrupted.iterdir()} == {
         *("log.csv", "val.csv", "model", "state", "tensorboard", "result.json")
     }
-    assert [row["epoch"] for row in table(unbroken / "log.csv")] == ["0", "1", "2"]
-    assert [(row["epoch"], row["chips"]) for row in table(unbroken / "val.csv")] == [(f"{k}", "40") for k in range(3)]
-    result = json.loads((unbroken / "result.json").read_text())
+    assert [row["epoch"] for row in table(uninterrupted / "log.csv")] == ["0", "1", "2"]
+    assert [(row["epoch"], row["chips"]) for row in table(uninterrupted / "val.csv")] == [
+        (f"{k}", "40") for k in range(3)
+    ]
+    result = json.loads((uninterrupted / "result.json").read_text())
     assert (result["split"], result["chips"]) == ("random", 100)
-    assert result["model"] == weights_io.load_classifier(unbroken / "model")[1].version
+    assert result["model"] == weights_io.load_classifier(uninterrupted / "model")[1].version
 
 
-def test_a_finished_training_stays_finished(unbroken: Path, data: Path) -> None:
-    before = {file: file.read_bytes() for file in sorted(unbroken.rglob("*")) if file.is_file()}
-    trained(unbroken.parent, data)
+def test_a_finished_training_stays_finished(uninterrupted: Path, data: Path) -> None:
+    before = {file: file.read_bytes() for file in sorted(uninterrupted.rglob("*")) if file.is_file()}
+    trained(uninterrupted.parent, data)
     assert {file: file.read_bytes() for file in before} == before
 
 
@@ -228,7 +208,7 @@ def test_the_defaults_are_those_of_the_talk(data: Path, tmp_path: Path) -> None:
 def test_invalid_settings_are_rejected(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], change: dict[str, object], named: str
 ) -> None:
-    with eagerly():
+    with run_eagerly():
         assert train.main(["--config", str(settings(tmp_path, data, **change))]) == 2
     captured = capsys.readouterr()
     assert captured.err.count("\n") == 1

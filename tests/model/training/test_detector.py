@@ -26,8 +26,8 @@ def test_it_agrees_with_the_frozen_graph(network: Any, model_folder: Path) -> No
         predictor: Predictor = KerasPredictor(network, DECODE, "young", threshold)
         detections = predictor(IMAGES[:count])
         assert len(detections) == count
-        for detected, expected, of in zip(detections, frozen, everything, strict=False):
-            assert 0 < len(detected) == len(expected) < len(of)
+        for detected, expected, unfiltered in zip(detections, frozen, everything, strict=False):
+            assert 0 < len(detected) == len(expected) < len(unfiltered)
             np.testing.assert_allclose(detected.boxes, expected.boxes, rtol=1e-4, atol=1e-2)
             np.testing.assert_allclose(detected.scores, expected.scores, atol=1e-4)
 

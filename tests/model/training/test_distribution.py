@@ -20,7 +20,7 @@ from model.training import detector as training
 from model.training import distribution
 from model.training.distribution import DistributionConfig
 from tests.model.image_sets import make_pixels, write_set
-from tests.model.test_train import assert_same, log, settings, state, trained
+from tests.model.tiny_training import assert_same, log, settings, state, trained
 
 pytestmark = pytest.mark.filterwarnings("ignore:Even though the `tf.config:UserWarning")
 needs_jax = pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="needs jax, which is not installed")
@@ -170,27 +170,36 @@ def test_machines_at_different_epochs_are_refused(monkeypatch: pytest.MonkeyPatc
         distribution.check_same_epoch(DistributionConfig("cpu", machines=2), 3)
 
 
-COMMON = """
-import keras, numpy as np
-from model.detectors.anchor_free import assignment
-from model.training.detector import distribution
-from model.detectors.anchor_free.losses import DetectionLoss, box_loss, detection_loss
-from tests.model.test_train import tiny_network
+PROGRAM = """
+import sys
 
+import keras
+import numpy as np
+from model import train
+from model.detectors.anchor_free import assignment, network
+from model.detectors.anchor_free.losses import DetectionLoss, box_loss, detection_loss
+from model.training import distribution
+from tests.model.tiny_training import tiny_network
+
+network.build = tiny_network
+"""
+
+# Arguments: those of the training that follows the step.
+STEP = """
 generator = np.random.default_rng(1)
 pixels = generator.integers(0, 256, (4, 64, 64, 3)).astype(np.float32)
 corners = [generator.uniform(4, 60, (airplanes, 2, 2)) for airplanes in (1, 2, 1, 4)]
-boxes = [np.concatenate([some.min(axis=1), some.max(axis=1)], axis=1) for some in corners]
-wanted = np.stack([assignment.targets(some, np.zeros((0, 4)), 64, 64) for some in boxes])
+boxes = [np.concatenate([pair.min(axis=1), pair.max(axis=1)], axis=1) for pair in corners]
+targets = np.stack([assignment.targets(each, np.zeros((0, 4)), 64, 64) for each in boxes])
 
 class Batch(keras.utils.PyDataset):
     def __len__(self):
         return 1
 
     def __getitem__(self, index):
-        return pixels, wanted
+        return pixels, targets
 
-def fitted():
+def fit():
     keras.utils.set_random_seed(1)
     network = tiny_network(None)
     jit = keras.backend.backend() == "jax"
@@ -199,53 +208,55 @@ def fitted():
     return network, history["loss"][0]
 
 with distribution.scope(distribution.DistributionConfig("cpu", devices=2), 4):
-    two, loss = fitted()
+    on_two, loss = fit()
 """
 
-TENSORFLOW = """
+STEP_ON_ONE_DEVICE = {
+    "tensorflow": """
 import tensorflow as tf
 
 # Each device divides by the airplanes of its own crops; the step is the mean of both.
-assert two.distribute_strategy.num_replicas_in_sync == 2
+assert on_two.distribute_strategy.num_replicas_in_sync == 2
 keras.utils.set_random_seed(1)
-one = tiny_network(None)
+on_one = tiny_network(None)
 losses, gradients = [], []
 for half in (slice(0, 2), slice(2, 4)):
     with tf.GradientTape() as tape:
-        losses.append(detection_loss(wanted[half], one(pixels[half], training=True)))
-    gradients.append(tape.gradient(losses[-1], one.trainable_variables))
+        losses.append(detection_loss(targets[half], on_one(pixels[half], training=True)))
+    gradients.append(tape.gradient(losses[-1], on_one.trainable_variables))
 np.testing.assert_allclose(loss, np.mean(losses), rtol=1e-5)
-for mine, before, first, second in zip(two.trainable_variables, one.trainable_variables, *gradients):
-    np.testing.assert_allclose(mine.numpy(), before.numpy() - 0.5 * (first + second) / 2, rtol=1e-4, atol=1e-6)
-"""
-
-JAX = """
+for after, before, first, second in zip(on_two.trainable_variables, on_one.trainable_variables, *gradients):
+    np.testing.assert_allclose(after.numpy(), before.numpy() - 0.5 * (first + second) / 2, rtol=1e-4, atol=1e-6)
+""",
+    "jax": """
 # JAX computes on two devices what it would compute on one.
-one, whole = fitted()
-assert [len(v.value.sharding.device_set) for v in (two.trainable_variables[0], one.trainable_variables[0])] == [2, 1]
-np.testing.assert_allclose(loss, whole, rtol=1e-5)
-for mine, other in zip(two.trainable_variables, one.trainable_variables):
-    np.testing.assert_allclose(np.asarray(mine.value), np.asarray(other.value), rtol=1e-4, atol=1e-6)
-"""
+on_one, expected = fit()
+devices = [len(each.trainable_variables[0].value.sharding.device_set) for each in (on_two, on_one)]
+assert devices == [2, 1]
+np.testing.assert_allclose(loss, expected, rtol=1e-5)
+for two, one in zip(on_two.trainable_variables, on_one.trainable_variables):
+    np.testing.assert_allclose(np.asarray(two.value), np.asarray(one.value), rtol=1e-4, atol=1e-6)
+""",
+}
+
+TRAIN = "sys.exit(train.main(sys.argv[1:]))"
 
 
-@pytest.mark.parametrize(("backend", "oracle"), [("tensorflow", TENSORFLOW), pytest.param("jax", JAX, marks=needs_jax)])
-def test_two_devices_share_a_step(backend: str, oracle: str) -> None:
-    environment = os.environ | {"KERAS_BACKEND": backend}
-    program = [sys.executable, "-c", COMMON + oracle]
-    done = subprocess.run(program, capture_output=True, text=True, check=False, env=environment)
-    assert done.returncode == 0, done.stderr
-
-
-MACHINE = """
-import sys
-from model.detectors.anchor_free import network as detector
-from model import train
-from tests.model.test_train import tiny_network
-
-detector.build = tiny_network
-sys.exit(train.main(sys.argv[1:]))
-"""
+@pytest.mark.parametrize("backend", ["tensorflow", pytest.param("jax", marks=needs_jax)])
+def test_two_devices_share_each_step_of_a_training(data: Path, tmp_path: Path, backend: str) -> None:
+    file = settings(tmp_path, data, backend=backend, epochs=2, callbacks={"every": 1, "sets": ["three"], "batch": 1})
+    program = PROGRAM + STEP + STEP_ON_ONE_DEVICE[backend] + TRAIN
+    flags = ["--config", str(file), "--distribution.device=cpu", "--distribution.devices=2"]
+    process = subprocess.run(
+        [sys.executable, "-c", program, *flags],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"KERAS_BACKEND": backend},
+    )
+    assert process.returncode == 0, process.stderr
+    assert [row["crops"] for row in log(tmp_path / "run")] == ["4", "8"]
+    assert (tmp_path / "run" / "val.csv").read_text().count("\n1,") == 2
 
 
 def free_port() -> int:
@@ -254,7 +265,7 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def on_two_machines(folder: Path, data: Path, *flags: str) -> list[tuple[int, str]]:
+def train_on_two_machines(folder: Path, data: Path, *flags: str) -> list[tuple[int, str]]:
     """Train in two processes that act as two machines; return the exit status and stderr of each."""
     port, processes = free_port(), []
     for number in range(2):
@@ -266,30 +277,18 @@ def on_two_machines(folder: Path, data: Path, *flags: str) -> list[tuple[int, st
             "KERAS_DISTRIBUTION_NUM_PROCESSES": "2",
             "KERAS_DISTRIBUTION_PROCESS_ID": str(number),
         }
-        of_two = ["--distribution.device=cpu", "--distribution.machines=2", *flags]
-        command = [sys.executable, "-c", MACHINE, "--config", str(file), *of_two]
+        machines = ["--distribution.device=cpu", "--distribution.machines=2"]
+        command = [sys.executable, "-c", PROGRAM + TRAIN, "--config", str(file), *machines, *flags]
         pipe = subprocess.PIPE
         processes.append(subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=environment))
-    said = [process.communicate()[1] for process in processes]
-    return [(process.returncode, text) for process, text in zip(processes, said, strict=True)]
-
-
-@pytest.mark.parametrize("backend", ["tensorflow", pytest.param("jax", marks=needs_jax)])
-def test_two_devices_train_and_validate(data: Path, tmp_path: Path, backend: str) -> None:
-    file = settings(tmp_path, data, backend=backend, epochs=2, callbacks={"every": 1, "sets": ["three"], "batch": 1})
-    of_two = ["--distribution.device=cpu", "--distribution.devices=2"]
-    environment = os.environ | {"KERAS_BACKEND": backend}
-    command = [sys.executable, "-c", MACHINE, "--config", str(file), *of_two]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
-    assert done.returncode == 0, done.stderr
-    assert [row["crops"] for row in log(tmp_path / "run")] == ["4", "8"]
-    assert (tmp_path / "run" / "val.csv").read_text().count("\n1,") == 2
+    outputs = [process.communicate()[1] for process in processes]
+    return [(process.returncode, text) for process, text in zip(processes, outputs, strict=True)]
 
 
 @needs_jax
 def test_two_machines_train_one_model_and_resume_together(data: Path, tmp_path: Path) -> None:
     for epochs in ("2", "3"):
-        for status, stderr in on_two_machines(tmp_path, data, "--epochs", epochs):
+        for status, stderr in train_on_two_machines(tmp_path, data, "--epochs", epochs):
             assert status == 0, stderr
     runs = [tmp_path / "0" / "run", tmp_path / "1" / "run"]
     assert_same(state(runs[0]), state(runs[1]))

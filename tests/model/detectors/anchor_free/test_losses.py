@@ -46,9 +46,9 @@ def loss_of(target_cells: NDArray[np.float32], cells: NDArray[np.float32]) -> fl
 
 def overlaps(a: NDArray[np.floating], b: NDArray[np.floating]) -> tuple[float, float]:
     """Compute IoU and GIoU with polygons."""
-    one, other = shapely.box(*a), shapely.box(*b)
-    union, hull = one.union(other).area, one.union(other).envelope.area
-    iou = one.intersection(other).area / union
+    first, second = shapely.box(*a), shapely.box(*b)
+    union, hull = first.union(second).area, first.union(second).envelope.area
+    iou = first.intersection(second).area / union
     return iou, iou - (hull - union) / hull
 
 

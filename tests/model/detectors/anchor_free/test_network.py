@@ -82,8 +82,8 @@ def test_a_shift_of_the_image_shifts_the_cells(network: Any) -> None:
     spot = np.random.default_rng(3).uniform(0, 255, (20, 20, 3))
     images[0, 64:84, 64:84], images[1, 64:84, 96:116] = spot, spot
     cells = ops.convert_to_numpy(network(images, training=False))
-    here, there = (cells[number, 12:28] - cells[2, 12:28] for number in range(2))
-    moved = {cells: np.abs(there[:, 12 + cells : 24 + cells] - here[:, 12:24]).mean() for cells in range(12)}
+    left, right = (cells[number, 12:28] - cells[2, 12:28] for number in range(2))
+    moved = {cells: np.abs(right[:, 12 + cells : 24 + cells] - left[:, 12:24]).mean() for cells in range(12)}
     assert moved.pop(32 // 4) < 0.3 * min(moved.values())
 
 

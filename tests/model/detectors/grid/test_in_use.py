@@ -14,12 +14,19 @@ from model.detectors.config import GridConfig
 from model.export.exporter import export
 from model.inference import model_folder, weights_io
 from model.inference.predictor import load_predictor
-from tests.model import test_train
 from tests.model.detectors.grid.cells import perfect_cells
 from tests.model.image_sets import make_pixels, write_set
-from tests.model.test_train import assert_same_run, broken_off, eagerly, in_the_second_epoch, log, trained
+from tests.model.tiny_training import (
+    assert_same_run,
+    in_the_second_epoch,
+    interrupted,
+    log,
+    settings,
+    tiny_detector,
+    trained,
+)
 
-pytestmark = test_train.pytestmark
+pytestmark = pytest.mark.filterwarnings("ignore:Even though the `tf.config:UserWarning")
 
 SMALLEST = GridConfig(layers=9, grid=8, boxes=2)
 KIND = registry.get(SMALLEST)
@@ -70,9 +77,9 @@ def test_an_airplane_in_several_cells_is_detected_once(monkeypatch: pytest.Monke
     target = KIND.targets(truth, np.zeros((0, 4)), 64, 96)
     assert (target[..., 3] > 0).sum() > len(truth)
     cells = np.stack([perfect_cells(target, SMALLEST)] * 2)
-    told = keras.layers.Lambda(lambda pixels: keras.ops.convert_to_tensor(cells) + 0 * keras.ops.sum(pixels))
+    constant = keras.layers.Lambda(lambda pixels: keras.ops.convert_to_tensor(cells) + 0 * keras.ops.sum(pixels))
     pixels = keras.Input((None, None, 3))
-    oracle = keras.Model(pixels, told(pixels))
+    oracle = keras.Model(pixels, constant(pixels))
     monkeypatch.setattr(weights_io, "load", lambda *_: (oracle, model_folder.read_config(folder)))
     for detections in load_predictor(str(folder), 2, 0.5)(random_images()):
         np.testing.assert_allclose(detections.boxes[detections.boxes[:, 0].argsort()], truth, atol=1e-2)
@@ -100,13 +107,13 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_an_interrupted_training_equals_an_uninterrupted_one(data: Path, tmp_path: Path) -> None:
-    for name in ("unbroken", "broken"):
+    for name in ("uninterrupted", "broken"):
         (tmp_path / name).mkdir()
-    unbroken = trained(tmp_path / "unbroken", data, **GRID)
-    assert {"plane", "position", "size"} <= log(unbroken)[0].keys()
-    run = broken_off(tmp_path / "broken", data, in_the_second_epoch, **GRID)
+    uninterrupted = trained(tmp_path / "uninterrupted", data, **GRID)
+    assert {"plane", "position", "size"} <= log(uninterrupted)[0].keys()
+    run = interrupted(tmp_path / "broken", data, in_the_second_epoch, **GRID)
     assert trained(tmp_path / "broken", data, **GRID) == run
-    assert_same_run(run, unbroken)
+    assert_same_run(run, uninterrupted)
     assert model_folder.read_config(run / "model").detector == SMALLEST
 
 
@@ -124,8 +131,8 @@ def test_an_interrupted_training_equals_an_uninterrupted_one(data: Path, tmp_pat
 def test_invalid_settings_are_rejected(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], change: dict[str, Any], named: str
 ) -> None:
-    with eagerly():
-        assert train.main(["--config", str(test_train.settings(tmp_path, Path("unread"), **GRID | change))]) == 2
+    with tiny_detector():
+        assert train.main(["--config", str(settings(tmp_path, Path("unread"), **GRID | change))]) == 2
     captured = capsys.readouterr()
     assert captured.err.count("\n") == 1
     assert named in captured.err
