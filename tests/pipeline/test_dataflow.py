@@ -318,16 +318,16 @@ def test_auto_does_not_look_at_this_machine() -> None:
     on_cpu = describe_model(config, elsewhere=True).config
     assert (on_cpu.engine, on_cpu.precision, on_cpu.batch_size) == ("litert", "float32", config.batch_size)
     on_gpu = describe_model(config, gpu=find_gpu("nvidia-tesla-a100"), elsewhere=True).config
-    assert (on_gpu.engine, on_gpu.precision, on_gpu.batch_size) == ("tensorflow", "float32", 16)
+    assert (on_gpu.engine, on_gpu.precision, on_gpu.batch_size) == ("tensorflow", "float32", 8)
 
 
 def test_memory_sets_batch_and_hints() -> None:
     sizes = {
-        name: gpu_batch_size(find_gpu(name), 1376) for name in ("nvidia-tesla-t4", "nvidia-l4", "nvidia-h100-80gb")
+        name: gpu_batch_size(find_gpu(name), 1920) for name in ("nvidia-tesla-t4", "nvidia-l4", "nvidia-h100-80gb")
     }
-    assert sizes == {"nvidia-tesla-t4": 8, "nvidia-l4": 8, "nvidia-h100-80gb": 32}
+    assert sizes == {"nvidia-tesla-t4": 4, "nvidia-l4": 4, "nvidia-h100-80gb": 16}
     assert gpu_batch_size(find_gpu("nvidia-l4"), 20_000) == 1
     config = load_config()
     assert resource_hints(config, None) == {"min_ram": "4GB"}
     gpu = find_gpu("nvidia-h100-80gb")
-    assert resource_hints(dataclasses.replace(config, batch_size=32), gpu)["min_ram"] == "16GB"
+    assert resource_hints(dataclasses.replace(config, batch_size=16), gpu)["min_ram"] == "15GB"
