@@ -42,7 +42,7 @@ def check_writable(uri: str) -> None:
     if not is_remote(uri):
         atomic.check_writable(Path(uri))
         return
-    with _bucket_errors(uri):
+    with bucket_errors(uri):
         from model.datagen import files  # imports Beam, which takes seconds
 
         files.check_writable(uri.rpartition("/")[0])
@@ -66,7 +66,7 @@ def staged(uri: str) -> Iterator[Path]:
         complete = Path(folder) / uri.rpartition("/")[2]
         with _staged_locally(complete) as path:
             yield path
-        with _bucket_errors(uri):
+        with bucket_errors(uri):
             from model.datagen import files
 
             files.write_atomically(uri, complete)
@@ -192,7 +192,7 @@ def remove(uris: Sequence[str]) -> None:
                 ) from error
     remote = [uri for uri in uris if is_remote(uri)]
     if remote:
-        with _bucket_errors(remote[0]):
+        with bucket_errors(remote[0]):
             from model.datagen import files
 
             files.remove(remote)
@@ -218,7 +218,7 @@ def _staged_locally(path: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def _bucket_errors(uri: str) -> Iterator[None]:
+def bucket_errors(uri: str) -> Iterator[None]:
     """Turn the errors of a bucket's client into OutputErrors of one line."""
     try:
         yield
