@@ -81,7 +81,7 @@ def write_text(uri: str, text: str) -> None:
     if not is_remote(uri):
         atomic.write_atomically(Path(uri), text)
         return
-    with _bucket_errors(uri):
+    with bucket_errors(uri):
         from model.datagen import files
 
         files.write_bytes(uri, text.encode())
@@ -100,7 +100,7 @@ def read_text(uri: str) -> str | None:
             return None
     from google.api_core.exceptions import NotFound
 
-    with _bucket_errors(uri):
+    with bucket_errors(uri):
         from model.datagen import files
 
         try:
