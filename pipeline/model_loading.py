@@ -193,8 +193,10 @@ def load_model(spec: ModelSpec) -> Predictor:
 def needs_keras(spec: ModelSpec) -> bool:
     """Return whether loading the model imports Keras: not where the engine has it in its form, in the cache."""
     config, folder = spec.config, model_folder_of(spec.config.model)
-    if config.engine == "litert" or is_saved_model(folder):
+    if config.engine != "tensorflow":
         return False
+    if is_saved_model(folder):
+        return True
     path = model_folder.resolve(folder)
     described = model_folder.read_config(path)
     return read_cache(graph_file(path, described, described.calibration is not None, config.precision)) is None
