@@ -204,8 +204,8 @@ def choose_countryside(town: float, rng: np.random.Generator) -> ParcelFiller:
         return houses
     if town < -1.1 and rng.random() < 0.75:
         return wood
-    fillers, shares = zip(*_COUNTRYSIDE_FILLERS, strict=True)
-    return fillers[int(rng.choice(len(fillers), p=shares))]
+    shares = [share for _, share in _COUNTRYSIDE_FILLERS]
+    return _COUNTRYSIDE_FILLERS[int(rng.choice(len(shares), p=shares))][0]
 
 
 def choose_near_airport(town: float, rng: np.random.Generator) -> ParcelFiller:
