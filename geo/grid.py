@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from geo.errors import ConfigError, ResolutionError
 from geo.types import Detections, FloatArray, Window
@@ -18,6 +19,10 @@ from geo.types import Detections, FloatArray, Window
 # Two tiles localize the same airplane slightly differently. If its centre lies within this distance of the seam between
 # their cores, level pixels, both keep it: otherwise each could leave it to the other. NMS removes the duplicate.
 SEAM_PX = 4
+
+# Two levels measure the same airplane slightly differently, too. A coarser level keeps boxes from this share of the
+# longest on that no tile of the finer one cuts off.
+_SURELY_UNCUT = 0.8
 
 # Larger tiles would not fit in memory.
 MAX_TILE_PX = 8192
@@ -29,10 +34,12 @@ class Tiling:
 
     Args:
         levels_m: ground resolutions of the levels, metres per pixel, in any order.
+        fine_levels_m: the same for scenes that are as fine as the finest of these, whose details that level shows;
+            None: `levels_m`, as for all others.
         tile_px: longest side of a tile in level pixels, a multiple of `align_px`; the tiles of a level have one size,
             which is smaller where that saves pixels (see `tile_size`).
-        halo_px: minimum distance of a core from the edges of its tile, except at the edges of the scene; 8 or more. It
-            also limits the size of the boxes that a level keeps if there is a coarser level, see `Level`.
+        halo_px: minimum distance of a core from the edges of its tile, except at the edges of the scene; 8 or more.
+            Airplanes up to `Tiling.uncut_px` lie in one tile wherever they are.
         align_px: tiles start at multiples of this, the detector's coarsest stride.
         max_upsampling: levels finer than the scene by more than this factor are not used; 1 or more.
         min_side_px: boxes whose longer side is shorter than this, level pixels, are left to the next finer level, if
@@ -45,21 +52,22 @@ class Tiling:
     """
 
     levels_m: tuple[float, ...]
-    tile_px: int = 1376
+    tile_px: int = 1920
     halo_px: int = 64
     align_px: int = 32
     max_upsampling: float = 2.0
     min_side_px: float = 24.0
     native_tolerance: float = 0.1
+    fine_levels_m: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
-        levels = self.levels_m
-        _require(
-            bool(levels) and all(math.isfinite(level) and level > 0 for level in levels),
-            "levels_m",
-            levels,
-            "one or more lengths above 0",
-        )
+        for name, levels in (("levels_m", self.levels_m), ("fine_levels_m", self.fine_levels_m)):
+            _require(
+                levels is None or (bool(levels) and all(math.isfinite(level) and level > 0 for level in levels)),
+                name,
+                levels,
+                "one or more lengths above 0",
+            )
         _require(self.align_px >= 1, "align_px", self.align_px, "1 or more")
         _require(self.halo_px >= 2 * SEAM_PX, "halo_px", self.halo_px, f"{2 * SEAM_PX} or more")
         _require(
@@ -83,6 +91,16 @@ class Tiling:
         """Distance between the starts of neighbouring tiles of `tile_px`, level pixels; a multiple of `align_px`."""
         return self.stride_of(self.tile_px)
 
+    @property
+    def uncut_px(self) -> float:
+        """The longest box, level pixels, that no tile with its centre in the core cuts off, see `scene_detections`."""
+        return 2.0 * (self.halo_px - 2 * SEAM_PX)
+
+    def levels_of(self, scene_m: float) -> tuple[float, ...]:
+        """Return the ground resolutions asked for of a scene of `scene_m` metres per pixel."""
+        fine = self.fine_levels_m
+        return fine if fine and scene_m <= min(fine) * (1 + self.native_tolerance) else self.levels_m
+
     def stride_of(self, side_px: int) -> int:
         """Return the distance between the starts of neighbouring tiles of a side; 0 or less: they cannot overlap."""
         return (side_px - 2 * self.halo_px) // self.align_px * self.align_px
@@ -104,8 +122,7 @@ class Level:
         scale_x: scene columns per level column; scale_x * width is the scene's width.
         scale_y: scene rows per level row.
         min_side_px: longer side, level pixels, of the smallest box that the level keeps; 0 on the finest level.
-        max_side_px: longer side, level pixels, of the largest box that the level keeps. Boxes up to this size, centred
-            in a core, fit in its tile; larger ones are left to the next coarser level. Infinite on the coarsest level.
+        is_coarsest: whether there is no coarser level to which airplanes that a tile cuts off could be left.
     """
 
     resolution_m: float
@@ -114,7 +131,7 @@ class Level:
     scale_x: float
     scale_y: float
     min_side_px: float = 0.0
-    max_side_px: float = math.inf
+    is_coarsest: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +168,9 @@ def plan_levels(
         ResolutionError: the scene is too coarse for all requested levels.
     """
     scene_m = math.sqrt(resolution_m[0] * resolution_m[1])
-    usable = sorted(level_m for level_m in tiling.levels_m if level_m * tiling.max_upsampling >= scene_m * (1 - 1e-9))
+    usable = sorted(
+        level_m for level_m in tiling.levels_of(scene_m) if level_m * tiling.max_upsampling >= scene_m * (1 - 1e-9)
+    )
     if not usable and force:
         usable = [max(tiling.levels_m)]
     if not usable:
@@ -162,11 +181,14 @@ def plan_levels(
         resolutions.setdefault((columns, rows), level_m)
     levels = list[Level]()
     for number, (size, level_m) in enumerate(resolutions.items(), start=1):
-        # A box too large for the finer level must not be too small for this one.
-        finer_max_m = levels[-1].max_side_px * levels[-1].resolution_m if levels else 0.0
-        min_side = min(tiling.min_side_px, finer_max_m / level_m)
-        max_side = 2.0 * (tiling.halo_px - SEAM_PX) if number < len(resolutions) else math.inf
-        levels.append(Level(level_m, *size, width / size[0], height / size[1], min_side, max_side))
+        scale_x, scale_y = width / size[0], height / size[1]
+        min_side = 0.0
+        if levels:
+            # A box that the finer level's tiles may cut off must not be too small for this one, nor one that this level
+            # measures a little shorter.
+            finer = min(levels[-1].scale_x / scale_x, levels[-1].scale_y / scale_y)
+            min_side = min(tiling.min_side_px, _SURELY_UNCUT * tiling.uncut_px * finer)
+        levels.append(Level(level_m, *size, scale_x, scale_y, min_side, is_coarsest=number == len(resolutions)))
     return tuple(levels)
 
 
@@ -267,8 +289,10 @@ def _spans(length: int, side: int, tiling: Tiling) -> list[tuple[int, int, int]]
 def scene_detections(tile: Tile, boxes: FloatArray, scores: FloatArray) -> Detections:
     """Convert a tile's detections to scene pixels, and keep those that the tile owns.
 
-    Kept are boxes whose centre lies in the tile's core, or within SEAM_PX of it, and whose size the level keeps. An
-    airplane that the tile's edge cuts off is thereby left to another tile or to a coarser level.
+    Kept are boxes whose centre lies in the tile's core, or within SEAM_PX of it, and that are not too small for the
+    level. But for the coarsest level they must also lie in the tile, SEAM_PX from its edges: an airplane that an edge
+    cuts off is left to a coarser level, which shows more around it. The edges of the scene cut off nothing that any
+    level could show.
 
     Args:
         tile: the tile.
@@ -284,11 +308,22 @@ def scene_detections(tile: Tile, boxes: FloatArray, scores: FloatArray) -> Detec
     )
     keep = _core_with_seam(tile).contains_points((in_level[:, :2] + in_level[:, 2:]) / 2)
     sides = (in_level[:, 2:] - in_level[:, :2]).max(axis=1, initial=0.0)
-    keep &= (level.min_side_px <= sides) & (sides <= level.max_side_px)
+    keep &= level.min_side_px <= sides
+    if not level.is_coarsest:
+        keep &= _lie_inside(tile, in_level)
     size = np.array([level.width, level.height] * 2, dtype=np.float64)
     scale = np.array([level.scale_x, level.scale_y] * 2)
     in_scene = np.clip(in_level[keep], 0, size) * scale
     return Detections(in_scene, np.asarray(scores)[keep], np.full(len(in_scene), level.resolution_m))
+
+
+def _lie_inside(tile: Tile, boxes: FloatArray) -> NDArray[np.bool_]:
+    """Return which boxes (N, 4), level pixels, lie in the tile, SEAM_PX from its edges inside the level."""
+    level, window = tile.level, tile.window
+    left, top = (start + SEAM_PX if start > 0 else -math.inf for start in (window.col, window.row))
+    right = window.right - SEAM_PX if window.right < level.width else math.inf
+    bottom = window.bottom - SEAM_PX if window.bottom < level.height else math.inf
+    return np.asarray((boxes[:, :2] >= [left, top]).all(axis=1) & (boxes[:, 2:] <= [right, bottom]).all(axis=1))
 
 
 def scene_points(tile: Tile, points: FloatArray) -> FloatArray:

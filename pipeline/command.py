@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from geo.errors import CommandError, ConfigError, InputError, OutputError
-from geo.raster.uri import canonical_uri, is_remote
+from geo.raster.uri import canonical_uri, is_remote, redacted
 from model.common.command import Parser
 from pipeline import report
 from pipeline.resources import Gpu, find_gpu
@@ -44,10 +44,10 @@ class Command:
         run_id: identifies the run.
         outputs: files for the airplanes, each once, local or `gs://`, and tables (`bq://`).
         ledger: file for the ledger, local or `gs://`.
-        report: folder for the report, or None.
+        report: folder for the report, local or `gs://`, or None.
         plan: print the plan and stop.
         max_cost: the most that a run on Dataflow may cost by its estimate, USD; None: anything.
-        work_dir: folder of the tile cache, to resume from; None: nothing is cached.
+        work_dir: folder of the tile cache, local or `gs://`, to resume from; None: nothing is cached.
         area: area of interest; None: everything.
         mosaic: file for the VRT over all inputs, as one scene; None: each input is a scene.
         config: settings, with the overrides of the command line.
@@ -61,10 +61,10 @@ class Command:
     run_id: str
     outputs: tuple[str, ...]
     ledger: str
-    report: Path | None
+    report: str | None
     plan: bool
     max_cost: float | None
-    work_dir: Path | None
+    work_dir: str | None
     area: AreaOfInterest | None
     mosaic: Path | None
     config: PipelineConfig
@@ -93,12 +93,13 @@ def parse(argv: Sequence[str]) -> Command:
     outputs = tuple(dict.fromkeys(options.output))
     folder = options.report
     if folder and all(is_table(output) for output in outputs):
-        outputs += (str(folder / AIRPLANES_FILE),)  # the report is made from a file
+        outputs += (f"{folder}/{AIRPLANES_FILE}",)  # the report is made from a file
     run_id = uuid.uuid4().hex[:12]
-    ledger = str(folder / LEDGER_FILE) if folder else _ledger_beside(outputs, run_id)
+    ledger = f"{folder}/{LEDGER_FILE}" if folder else _ledger_beside(outputs, run_id)
     overrides = {"model": options.model, "min_score": options.min_score, "force": options.force or None}
-    config_file = options.config or DEFAULT_CONFIG
-    config = load_config(config_file, overrides)
+    config_file = options.config or str(DEFAULT_CONFIG)
+    with storage.readable(config_file, "--config") as path:
+        config = load_config(path, overrides)
     sources = resolve_inputs(options.input, config.asset, config.acquired_in_name)
     gpu = find_gpu(options.gpu) if options.gpu else None
     is_on_dataflow = bool(beam) and _check_beam(beam, gpu, any(map(is_table, outputs)))
@@ -111,7 +112,7 @@ def parse(argv: Sequence[str]) -> Command:
         plan=options.plan,
         max_cost=options.max_cost,
         work_dir=options.work_dir,
-        area=read_area(options.aoi) if options.aoi else None,
+        area=_read_area(options.aoi) if options.aoi else None,
         mosaic=_mosaic(outputs) if options.mosaic else None,
         config=config,
         trusted=options.trust_model,
@@ -126,9 +127,9 @@ def parse(argv: Sequence[str]) -> Command:
     read = (*(source.uri for source in command.sources), *options.input, options.aoi, config_file)
     _check_not_read((*outputs, ledger, command.mosaic), filter(None, read))
     optional = (
-        folder / report.FILE_NAME if folder else None,
+        f"{folder}/{report.FILE_NAME}" if folder else None,
         command.mosaic,
-        command.work_dir / "tile.json" if command.work_dir else None,  # any name: the folder must be writable
+        f"{command.work_dir}/tile.json" if command.work_dir else None,  # any name: the folder must be writable
     )
     tables = [output for output in outputs if is_table(output)]
     if tables:
@@ -205,6 +206,11 @@ def check_unknown(words: Sequence[str], options: Sequence[str], remedy: str) -> 
             raise CommandError(f"expected an option, got {word}: did you mean {similar[0]}? see --help")
 
 
+def _read_area(uri: str) -> AreaOfInterest:
+    with storage.readable(uri, "--aoi") as path:
+        return read_area(path)
+
+
 def read_area(path: Path) -> AreaOfInterest:
     """Read all polygons of a vector file in any format of GDAL: GeoJSON, GeoPackage, FlatGeobuf, Shapefile, KML, ...
 
@@ -260,11 +266,11 @@ def make_parser() -> Parser:
         help=f"file for the airplanes, local or gs://: {', '.join(SUFFIXES)}; or BigQuery table, "
         "bq://project.dataset.table; repeatable",
     )
-    add("--config", type=_path, metavar="FILE", help="settings (default: configs/pipeline/default.yaml)")
+    add("--config", type=_file, metavar="FILE", help="settings (default: configs/pipeline/default.yaml)")
     add("--model", metavar="NAME|PATH", help="packaged model, model folder or SavedModel (default: from the settings)")
     add("--trust-model", action="store_true", help="load a SavedModel, although it can run code")
     add("--min-score", type=_score, metavar="S", help="minimum score, 0..1 (default: the model's)")
-    add("--aoi", type=_path, metavar="FILE", help="area of interest: vector file with polygons (default: everything)")
+    add("--aoi", type=_file, metavar="FILE", help="area of interest: vector file with polygons (default: everything)")
     add("--mosaic", action="store_true", help="treat the inputs as adjacent parts of one scene")
     add("--force", action="store_true", help="process scenes that are too coarse for airplanes, too")
     add(
@@ -321,17 +327,19 @@ def _check_not_read(written: Iterable[str | Path | None], read: Iterable[str | P
             )
 
 
-def _path(text: str) -> Path:
+def _file(text: str) -> str:
     # Path("") is the working directory, but an empty argument is more likely an unset shell variable.
     if not text:
         raise argparse.ArgumentTypeError("expected a path, got an empty argument")
-    return Path(text)
+    return text.rstrip("/") if is_remote(text) else str(Path(text))
 
 
-def _folder(text: str, option: str) -> Path:
-    if is_remote(text):
-        raise OutputError(f"{option} {text}: expected a local folder, got a URL: name a folder of this machine")
-    return _path(text)
+def _folder(text: str, option: str) -> str:
+    if is_remote(text) and not text.startswith("gs://"):
+        raise OutputError(
+            f"{option} {redacted(text)}: expected a local folder or gs://bucket/folder, got another URL: name a bucket"
+        )
+    return _file(text)
 
 
 def _score(text: str) -> float:

@@ -33,7 +33,7 @@ from pipeline.values import Duplicate, LevelPlan, Scene, SceneFailure, SceneSour
 #: How long the model's rate is measured, seconds.
 RATE_SECONDS = 3.0
 
-#: Tiles of one level; with tiles of 1376 px some 3 million million pixels.
+#: Tiles of one level; with tiles of 1920 px some 7 million million pixels.
 MAX_TILES = 2_000_000
 
 

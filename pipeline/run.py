@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import datetime
 import importlib.metadata
+import logging
 import platform
 import shlex
 import sys
@@ -56,6 +57,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             need.
     """
     logs.silence()
+    # What workers log of scenes and tiles that failed is in the summary, too.
+    logging.getLogger("pipeline.transforms").setLevel(logging.CRITICAL)
     try:
         with plain_interrupt():
             if argv is not None:
@@ -203,7 +206,7 @@ def _print_summary(ledger: Ledger, command: Command) -> None:
             f"empty: {totals.empty} of {totals.scenes} scenes have no valid pixel, or none in the area of interest; "
             "the ledger says which\n"
         )
-    pages = [str(command.report / report.FILE_NAME)] if command.report else []
+    pages = [f"{command.report}/{report.FILE_NAME}"] if command.report else []
     sys.stderr.writelines(f"{line}\n" for line in summary_lines(ledger, [*command.outputs, command.ledger, *pages]))
 
 

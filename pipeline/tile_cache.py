@@ -20,12 +20,14 @@ from pathlib import Path
 import numpy as np
 
 from geo.grid import Tile
+from geo.raster.uri import is_remote
 from geo.types import Detections
-from model.common.atomic import make_folder, write_atomically
+from model.common.atomic import make_folder
 from model.inference.predictor import Predictor
 from pipeline import steps
 from pipeline.config import PipelineConfig
 from pipeline.model_loading import ModelSpec
+from pipeline.sinks import storage
 from pipeline.values import TileBlock, TileImage, TileOutcome
 
 # To be raised when the text of a file changes, so that files of earlier versions are not found.
@@ -42,25 +44,25 @@ class TileCache:
         folder: where the scenes' folders are.
     """
 
-    folder: Path
+    folder: str
 
     @classmethod
-    def for_model(cls, folder: Path, spec: ModelSpec, versions: Mapping[str, str]) -> TileCache:
+    def for_model(cls, folder: str, spec: ModelSpec, versions: Mapping[str, str]) -> TileCache:
         """Return the cache of a model; creates nothing.
 
         Args:
-            folder: the work folder that the user named.
+            folder: the work folder that the user named, local or `gs://`.
             spec: model and settings. `batch_size` counts here: it may change the last bits of a result.
             versions: version by package, of those that can change a result.
         """
         identity = spec.identity
         key = (_FORMAT, identity.model, identity.settings_id, spec.config.batch_size, sorted(versions.items()))
-        return cls(folder / _digest(repr(key)))
+        return cls(f"{folder}/{_digest(repr(key))}")
 
-    def scene_folder(self, block: TileBlock) -> Path:
+    def scene_folder(self, block: TileBlock) -> str:
         """Return the folder for the tiles of a block's scene in its present version."""
         area = None if block.area is None else block.area.wkb
-        return self.folder / _digest(repr((block.fingerprint, block.version, block.radiometry, area)))
+        return f"{self.folder}/{_digest(repr((block.fingerprint, block.version, block.radiometry, area)))}"
 
 
 def read_tiles(cache: TileCache | None, block: TileBlock) -> Generator[TileImage | TileOutcome, None, None]:
@@ -103,12 +105,12 @@ def detect_tiles(predictor: Predictor, images: Sequence[TileImage], config: Pipe
     return outcomes
 
 
-def tile_file(folder: Path, tile: Tile) -> Path:
+def tile_file(folder: str, tile: Tile) -> str:
     """Return the file of a tile in the folder of its scene."""
-    return folder / f"{_digest(repr(tile))}.json"
+    return f"{folder}/{_digest(repr(tile))}.json"
 
 
-def store(folder: Path, outcome: TileOutcome) -> None:
+def store(folder: str, outcome: TileOutcome) -> None:
     """Write the outcome of a tile atomically; an outcome that failed is not written.
 
     Args:
@@ -118,18 +120,17 @@ def store(folder: Path, outcome: TileOutcome) -> None:
     Raises:
         OutputError: it cannot be written.
     """
-    if outcome.status != "failed":
-        make_folder(folder)
-        write_atomically(tile_file(folder, outcome.tile), [encode(outcome)])
+    if outcome.status == "failed":
+        return
+    if not is_remote(folder):
+        make_folder(Path(folder))
+    storage.write_text(tile_file(folder, outcome.tile), encode(outcome))
 
 
-def load(folder: Path, scene_uri: str, tile: Tile) -> TileOutcome | None:
+def load(folder: str, scene_uri: str, tile: Tile) -> TileOutcome | None:
     """Return the cached outcome of a tile; None if there is none, or its file is damaged."""
-    try:
-        text = tile_file(folder, tile).read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return None
-    return decode(text, scene_uri, tile)
+    text = storage.read_text(tile_file(folder, tile))
+    return None if text is None else decode(text, scene_uri, tile)
 
 
 def encode(outcome: TileOutcome) -> str:

@@ -6,6 +6,8 @@ Transforms are plain dataclasses, not frozen ones: Beam stores a transform's res
 from __future__ import annotations
 
 import dataclasses
+import logging
+import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,7 +20,9 @@ from apache_beam.transforms.window import GlobalWindows
 
 from geo.aoi import AreaOfInterest
 from geo.nms import LocalNmsResult, Suppression, merge_local_results
+from geo.raster.uri import redacted
 from geo.types import Detections
+from model.common.logs import log_event
 from model.inference import scan
 from model.inference.predictor import Predictor
 from pipeline import planning, progress, steps, tile_cache
@@ -44,8 +48,24 @@ _DUPLICATES = "duplicates"
 _OUTCOMES = "outcomes"
 
 
+# Counters of tiles, by the status of their outcome.
+_TILE_COUNTERS = {
+    "done": "tiles_inferred",
+    "empty": "tiles_skipped",
+    "screened": "tiles_skipped",
+    "failed": "tiles_failed",
+}
+
+_log = logging.getLogger(__name__)
+
+
 def _count(name: str, amount: int = 1) -> None:
     Metrics.counter(NAMESPACE, name).inc(amount)
+
+
+def _measure(name: str, seconds: float) -> None:
+    """Add to a distribution of milliseconds."""
+    Metrics.distribution(NAMESPACE, name).update(round(1000 * seconds))
 
 
 @dataclasses.dataclass(eq=False)
@@ -103,6 +123,7 @@ class DescribeScenes(beam.PTransform):  # type: ignore[misc]
             yield described
         else:
             _count("scenes_failed")
+            log_event(_log, logging.WARNING, "scene failed", scene=redacted(source.uri), error=described.error)
             progress.add(scenes_done=1)
             yield beam.pvalue.TaggedOutput(_FAILURES, described)
 
@@ -239,19 +260,29 @@ class ReadTiles(beam.DoFn):  # type: ignore[misc]
     def process(self, block: TileBlock) -> Iterator[TileImage | beam.pvalue.TaggedOutput]:
         """Add a block and yield the tiles of the one before."""
         self._reader.add(block)
-        for item in self._reader.take(keep=len(block.tiles)):
-            yield item if isinstance(item, TileImage) else beam.pvalue.TaggedOutput(_OUTCOMES, _counted(item))
+        for item in self._take(keep=len(block.tiles)):
+            yield item if isinstance(item, TileImage) else beam.pvalue.TaggedOutput(_OUTCOMES, item)
 
     def finish_bundle(self) -> Iterator[Any]:
         """Yield the tiles of the last block."""
-        for item in self._reader.take(keep=0):
+        for item in self._take(keep=0):
             value = GlobalWindows.windowed_value(item)
+            yield value if isinstance(item, TileImage) else beam.pvalue.TaggedOutput(_OUTCOMES, value)
+        self._reader.close()
+
+    def _take(self, keep: int) -> Iterator[TileImage | TileOutcome]:
+        """Yield tiles as the reader does, and count them: here, since Beam counts per thread of its own."""
+        started = time.perf_counter()
+        for item in self._reader.take(keep):
+            _measure("wait_ms", time.perf_counter() - started)
             if isinstance(item, TileImage):
-                yield value
+                _count("tiles_read")
+                _count("bytes_read", item.pixels.nbytes)
+                _measure("read_ms", item.seconds)
             else:
                 _counted(item)
-                yield beam.pvalue.TaggedOutput(_OUTCOMES, value)
-        self._reader.close()
+            yield item
+            started = time.perf_counter()
 
 
 class TileReader:
@@ -324,7 +355,9 @@ class TileModelHandler(ModelHandler[TileImage, TileOutcome, Predictor]):  # type
         outcomes: list[TileOutcome] = []
         for group in scan.group_by_shape(batch, _shape, self._config.batch_size):
             progress.add(pixels=sum(image.pixels[..., 0].size for image in group))
+            started = time.perf_counter()
             outcomes += tile_cache.detect_tiles(model, group, self._config)
+            _measure("model_ms", time.perf_counter() - started)
         return outcomes
 
     def get_num_bytes(self, batch: Sequence[TileImage]) -> int:
@@ -414,7 +447,18 @@ def _duplicate_result(duplicate: Duplicate) -> SceneResult:
 
 
 def _counted(outcome: TileOutcome) -> TileOutcome:
-    _count(f"tiles_{outcome.status}")
+    _count(_TILE_COUNTERS[outcome.status])
+    if outcome.status == "failed":
+        window = outcome.tile.window
+        log_event(
+            _log,
+            logging.WARNING,
+            "tile failed",
+            scene=redacted(outcome.scene_uri),
+            level_m=round(outcome.tile.level.resolution_m, 4),
+            window=[window.col, window.row, window.width, window.height],
+            error=outcome.error,
+        )
     if outcome.cached:
         _count("tiles_cached")
     progress.add(parts_done=1, airplanes=len(outcome.detections))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -153,7 +152,7 @@ class TileImage:
     pixels: ImageArray
     valid_fraction: float
     seconds: float
-    cache_folder: Path | None = None
+    cache_folder: str | None = None
 
 
 TileStatus = Literal["done", "empty", "failed", "screened"]

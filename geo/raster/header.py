@@ -1,6 +1,7 @@
 """Scene headers: size, bands, georeference, radiometry, fingerprint; read before any tile."""
 
 import hashlib
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from geo.raster.acquisition_time import time_in_tags
 from geo.raster.gdal_io import dataset_files, naming_file, open_raster, read_errors
 from geo.raster.integrity import check_overviews, check_single_image, check_tiles
 from geo.raster.radiometry import Radiometry, read_radiometry, select_bands
-from geo.raster.uri import RemoteFile, file_version, is_remote, stat_remote
+from geo.raster.uri import RemoteFile, file_version, is_remote, retry_delays_s, stat_remote
 from geo.rpc import Coefficients, RpcGeoReference
 from geo.types import Window
 
@@ -83,6 +84,25 @@ def read_header(
         GeoreferenceError: it has no valid georeference.
     """
     remote = stat_remote(uri) if is_remote(uri) else None
+    try:
+        return _read_header(uri, remote, resolution_m, bands, height_m, nodata)
+    except RasterError:
+        if remote is None:
+            raise
+    # The server has the file: perhaps the connection broke, which GDAL does not mend.
+    time.sleep(next(retry_delays_s(uri)))
+    return _read_header(uri, remote, resolution_m, bands, height_m, nodata)
+
+
+def _read_header(
+    uri: str,
+    remote: RemoteFile | None,
+    resolution_m: float | None,
+    bands: tuple[int, ...] | None,
+    height_m: float | None,
+    nodata: float | None,
+) -> SceneHeader:
+    """See `read_header`."""
     with open_raster(uri) as dataset:
         # Taken first: a file that is replaced while it is read must not get the version of its replacement.
         version = file_version(remote or dataset_files(dataset))

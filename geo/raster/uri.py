@@ -132,7 +132,7 @@ def read_text(uri: str) -> tuple[str, str]:
     except (OSError, ValueError, HTTPException) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(
-            f"{uri}: expected JSON text in UTF-8 that can be read, got '{reason}': check that it exists and is complete"
+            f"{uri}: expected text in UTF-8 that can be read, got '{reason}': check that it exists and is complete"
         ) from error
 
 
@@ -157,6 +157,24 @@ def _fetch_text(url: str) -> tuple[str, str]:
         raise ValueError("an address that is neither https://, http:// nor gs://")
     with urlopen(_request(_ascii_url(url)), timeout=_TIMEOUT_S) as response:  # noqa: S310 -- only http(s), see above
         return response.read().decode("utf-8-sig"), response.url
+
+
+def list_objects(pattern: str) -> list[str]:
+    """List the objects at gs:// that match a pattern, by name.
+
+    Args:
+        pattern: gs://bucket/name, where `*` and `?` stand for characters other than a slash, and `**` for any.
+
+    Raises:
+        InputError: they cannot be listed.
+    """
+    bucket, _, name = pattern[5:].partition("/")
+    try:
+        with _object_errors(pattern):
+            blobs = _bucket_client().list_blobs(bucket, match_glob=name, retry=_object_retry())
+            return sorted(f"gs://{bucket}/{blob.name}" for blob in blobs)
+    except RasterError as error:
+        raise InputError(str(error)) from error
 
 
 def gdal_name(uri: str) -> str:
@@ -326,12 +344,15 @@ def _stat_object(uri: str) -> RemoteFile:
 
 def _blob(uri: str) -> Any:
     """Return the object at a gs:// address, of which nothing has been transferred yet."""
+    bucket, _, name = uri[5:].partition("/")
+    return _bucket_client().bucket(bucket).blob(name)
+
+
+def _bucket_client() -> Any:
     # Takes half a second to import, and is only needed for buckets.
     from google.cloud import storage
 
-    bucket, _, name = uri[5:].partition("/")
-    client = storage.Client.create_anonymous_client() if _is_anonymous() else storage.Client(project=None)
-    return client.bucket(bucket).blob(name)
+    return storage.Client.create_anonymous_client() if _is_anonymous() else storage.Client(project=None)
 
 
 def _object_retry() -> Any:

@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib
+import json
 import logging
 import os
 import sys
@@ -30,6 +31,11 @@ def silence() -> None:
     # They show tracebacks of what is tried again; the error that remains in the end is reported.
     for name in ("apache_beam.utils.retry", "apache_beam.internal.gcp.auth"):
         logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def log_event(logger: logging.Logger, level: int, message: str, **fields: object) -> None:
+    """Log a message with fields that programs can read: the message, a space, and a JSON object on one line."""
+    logger.log(level, "%s %s", message, json.dumps(fields, ensure_ascii=False))
 
 
 def import_quietly(module: str) -> ModuleType:

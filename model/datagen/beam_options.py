@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
+from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, StandardOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.runners.runner import PipelineRunner, create_runner
 
@@ -45,6 +45,19 @@ def runner(options: PipelineOptions) -> PipelineRunner:
     except (ValueError, ImportError, AttributeError) as error:
         known = ", ".join(StandardOptions.KNOWN_RUNNER_NAMES)
         raise CommandError(f"--runner {name}: expected one of {known}, got '{error}': choose or install one") from error
+
+
+def check_waits(options: PipelineOptions) -> None:
+    """Check that Beam will wait for the end of the job, for commands that go on with its results.
+
+    Raises:
+        CommandError: it will not.
+    """
+    if options.view_as(StandardOptions).no_wait_until_finish or options.view_as(GoogleCloudOptions).template_location:
+        raise CommandError(
+            "expected options with which Beam waits for the end of a job, got --no_wait_until_finish or "
+            "--template_location: leave it out"
+        )
 
 
 def is_dataflow(options: PipelineOptions) -> bool:

@@ -101,6 +101,18 @@ def check_writable(folder: str) -> None:
         ) from error
 
 
+def read_bytes(uri: str) -> bytes:
+    """Return the content of a small file."""
+    with FileSystems.open(uri, compression_type=CompressionTypes.UNCOMPRESSED) as source:
+        return bytes(source.read())
+
+
+def write_bytes(uri: str, content: bytes) -> None:
+    """Write an object of a bucket at once: it appears complete or not at all."""
+    with FileSystems.create(uri, compression_type=CompressionTypes.UNCOMPRESSED) as target:
+        target.write(content)
+
+
 def write_atomically(uri: str, file: Path) -> None:
     """Copy a local file to a URI, atomically."""
     part = f"{uri}.{uuid.uuid4().hex[:8]}.part"

@@ -1,5 +1,6 @@
 """The boxes and scores of all cells of an image to one detection per airplane, whatever engine computes them."""
 
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -68,6 +69,8 @@ class CellPredictor:
         self.batch_size = batch_size
         self.min_score = min_score
         self.min_vote = min_vote
+        # Threads share a predictor; batches beside each other would share its cores and multiply its memory.
+        self._lock = threading.Lock()
 
     def __call__(self, images: ImageArray) -> list[Detections]:
         """See `Predictor`; while the engine runs on a batch, the cells of the one before become detections."""
@@ -83,7 +86,8 @@ class CellPredictor:
         """Yield the boxes and scores of the cells of each image of a batch."""
         missing = self.batch_size - len(images)
         padded = np.pad(images, ((0, missing), (0, 0), (0, 0), (0, 0))) if missing else images
-        boxes, scores = self.engine(padded)
+        with self._lock:
+            boxes, scores = self.engine(padded)
         yield from zip(boxes[: len(images)], scores[: len(images)], strict=True)
 
     def _reduce(self, boxes: NDArray[np.float32], scores: NDArray[np.float32]) -> Detections:

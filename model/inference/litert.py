@@ -32,7 +32,7 @@ CACHE_VARIABLE = "AIRPLANE_FINDER_CACHE"
 _DIGEST_BYTES = hashlib.sha256().digest_size
 # Changes with the form of the flatbuffer, so that older ones are not used.
 _FORMAT = "1"
-# Of the images for which interpreters are kept, all shapes together: two of the largest tiles.
+# Of the images for which interpreters are kept, all shapes together: one of the largest tiles, or several smaller ones.
 _MAX_PIXELS = 4_000_000
 
 

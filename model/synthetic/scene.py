@@ -80,22 +80,35 @@ def render(size_px: int, seed: int, resolution_m: float = 0.5, scene: str = "air
         ConfigError: an argument is out of range.
     """
     _validate(size_px, seed, resolution_m, scene)
-    lon, lat = _scene_centre(seed)
     extent = size_px * resolution_m
-    world = World(extent, extent, sample_style(seed, lat))
+    world = World(extent, extent, sample_style(seed, _scene_centre(seed)[1]))
     SCENES[scene](world, seed)
+    return finish(world, seed, resolution_m)
+
+
+def finish(world: World, seed: int, resolution_m: float, noise_seed: int | None = None) -> SampleScene:
+    """Return the scene of a world that is laid out.
+
+    Args:
+        world: its contents; a square.
+        seed: of the ground's textures, and of where on the Earth the scene is.
+        resolution_m: metres per pixel.
+        noise_seed: of the sensor's noise; None: the same seed.
+    """
+    size_px = round(world.width_m / resolution_m)
     subsample = resolution_m / OVERSAMPLING
+    noise_seed = seed if noise_seed is None else noise_seed
     painting = Painting(
-        seed=seed,
+        seed=noise_seed,
         style=world.style,
         textures=make_textures(seed),
-        grain=make_grain(seed),
+        grain=make_grain(noise_seed),
         ground=world.ground.pack(subsample),
         stains=world.stains.pack(subsample),
         shadows=world.shadows.pack(subsample),
         objects=world.objects.pack(subsample),
     )
-    georef = _georeference(lon, lat, extent, resolution_m)
+    georef = _georeference(*_scene_centre(seed), world.width_m, resolution_m)
     return SampleScene(size_px, georef, tuple(world.airplanes), painting, resolution_m)
 
 

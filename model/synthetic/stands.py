@@ -128,13 +128,17 @@ def park_airplane(
     scene would cut it. If `moving` is not 0, the airplane gets coloured fringes shifted by that many metres.
     """
     livery = sample_livery(rng, shape.kind)
-    low_x, low_y, high_x, high_y = visible_box(world, shape, pose)
-    if min(low_x, low_y, world.width_m - high_x, world.height_m - high_y) < _EDGE_MARGIN_M:
-        return False
     outline = unary_union([Polygon(pose.points(ring)) for ring in silhouette(shape)])
+    # What is visible depends on the view, but what is reserved must be the same from every side.
+    box = visible_box(world, shape, pose) if world.reserved is None else outline.bounds
+    if min(box[0], box[1], world.width_m - box[2], world.height_m - box[3]) < _EDGE_MARGIN_M:
+        return False
     if not world.is_free(outline, clearance):
         return False
     world.footprints.append(outline)
+    if world.reserved is not None:
+        world.reserved.append((shape, pose))
+        return True
     if moving:
         draw_colour_fringes(world, shape, pose, moving)
     draw_airplane(world, shape, pose, livery)

@@ -146,6 +146,8 @@ class World:
         objects: objects on the ground: red, green, blue, opacity.
         airplanes: the ground truth.
         footprints: outlines of airplanes and buildings in scene metres, for keeping airplanes apart.
+        reserved: if a list, airplanes are not drawn where they would park; their types and poses are added to it. The
+            rest of the layout is the same, so a scene can be drawn on several dates with different airplanes.
     """
 
     width_m: float
@@ -157,6 +159,7 @@ class World:
     objects: Layer = field(default_factory=lambda: Layer(4))
     airplanes: list[Airplane] = field(default_factory=list)
     footprints: list[BaseGeometry] = field(default_factory=list)
+    reserved: list[tuple[AircraftType, Frame]] | None = None
 
     @property
     def light(self) -> Light:

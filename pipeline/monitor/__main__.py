@@ -7,14 +7,24 @@ any work starts; 130 interrupted with Ctrl-C.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import datetime
 import sys
+import uuid
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from geo.errors import CommandError, FinderError
+from geo.raster.uri import is_remote
 from model.common import logs
 from model.common.command import Parser, command, print_error
+
+if TYPE_CHECKING:
+    from pipeline.monitor.airports import Airport
+    from pipeline.monitor.detection import Detector
+    from pipeline.monitor.scenes import ListScenes
+    from pipeline.monitor.settings import MonitorSettings
 
 NAME = "python -m pipeline.monitor"
 
@@ -26,7 +36,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else list(argv)
     options, rest = _parser().parse_known_args(arguments)
     if options.command == "run":
-        return _run(options, rest)
+        run_command = _parse_run(options, rest)
+        try:
+            return _run(run_command)
+        except FinderError as error:
+            return print_error(NAME, error, 1)
     if rest:
         raise CommandError(f"unrecognized arguments: {' '.join(rest)}: see --help")
     from pipeline.monitor import airport_commands
@@ -35,7 +49,37 @@ def main(argv: Sequence[str] | None = None) -> int:
     return commands[options.action](options)
 
 
-def _run(options: argparse.Namespace, beam: Sequence[str]) -> int:
+@dataclasses.dataclass(frozen=True, slots=True)
+class RunCommand:
+    """A valid `run` command.
+
+    Attributes:
+        airports: the airports.
+        settings: the settings of monitoring.
+        list_scenes: lists the scenes of the source.
+        detector: the model.
+        store: the store.
+        now: the time of the run: until when scenes are taken.
+        reprocess: process stored scenes again.
+        beam: Beam's options as words, checked.
+    """
+
+    airports: tuple[Airport, ...]
+    settings: MonitorSettings
+    list_scenes: ListScenes
+    detector: Detector
+    store: str
+    now: datetime.datetime
+    reprocess: bool
+    beam: tuple[str, ...]
+
+
+def _parse_run(options: argparse.Namespace, beam: Sequence[str]) -> RunCommand:
+    """Return the command of the options; makes the folder of the store.
+
+    Raises:
+        FinderError: an option, a file, the source or the store is invalid.
+    """
     from pipeline.command import check_unknown
     from pipeline.config import DEFAULT_CONFIG, load_config
     from pipeline.monitor import airports, scenes, settings
@@ -46,40 +90,76 @@ def _run(options: argparse.Namespace, beam: Sequence[str]) -> int:
     config = load_config(options.pipeline_config or DEFAULT_CONFIG, {"model": options.model})
     limits = scenes.parse_limits(options.since, options.until)
     list_scenes = scenes.open_source(options.source, config, tuple(options.collection), limits)
+    if beam:
+        _check_beam(beam, options.store)
     from pipeline.model_loading import describe_model
-    from pipeline.monitor import delivery, detection, run
-    from pipeline.monitor.store import Store
+    from pipeline.monitor import delivery, detection, lock
     from pipeline.sinks import storage
 
     detector = detection.with_weak_score(describe_model(config, options.trust_model), monitor_settings.weak_score)
-    storage.check_uri(f"{options.store}/heartbeat.json", "--store")
-    storage.check_writable(f"{options.store}/heartbeat.json")
-    detect = detection.detect_with_beam(detector, beam) if beam else detection.detect_locally(detector)
     if monitor_settings.webhook:
         delivery.webhook_url(monitor_settings.webhook)
-    try:
-        store = Store(options.store)
+    heartbeat = f"{options.store.rstrip('/')}/{lock.HEARTBEAT}"
+    storage.check_uri(heartbeat, "--store")
+    storage.check_writable(heartbeat)
+    return RunCommand(
+        airports=monitored,
+        settings=monitor_settings,
+        list_scenes=list_scenes,
+        detector=detector,
+        store=options.store,
+        now=limits.until or datetime.datetime.now(datetime.UTC),
+        reprocess=options.reprocess,
+        beam=tuple(beam),
+    )
+
+
+def _check_beam(words: Sequence[str], store: str) -> None:
+    from model.datagen import beam_options
+
+    options = beam_options.parse(words)
+    beam_options.runner(options)
+    beam_options.check_waits(options)
+    if beam_options.is_dataflow(options):
+        from pipeline import dataflow
+
+        dataflow.check_options(options, None, has_tables=False)
+        dataflow.check_reachable((), (store,))
+
+
+def _run(command: RunCommand) -> int:
+    """Run the command; return its exit status."""
+    from pipeline.monitor import delivery, detection, lock, run
+    from pipeline.monitor.store import Store
+
+    run_id = uuid.uuid4().hex[:12]
+    if command.beam:
+        # Workers on other machines cannot write to this one.
+        folder = f"{command.store.rstrip('/')}/jobs/{run_id}" if is_remote(command.store) else None
+        detect = detection.detect_with_beam(command.detector, command.beam, folder)
+    else:
+        detect = detection.detect_locally(command.detector)
+    with lock.running(command.store, run_id) as current:
+        store = Store(command.store)
         store.remove_remains()
         results = run.run_airports(
-            monitored,
-            list_scenes,
+            command.airports,
+            command.list_scenes,
             detect,
             store,
-            monitor_settings,
-            detector.spec.identity,
-            reprocess=options.reprocess,
+            command.settings,
+            command.detector.spec.identity,
+            command.reprocess,
+            current.report,
         )
         print("\n".join(run.summary_lines(results)))
-        now = limits.until or datetime.datetime.now(datetime.UTC)
-        record = run.raise_alerts(monitored, store, monitor_settings, now)
-        record = delivery.deliver(record, store, monitor_settings.webhook, sys.stdout, sys.stderr)
-    except FinderError as error:
-        return print_error(NAME, error, 1)
-    for result in results:
-        for failure in result.failed:
+        record = run.raise_alerts(results, store, command.settings, command.now)
+        record = delivery.deliver(record, store, command.settings.webhook, sys.stdout, sys.stderr)
+        failures = [failure for result in results for failure in result.failed]
+        for failure in failures:
             print(f"failed: {failure}", file=sys.stderr)
-    complete = not any(result.failed for result in results) and not any(event.state == "failed" for event in record)
-    return 0 if complete else 1
+        current.exit_status = 1 if failures or any(event.state == "failed" for event in record) else 0
+    return current.exit_status
 
 
 def _parser() -> Parser:

@@ -12,7 +12,6 @@ from collections.abc import Iterator, Sequence
 
 from pipeline.monitor.airports import Airport
 from pipeline.monitor.scenes import format_time, parse_time
-from pipeline.monitor.series import Tables
 from pipeline.monitor.settings import (
     ChangeAbove,
     CountAbove,
@@ -22,7 +21,7 @@ from pipeline.monitor.settings import (
     Rule,
     Unusual,
 )
-from pipeline.monitor.tables import VisitRow
+from pipeline.monitor.tables import ChangeRow, VisitRow
 
 #: Two events at one place are the same if they are not farther apart than this, metres.
 SAME_PLACE_M = 40.0
@@ -66,12 +65,19 @@ class Event:
     withdrawn: bool = False
 
 
-def find_events(rules: Sequence[Rule], tables: Tables, airport: Airport, now: datetime.datetime) -> list[Event]:
+def find_events(
+    rules: Sequence[Rule],
+    visits: Sequence[VisitRow],
+    changes: Sequence[ChangeRow],
+    airport: Airport,
+    now: datetime.datetime,
+) -> list[Event]:
     """Return what the rules find at an airport, by time.
 
     Args:
         rules: of all airports.
-        tables: of this airport.
+        visits: of this airport, by time.
+        changes: of this airport, by time.
         airport: the airport.
         now: until when nothing was seen since the last visit.
     """
@@ -81,13 +87,13 @@ def find_events(rules: Sequence[Rule], tables: Tables, airport: Airport, now: da
             continue
         match rule:
             case CountAbove() | CountBelow() | Unusual():
-                events += _count_events(rule, tables.visits)
+                events += _count_events(rule, visits)
             case ChangeAbove():
-                events += _change_events(rule, tables.visits)
+                events += _change_events(rule, visits)
             case NewAirplane():
-                events += _new_airplanes(rule, tables, airport)
+                events += _new_airplanes(rule, changes, airport)
             case NotSeen():
-                events += _gaps(rule, tables.visits, airport, now)
+                events += _gaps(rule, visits, airport, now)
     return sorted(events, key=lambda event: (event.at, event.kind, event.id))
 
 
@@ -162,8 +168,8 @@ def _change_events(rule: ChangeAbove, visits: Sequence[VisitRow]) -> Iterator[Ev
             yield _event(rule, visit.airport, before.acquired_at, visit.acquired_at, message, **fields)
 
 
-def _new_airplanes(rule: NewAirplane, tables: Tables, airport: Airport) -> Iterator[Event]:
-    for row in tables.changes:
+def _new_airplanes(rule: NewAirplane, changes: Sequence[ChangeRow], airport: Airport) -> Iterator[Event]:
+    for row in changes:
         if row.change == "arrived" and row.size_m > rule.min_size_m:
             lon, lat = airport.plane.to_lonlat([(row.east_m, row.north_m)])[0].round(7).tolist()  # type: ignore[arg-type]
             message = f"an airplane of {row.size_m:.0f} m arrived at {lat:.5f}, {lon:.5f} (latitude, longitude)"

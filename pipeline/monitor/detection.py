@@ -7,7 +7,6 @@ import hashlib
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import shapely
@@ -15,12 +14,13 @@ import shapely
 from geo.aoi import Polygons, polygons_of
 from geo.errors import FinderError, InputError
 from pipeline import local, planning, records
-from pipeline.ledger import SceneEntry
+from pipeline.ledger import Ledger, SceneEntry
 from pipeline.model_loading import ModelSpec, load_model
 from pipeline.monitor.airports import Airport
 from pipeline.monitor.scenes import MonitorScene, format_time, parse_time
 from pipeline.monitor.tables import SceneRow
 from pipeline.records import Airplane
+from pipeline.sinks import storage
 
 if TYPE_CHECKING:
     from pipeline.values import Scene
@@ -103,8 +103,15 @@ def detect_locally(detector: Detector) -> DetectScenes:
     return detect
 
 
-def detect_with_beam(detector: Detector, beam_args: Sequence[str]) -> DetectScenes:
-    """Return the function that processes scenes as one Beam job for each airport, with Beam's options."""
+def detect_with_beam(detector: Detector, beam_args: Sequence[str], folder: str | None = None) -> DetectScenes:
+    """Return the function that processes scenes as one Beam job for each airport.
+
+    Args:
+        detector: the model.
+        beam_args: Beam's options.
+        folder: where the job writes, such as `gs://bucket/folder`, for workers on other machines; None: a temporary
+            folder of this machine.
+    """
 
     def detect(scenes: Sequence[MonitorScene], airport: Airport) -> Iterator[Outcome]:
         from model.datagen import beam_options
@@ -114,8 +121,11 @@ def detect_with_beam(detector: Detector, beam_args: Sequence[str]) -> DetectScen
 
         config = detector.spec.config
         options = beam_options.parse(beam_args)
-        with tempfile.TemporaryDirectory(prefix="airplanes-") as folder:
-            output = str(Path(folder) / "airplanes.parquet")
+        ledger: Ledger | None
+        if not scenes:
+            return
+        with tempfile.TemporaryDirectory(prefix="airplanes-") as temporary:
+            output = f"{folder or temporary}/{airport.id}.parquet"
             job = Job(
                 sources=tuple(scene.source for scene in scenes),
                 model=detector.spec,
@@ -124,10 +134,19 @@ def detect_with_beam(detector: Detector, beam_args: Sequence[str]) -> DetectScen
                 info=run_info(detector.spec, beam_args, uuid.uuid4().hex[:12]),
                 area=airport.area,
             )
-            ledger = run_job(job, beam_options.runner(options), options)
+            if beam_options.is_dataflow(options):
+                from pipeline import dataflow
+
+                dataflow.check_reachable(job.sources, ())
+                ledger = dataflow.run_job(job, beam_args, None)
+            else:
+                ledger = run_job(job, beam_options.runner(options), options)
+            if ledger is None:
+                raise ValueError("expected a job that was waited for")
             airplanes: dict[str, list[Airplane]] = {}
             for airplane in read_file(output):
                 airplanes.setdefault(airplane.scene_uri, []).append(airplane)
+            storage.remove([output, job.ledger])
         entries = {entry.scene_uri: entry for entry in ledger.scenes}
         for scene in scenes:
             uri = scene.source.uri

@@ -8,6 +8,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 from pipeline.monitor import delivery, series
 from pipeline.monitor.airports import Airport
@@ -23,7 +24,7 @@ from pipeline.monitor.scenes import ListScenes, MonitorScene, parse_time
 from pipeline.monitor.series import Tables
 from pipeline.monitor.settings import MonitorSettings
 from pipeline.monitor.store import STATE, Store
-from pipeline.monitor.tables import SceneRow, VisitRow
+from pipeline.monitor.tables import ChangeRow, SceneRow, VisitRow
 from pipeline.values import Identity
 
 #: Changes when the tables are computed in another way, so that they are computed anew.
@@ -37,6 +38,8 @@ _TABLE_SETTINGS = (
     "matching",
     "baseline",
 )
+T = TypeVar("T")
+
 _OUTSIDE = f"{STATE}/outside.json"
 
 
@@ -50,7 +53,8 @@ class AirportResult:
         processed: scenes processed now.
         failed: scenes that could not be processed, or not all of it, with the cause.
         other_model: stored scenes that were processed with another model or other settings than this run's.
-        new_visits: the visits with a scene that was processed now.
+        visits: all visits, by time.
+        new_days: the days with a scene that was processed now.
     """
 
     airport: Airport
@@ -58,7 +62,8 @@ class AirportResult:
     processed: int
     failed: tuple[str, ...]
     other_model: int
-    new_visits: tuple[VisitRow, ...]
+    visits: tuple[VisitRow, ...]
+    new_days: frozenset[str]
 
 
 def run_airports(
@@ -86,6 +91,7 @@ def run_airports(
     outside: dict[str, str] = store.read_json(_OUTSIDE) or {}
     results = []
     for airport in airports:
+        progress(f"{airport.id}: looking for new scenes")
         stored = {row.scene_key: row for row in store.scenes(airport.id)}
         listed = list_scenes(airport.area)
         new = [scene for scene in listed if reprocess or _is_new(scene, airport, stored, outside)]
@@ -103,11 +109,11 @@ def run_airports(
                     failed.append(error)
                 case OutsideScene(scene):
                     outside[_outside_key(scene, airport)] = scene_version(scene, airport)
+        progress(f"{airport.id}: computing tables")
         store.write_json(_OUTSIDE, outside)
         scenes = store.scenes(airport.id)
         compute_tables(airport, scenes, store, settings)
-        visits = store.read_table("visits", VisitRow, airport.id)
-        days = {row.day for row in scenes if row.scene_key in done}
+        visits = read_by_time(store, "visits", VisitRow, airport.id)
         results.append(
             AirportResult(
                 airport=airport,
@@ -115,7 +121,8 @@ def run_airports(
                 processed=len(done),
                 failed=tuple(failed),
                 other_model=sum((row.model, row.settings_id) != dataclasses.astuple(identity) for row in scenes),
-                new_visits=tuple(visit for visit in visits if visit.day in days),
+                visits=visits,
+                new_days=frozenset(row.day for row in scenes if row.scene_key in done),
             )
         )
     return results
@@ -151,30 +158,31 @@ def compute_tables(airport: Airport, scenes: Sequence[SceneRow], store: Store, s
     return True
 
 
+def read_by_time(store: Store, table: str, cls: type[T], airport: str) -> tuple[T, ...]:
+    """Return the rows of a computed table of an airport, by time."""
+    rows: list[Any] = list(store.read_table(table, cls, airport))
+    return tuple(sorted(rows, key=lambda row: parse_time(row.acquired_at)))
+
+
 def load_tables(store: Store, airport: str) -> Tables:
     """Return the stored tables of an airport, by time."""
-    rows = {
-        name: tuple(sorted(store.read_table(name, cls, airport), key=lambda row: parse_time(row.acquired_at)))
-        for name, cls in series.TABLES.items()
-    }
-    return Tables(**rows)
+    return Tables(**{name: read_by_time(store, name, cls, airport) for name, cls in series.TABLES.items()})
 
 
 def raise_alerts(
-    airports: Sequence[Airport], store: Store, settings: MonitorSettings, now: datetime.datetime
+    results: Sequence[AirportResult], store: Store, settings: MonitorSettings, now: datetime.datetime
 ) -> list[Event]:
     """Return the record of events after a run: what its rules find, of which `deliver` sends what is news."""
-    found = [
-        event
-        for airport in airports
-        for event in find_events(settings.alerts, load_tables(store, airport.id), airport, now)
-    ]
-    monitored = {airport.id for airport in airports}
+    events = []
+    for result in results:
+        changes = read_by_time(store, "changes", ChangeRow, result.airport.id)
+        events += find_events(settings.alerts, result.visits, changes, result.airport, now)
+    monitored = {result.airport.id for result in results}
     known = delivery.read_events(store)
     # Of airports that this run does not monitor, nothing is known anew.
     others = [event for event in known if event.airport not in monitored]
     own = [event for event in known if event.airport in monitored]
-    record = others + merge(own, found, now, settings.max_alert_age_days)
+    record = others + merge(own, events, now, settings.max_alert_age_days)
     return sorted(record, key=lambda event: (event.at, event.airport, event.kind, event.id))
 
 
@@ -205,7 +213,7 @@ def visit_line(visit: VisitRow) -> str:
 
 def summary_lines(results: Sequence[AirportResult]) -> list[str]:
     """Return what a run did as lines for people: new visits, and a line of totals."""
-    lines = [visit_line(visit) for result in results for visit in result.new_visits]
+    lines = [visit_line(visit) for result in results for visit in result.visits if visit.day in result.new_days]
     totals = Counter[str]()
     for result in results:
         totals["processed"] += result.processed

@@ -17,7 +17,15 @@ from numpy.typing import NDArray
 
 from geo.aoi import AreaOfInterest
 from geo.errors import InputError
-from geo.raster.uri import canonical_uri, check_no_credentials, file_version, is_remote, read_text, resolve_href
+from geo.raster.uri import (
+    authorization_headers,
+    canonical_uri,
+    check_no_credentials,
+    file_version,
+    is_remote,
+    read_text,
+    resolve_href,
+)
 from pipeline.config import PipelineConfig
 from pipeline.sinks import storage
 from pipeline.sources.resolve import (
@@ -336,7 +344,7 @@ def _search(
     xmin, ymin, xmax, ymax = area.polygons.bounds
     west, east = ((lon + 180) % 360 - 180 for lon in (xmin, xmax))  # west > east across the antimeridian
     try:
-        search = Client.open(api).search(
+        search = Client.open(api, headers=authorization_headers()).search(
             bbox=[west, ymin, east, ymax],
             datetime=(limits.since, limits.until) if limits.since or limits.until else None,
             collections=list(collections) or None,

@@ -11,7 +11,6 @@ stored. Only one run writes to a store at a time, see `lock`.
 
 from __future__ import annotations
 
-import functools
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -45,6 +44,7 @@ class Store:
     def __init__(self, uri: str) -> None:
         self.uri = uri.rstrip("/") if is_remote(uri) else str(Path(uri))
         self._files = set(storage.list_files(self.uri))
+        self._scenes: dict[tuple[str, str], SceneRow] | None = None  # read when first asked for
 
     def remove_remains(self) -> None:
         """Remove the detections of scenes that a killed run did not finish, and superseded ones."""
@@ -61,14 +61,18 @@ class Store:
 
     def scenes(self, airport: str | None = None) -> list[SceneRow]:
         """Return the stored scenes, of one airport or of all, by airport, time and key."""
-        files = self._files_of(SCENES, airport)
-        rows = [row for frame in self._read(files) for row in tables.from_frame(frame, SceneRow)]
-        return sorted(rows, key=lambda row: (row.airport, row.acquired_at, row.scene_key))
+        if self._scenes is None:
+            table = self._read(self._files_of(SCENES))
+            rows = [] if table is None else tables.from_arrow(table, SceneRow)
+            self._scenes = {(row.airport, row.scene_key): row for row in rows}
+        chosen = (row for row in self._scenes.values() if airport in (None, row.airport))
+        return sorted(chosen, key=lambda row: (row.airport, row.acquired_at, row.scene_key))
 
     def detections(self, scenes: Sequence[SceneRow]) -> dict[str, list[Airplane]]:
         """Return the detections of stored scenes of one airport by the key of their scene."""
         files = [self._detections_path(scene) for scene in scenes]
-        return tables.by_scene(self._read(file for file in files if file in self._files))
+        table = self._read(file for file in files if file in self._files)
+        return {} if table is None else tables.by_scene(table)
 
     def write_scene(self, row: SceneRow, airplanes: Sequence[Airplane]) -> None:
         """Store a scene, in place of an earlier version of it.
@@ -87,12 +91,14 @@ class Store:
         # First, so that a scene whose time was corrected is never there twice: after a kill it is processed again.
         self._remove(file for file in earlier if f"/{SCENES}/" in file)
         self._write(path, tables.to_frame([row], SceneRow))
+        if self._scenes is not None:
+            self._scenes[row.airport, row.scene_key] = row
         self._remove(earlier & self._files)
 
     def read_table(self, table: str, cls: type[Row], airport: str | None = None) -> list[Row]:
         """Return the rows of a computed table, of one airport or of all, by airport and day."""
-        frames = self._read(self._files_of(table, airport), tables.has_geometry(cls))
-        return [row for frame in frames for row in tables.from_frame(frame, cls)]
+        read = self._read(self._files_of(table, airport))
+        return [] if read is None else tables.from_arrow(read, cls)
 
     def write_tables(self, airport: str, computed: Mapping[str, tuple[type[Any], Sequence[Any]]], inputs: str) -> int:
         """Store the computed tables of an airport; only files whose rows have changed are written.
@@ -168,9 +174,13 @@ class Store:
         folder = f"{self.uri}/{table}/" + (f"airport={airport}/" if airport else "")
         return sorted(file for file in self._files if file.startswith(folder) and file.endswith(".parquet"))
 
-    def _read(self, files: Iterable[str], geometry: bool = True) -> list[Any]:
+    def _read(self, files: Iterable[str]) -> Any:
+        """Return the rows of Parquet files as one Arrow table, in their order; None without files."""
+        import pyarrow
+
         with ThreadPoolExecutor(_READERS) as readers:
-            return list(readers.map(functools.partial(_read_parquet, geometry=geometry), files))
+            read = list(readers.map(_read_parquet, files))
+        return pyarrow.concat_tables(read) if read else None
 
     def _write(self, path: str, frame: Any) -> None:
         self._make_folder(path)
@@ -189,14 +199,12 @@ class Store:
         self._files -= removed
 
 
-def _read_parquet(uri: str, geometry: bool) -> Any:
-    import geopandas
-    import pandas
+def _read_parquet(uri: str) -> Any:
+    from pyarrow import parquet
 
-    read = geopandas.read_parquet if geometry else pandas.read_parquet
-    # Without partitioning: the columns that the folders' names repeat are in the file.
+    # The columns that the folders' names repeat are in the file. In the schema's metadata each file has its own extent.
     with storage.local_copy(uri) as path:
-        return read(path, partitioning=None)
+        return parquet.read_table(path, partitioning=None).replace_schema_metadata(None)
 
 
 def _part(file: str, name: str) -> str:

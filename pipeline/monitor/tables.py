@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
+
+import shapely
 
 from pipeline import records
 from pipeline.records import Airplane
 
 if TYPE_CHECKING:
     import geopandas
-    import shapely
 
 Row = TypeVar("Row")
 
@@ -332,15 +333,15 @@ def to_frame(rows: Sequence[Any], cls: type[Any]) -> Any:
     return geopandas.GeoDataFrame(frame, geometry=geometry, crs=records.CRS)
 
 
-def from_frame(frame: Any, cls: type[Row]) -> list[Row]:
-    """Return the rows of a frame of `to_frame`."""
-    values: dict[str, list[Any]] = {}
-    for name in columns(cls):
-        missing = frame[name].isna()
-        values[name] = frame[name].astype(object).where(~missing, None).tolist()
-    if has_geometry(cls):
-        values["geometry"] = list(frame.geometry)
-    return [cls(**dict(zip(values, row, strict=True))) for row in zip(*values.values(), strict=True)]
+def from_arrow(table: Any, cls: type[Row]) -> list[Row]:
+    """Return the rows of an Arrow table with the columns of `to_frame`, among others."""
+    names = [field.name for field in dataclasses.fields(cls)]  # type: ignore[arg-type]
+    return [cls(*values) for values in zip(*(_values(table, name) for name in names), strict=True)]
+
+
+def _values(table: Any, name: str) -> list[Any]:
+    values: list[Any] = table.column(name).to_pylist()
+    return list(shapely.from_wkb(values)) if name == "geometry" and values else values
 
 
 #: Columns of a detection in the store, before those of an airplane in every output.
@@ -356,10 +357,9 @@ def detections_frame(airplanes: Sequence[Airplane], scene: SceneRow) -> geopanda
     return frame
 
 
-def by_scene(frames: Iterable[geopandas.GeoDataFrame]) -> dict[str, list[Airplane]]:
-    """Return the detections of frames of `detections_frame` by the key of their scene."""
+def by_scene(table: Any) -> dict[str, list[Airplane]]:
+    """Return the detections of an Arrow table with the columns of `detections_frame` by the key of their scene."""
     grouped: dict[str, list[Airplane]] = {}
-    for frame in frames:
-        for key, airplane in zip(frame["scene_key"], records.from_frame(frame), strict=True):
-            grouped.setdefault(key, []).append(airplane)
+    for key, airplane in zip(table.column("scene_key").to_pylist(), from_arrow(table, Airplane), strict=True):
+        grouped.setdefault(key, []).append(airplane)
     return grouped

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from model.common.atomic import check_writable, write_atomically
 from model.common.pages import render_template
 from pipeline.ledger import Ledger, PartFailure, SceneEntry, why_empty
 from pipeline.records import Airplane
 from pipeline.report import FILE_NAME
 from pipeline.report.scenes import FIELDS, scene_views
+from pipeline.sinks import storage
 
 #: Failed parts per scene that the page lists; the ledger file has all of them.
 MAX_LISTED_PARTS = 5
@@ -23,27 +23,28 @@ _FOLDER = Path(__file__).parent
 _STATUS_ORDER = {"failed": 0, "incomplete": 1, "empty": 2, "complete": 3, "duplicate": 4}
 
 
-def write_report(directory: Path, airplanes: Sequence[Airplane], ledger: Ledger) -> Path:
+def write_report(folder: str | Path, airplanes: Sequence[Airplane], ledger: Ledger) -> str:
     """Write the report of one run, atomically.
 
     Thumbnails are read from the scenes, through their overviews. A scene that can no longer be read is shown without
     one, with the reason.
 
     Args:
-        directory: folder of the report; created if missing.
+        folder: folder of the report, local or `gs://`; created if missing.
         airplanes: all airplanes of the run, in any order.
         ledger: ledger of the run, with an entry for the scene of every airplane.
 
     Returns:
-        The path of the page: `directory`/report.html.
+        The page: `folder`/report.html.
 
     Raises:
         OutputError: the file cannot be written.
     """
-    path = directory / FILE_NAME
-    check_writable(path)
-    write_atomically(path, render(airplanes, ledger))
-    return path
+    uri = f"{folder}/{FILE_NAME}"
+    storage.check_writable(uri)
+    with storage.staged(uri) as path:
+        path.write_text(render(airplanes, ledger), encoding="utf-8", newline="")
+    return uri
 
 
 def render(airplanes: Sequence[Airplane], ledger: Ledger) -> str:

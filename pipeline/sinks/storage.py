@@ -42,7 +42,7 @@ def check_writable(uri: str) -> None:
     if not is_remote(uri):
         atomic.check_writable(Path(uri))
         return
-    with _bucket_errors(uri):
+    with bucket_errors(uri):
         from model.datagen import files  # imports Beam, which takes seconds
 
         files.check_writable(uri.rpartition("/")[0])
@@ -66,10 +66,47 @@ def staged(uri: str) -> Iterator[Path]:
         complete = Path(folder) / uri.rpartition("/")[2]
         with _staged_locally(complete) as path:
             yield path
-        with _bucket_errors(uri):
+        with bucket_errors(uri):
             from model.datagen import files
 
             files.write_atomically(uri, complete)
+
+
+def write_text(uri: str, text: str) -> None:
+    """Write a small file of UTF-8 text; it appears complete or not at all.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    if not is_remote(uri):
+        atomic.write_atomically(Path(uri), text)
+        return
+    with bucket_errors(uri):
+        from model.datagen import files
+
+        files.write_bytes(uri, text.encode())
+
+
+def read_text(uri: str) -> str | None:
+    """Return the text of a small file, damaged bytes replaced; None if there is none.
+
+    Raises:
+        OutputError: the bucket does not answer, or denies access.
+    """
+    if not is_remote(uri):
+        try:
+            return Path(uri).read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            return None
+    from google.api_core.exceptions import NotFound
+
+    with bucket_errors(uri):
+        from model.datagen import files
+
+        try:
+            return files.read_bytes(uri).decode(errors="replace")
+        except NotFound:
+            return None
 
 
 @contextlib.contextmanager
@@ -155,7 +192,7 @@ def remove(uris: Sequence[str]) -> None:
                 ) from error
     remote = [uri for uri in uris if is_remote(uri)]
     if remote:
-        with _bucket_errors(remote[0]):
+        with bucket_errors(remote[0]):
             from model.datagen import files
 
             files.remove(remote)
@@ -181,7 +218,7 @@ def _staged_locally(path: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def _bucket_errors(uri: str) -> Iterator[None]:
+def bucket_errors(uri: str) -> Iterator[None]:
     """Turn the errors of a bucket's client into OutputErrors of one line."""
     try:
         yield

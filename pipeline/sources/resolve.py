@@ -12,7 +12,16 @@ from pathlib import Path
 
 from geo.errors import InputError
 from geo.raster.acquisition_time import time_in_name
-from geo.raster.uri import canonical_uri, check_no_credentials, is_remote, resolve_href, serves_json, suffix
+from geo.raster.uri import (
+    canonical_uri,
+    check_no_credentials,
+    is_remote,
+    list_objects,
+    read_text,
+    resolve_href,
+    serves_json,
+    suffix,
+)
 from model.common.atomic import write_atomically
 from pipeline.config import PipelineConfig
 from pipeline.values import SceneSource
@@ -44,8 +53,9 @@ def resolve_inputs(
 
     Args:
         patterns: raster files, STAC files (`.json` or `.geojson`), URLs of either, folders (their rasters and STAC
-            files, not those of sub-folders), globs (`**` for any depth) or local `.txt` lists (one of these per line,
-            relative to the working directory; `#` starts a comment line).
+            files, not those of sub-folders), globs (`**` for any depth), the latter two local or `gs://`; or `.txt`
+            lists, local or URLs (one of these per line; relative to the working directory, or to the URL's folder; `#`
+            starts a comment line).
         asset: key of the asset to use of every STAC Item; None: see `stac.choose_asset`.
         acquired_in_name: see `with_acquisition_time`.
 
@@ -141,24 +151,20 @@ def _expand_readable(pattern: str, asset: str | None) -> list[SceneSource]:
 
 
 def _expand(pattern: str, asset: str | None) -> Iterator[SceneSource]:
-    path = Path(pattern)
-    if path.suffix.lower() != LIST_SUFFIX or not path.is_file():
+    is_list = suffix(pattern) == LIST_SUFFIX and (pattern.startswith(SCHEMES) or Path(pattern).is_file())
+    if not is_list:
         yield from _expand_entry(pattern, asset)
         return
-    try:
-        # Editors on Windows write a byte order mark.
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"{path}: expected a list of scenes as UTF-8 text, got {error}: write one path or URL per line"
-        ) from error
-    for number, line in enumerate(map(str.strip, lines), start=1):
+    text, base = read_text(pattern)
+    for number, line in enumerate(map(str.strip, text.splitlines()), start=1):
         if not line or line.startswith("#"):
             continue
+        if is_remote(base) and not is_remote(line):
+            line = f"{base.rpartition('/')[0]}/{line}"
         try:
             yield from _expand_entry(line, asset)
         except InputError as error:
-            raise InputError(f"{path}, line {number}: {error}") from error
+            raise InputError(f"{pattern}, line {number}: {error}") from error
 
 
 def _expand_entry(pattern: str, asset: str | None) -> list[SceneSource]:
@@ -172,7 +178,7 @@ def _expand_entry(pattern: str, asset: str | None) -> list[SceneSource]:
         return _from_url(pattern, asset)
     path = Path(pattern)
     if path.is_dir():
-        return _from_folder(path, asset)
+        return _from_folder(pattern, [str(file) for file in path.iterdir() if file.is_file()], asset)
     if path.exists():
         return _from_file(pattern, asset)
     if glob.has_magic(pattern):
@@ -186,9 +192,24 @@ def _from_url(url: str, asset: str | None) -> list[SceneSource]:
         raise InputError(
             f"{url}: expected a URL of {', '.join(SCHEMES)}, got another scheme: copy the scene to this machine first"
         )
+    if url.startswith("gs://"):
+        return _from_bucket(url, asset)
     if "*" in url:
         raise InputError(f"{url}: expected the URL of one file, got a pattern: name each file, e.g. in a .txt list")
     return _from_file(url, asset)
+
+
+def _from_bucket(uri: str, asset: str | None) -> list[SceneSource]:
+    """Return the scenes of an object, or of a glob or a folder of objects."""
+    if "*" in uri or "?" in uri:
+        return _from_glob(uri, asset)
+    folder = uri.rstrip("/")
+    # An object's name may end in anything, but names without a suffix are mostly meant as folders.
+    if uri.endswith("/") or folder.count("/") == 2 or not suffix(uri):
+        names = list_objects(f"{folder}/*")
+        if names or uri != folder:
+            return _from_folder(folder, names, asset)
+    return _from_file(uri, asset)
 
 
 def _from_file(uri: str, asset: str | None) -> list[SceneSource]:
@@ -212,10 +233,9 @@ def _stac_scenes(uri: str, asset: str | None) -> list[SceneSource] | None:
     return stac_scenes(uri, asset)
 
 
-def _from_folder(folder: Path, asset: str | None) -> list[SceneSource]:
+def _from_folder(folder: str, files: Iterable[str], asset: str | None) -> list[SceneSource]:
     suffixes = (*RASTER_SUFFIXES, *STAC_SUFFIXES)
-    files = [str(path) for path in folder.iterdir() if path.suffix.lower() in suffixes and path.is_file()]
-    scenes = _from_files(files, asset)
+    scenes = _from_files([file for file in files if suffix(file) in suffixes], asset)
     if not scenes:
         raise InputError(
             f"{folder}: expected a folder with rasters ({', '.join(RASTER_SUFFIXES)}) or STAC files with items, "
@@ -225,9 +245,12 @@ def _from_folder(folder: Path, asset: str | None) -> list[SceneSource]:
 
 
 def _from_glob(pattern: str, asset: str | None) -> list[SceneSource]:
-    # Path.glob does not accept absolute patterns.
-    names = glob.glob(pattern, recursive=True)  # noqa: PTH207
-    scenes = _from_files([name for name in names if Path(name).is_file()], asset)
+    if is_remote(pattern):
+        names = [name for name in list_objects(pattern) if not name.endswith("/")]  # placeholders of empty folders
+    else:
+        # Path.glob does not accept absolute patterns.
+        names = [name for name in glob.glob(pattern, recursive=True) if Path(name).is_file()]  # noqa: PTH207
+    scenes = _from_files(names, asset)
     if not scenes:
         raise InputError(
             f"{pattern}: expected a glob that matches rasters or STAC files with items, got no match: "

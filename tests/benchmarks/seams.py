@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from model.inference.predictor import Predictor
     from pipeline.model_loading import ModelSpec
 
-#: The model's stride at the coarsest level, 2 m, in pixels of a scene of 0.5 m.
-STRIDE_PX = 128
+#: A multiple of the model's stride, 32 px, at both levels, 0.5 and 1.25 m, in pixels of a scene of 0.5 m.
+STRIDE_PX = 160
 WITHIN_PX = 64
 SCORE_MARGIN = 0.1
 #: Origins (x, y), pixels of the image: those at multiples of the stride, and others.

@@ -14,8 +14,8 @@ from geo.types import FloatArray, Window
 SMALL = Tiling((1.0,), tile_px=64, halo_px=10, align_px=8)
 
 
-def level_of(width: int, height: int, scale: float = 1.0, max_side: float = math.inf) -> Level:
-    return Level(1.0, width, height, scale, scale, max_side_px=max_side)
+def level_of(width: int, height: int, scale: float = 1.0, is_coarsest: bool = True) -> Level:
+    return Level(1.0, width, height, scale, scale, is_coarsest=is_coarsest)
 
 
 @st.composite
@@ -76,16 +76,16 @@ def test_the_number_of_tiles_is_minimal(tiling: Tiling, length: int) -> None:
 
 @pytest.mark.parametrize(
     ("size", "tile"),
-    [((300, 300), (320, 320)), ((90, 1376), (96, 1376)), ((1377, 40), (768, 64)), ((6000, 2000), (1312, 1088))],
+    [((300, 300), (320, 320)), ((90, 1920), (96, 1920)), ((1921, 40), (1056, 64)), ((6000, 2000), (1600, 1088))],
 )
 def test_tiles_are_no_larger_than_they_must_be(size: tuple[int, int], tile: tuple[int, int]) -> None:
     assert tile_size(level_of(*size), Tiling((0.5,))) == tile
 
 
-def test_ten_thousand_pixels_take_eight_tiles_of_the_default_size() -> None:
+def test_ten_thousand_pixels_take_six_tiles_of_less_than_the_default_size() -> None:
     tiles = list(plan_tiles(level_of(10_000, 10_000), Tiling((0.5,))))
-    assert len(tiles) == 8 * 8
-    assert 1.21 < len(tiles) * 1376**2 / 1e8 < 1.22
+    assert len(tiles) == 6 * 6
+    assert {(tile.window.width, tile.window.height) for tile in tiles} == {(1792, 1792)}
 
 
 def test_tiles_are_ordered_by_row_and_hashable() -> None:
@@ -119,12 +119,12 @@ def test_levels_are_square_exact_and_as_requested(
     levels = plan_levels(width, height, (mx, my), tiling)
     assert 1 <= len(levels) <= len(usable)
     assert len({(level.width, level.height) for level in levels}) == len(levels)
-    assert [level.max_side_px for level in levels] == [2 * (tiling.halo_px - SEAM_PX)] * (len(levels) - 1) + [math.inf]
+    assert [level.is_coarsest for level in levels] == [False] * (len(levels) - 1) + [True]
     assert levels[0].min_side_px == 0
     for finer, coarser in itertools.pairwise(levels):
         assert finer.resolution_m < coarser.resolution_m
         # Each size has a level that answers for it, and none above the asked one goes without the coarser.
-        assert coarser.min_side_px * coarser.resolution_m <= finer.max_side_px * finer.resolution_m * (1 + 1e-12)
+        assert coarser.min_side_px * coarser.resolution_m <= tiling.uncut_px * finer.resolution_m * (1 + 1e-12)
         assert coarser.min_side_px <= tiling.min_side_px
     for level in levels:
         assert level.scale_x * level.width == pytest.approx(width, rel=1e-15)
@@ -155,6 +155,14 @@ def test_a_level_near_a_native_resolution_copies_pixels(
     assert (levels[0].scale_x, levels[0].scale_y) == (1.0, 1.0)
 
 
+@pytest.mark.parametrize(
+    ("scene_m", "levels_m"), [(0.2, [0.5, 1.25]), (0.5, [0.5, 1.25]), (0.54, [0.54, 1.25]), (0.56, [0.5, 1, 2])]
+)
+def test_scenes_as_fine_as_the_finest_level_have_levels_of_their_own(scene_m: float, levels_m: list[float]) -> None:
+    levels = plan_levels(1000, 1000, (scene_m, scene_m), Tiling((0.5, 1.0, 2.0), fine_levels_m=(1.25, 0.5)))
+    assert [level.resolution_m for level in levels] == pytest.approx(levels_m)
+
+
 def test_oblong_pixels_become_square() -> None:
     (level,) = plan_levels(1000, 1000, (0.4, 0.6), Tiling((0.5,)))
     assert (level.width, level.height) == (800, 1200)
@@ -181,6 +189,8 @@ def test_force_plans_a_scene_too_coarse() -> None:
     [
         ("levels_m", {"levels_m": ()}),
         ("levels_m", {"levels_m": (0.5, -1.0)}),
+        ("fine_levels_m", {"fine_levels_m": ()}),
+        ("fine_levels_m", {"fine_levels_m": (0.0,)}),
         ("levels_m", {"levels_m": (float("nan"),)}),
         ("align_px", {"align_px": 0}),
         ("halo_px", {"halo_px": 7}),
@@ -212,17 +222,19 @@ def detect(truth: FloatArray, level: Level, tiling: Tiling) -> FloatArray:
 
 
 @given(
-    st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1), st.floats(1, 12), st.floats(1, 12)), max_size=30),
+    st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1), st.floats(0.1, 1), st.floats(0.1, 1)), max_size=30),
     st.integers(17, 250),
     st.integers(17, 250),
     st.sampled_from([0.5, 1.0, 3.0]),
-    st.sampled_from([12.0, math.inf]),
+    st.booleans(),
 )
-def test_every_box_the_level_keeps_fits_in_its_tile_and_only_seams_have_two(
-    drawn: list[tuple[float, float, float, float]], width: int, height: int, scale: float, max_side: float
+def test_every_box_that_is_not_cut_off_is_kept_and_only_seams_have_two(
+    drawn: list[tuple[float, float, float, float]], width: int, height: int, scale: float, is_coarsest: bool
 ) -> None:
-    level = level_of(width, height, scale, max_side)
-    positions = np.array(drawn).reshape(-1, 4)
+    level = level_of(width, height, scale, is_coarsest)
+    # With its centre in a core, a box of the coarsest level may reach to the tile's edge.
+    max_side = 2 * (SMALL.halo_px - SEAM_PX) if is_coarsest else SMALL.uncut_px
+    positions = np.array(drawn).reshape(-1, 4) * [1, 1, max_side, max_side]
     low = np.floor(positions[:, :2] * (np.array([width, height]) - positions[:, 2:]) * 64) / 64
     truth = np.column_stack([low, low + positions[:, 2:]])
     detected = detect(truth, level, SMALL)
@@ -257,21 +269,54 @@ def test_boxes_that_differ_at_a_seam_are_not_lost() -> None:
 
 @given(st.floats(0, 200), st.floats(0, 64), st.floats(1, 60), st.floats(1, 60))
 def test_boxes_cut_by_a_tile_are_left_to_a_coarser_level(x: float, y: float, width: float, height: float) -> None:
-    level = level_of(200, 64, max_side=2.0 * (SMALL.halo_px - SEAM_PX))
+    level = level_of(200, 64, is_coarsest=False)
     truth = np.array([[x - width / 2, y - height / 2, x + width / 2, y + height / 2]])
     inside = np.clip(truth, 0, [200, 64] * 2)
     for box in detect(inside, level, SMALL):
         np.testing.assert_allclose(box, inside[0], atol=1e-9)
 
 
-def test_large_boxes_are_left_to_a_coarser_level_if_there_is_one() -> None:
-    large = np.array([[20.0, 30.0, 40.0, 40.0]])
-    assert len(detect(large, level_of(200, 64, max_side=19.9), SMALL)) == 0
-    assert len(detect(large, level_of(200, 64), SMALL)) > 0
+def test_a_large_box_is_kept_where_a_tile_shows_it_all() -> None:
+    level = level_of(200, 64, is_coarsest=False)
+    first = next(plan_tiles(level, SMALL))
+    edge, seam = first.window.right, first.core.right
+    uncut = np.array([[seam - 30.0, 10, edge - SEAM_PX, 50]])
+    assert len(detect(uncut, level, SMALL)) == 1
+    # A pixel further it may be cut off. The coarsest level has to keep what is left of it.
+    cut = uncut + np.array([0, 0, 1, 0])
+    assert len(detect(cut, level, SMALL)) == 0 < len(detect(cut, level_of(200, 64), SMALL))
+
+
+@given(
+    st.integers(1, 700),
+    st.integers(1, 700),
+    st.sampled_from([0.3, 0.5, 0.55, 0.9, 1.0]),
+    st.tuples(st.floats(0, 1), st.floats(0, 1)),
+    st.tuples(st.floats(1, 150), st.floats(1, 150)),
+    st.floats(0.9, 1.1),
+)
+def test_every_airplane_is_kept_uncut_by_some_level_also_at_the_edges_of_small_scenes(
+    width: int, height: int, scene_m: float, at: tuple[float, float], sides: tuple[float, float], measured: float
+) -> None:
+    tiling = Tiling((0.5, 1.0, 2.0), tile_px=192, halo_px=64, fine_levels_m=(0.5, 1.25))
+    levels = plan_levels(width, height, (scene_m, scene_m), tiling)
+    # Metres; where it reaches beyond the scene, what is left of it.
+    size = np.array([width, height]) * scene_m
+    visible = np.minimum(sides, size)
+    low = np.array(at) * (size - visible)
+    kept = False
+    for level in levels:
+        to_scene = np.array([level.scale_x, level.scale_y] * 2)
+        # A coarser level measures the airplane a tenth longer or shorter than the finest.
+        factor = 1.0 if level is levels[0] else measured
+        end = np.minimum(low + factor * visible, size)
+        seen = np.concatenate([low, end]) / scene_m / to_scene
+        kept |= bool((np.abs(detect(seen[None], level, tiling) - seen * to_scene) < 1e-6).all(axis=1).any())
+    assert kept
 
 
 def test_small_boxes_are_left_to_the_finer_level() -> None:
-    levels = plan_levels(200, 64, (1.0, 1.0), Tiling((1.0, 2.0), tile_px=64, halo_px=10, align_px=8, min_side_px=5))
+    levels = plan_levels(200, 64, (1.0, 1.0), Tiling((1.0, 2.0), tile_px=64, halo_px=16, align_px=8, min_side_px=5))
     small, long = np.array([[20.0, 30.0, 24.9, 32.0]]), np.array([[20.0, 30.0, 25.0, 32.0]])
     fine, coarse = levels
     assert len(detect(small, coarse, SMALL)) == 0 < len(detect(small, fine, SMALL))
@@ -280,7 +325,7 @@ def test_small_boxes_are_left_to_the_finer_level() -> None:
 
 
 def test_boxes_at_the_scene_border_are_kept_and_clipped() -> None:
-    level = level_of(61, 64, scale=2.0, max_side=20.0)
+    level = level_of(61, 64, scale=2.0, is_coarsest=False)
     (tile,) = plan_tiles(level, SMALL)
     cut_by_scene = np.array([[-1.0, 5, 12, 9], [50, 20, 64, 30], [5, -3, 9, 4], [5, 60, 9, 64]])
     detections = scene_detections(tile, cut_by_scene, np.ones(4))

@@ -58,7 +58,7 @@ def test_the_same_airplanes_are_detected_at_the_same_positions(bench: Bench, cas
 
 @pytest.mark.parametrize(
     ("name", "levels_m"),
-    [("0.15 m", [0.5, 1.0, 2.0]), ("0.3 m", [0.5, 1.0, 2.0]), ("1 m", [0.5, 1.0, 2.0]), ("3 m", [2.0])],
+    [("0.15 m", [0.5, 1.25]), ("0.3 m", [0.5, 1.25]), ("1 m", [0.5, 1.0, 2.0]), ("3 m", [2.0])],
 )
 def test_levels_have_the_same_ground_resolutions(
     bench: Bench, name: str, levels_m: list[float], tmp_path: Path

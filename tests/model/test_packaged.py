@@ -5,15 +5,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from geo.boxes import match
+from geo.boxes import area, iou_matrix, match
 from geo.raster.header import read_header
 from model.detectors import registry
 from model.inference import model_folder, weights_io
 from model.inference.engine import Precision
 from model.inference.predictor import load_predictor
-from model.inference.scan import scan
+from model.inference.scan import scan, scan_all
 from model.inference.scan_config import read_scan_config
 from model.synthetic import render, write
+from tests.benchmarks.scenes import cut
 from tests.precisions import PRECISIONS
 
 FOLDERS = sorted(file.parent for file in model_folder.PACKAGED.glob(f"*/{model_folder.CONFIG_FILE}"))
@@ -56,6 +57,30 @@ def test_a_small_scene_gives_the_airplanes_that_a_whole_tile_gives(
         assert len(certain) > 5
         assert (pairs >= 0).all()
         np.testing.assert_allclose(certain.scores, others.scores[pairs], atol=0.01)
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=[folder.name for folder in FOLDERS])
+def test_small_scenes_have_the_airplanes_of_a_large_one_also_where_their_edges_cut_them(
+    folder: Path, tmp_path: Path
+) -> None:
+    side, corners = 300, [(x, y) for y in (0, 290, 600) for x in (0, 310, 600)]
+    write(render(900, 13, 0.5), tmp_path / "large.tif")
+    config = read_scan_config(Path("configs/pipeline/default.yaml"))
+    predictor = load_predictor(str(folder), 1, 0.1, precision="float32")
+    paths = [tmp_path / "large.tif", *cut(tmp_path / "large.tif", corners, side, tmp_path)]
+    headers = [read_header(str(path)) for path in paths]
+    large_scene, *small_scenes = scan_all(headers, config, predictor, 1)
+    certain = large_scene.boxes[large_scene.scores > predictor.default_min_score + 0.1]
+    share_seen = list[float]()
+    for (x, y), detected in zip(corners, small_scenes, strict=True):
+        visible = np.clip(certain - [x, y, x, y], 0, side)
+        share = area(visible) / area(certain)
+        expected = visible[share >= 0.7]
+        airplanes = detected.take(np.flatnonzero(detected.scores >= predictor.default_min_score))
+        assert (iou_matrix(expected, airplanes.boxes).max(axis=1, initial=0) > 0.5).all()
+        share_seen += share[share >= 0.7].tolist()
+    assert sum(share == 1 for share in share_seen) >= 5
+    assert sum(share < 1 for share in share_seen) >= 2
 
 
 SIZE_PX, SEEDS = 1800, (31, 32)

@@ -1,6 +1,8 @@
 """The Beam graph gives what the steps give in one process."""
 
 import dataclasses
+import json
+import logging
 import pickle
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -69,6 +71,11 @@ def run_beam(
     return graph.result
 
 
+def distributions(result: Any) -> dict[str, Any]:
+    measured = result.metrics().query(MetricsFilter().with_namespace(transforms.NAMESPACE))["distributions"]
+    return {distribution.key.metric.name: distribution.committed for distribution in measured}
+
+
 def counters(result: Any) -> dict[str, int]:
     queried = result.metrics().query(MetricsFilter().with_namespace(transforms.NAMESPACE))["counters"]
     return {counter.key.metric.name: counter.committed for counter in queried}
@@ -114,13 +121,41 @@ def test_the_comparison_can_fail(sources: tuple[SceneSource, ...]) -> None:
 
 def test_counters_count(sources: tuple[SceneSource, ...]) -> None:
     entries = [result.entry for result in local.detect_scenes(sources, CONFIG, FakePredictor(), IDENTITY)]
-    counted = counters(run_beam(sources, lambda _: None))
+    result = run_beam(sources, lambda _: None)
+    counted, measured = counters(result), distributions(result)
     assert (counted["scenes"], counted["scenes_failed"], counted["scenes_duplicate"]) == (6, 2, 1)
     assert counted["tiles"] == sum(entry.parts_planned for entry in entries)
-    assert counted["tiles_done"] == sum(entry.parts_done for entry in entries)
-    assert counted["tiles_empty"] == sum(entry.parts_empty for entry in entries) > 0
+    assert counted["tiles_inferred"] == sum(entry.parts_done for entry in entries)
+    assert counted["tiles_skipped"] == sum(entry.parts_empty for entry in entries) > 0
     assert counted["tiles_failed"] == sum(entry.parts_failed for entry in entries) > 0
     assert counted["airplanes"] == sum(entry.airplanes for entry in entries) > 0
+    assert counted["tiles_read"] == counted["tiles_inferred"] == measured["read_ms"].count
+    assert counted["bytes_read"] >= counted["tiles_read"] * 32 * 32 * 3
+    assert measured["wait_ms"].count == counted["tiles"]
+    assert 0 < measured["model_ms"].count < counted["tiles_inferred"]
+
+
+def test_failures_are_logged_with_scene_and_window(
+    sources: tuple[SceneSource, ...], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Other tests of this process run the command, whose summary tells of failures.
+    monkeypatch.setattr(logging.getLogger("pipeline.transforms"), "level", logging.NOTSET)
+    logging.getLogger("pipeline.transforms")._cache.clear()  # type: ignore[attr-defined] # of levels
+    run_beam(sources[2:4], lambda _: None)
+    events = [record.getMessage() for record in caplog.records if record.name == "pipeline.transforms"]
+    (scene,) = [json.loads(event.removeprefix("scene failed ")) for event in events if event.startswith("scene ")]
+    assert scene["scene"] == sources[3].uri
+    assert "expected a raster" in scene["error"]
+    tiles = [json.loads(event.removeprefix("tile failed ")) for event in events if event.startswith("tile failed ")]
+    assert tiles
+    assert {tile["scene"] for tile in tiles} == {sources[2].uri}
+    # The damaged block, in pixels of the level.
+    for tile in tiles:
+        col, row, width, height = (length * tile["level_m"] / 0.5 for length in tile["window"])
+        assert col < 256
+        assert col + width > 192
+        assert row < 128
+        assert row + height > 64
 
 
 class Watched(FakePredictor):

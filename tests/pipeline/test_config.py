@@ -21,7 +21,7 @@ def test_the_default_settings_load() -> None:
     assert config.min_score is None
     assert config.block_tiles % config.batch_size == 0
     # The file and the defaults in the code are the same numbers.
-    assert config.tiling == Tiling(config.tiling.levels_m)
+    assert config.tiling == Tiling(config.tiling.levels_m, fine_levels_m=config.tiling.fine_levels_m)
 
 
 def test_the_default_settings_open_with_the_command() -> None:

@@ -10,20 +10,27 @@ import logging
 import re
 import sys
 import tarfile
+import time
+from collections import OrderedDict
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.portability.api import beam_runner_api_pb2
 
-from geo.errors import CommandError
+from geo.errors import CommandError, ConfigError
+from geo.types import Detections, ImageArray
 from model.inference import model_folder
-from pipeline import dataflow, run
+from model.inference.cells import CellPredictor
+from model.inference.predictor import FakePredictor
+from pipeline import dataflow, model_loading, run
 from pipeline.config import load_config
 from pipeline.ledger import Ledger, read_ledger
-from pipeline.model_loading import describe_model, stage_model
+from pipeline.model_loading import describe_model, load_model, stage_model
 from pipeline.resources import find_gpu, gpu_batch_size, resource_hints
 from pipeline.sinks import storage
 from tests.geo.gcs_emulator import emulated_bucket
@@ -318,16 +325,59 @@ def test_auto_does_not_look_at_this_machine() -> None:
     on_cpu = describe_model(config, elsewhere=True).config
     assert (on_cpu.engine, on_cpu.precision, on_cpu.batch_size) == ("litert", "float32", config.batch_size)
     on_gpu = describe_model(config, gpu=find_gpu("nvidia-tesla-a100"), elsewhere=True).config
-    assert (on_gpu.engine, on_gpu.precision, on_gpu.batch_size) == ("tensorflow", "float32", 16)
+    assert (on_gpu.engine, on_gpu.precision, on_gpu.batch_size) == ("tensorflow", "float32", 8)
 
 
 def test_memory_sets_batch_and_hints() -> None:
     sizes = {
-        name: gpu_batch_size(find_gpu(name), 1376) for name in ("nvidia-tesla-t4", "nvidia-l4", "nvidia-h100-80gb")
+        name: gpu_batch_size(find_gpu(name), 1920) for name in ("nvidia-tesla-t4", "nvidia-l4", "nvidia-h100-80gb")
     }
-    assert sizes == {"nvidia-tesla-t4": 8, "nvidia-l4": 8, "nvidia-h100-80gb": 32}
+    assert sizes == {"nvidia-tesla-t4": 4, "nvidia-l4": 4, "nvidia-h100-80gb": 16}
     assert gpu_batch_size(find_gpu("nvidia-l4"), 20_000) == 1
     config = load_config()
     assert resource_hints(config, None) == {"min_ram": "4GB"}
     gpu = find_gpu("nvidia-h100-80gb")
-    assert resource_hints(dataclasses.replace(config, batch_size=32), gpu)["min_ram"] == "16GB"
+    assert resource_hints(dataclasses.replace(config, batch_size=16), gpu)["min_ram"] == "15GB"
+
+
+def test_the_model_runs_on_the_gpu_once_before_the_first_tile(monkeypatch: pytest.MonkeyPatch) -> None:
+    import tensorflow as tf
+
+    gpu = find_gpu("nvidia-tesla-t4")
+    spec = describe_model(load_config(), gpu=gpu)
+    shapes: list[tuple[int, ...]] = []
+
+    class Warmed(FakePredictor):
+        def __call__(self, images: ImageArray) -> list[Detections]:
+            shapes.append(images.shape)
+            return []
+
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [f"/physical_device:{kind}:0"])
+    monkeypatch.setattr(model_loading, "load_predictor", lambda *_, **__: Warmed())
+    monkeypatch.setattr(model_loading, "_models", OrderedDict())
+    load_model(spec)
+    load_model(spec)
+    assert shapes == [(4, 1920, 1920, 3)]
+
+
+def test_threads_share_a_model_that_runs_one_batch_at_a_time() -> None:
+    running: list[int] = []
+    most: list[int] = []
+
+    def engine(images: ImageArray) -> tuple[Any, Any]:
+        running.append(1)
+        most.append(len(running))
+        time.sleep(0.01)
+        running.pop()
+        return np.zeros((len(images), 1, 4), np.float32), np.zeros((len(images), 1), np.float32)
+
+    predictor = CellPredictor("x@1", 0.5, engine, 2, 0.5)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(predictor, [np.zeros((2, 32, 32, 3), np.uint8)] * 4))
+    assert most == [1, 1, 1, 1]
+
+
+def test_litert_cannot_use_a_gpu() -> None:
+    config = dataclasses.replace(load_config(), engine="litert")
+    with pytest.raises(ConfigError, match="engine: expected tensorflow or auto with --gpu, got litert"):
+        describe_model(config, gpu=find_gpu("nvidia-l4"))

@@ -100,14 +100,14 @@ def test_a_damaged_file_counts_as_missing(tile: Tile, detections: Detections, da
 
 
 def test_a_binary_file_counts_as_missing(tile: Tile, tmp_path: Path) -> None:
-    tile_cache.store(tmp_path, outcome(tile, Detections.empty()))
-    assert tile_cache.load(tmp_path, "a.tif", tile) is not None
+    tile_cache.store(str(tmp_path), outcome(tile, Detections.empty()))
+    assert tile_cache.load(str(tmp_path), "a.tif", tile) is not None
     (path,) = tmp_path.iterdir()
     path.write_bytes(b"\xff\xfe\x00")
-    assert tile_cache.load(tmp_path, "a.tif", tile) is None
+    assert tile_cache.load(str(tmp_path), "a.tif", tile) is None
     path.unlink()
     path.mkdir()
-    assert tile_cache.load(tmp_path, "a.tif", tile) is None
+    assert tile_cache.load(str(tmp_path), "a.tif", tile) is None
 
 
 # Runs.
@@ -143,7 +143,7 @@ class Bench:
         sources = (SceneSource(str(self.folder / "a.tif"), bands=bands),)
         output = self.folder / "x.geojson"
         info = RunInfo("r", "c", "2026-11-23T06:00:00.000+00:00", model, versions, {})
-        cache = TileCache.for_model(self.folder / "work", spec, versions)
+        cache = TileCache.for_model(str(self.folder / "work"), spec, versions)
         Counting.inferred = 0
         job = Job(sources, spec, (str(output),), str(self.folder / "ledger.json"), info, area, cache)
         ledger = run_job(job, FnApiRunner(), PipelineOptions([]), Counting)
@@ -198,7 +198,7 @@ def test_a_scene_is_not_opened_for_cached_tiles(bench: Bench, monkeypatch: pytes
     bench.run()
     monkeypatch.setattr(steps, "read_tiles", None)
     spec = ModelSpec(CONFIG, Identity(IDENTITY.model, settings_id(CONFIG)))
-    cache = TileCache.for_model(bench.folder / "work", spec, VERSIONS)
+    cache = TileCache.for_model(str(bench.folder / "work"), spec, VERSIONS)
     for block in planning.plan_blocks(scene, CONFIG):
         assert [item.tile for item in tile_cache.read_tiles(cache, block)] == list(block.tiles)
 
@@ -226,11 +226,11 @@ OTHERWISE: dict[str, dict[str, Any]] = {
 
 def test_everything_that_shapes_the_result_changes_the_cache_key(bench: Bench) -> None:
     source = SceneSource(str(bench.folder / "a.tif"))
-    named: list[set[Path]] = []
+    named: list[set[str]] = []
     for changed in OTHERWISE.values():
         config = changed.get("config", CONFIG)
         spec = ModelSpec(config, Identity(changed.get("model", IDENTITY.model), settings_id(config)))
-        cache = TileCache.for_model(bench.folder, spec, changed.get("versions", VERSIONS))
+        cache = TileCache.for_model(str(bench.folder), spec, changed.get("versions", VERSIONS))
         scene = planning.open_scene(
             dataclasses.replace(source, bands=changed.get("bands")), config, changed.get("area")
         )
@@ -301,8 +301,8 @@ def test_tiles_of_a_mosaic_are_cached_too(cli: CommandRunner) -> None:
 
 
 def test_an_unusable_work_folder_is_refused(cli: CommandRunner) -> None:
-    line = cli.usage_error("--work-dir", "gs://bucket/work")
-    assert "--work-dir gs://bucket/work: expected a local folder, got a URL: name a folder of this machine" in line
+    line = cli.usage_error("--work-dir", "https://example.com/work")
+    assert "--work-dir https://example.com/work: expected a local folder or gs://bucket/folder" in line
     assert "a.tif/tile.json: expected a writable path" in cli.usage_error("--work-dir", "a.tif")
     assert "argument --work-dir: expected a path, got an empty argument" in cli.usage_error("--work-dir", "")
 
@@ -321,4 +321,4 @@ def test_a_full_disk_is_an_error_of_one_line_and_leaves_a_sound_cache(cli: Comma
 def test_a_folder_that_cannot_be_created_is_an_output_error(tile: Tile, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="file/deep: expected a writable path"):
-        tile_cache.store(tmp_path / "file" / "deep", outcome(tile, Detections.empty()))
+        tile_cache.store(str(tmp_path / "file" / "deep"), outcome(tile, Detections.empty()))

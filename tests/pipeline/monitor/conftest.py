@@ -64,9 +64,12 @@ class MonitorRunner:
         return {name: content for name, content in self.files().items() if name != "alerts.json"}
 
     def files(self) -> dict[str, bytes]:
-        """Return the content of all files of the store."""
+        """Return the content of all files of the store but those that tell of the last run."""
         root = self.folder / "store"
-        return {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
+        files = (
+            path for path in sorted(root.rglob("*")) if path.is_file() and path.name not in ("heartbeat.json", "lock")
+        )
+        return {str(path.relative_to(root)): path.read_bytes() for path in files}
 
 
 @pytest.fixture

@@ -34,7 +34,7 @@ def rules_of(*rules: dict[str, Any]) -> tuple[Rule, ...]:
 
 
 def events_of(tables: Tables, rule: dict[str, Any], now: datetime.datetime = NOW) -> list[Event]:
-    return find_events(rules_of(rule), tables, AIRPORT, now)
+    return find_events(rules_of(rule), tables.visits, tables.changes, AIRPORT, now)
 
 
 def days(*counts: int) -> list[Any]:

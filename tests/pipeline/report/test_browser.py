@@ -45,6 +45,10 @@ def sample_ledger() -> Ledger:
     )
 
 
+def write_page(folder: Path, airplanes: Sequence[Airplane], ledger: Ledger) -> Path:
+    return Path(write_report(folder, airplanes, ledger))
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("report")
@@ -53,7 +57,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def report(folder: Path) -> Path:
     path = folder / "report.html"
-    return path if path.exists() else write_report(folder, sample(), sample_ledger())
+    return path if path.exists() else write_page(folder, sample(), sample_ledger())
 
 
 def shown(page: Page) -> str:
@@ -304,7 +308,7 @@ def test_hostile_names_stay_text(tmp_path: Path, open_page: OpenPage) -> None:
     failures = (part_failure(0, 0, error),)
     plane = dataclasses.replace(sample()[0], scene_uri=name, detection_id="<i>7</i>", scene_id="<u>5</u>")
     scene = entry(name, status="incomplete", failures=failures, error=error)
-    page = open_page(write_report(tmp_path, [plane], ledger(scene)))
+    page = open_page(write_page(tmp_path, [plane], ledger(scene)))
     title = page.title()
     rows(page).first.click()
     assert "<i>7</i>" in page.locator("#fields").inner_text()
@@ -318,14 +322,14 @@ def test_hostile_names_stay_text(tmp_path: Path, open_page: OpenPage) -> None:
 
 def test_what_has_no_pixels_is_said(tmp_path: Path, open_page: OpenPage, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipeline.report.page.scene_views", functools.partial(scene_views, max_bytes=12_000))
-    page = open_page(write_report(tmp_path, sample(), ledger(entry(FIRST, airplanes=20), entry(SECOND, airplanes=10))))
+    page = open_page(write_page(tmp_path, sample(), ledger(entry(FIRST, airplanes=20), entry(SECOND, airplanes=10))))
     numbers = [int(text) for text in re.findall(r"\d+", page.locator("#pixels").text_content() or "")]
     assert sum(numbers) == 30
     assert min(numbers) > 0
 
 
 def test_a_run_without_airplanes_has_an_empty_list(tmp_path: Path, open_page: OpenPage) -> None:
-    page = open_page(write_report(tmp_path, [], ledger(entry(FIRST))))
+    page = open_page(write_page(tmp_path, [], ledger(entry(FIRST))))
     assert shown(page) == "0 airplanes"
     assert "No airplanes detected" in page.locator("#rows").inner_text()
     for key in ("n", "p", "End", "z", "s", "."):
@@ -334,7 +338,7 @@ def test_a_run_without_airplanes_has_an_empty_list(tmp_path: Path, open_page: Op
 
 
 def test_a_run_without_any_scene_shows_the_ledger(tmp_path: Path, open_page: OpenPage) -> None:
-    page = open_page(write_report(tmp_path, [], ledger(failed_entry("/in/a.tif", "no raster"))))
+    page = open_page(write_page(tmp_path, [], ledger(failed_entry("/in/a.tif", "no raster"))))
     assert not page.locator("#viewer").is_visible()
     assert "no raster" in page.locator("#ledger").inner_text()
 
@@ -364,7 +368,7 @@ def test_20000_airplanes_need_no_more_elements_than_a_few(
     tmp_path: Path, open_page: OpenPage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("pipeline.report.page.scene_views", functools.partial(scene_views, max_bytes=0))
-    page = open_page(write_report(tmp_path, many(20_000), ledger(entry(FIRST, airplanes=20_000))))
+    page = open_page(write_page(tmp_path, many(20_000), ledger(entry(FIRST, airplanes=20_000))))
     assert shown(page) == "20,000 airplanes"
     count = "document.querySelectorAll('*').length"
     assert page.evaluate(count) < MAX_ELEMENTS

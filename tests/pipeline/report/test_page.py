@@ -29,14 +29,14 @@ def sample_page() -> Page:
 
 
 def test_write_report_creates_the_directory(tmp_path: Path) -> None:
-    written = write_report(tmp_path / "new" / "deep", [], ledger(entry("/in/a.tif")))
+    written = Path(write_report(tmp_path / "new" / "deep", [], ledger(entry("/in/a.tif"))))
     assert written == tmp_path / "new" / "deep" / "report.html"
     assert [path.name for path in written.parent.iterdir()] == ["report.html"]
     assert written.read_text(encoding="utf-8") == render([], ledger(entry("/in/a.tif")))
 
 
 def test_a_failed_write_keeps_the_previous_report(tmp_path: Path) -> None:
-    previous = write_report(tmp_path, [], ledger(entry("/in/a.tif")))
+    previous = Path(write_report(tmp_path, [], ledger(entry("/in/a.tif"))))
     text = previous.read_text(encoding="utf-8")
     with pytest.raises(ValueError, match=r"/in/lost\.tif"):
         write_report(tmp_path, [airplane("/in/lost.tif", 0)], ledger(entry("/in/a.tif")))

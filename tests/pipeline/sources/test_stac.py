@@ -180,13 +180,11 @@ def test_a_local_catalog_may_link_to_the_web(tmp_path: Path) -> None:
 def test_network_errors_name_the_url(tmp_path: Path) -> None:
     with served(tmp_path) as address:
         line = error_of(f"{address}/gone.json")
-        assert line.startswith(
-            f"{address}/gone.json: expected JSON text in UTF-8 that can be read, got 'HTTP Error 404"
-        )
+        assert line.startswith(f"{address}/gone.json: expected text in UTF-8 that can be read, got 'HTTP Error 404")
         write(tmp_path / "c.json", catalog(("item", "./gone.json")))
         assert failure_of(f"{address}/c.json").startswith(f"{address}/c.json, link to {address}/gone.json: expected")
         (tmp_path / "x.json").write_bytes(b"\xff\xfe")
-        assert "x.json: expected JSON text in UTF-8" in error_of(f"{address}/x.json")
+        assert "x.json: expected text in UTF-8" in error_of(f"{address}/x.json")
         (tmp_path / "y.json").write_text("<html>")
         assert "y.json: expected JSON, got" in error_of(f"{address}/y.json")
     assert "refused" in error_of(f"{address}/catalog.json")
@@ -204,7 +202,7 @@ def test_network_errors_name_the_url(tmp_path: Path) -> None:
 )
 def test_an_invalid_url_is_an_error(uri: str, got: str) -> None:
     line = error_of(uri)
-    assert line.startswith(f"{uri}: expected JSON text")
+    assert line.startswith(f"{uri}: expected text")
     assert got in line
 
 
@@ -220,7 +218,7 @@ def test_an_incomplete_response_is_an_error() -> None:
 
         thread = threading.Thread(target=answer)
         thread.start()
-        assert error_of(uri).startswith(f"{uri}: expected JSON text")
+        assert error_of(uri).startswith(f"{uri}: expected text")
         thread.join()
 
 
@@ -242,9 +240,9 @@ def test_invalid_json_is_an_error(tmp_path: Path, text: str, got: str) -> None:
 
 
 def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
-    assert "gone.json: expected JSON text in UTF-8 that can be read, got '[Errno 2]" in error_of(tmp_path / "gone.json")
+    assert "gone.json: expected text in UTF-8 that can be read, got '[Errno 2]" in error_of(tmp_path / "gone.json")
     uri = write(tmp_path / "c.json", catalog(("child", "./gone.json")))
-    assert failure_of(uri).startswith(f"{uri}, link to {tmp_path}/gone.json: expected JSON text")
+    assert failure_of(uri).startswith(f"{uri}, link to {tmp_path}/gone.json: expected text")
 
 
 @pytest.mark.parametrize("version", ["0.9.0", "2.0.0", 1, None, "10"])
