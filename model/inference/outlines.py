@@ -1,4 +1,4 @@
-"""Outlines of detected airplanes: crops of the scene around their boxes, keypoints in them, and measures on the ground."""
+"""Outlines of detected airplanes: crops of a scene around their boxes, their keypoints, and measures on the ground."""
 
 import dataclasses
 
@@ -9,7 +9,8 @@ from geo.grid import Level
 from geo.outline import LEFT, NOSE, RIGHT, TAIL, Dimensions, measure
 from geo.raster.reader import RasterReader
 from geo.types import FloatArray, ImageArray, Window
-from model.inference.keypoints import CONTEXT, CROP_PX, KeypointPredictor
+from model.detectors.keypoints.heat_maps import CONTEXT, CROP_PX
+from model.inference.keypoints import KeypointPredictor
 
 #: Airplanes with a shorter box, longer side in pixels of the scene, are not measured.
 MIN_SIDE_PX = 12.0
@@ -65,7 +66,7 @@ def measure_outlines(
         crops = [_read_crop(reader, georef, boxes[number]) for number in numbers]
         keypoints = predictor(np.stack([crop.pixels for crop in crops]))
         for number, crop, points, sd_px, reverse in zip(
-            numbers, crops, keypoints.points, keypoints.sd_px, keypoints.reversed_probability, strict=True
+            numbers, crops, keypoints.points, predictor.sd_px(keypoints), keypoints.reversed_probability, strict=True
         ):
             outlines[number] = _outline(georef, crop, points, sd_px, float(reverse))
     return outlines
@@ -81,7 +82,8 @@ class _Crop:
 
     def to_scene(self, points: FloatArray) -> FloatArray:
         """Return points (N, 2) of the crop in scene pixels."""
-        return (points + (self.window.col, self.window.row)) * (self.level.scale_x, self.level.scale_y)
+        origin, scale = (self.window.col, self.window.row), (self.level.scale_x, self.level.scale_y)
+        return np.asarray((points + np.array(origin)) * np.array(scale))
 
 
 def _read_crop(reader: RasterReader, georef: BaseGeoReference, box: FloatArray) -> _Crop:
