@@ -9,6 +9,7 @@ import json
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -127,12 +128,14 @@ def _predict(model: keras.Model, patches: AirplanePatches) -> Keypoints:
 def save(model: keras.Model, folder: Path, name: str, val: AirplanePatches) -> None:
     """Write a trained network as a model folder, with the expected errors that fit the val airplanes."""
     import tensorflow as tf
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-    @tf.function(input_signature=[tf.TensorSpec((1, CROP_PX, CROP_PX, 3), tf.uint8)])  # type: ignore[untyped-decorator]
-    def heat_maps(pixels: tf.Tensor) -> tf.Tensor:
+    def heat_maps(pixels: Any) -> Any:
         return tf.nn.softmax(model(tf.cast(pixels, tf.float32), training=False), axis=1)
 
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([heat_maps.get_concrete_function()], model)
+    spec = tf.TensorSpec((1, CROP_PX, CROP_PX, 3), tf.uint8, "pixels")
+    graph = convert_variables_to_constants_v2(tf.function(heat_maps, autograph=False).get_concrete_function(spec))
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([graph])
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.target_spec.supported_types = [tf.float16]
     with hold_stderr():  # it says what it does
