@@ -21,6 +21,7 @@ from geo.raster.uri import is_remote
 from model.common.logs import hold_stderr
 from model.inference import model_folder
 from model.inference.engine import resolve_engine, resolve_precision
+from model.inference.engine_cache import graph_file, read_cache
 from model.inference.predictor import Predictor, check_trusted, is_saved_model, load_predictor
 from pipeline.config import PipelineConfig, settings_id
 from pipeline.resources import Gpu, gpu_batch_size
@@ -176,6 +177,7 @@ def load_model(spec: ModelSpec) -> Predictor:
             precision=config.precision,
             engine=config.engine,
             trusted=spec.trusted,
+            cached=True,
         )
         if spec.gpu is not None:
             _prepare_gpu(predictor, spec.gpu, config)
@@ -186,6 +188,18 @@ def load_model(spec: ModelSpec) -> Predictor:
         raise
     future.set_result(predictor)
     return predictor
+
+
+def needs_keras(spec: ModelSpec) -> bool:
+    """Return whether loading the model imports Keras: not where the engine has it in its form, in the cache."""
+    config, folder = spec.config, model_folder_of(spec.config.model)
+    if config.engine != "tensorflow":
+        return False
+    if is_saved_model(folder):
+        return True
+    path = model_folder.resolve(folder)
+    described = model_folder.read_config(path)
+    return read_cache(graph_file(path, described, described.calibration is not None, config.precision)) is None
 
 
 def _prepare_gpu(predictor: Predictor, gpu: Gpu, config: PipelineConfig) -> None:

@@ -142,7 +142,7 @@ def _process(command: Command, spec: ModelSpec, argv: Sequence[str], own_process
     with hidden_packages(*(CLOUD_PACKAGES if own_process and is_local else ())):
         from model.datagen import beam_options  # loads Beam: before the thread that may load TensorFlow, not beside it
         from pipeline.job import Job, run_job
-    from pipeline.model_loading import loading
+    from pipeline.model_loading import loading, needs_keras
     from pipeline.tile_cache import TileCache
 
     info = run_info(spec, argv, command.run_id)
@@ -157,7 +157,9 @@ def _process(command: Command, spec: ModelSpec, argv: Sequence[str], own_process
     else:
         # With options of Beam the model may run in other processes, which load it themselves.
         model = contextlib.nullcontext() if command.beam else loading(spec)
-        with progress.Display(), model:
+        # TensorFlow imports it where it is installed.
+        hidden = hidden_packages(*(["keras"] if own_process and is_local and not needs_keras(spec) else []))
+        with progress.Display(), hidden, model:
             ledger = run_job(job, beam_options.runner(options), options)
     if command.report and ledger is not None:
         from pipeline.report.page import write_report

@@ -23,8 +23,7 @@ def main(arguments: Sequence[str]) -> None:
     folder, output, calibrated = arguments
     logs.silence()
     frozen_graph = logs.import_quietly("model.inference.frozen_graph")
-    predictor = frozen_graph.FrozenPredictor(folder, 1, 0.0, calibrated == "True", "float32")
-    Path(output).write_bytes(to_flatbuffer(predictor.graph))
+    Path(output).write_bytes(to_flatbuffer(frozen_graph.build(Path(folder), calibrated == "True", "float32")))
 
 
 if __name__ == "__main__":

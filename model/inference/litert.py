@@ -4,34 +4,25 @@ LiteRT starts in a second, where TensorFlow takes ten, and is faster on CPUs wit
 flatbuffer that TensorFlow converts from the frozen graph, once: a cache keeps it for the next run.
 """
 
-import contextlib
-import hashlib
 import os
 import subprocess
 import sys
 import tempfile
 import threading
 from collections import OrderedDict
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
-from geo.errors import FinderError
 from geo.types import ImageArray
-from model.common.atomic import write_atomically
 from model.common.logs import hold_stderr
 from model.inference import model_folder
 from model.inference.cells import MIN_VOTE, CellPredictor
-from model.inference.model_folder import CONFIG_FILE, ModelConfig
+from model.inference.engine_cache import flatbuffer_file, read_or_make
+from model.inference.model_folder import ModelConfig
 
-#: The folder of the cache; by default `airplane-finder` in the user's cache folder.
-CACHE_VARIABLE = "AIRPLANE_FINDER_CACHE"
-_DIGEST_BYTES = hashlib.sha256().digest_size
-# Changes with the form of the flatbuffer, so that older ones are not used.
-_FORMAT = "1"
 # Of the images for which interpreters are kept, all shapes together: one of the largest tiles, or several smaller ones.
 _MAX_PIXELS = 4_000_000
 
@@ -92,47 +83,12 @@ class LitertEngine:
 
 
 def load_flatbuffer(folder: Path, config: ModelConfig, calibrated: bool) -> bytes:
-    """Return the flatbuffer of a model, from the cache or converted; a damaged one in the cache is replaced.
+    """Return the flatbuffer of a model, from the cache or converted.
 
     Raises:
         WeightsError: the weights are damaged, or of another network.
     """
-    cached = _cache_file(folder, config, calibrated)
-    flatbuffer = _read_cache(cached)
-    if flatbuffer is None:
-        flatbuffer = _convert(folder, calibrated)
-        # Without a cache the next run converts again.
-        with contextlib.suppress(FinderError, OSError):
-            cached.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(cached, hashlib.sha256(flatbuffer).digest() + flatbuffer)
-    return flatbuffer
-
-
-def _cache_file(folder: Path, config: ModelConfig, calibrated: bool) -> Path:
-    """Return the name of a flatbuffer in the cache, which tells all that it depends on."""
-    names = ("tensorflow-cpu", "tensorflow", "keras", "ai-edge-litert")
-    versions = []
-    for name in names:
-        with contextlib.suppress(ModuleNotFoundError):
-            versions.append(f"{name} {version(name)}")
-    key = "\n".join([_FORMAT, config.sha256, str(calibrated), (folder / CONFIG_FILE).read_text("utf-8"), *versions])
-    return _cache_folder() / f"{config.version}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.tflite"
-
-
-def _cache_folder() -> Path:
-    if folder := os.environ.get(CACHE_VARIABLE):
-        return Path(folder)
-    home = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
-    return Path(home) / "airplane-finder"
-
-
-def _read_cache(file: Path) -> bytes | None:
-    try:
-        content = file.read_bytes()
-    except OSError:
-        return None
-    digest, flatbuffer = content[:_DIGEST_BYTES], content[_DIGEST_BYTES:]
-    return flatbuffer if hashlib.sha256(flatbuffer).digest() == digest else None
+    return read_or_make(flatbuffer_file(folder, config, calibrated), lambda: _convert(folder, calibrated))
 
 
 def _convert(folder: Path, calibrated: bool) -> bytes:

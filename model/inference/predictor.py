@@ -47,6 +47,7 @@ def load_predictor(
     engine: Engine = "tensorflow",
     calibrated: bool = True,
     trusted: bool = False,
+    cached: bool = False,
 ) -> Predictor:
     """Load a model into an engine.
 
@@ -58,6 +59,7 @@ def load_predictor(
         engine: runtime of the model; see `model.inference.engine.resolve_engine`.
         calibrated: whether scores are calibrated probabilities; else they are the detector's raw scores.
         trusted: whether a SavedModel may be loaded, which can run code; a model folder cannot.
+        cached: whether TensorFlow's graph comes from the cache and goes there, as LiteRT's flatbuffer always does.
 
     Raises:
         WeightsError: no such model, a damaged one, or a SavedModel without the right signature.
@@ -81,7 +83,7 @@ def load_predictor(
     with hold_stderr():
         from model.inference.frozen_graph import FrozenPredictor
 
-    return FrozenPredictor(name_or_path, batch_size, min_score, calibrated, precision)
+    return FrozenPredictor(name_or_path, batch_size, min_score, calibrated, precision, cached)
 
 
 def is_saved_model(name_or_path: str) -> bool:

@@ -61,11 +61,33 @@ PHASES = {
     "rest": "header, planning, suppression, georeferencing",
 }
 
-# Random weights, since only the time counts. It prints the seconds of the prediction alone.
+# Random weights, since only the time counts. It prints the seconds of the prediction alone. A torchvision of another
+# build than torch has no compiled suppression and does not load; then a plain one takes its place. It has little to do:
+# random weights give no boxes.
 PEER = """
 import sys, tempfile, time
 from pathlib import Path
 import numpy as np
+import torch
+try:
+    import torchvision
+except RuntimeError:
+    for name in [name for name in sys.modules if name.startswith("torchvision")]:
+        del sys.modules[name]
+    def nms(boxes, scores, iou):
+        kept, remaining = [], torch.argsort(scores, descending=True).tolist()
+        while remaining:
+            kept.append(remaining.pop(0))
+            best, others = boxes[kept[-1]], boxes[remaining]
+            sides = torch.minimum(others[:, 2:], best[2:]) - torch.maximum(others[:, :2], best[:2])
+            shared = sides.clamp(min=0).prod(1)
+            areas = (others[:, 2:] - others[:, :2]).prod(1) + (best[2:] - best[:2]).prod()
+            remaining = [remaining[i] for i in torch.nonzero(shared <= iou * (areas - shared)).flatten().tolist()]
+        return torch.tensor(kept, dtype=torch.int64)
+    for operator in ("torchvision::nms", "torchvision::qnms"):
+        torch.library.define(operator, "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    import torchvision
+    torchvision.ops.nms = nms
 from PIL import Image
 from sahi import AutoDetectionModel
 from sahi.predict import get_sliced_prediction
@@ -152,7 +174,7 @@ def measure(size: int, chips: Sequence[int], model: str | None, peer: str | None
         "suppression_s": {str(count): suppression_seconds(count) for count in BOXES},
     }
     if peer:
-        figures["peer"] = run_peer(peer, scene, jobs["deflate"]["command_seconds"])
+        figures["peer"] = compare_with_peer(peer, scenes.cog(scene, "deflate"), model, folder)
     return figures
 
 
@@ -188,13 +210,18 @@ def chips_ratio(scene: Path, count: int, model: str | None, folder: Path) -> dic
     return {"one_scene_s": scene_s, "chips_s": chips_s, "ratio": chips_s / scene_s, "more_per_chip_s": more_s}
 
 
-def run_peer(python: str, scene: Path, our_seconds: float) -> dict[str, float]:
-    """Return the seconds of a whole process of SAHI with YOLO11n on a scene, and of ours."""
+def compare_with_peer(python: str, scene: Path, model: str | None, folder: Path) -> dict[str, float]:
+    """Return the seconds of a whole process of SAHI with YOLO11n on a scene, and of ours just before and just after."""
+    before = run_job([scene], model, folder)["command_seconds"]
     started = time.perf_counter()
-    done = subprocess.run([python, "-c", PEER, str(scene)], check=True, capture_output=True, text=True)
+    done = subprocess.run([python, "-c", PEER, str(scene)], check=False, capture_output=True, text=True)
     seconds = time.perf_counter() - started
+    if done.returncode:
+        error = (done.stderr.splitlines() or [f"exit status {done.returncode}"])[-1]
+        raise SystemExit(f"--peer {python}: expected an interpreter that runs SAHI and YOLO11n, got: {error}")
+    ours = statistics.mean([before, run_job([scene], model, folder)["command_seconds"]])
     predicting = float(done.stdout.split()[-1])
-    return {"seconds": seconds, "predicting_s": predicting, "our_seconds": our_seconds, "ratio": seconds / our_seconds}
+    return {"seconds": seconds, "predicting_s": predicting, "our_seconds": ours, "ratio": seconds / ours}
 
 
 def run_bare(scene: Path, model: str | None) -> float:

@@ -60,7 +60,14 @@ class _LoadedFake(FakePredictor):
     """The fake with the arguments of `load_predictor`."""
 
     def __init__(
-        self, name_or_path: str, batch_size: int, min_score: float, precision: str, engine: str, trusted: bool
+        self,
+        name_or_path: str,
+        batch_size: int,
+        min_score: float,
+        precision: str,
+        engine: str,
+        trusted: bool,
+        cached: bool,
     ) -> None:
         self.min_score = min_score
 

@@ -1,18 +1,21 @@
+import os
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import tensorflow as tf
 from keras import ops
 
 from geo.boxes import iou_matrix
 from geo.types import Detections, ImageArray
 from model.detectors.anchor_free.network import decode_boxes, decode_scores
 from model.inference.calibration import Calibration
-from model.inference.frozen_graph import FrozenPredictor
+from model.inference.engine_cache import CACHE_VARIABLE
+from model.inference.frozen_graph import FrozenPredictor, build
 from model.inference.model_folder import read_config, write_config
 from model.inference.predictor import load_predictor
 
@@ -24,8 +27,8 @@ def predictor(model_folder: Path) -> FrozenPredictor:
     """The model of the folder, at a threshold that leaves something over and something out."""
     detections = load_predictor(str(model_folder), BATCH, 0.0)
     assert isinstance(detections, FrozenPredictor)
-    _, scores = detections.graph(tf.constant(random_images(BATCH)))
-    detections.min_score = float(np.quantile(scores.numpy(), 0.6))
+    _, scores = detections.engine(random_images(BATCH))
+    detections.min_score = float(np.quantile(scores, 0.6))
     return detections
 
 
@@ -44,7 +47,7 @@ def test_the_graph_gives_what_the_network_gives(
     predictor: FrozenPredictor, network: Any, shape: tuple[int, int]
 ) -> None:
     images = random_images(2, seed=7, shape=shape)
-    boxes, scores = (output.numpy() for output in predictor.graph(tf.constant(images)))
+    boxes, scores = predictor.engine(images)
     cells = network(images.astype(np.float32), training=False)
     assert boxes.shape == (2, shape[0] // 4, shape[1] // 4, 4)
     np.testing.assert_allclose(scores, ops.convert_to_numpy(decode_scores(cells)), atol=1e-4)
@@ -52,15 +55,15 @@ def test_the_graph_gives_what_the_network_gives(
     assert np.ptp(scores) > 0.005  # else the comparison means nothing
 
 
-def test_the_graph_has_no_variables(predictor: FrozenPredictor) -> None:
-    kinds = {operation.type for operation in predictor.graph.graph.get_operations()}
+def test_the_graph_has_no_variables(model_folder: Path) -> None:
+    kinds = {operation.type for operation in build(model_folder, False, "float32").graph.get_operations()}
     assert not {kind for kind in kinds if "Variable" in kind}
 
 
 def test_detections_come_from_cells_above_the_threshold(predictor: FrozenPredictor) -> None:
     (detections,) = predictor(random_images(1))
-    boxes, scores = predictor.graph(tf.constant(np.repeat(random_images(1), BATCH, axis=0)))
-    every_box, every_score = boxes[0].numpy().reshape(-1, 4), scores[0].numpy().ravel()
+    boxes, scores = predictor.engine(np.repeat(random_images(1), BATCH, axis=0))
+    every_box, every_score = boxes[0].reshape(-1, 4), scores[0].ravel()
     assert 0 < len(detections) < len(every_score)
     assert (detections.scores >= predictor.min_score).all()
     assert (np.diff(detections.scores) <= 0).all()
@@ -115,8 +118,8 @@ def test_scores_are_probabilities_by_the_calibration_of_the_model(model_folder: 
     raw, detections = (load_predictor(str(folder), BATCH, 0.0, calibrated=calibrated) for calibrated in (False, True))
     assert isinstance(raw, FrozenPredictor)
     assert isinstance(detections, FrozenPredictor)
-    boxes, scores = (output.numpy() for output in raw.graph(tf.constant(random_images(BATCH))))
-    same, probabilities = (output.numpy() for output in detections.graph(tf.constant(random_images(BATCH))))
+    boxes, scores = raw.engine(random_images(BATCH))
+    same, probabilities = detections.engine(random_images(BATCH))
     np.testing.assert_allclose(same, boxes, rtol=1e-5)
     np.testing.assert_allclose(probabilities, numbers.apply(scores, boxes), atol=1e-5)
     (everything,) = detections(random_images(1))
@@ -130,3 +133,40 @@ def test_it_implements_the_protocol(predictor: FrozenPredictor) -> None:
     assert isinstance(detections, list)
     assert all(isinstance(each, Detections) for each in detections)
     assert detections[0].boxes.dtype == detections[0].scores.dtype == np.float64
+
+
+def test_a_graph_from_the_cache_gives_the_same_bytes_and_a_damaged_one_is_replaced(
+    model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path))
+    images = random_images(BATCH)
+    expected = FrozenPredictor(str(model_folder), BATCH, 0.0, True, "float32").engine(images)
+    assert not list(tmp_path.iterdir())
+    results = []
+    for damage in (None, b"", b"damaged"):
+        for file in tmp_path.iterdir():
+            content = file.read_bytes() if damage is None else damage
+            file.write_bytes(content)
+        for _ in range(2):
+            results.append(FrozenPredictor(str(model_folder), BATCH, 0.0, True, "float32", cached=True).engine(images))
+        (file,) = tmp_path.iterdir()
+        assert file.stat().st_size > 10_000
+    for boxes, scores in results:
+        np.testing.assert_array_equal(boxes, expected[0])
+        np.testing.assert_array_equal(scores, expected[1])
+
+
+def test_a_graph_from_the_cache_needs_no_keras(model_folder: Path, tmp_path: Path) -> None:
+    program = (
+        "import sys; from pathlib import Path; from model.common.imports import hidden_packages; "
+        "from model.inference.predictor import load_predictor\n"
+        "with hidden_packages('keras'):\n"
+        f"    load_predictor({str(model_folder)!r}, 1, 0.5, cached=True)\n"
+        "print('tensorflow' in sys.modules, 'keras' in sys.modules)"
+    )
+    env = os.environ | {CACHE_VARIABLE: str(tmp_path)}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(CACHE_VARIABLE, str(tmp_path))
+        FrozenPredictor(str(model_folder), 1, 0.5, True, "float32", cached=True)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env=env)
+    assert done.stdout.strip() == "True False"

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from geo.types import ImageArray
-from model.inference import litert, model_folder
+from model.inference import engine_cache, litert, model_folder
 from model.inference.frozen_graph import FrozenPredictor
 from model.inference.litert import LitertPredictor
 from model.inference.predictor import load_predictor
@@ -21,7 +21,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A cache of its own, which one conversion fills for all tests."""
     folder = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(litert.CACHE_VARIABLE, str(folder))
+        patch.setenv(engine_cache.CACHE_VARIABLE, str(folder))
         LitertPredictor("airplanes-lite0", 0.5, True)
         yield folder
 
@@ -88,8 +88,8 @@ def test_a_damaged_cache_is_rebuilt(
 def test_other_weights_have_another_file_in_the_cache() -> None:
     folder = model_folder.resolve("airplanes-lite0")
     config = model_folder.read_config(folder)
-    names = {litert._cache_file(folder, config, calibrated) for calibrated in (True, False)}
-    names.add(litert._cache_file(folder, dataclasses.replace(config, sha256="0" * 64), True))
+    names = {engine_cache.flatbuffer_file(folder, config, calibrated) for calibrated in (True, False)}
+    names.add(engine_cache.flatbuffer_file(folder, dataclasses.replace(config, sha256="0" * 64), True))
     assert len(names) == 3
 
 
@@ -97,7 +97,7 @@ def test_it_works_without_a_cache(image: ImageArray, cache: Path, monkeypatch: p
     (file,) = cache.iterdir()
     flatbuffer = file.read_bytes()[32:]
     monkeypatch.setattr(litert, "_convert", lambda *_: flatbuffer)
-    monkeypatch.setenv(litert.CACHE_VARIABLE, "/proc/no-such-folder")
+    monkeypatch.setenv(engine_cache.CACHE_VARIABLE, "/proc/no-such-folder")
     assert len(LitertPredictor("airplanes-lite0", 0.3, True)(image)[0]) >= 3
 
 
@@ -112,7 +112,7 @@ def test_it_loads_neither_tensorflow_nor_keras() -> None:
 
 
 def test_a_model_that_does_not_convert_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(litert, "_cache_folder", lambda: tmp_path)
+    monkeypatch.setenv(engine_cache.CACHE_VARIABLE, str(tmp_path))
     folder = model_folder.resolve("airplanes-lite0")
     config = model_folder.read_config(folder)
     monkeypatch.setattr(sys, "executable", "/bin/false")

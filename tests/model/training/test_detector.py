@@ -2,7 +2,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
 from model.detectors import registry
 from model.detectors.config import DetectorConfig
@@ -20,7 +19,7 @@ def test_it_agrees_with_the_frozen_graph(network: Any, model_folder: Path) -> No
     assert isinstance(full, FrozenPredictor)
     everything = full(IMAGES)
     # Of all cells: those above it have their say in a box, too.
-    threshold = in_a_gap(full.graph(tf.constant(IMAGES))[1])
+    threshold = in_a_gap(full.engine(IMAGES)[1])
     frozen = load_predictor(str(model_folder), 3, threshold, calibrated=False)(IMAGES)
     for count in (1, 3):
         predictor: Predictor = KerasPredictor(network, DECODE, "young", threshold)
