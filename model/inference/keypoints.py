@@ -6,6 +6,7 @@ TensorFlow is imported.
 """
 
 import dataclasses
+import functools
 import hashlib
 import os
 import threading
@@ -89,6 +90,12 @@ class KeypointPredictor:
         self._interpreter.invoke()
         maps: NDArray[np.float32] = self._interpreter.get_tensor(self._interpreter.get_output_details()[0]["index"])[0]
         return maps
+
+
+@functools.cache
+def load_keypoints(name_or_folder: str) -> KeypointPredictor:
+    """Return a keypoint model, loaded once in a process; see `KeypointPredictor`."""
+    return KeypointPredictor(name_or_folder)
 
 
 def _resolve(name_or_folder: str) -> Path:

@@ -10,7 +10,7 @@ from geo.outline import LEFT, NOSE, RIGHT, TAIL, Dimensions, measure
 from geo.raster.reader import RasterReader
 from geo.types import FloatArray, ImageArray, Window
 from model.detectors.keypoints.heat_maps import CONTEXT, CROP_PX
-from model.inference.keypoints import KeypointPredictor
+from model.inference.keypoints import load_keypoints
 
 #: Airplanes with a shorter box, longer side in pixels of the scene, are not measured.
 MIN_SIDE_PX = 12.0
@@ -43,7 +43,7 @@ class Outline:
 
 
 def measure_outlines(
-    reader: RasterReader, georef: BaseGeoReference, boxes: FloatArray, predictor: KeypointPredictor
+    reader: RasterReader, georef: BaseGeoReference, boxes: FloatArray, model: str
 ) -> list[Outline | None]:
     """Return the outline of each airplane; None where it is too small.
 
@@ -51,12 +51,14 @@ def measure_outlines(
         reader: the open scene.
         georef: its georeference.
         boxes: (N, 4) scene pixels.
-        predictor: the keypoint model.
+        model: name or folder of the keypoint model, which is loaded once in a process.
 
     Raises:
+        WeightsError: there is no such model, or it is damaged.
         RasterError: a crop cannot be read.
         GeoreferenceError: a point is outside the domain of the CRS.
     """
+    predictor = load_keypoints(model)
     outlines: list[Outline | None] = [None] * len(boxes)
     sides = (boxes[:, 2:] - boxes[:, :2]).max(axis=1)
     # Neighbours one after the other, so that blocks of the file are decoded once.
