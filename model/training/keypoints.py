@@ -47,21 +47,26 @@ def train(config: KeypointTrainConfig) -> Path:
     backend.check("tensorflow")
     keras.utils.set_random_seed(config.seed)
     make_folder(config.run)
-    model = network.build()
+    folder = config.run / "model"
+    if checkpointing.resume_epoch(config.run) < config.epochs or not (folder / CONFIG_FILE).is_file():
+        scenes = config.run / _SCENES
+        val = [_annotated(config, "val"), *(keypoints.rendered_patches(item, scenes) for item in config.val)]
+        _fit(config, folder, AirplanePatches.concatenate(val))
+    _test(config)
+    return folder
+
+
+def _fit(config: KeypointTrainConfig, folder: Path, val: AirplanePatches) -> None:
+    """Build the network, fit it, and write the model folder."""
     sets = [(keypoints.read_patches(config.data / item.set, "train"), item.weight) for item in config.sources]
     sets += [(keypoints.rendered_patches(item, config.run / _SCENES), item.weight) for item in config.rendered]
-    val = AirplanePatches.concatenate(
-        [_annotated(config, "val"), *(keypoints.rendered_patches(item, config.run / _SCENES) for item in config.val)]
-    )
+    model = network.build()
     steps = config.steps_per_epoch * config.epochs
     schedule = make_schedule(CosineConfig(), config.learning_rate, config.warmup_steps, steps)
     model.compile(keras.optimizers.AdamW(schedule, weight_decay=config.weight_decay), network.loss)
     batches = KeypointBatches(sets, config.batch, config.steps_per_epoch, config.seed)
     checkpointing.fit(model, batches, config, schedule, partial(_Measure, config, val))
-    folder = config.run / "model"
     save(model, folder, config.name, val)
-    _test(config)
-    return folder
 
 
 def measure_keypoints(predicted: Keypoints, patches: AirplanePatches) -> dict[str, float | int]:
