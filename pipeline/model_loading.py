@@ -19,7 +19,7 @@ import numpy as np
 from geo.errors import ConfigError
 from geo.raster.uri import is_remote
 from model.common.logs import hold_stderr
-from model.inference import model_folder
+from model.inference import keypoints, model_folder
 from model.inference.engine import resolve_engine, resolve_precision
 from model.inference.engine_cache import graph_file, read_cache
 from model.inference.predictor import Predictor, check_trusted, is_saved_model, load_predictor
@@ -69,6 +69,8 @@ def describe_model(
         ConfigError: its description is damaged, it is a SavedModel and not trusted, or the engine knows no GPU.
     """
     version, default_min_score = _version_and_min_score(config.model, trusted)
+    if config.keypoints is not None:
+        keypoints.read_config(config.keypoints)
     min_score = default_min_score if config.min_score is None else config.min_score
     if gpu is not None or elsewhere:
         config = _for_workers(config, gpu)

@@ -7,7 +7,6 @@ value, so that it stops nothing else and goes unrecorded nowhere. Planning is in
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
@@ -131,9 +130,11 @@ def finish(
     outlines: Sequence[Outline | None] = ()
     if keypoint_model is not None and len(merged):
         try:
-            outlines = measure(scene, merged.boxes, keypoint_model)
+            outlines, error = measure(scene, merged.boxes, keypoint_model)
         except FinderError as failure:
             error = f"airplanes not measured: {error_with_uri(scene.header.uri, failure)}"
+        if any(outcome.status == "failed" for outcome in in_order):
+            error = None  # the tiles that failed say more
     try:
         airplanes = georeference(scene, merged, identity, outlines)
     except FinderError as failure:
@@ -141,8 +142,8 @@ def finish(
     return SceneResult(scene_entry(scene, in_order, len(airplanes), error), airplanes)
 
 
-def measure(scene: Scene, boxes: FloatArray, keypoint_model: str) -> list[Outline | None]:
-    """Return the outlines of airplanes, by reading the scene around them; it is read again where that fails.
+def measure(scene: Scene, boxes: FloatArray, keypoint_model: str) -> tuple[list[Outline | None], str | None]:
+    """Return the outlines of airplanes, by reading the scene around them, and the error if some cannot be read.
 
     Args:
         scene: the scene.
@@ -150,21 +151,33 @@ def measure(scene: Scene, boxes: FloatArray, keypoint_model: str) -> list[Outlin
         keypoint_model: name or folder of the keypoint model.
 
     Raises:
-        RasterError: the scene cannot be read.
+        WeightsError: there is no such model, or it is damaged.
         GeoreferenceError: a point lies nowhere on the Earth.
     """
-    from model.inference import outlines  # imports LiteRT, which a run without detections does not need
+    from model.inference.outlines import measure_outlines  # imports LiteRT, which scenes without airplanes do not need
 
-    pauses = retry_delays_s(scene.header.uri)
-    for attempt in itertools.count(1):
-        try:
-            with RasterReader(scene.header.uri, scene.header.radiometry, scene.header.version) as reader:
-                return outlines.measure_outlines(reader, scene.georef, boxes, keypoint_model)
-        except RasterError:
-            if attempt == READ_ATTEMPTS:
-                raise
+    header, pauses = scene.header, retry_delays_s(scene.header.uri)
+    results: list[Outline | RasterError | None] = [None] * len(boxes)
+    unread = list(range(len(boxes)))
+    for attempt in range(READ_ATTEMPTS):
+        if attempt:
             time.sleep(next(pauses))
-    raise AssertionError("unreachable")
+        try:
+            with RasterReader(header.uri, header.radiometry, header.version) as reader:
+                measured = measure_outlines(reader, scene.georef, boxes[unread], keypoint_model)
+        except RasterError as error:
+            measured = [error] * len(unread)
+        for number, result in zip(unread, measured, strict=True):
+            results[number] = result
+        unread = [number for number in unread if isinstance(results[number], RasterError)]
+        if not unread:
+            break
+    outlines = [None if isinstance(result, RasterError) else result for result in results]
+    failures = [result for result in results if isinstance(result, RasterError)]
+    if not failures:
+        return outlines, None
+    first = error_with_uri(header.uri, failures[0])
+    return outlines, f"{len(failures)} of {len(boxes)} airplanes could not be measured; the first: {first}"
 
 
 def georeference(

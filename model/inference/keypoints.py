@@ -13,7 +13,6 @@ import threading
 from pathlib import Path
 
 import numpy as np
-from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
 from geo.types import FloatArray, ImageArray
@@ -55,15 +54,10 @@ class KeypointPredictor:
     """
 
     def __init__(self, name_or_folder: str) -> None:
-        folder = _resolve(name_or_folder)
-        self.config = load_yaml(KeypointModelConfig, folder / CONFIG_FILE)
-        content = (folder / MODEL_FILE).read_bytes()
-        digest = hashlib.sha256(content).hexdigest()
-        if digest != self.config.sha256:
-            raise WeightsError(
-                f"{folder / MODEL_FILE}: expected the file with sha256 {self.config.sha256[:12]}, got {digest[:12]}: "
-                "it is damaged or of another model, restore it or train anew"
-            )
+        from ai_edge_litert.interpreter import Interpreter
+
+        self.config = read_config(name_or_folder)
+        content = (_resolve(name_or_folder) / MODEL_FILE).read_bytes()
         with hold_stderr():  # it announces its delegate
             self._interpreter = Interpreter(model_content=content, num_threads=len(os.sched_getaffinity(0)))
             self._interpreter.allocate_tensors()
@@ -90,6 +84,24 @@ class KeypointPredictor:
         self._interpreter.invoke()
         maps: NDArray[np.float32] = self._interpreter.get_tensor(self._interpreter.get_output_details()[0]["index"])[0]
         return maps
+
+
+def read_config(name_or_folder: str) -> KeypointModelConfig:
+    """Read the config of a keypoint model and check its file against the digest, without loading it.
+
+    Raises:
+        WeightsError: there is no such model, or its file is damaged.
+        ConfigError: its config is damaged.
+    """
+    folder = _resolve(name_or_folder)
+    config = load_yaml(KeypointModelConfig, folder / CONFIG_FILE)
+    digest = hashlib.sha256((folder / MODEL_FILE).read_bytes()).hexdigest()
+    if digest != config.sha256:
+        raise WeightsError(
+            f"{folder / MODEL_FILE}: expected the file with sha256 {config.sha256[:12]}, got {digest[:12]}: "
+            "it is damaged or of another model, restore it or train anew"
+        )
+    return config
 
 
 @functools.cache

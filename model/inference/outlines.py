@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 
+from geo.errors import RasterError
 from geo.georef import BaseGeoReference
 from geo.grid import Level
 from geo.outline import LEFT, NOSE, RIGHT, TAIL, Dimensions, measure
@@ -44,8 +45,8 @@ class Outline:
 
 def measure_outlines(
     reader: RasterReader, georef: BaseGeoReference, boxes: FloatArray, model: str
-) -> list[Outline | None]:
-    """Return the outline of each airplane; None where it is too small.
+) -> list[Outline | RasterError | None]:
+    """Return the outline of each airplane; None where it is too small, an error where it cannot be read.
 
     Args:
         reader: the open scene.
@@ -55,22 +56,25 @@ def measure_outlines(
 
     Raises:
         WeightsError: there is no such model, or it is damaged.
-        RasterError: a crop cannot be read.
         GeoreferenceError: a point is outside the domain of the CRS.
     """
     predictor = load_keypoints(model)
-    outlines: list[Outline | None] = [None] * len(boxes)
+    outlines: list[Outline | RasterError | None] = [None] * len(boxes)
     sides = (boxes[:, 2:] - boxes[:, :2]).max(axis=1)
     # Neighbours one after the other, so that blocks of the file are decoded once.
     order = sorted(np.flatnonzero(sides >= MIN_SIDE_PX), key=lambda number: tuple(boxes[number, [1, 0]] // 512))
     for start in range(0, len(order), _CROPS_PER_CALL):
-        numbers = order[start : start + _CROPS_PER_CALL]
-        crops = [_read_crop(reader, georef, boxes[number]) for number in numbers]
-        keypoints = predictor(np.stack([crop.pixels for crop in crops]))
-        for number, crop, points, sd_px, reverse in zip(
-            numbers, crops, keypoints.points, predictor.sd_px(keypoints), keypoints.reversed_probability, strict=True
-        ):
-            outlines[number] = _outline(georef, crop, points, sd_px, float(reverse))
+        crops = []
+        for number in order[start : start + _CROPS_PER_CALL]:
+            try:
+                crops.append((number, _read_crop(reader, georef, boxes[number])))
+            except RasterError as error:
+                outlines[number] = error
+        if crops:
+            keypoints = predictor(np.stack([crop.pixels for _, crop in crops]))
+            columns = (keypoints.points, predictor.sd_px(keypoints), keypoints.reversed_probability)
+            for (number, crop), points, sd_px, reverse in zip(crops, *columns, strict=True):
+                outlines[number] = _outline(georef, crop, points, sd_px, float(reverse))
     return outlines
 
 
