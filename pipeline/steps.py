@@ -27,6 +27,7 @@ from model.inference.predictor import Predictor
 from pipeline import records
 from pipeline.config import PipelineConfig
 from pipeline.ledger import SceneResult, scene_entry
+from pipeline.model_loading import model_folder_of
 from pipeline.planning import error_with_uri
 from pipeline.records import Airplane
 from pipeline.values import Identity, Scene, TileBlock, TileImage, TileOutcome
@@ -148,7 +149,7 @@ def measure(scene: Scene, boxes: FloatArray, keypoint_model: str) -> tuple[list[
     Args:
         scene: the scene.
         boxes: (N, 4) of the airplanes, scene pixels.
-        keypoint_model: name or folder of the keypoint model.
+        keypoint_model: name or folder of the keypoint model, local or `gs://`.
 
     Raises:
         WeightsError: there is no such model, or it is damaged.
@@ -164,7 +165,7 @@ def measure(scene: Scene, boxes: FloatArray, keypoint_model: str) -> tuple[list[
             time.sleep(next(pauses))
         try:
             with RasterReader(header.uri, header.radiometry, header.version) as reader:
-                measured = measure_outlines(reader, scene.georef, boxes[unread], keypoint_model)
+                measured = measure_outlines(reader, scene.georef, boxes[unread], model_folder_of(keypoint_model))
         except RasterError as error:
             measured = [error] * len(unread)
         for number, result in zip(unread, measured, strict=True):

@@ -41,6 +41,11 @@ class KeypointModelConfig:
     sd_offset_px: float
     sd_slope: float
 
+    @property
+    def version(self) -> str:
+        """The name with the first 12 characters of the digest."""
+        return f"{self.name}@{self.sha256[:12]}"
+
 
 class KeypointPredictor:
     """A keypoint model. Thread-safe.

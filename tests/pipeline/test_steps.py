@@ -339,7 +339,5 @@ def test_airplanes_that_cannot_be_read_again_are_kept_and_the_ledger_says_so(
     assert len(result.airplanes) == len(merged)
     assert {airplane.length_m for airplane in result.airplanes} == {None}
     assert result.entry.status == "incomplete"
-    count = len(merged)
-    assert f"{count} of {count} airplanes could not be measured; the first: {scene.header.uri}" in str(
-        result.entry.error
-    )
+    expected = f"{len(merged)} of {len(merged)} airplanes could not be measured; the first: {scene.header.uri}"
+    assert expected in str(result.entry.error)
