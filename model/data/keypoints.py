@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from geo.errors import ConfigError
+from geo.errors import ConfigError, FinderError
 from geo.outline import LEFT, RIGHT
 from geo.types import FloatArray, ImageArray
 from model.data import labels, sources
@@ -60,6 +60,26 @@ class AirplanePatches:
         return np.asarray((self.boxes[:, 2:] - self.boxes[:, :2]).max(axis=1) * self.scales)
 
 
+def annotated_airplanes(folder: Path, split: str) -> list[tuple[AnnotatedImage, list[dict[str, Any]]]]:
+    """Read the images of one split of a data set, each with the `airplanes` of its `annotations.json`, if it has any.
+
+    Helicopters and the like are left out.
+
+    Raises:
+        ConfigError: the labels are missing or damaged, or have no `airplanes`.
+    """
+    content = labels.read_json(folder / "annotations.json")
+    by_path = {folder / image["image"]: image.get("airplanes", []) for image in content["images"]}
+    images = sources.read_annotated_images(folder, split)
+    chosen = [
+        (image, [row for row in by_path[image.path] if row.get("kind", "airplane") == "airplane"]) for image in images
+    ]
+    chosen = [(image, rows) for image, rows in chosen if rows]
+    if not chosen:
+        raise ConfigError(f"{folder}: expected airplanes with points in annotations.json, got none: name another set")
+    return chosen
+
+
 def read_patches(folder: Path, split: str) -> AirplanePatches:
     """Read the airplanes of one split of a data set whose `annotations.json` has points, under `airplanes`.
 
@@ -67,24 +87,19 @@ def read_patches(folder: Path, split: str) -> AirplanePatches:
         ConfigError: the labels are missing or damaged, or have no points.
         RasterError: an image cannot be read.
     """
-    images = sources.read_annotated_images(folder, split)
-    content = labels.read_json(folder / "annotations.json")
-    by_path = {folder / image["image"]: image.get("airplanes", []) for image in content["images"]}
     try:
-        airplanes = [(image, *_points(by_path[image.path])) for image in images if by_path[image.path]]
+        return _cut((image, *_points(rows)) for image, rows in annotated_airplanes(folder, split))
     except (KeyError, TypeError, ValueError) as error:
+        if isinstance(error, FinderError):
+            raise
         raise ConfigError(f"{folder}: expected points of airplanes, these are damaged: {error!r}") from error
-    if not airplanes:
-        raise ConfigError(f"{folder}: expected airplanes with points in annotations.json, got none: name another set")
-    return _cut(airplanes)
 
 
 def _points(airplanes: Sequence[dict[str, Any]]) -> tuple[FloatArray, FloatArray]:
-    """Return points and boxes of the annotated airplanes of an image; helicopters and the like are left out."""
-    chosen = [airplane for airplane in airplanes if airplane.get("kind", "airplane") == "airplane"]
+    """Return points and boxes of the annotated airplanes of an image."""
     unknown = (math.nan, math.nan)
-    points = [[airplane.get(name) or unknown for name in _NAMES] for airplane in chosen]
-    boxes = [airplane["box"] for airplane in chosen]
+    points = [[airplane.get(name) or unknown for name in _NAMES] for airplane in airplanes]
+    boxes = [airplane["box"] for airplane in airplanes]
     return np.array(points, np.float64).reshape(-1, 4, 2), np.array(boxes, np.float64).reshape(-1, 4)
 
 
