@@ -72,9 +72,10 @@ def annotated_airplanes(folder: Path, split: str) -> list[tuple[AnnotatedImage, 
     by_path = {folder / image["image"]: image.get("airplanes", []) for image in content["images"]}
     images = sources.read_annotated_images(folder, split)
     chosen = [
-        (image, [row for row in by_path[image.path] if row.get("kind", "airplane") == "airplane"]) for image in images
+        (image, rows)
+        for image in images
+        if (rows := [row for row in by_path[image.path] if row.get("kind", "airplane") == "airplane"])
     ]
-    chosen = [(image, rows) for image, rows in chosen if rows]
     if not chosen:
         raise ConfigError(f"{folder}: expected airplanes with points in annotations.json, got none: name another set")
     return chosen
@@ -132,6 +133,8 @@ def _cut(airplanes: Iterable[tuple[AnnotatedImage, FloatArray, FloatArray]]) -> 
         for own_points, box in zip(points, boxes, strict=True):
             if (box[2:] - box[:2]).max() >= _MIN_SIDE_PX:
                 patches.append(_patch(pixels, own_points, box))
+    if not patches:
+        raise ConfigError(f"expected airplanes of {_MIN_SIDE_PX:g} px and more, got none: add images with such")
     columns = [np.stack(column) for column in zip(*patches, strict=True)]
     return AirplanePatches(*columns)
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from geo.boxes import iou
+from geo.boxes import iou_matrix
 from model.data.keypoints import annotated_airplanes
 from model.data.sources import RenderedSet, render_scenes
 from pipeline.sinks.files import read_geojson
@@ -48,13 +48,10 @@ def main() -> int:
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), metavar="DIR")
     parser.add_argument("--work", type=Path, default=Path("out/bench/outlines"), metavar="DIR")
     options = parser.parse_args()
-    print(
-        "| set | side, px | airplanes | measured | heading | head and tail exchanged | length | wingspan | within sd |"
-    )
+    print("| set | side, px | airplanes | measured | heading | reversed | length | wingspan | within sd |")
     print("|---|---|---|---|---|---|---|---|---|")
-    report(
-        "ucmerced test", options.work / "ucmerced", dict(photos(options.data / "ucmerced", options.work / "ucmerced"))
-    )
+    folder = options.work / "ucmerced"
+    report("ucmerced test", folder, dict(photos(options.data / "ucmerced", folder)))
     for rendered in RENDERED:
         images = render_scenes(rendered, options.work)
         report(rendered.name, images[0].path.parent, {image.path: scene_truth(image.path) for image in images})
@@ -114,7 +111,7 @@ def paired(airplanes: list[Airplane], truth: list[Truth]) -> Iterator[tuple[Airp
     """Yield detections with the true airplanes that they overlap the most."""
     if not airplanes or not truth:
         return
-    overlaps = iou(detections(airplanes).boxes, np.array([known.box for known in truth]))
+    overlaps = iou_matrix(detections(airplanes).boxes, np.array([known.box for known in truth]))
     for airplane, row in zip(airplanes, overlaps, strict=True):
         if row.max() >= MIN_IOU:
             yield airplane, truth[int(row.argmax())]
