@@ -49,24 +49,26 @@ def train(config: KeypointTrainConfig) -> Path:
     make_folder(config.run)
     folder = config.run / "model"
     if checkpointing.resume_epoch(config.run) < config.epochs or not (folder / CONFIG_FILE).is_file():
-        scenes = config.run / _SCENES
-        val = [_annotated(config, "val"), *(keypoints.rendered_patches(item, scenes) for item in config.val)]
-        _fit(config, folder, AirplanePatches.concatenate(val))
+        _fit(config, folder)
     _test(config)
     return folder
 
 
-def _fit(config: KeypointTrainConfig, folder: Path, val: AirplanePatches) -> None:
+def _fit(config: KeypointTrainConfig, folder: Path) -> None:
     """Build the network, fit it, and write the model folder."""
     sets = [(keypoints.read_patches(config.data / item.set, "train"), item.weight) for item in config.sources]
     sets += [(keypoints.rendered_patches(item, config.run / _SCENES), item.weight) for item in config.rendered]
+    photos = _annotated(config, "val")
+    rendered = [keypoints.rendered_patches(item, config.run / _SCENES) for item in config.val]
+    val = AirplanePatches.concatenate([photos, *rendered])
     model = network.build()
     steps = config.steps_per_epoch * config.epochs
     schedule = make_schedule(CosineConfig(), config.learning_rate, config.warmup_steps, steps)
     model.compile(keras.optimizers.AdamW(schedule, weight_decay=config.weight_decay), network.loss)
     batches = KeypointBatches(sets, config.batch, config.steps_per_epoch, config.seed)
     checkpointing.fit(model, batches, config, schedule, partial(_Measure, config, val))
-    save(model, folder, config.name, val)
+    # Rendered airplanes are too clean to say how large errors are.
+    save(model, folder, config.name, photos)
 
 
 def measure_keypoints(predicted: Keypoints, patches: AirplanePatches) -> dict[str, float | int]:
