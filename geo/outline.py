@@ -32,8 +32,9 @@ class Dimensions:
 def measure(points: FloatArray, georef: BaseGeoReference) -> Dimensions:
     """Measure an outline on the ground, so that rotated, mirrored and geographic rasters need no case of their own.
 
-    The heading is the mean of two directions: from tail to nose, and across the line from left to right wingtip. Each
-    counts by the square of its length, as the least squares fit of four points of equal error.
+    The heading is the mean of two directions: from tail to nose, and across the line between the wingtips. Each counts
+    by the square of its length, as the least squares fit of four points of equal error. A south-up raster shows the
+    ground mirrored, so that left and right in it are exchanged: which is which is not used.
 
     Args:
         points: (4, 2) nose, tail, left and right wingtip, pixels of the raster.
@@ -45,6 +46,8 @@ def measure(points: FloatArray, georef: BaseGeoReference) -> Dimensions:
     lon, lat = georef.pixel_to_lonlat(points).T
     azimuth, _, distance = _GEOD.inv(lon[[TAIL, LEFT]], lat[[TAIL, LEFT]], lon[[NOSE, RIGHT]], lat[[NOSE, RIGHT]])
     directions = np.radians(np.asarray(azimuth) - (0.0, 90.0))
+    if math.cos(directions[1] - directions[0]) < 0:
+        directions[1] += math.pi
     weights = np.square(distance)
     east, north = (weights * np.sin(directions)).sum(), (weights * np.cos(directions)).sum()
     length, wingspan = (float(metres) for metres in distance)

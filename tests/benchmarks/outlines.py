@@ -73,7 +73,7 @@ def photos(data: Path, folder: Path) -> Iterator[tuple[Path, list[Truth]]]:
                     airplane["heading_deg"],
                 )
                 for airplane in airplanes
-                if not airplane["cut"]
+                if not airplane["cut"] and airplane["length_px"] and airplane["wingspan_px"]
             ],
         )
 

@@ -44,6 +44,13 @@ def test_dimensions_do_not_depend_on_the_raster(raster: str, length: float, wing
     assert 0 <= measured.heading_deg < 360
 
 
+def test_left_and_right_may_be_exchanged() -> None:
+    georef = RASTERS["south up"]
+    points = outline(georef, 30.0, 40.0, 77.0)
+    exchanged = measure(points[[0, 1, 3, 2]], georef)
+    assert exchanged.heading_deg == pytest.approx(measure(points, georef).heading_deg, abs=0.01)
+
+
 def test_the_longer_line_counts_more() -> None:
     georef = RASTERS["north up"]
     points = outline(georef, 40.0, 20.0, 0.0)
