@@ -6,17 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from pipeline.serve.app import Service
 from pipeline.serve.review import ReviewStore
-from tests.browser import PATIENCE_MS, OpenPage
+from tests.browser import OpenPage
 from tests.pipeline.scenes import AIRPLANES
 from tests.pipeline.serve.conftest import Gate
 from tests.pipeline.serve.running import running
-
-# As patient as the rest of Playwright: its own 5 s are too few on a busy machine.
-expect.set_options(timeout=PATIENCE_MS)
 
 ABOVE_DEFAULT = sum(level >= 0.85 * 255 for *_, level in AIRPLANES)
 
@@ -69,9 +66,7 @@ def test_an_airplane_is_selected_by_keyboard_and_by_click(address: str, open_pag
     page.focus("#next")
     page.keyboard.press("Enter")
     expect(page.locator("#details dd").first).to_have_text("0.980")
-    image = page.locator("#details img")
-    expect(image).to_have_js_property("complete", True)
-    assert image.evaluate("image => image.naturalWidth") > 30
+    page.wait_for_function("document.querySelector('#details img').naturalWidth > 30")
     page.focus("#previous")
     page.keyboard.press("Enter")
     expect(page.locator("#details dd").first).not_to_have_text("0.980")
@@ -146,6 +141,23 @@ def test_airplanes_are_reviewed_by_keyboard_and_all_is_there_after_a_reload(
     assert sorted(verdicts(page)) == ["checked", "right", "right", "right", "right", "wrong", "wrong"]
 
 
+def test_keys_wait_for_the_boxes(review_address: str, open_page: OpenPage) -> None:
+    page = open_page(review_address)
+    analyze(page)
+    held: list[Route] = []
+    page.route("**/review/items?*", lambda route: held.append(route), times=1)
+    page.fill("#reviewer", "anna")
+    page.click("#review-toggle")
+    while not held:
+        page.wait_for_timeout(10)
+    for key in ("y", "n", "a", "Enter"):
+        page.keyboard.press(key)
+    assert page.evaluate("Review.current()") is None
+    held[0].continue_()
+    expect(page.locator("#review-rates")).to_contain_text("3 boxes")
+    assert [verdict for verdict in verdicts(page) if verdict != "none"] == ["right", "wrong", "right"]
+
+
 def test_a_box_is_moved_resized_drawn_and_deleted(review_address: str, open_page: OpenPage) -> None:
     page = open_page(review_address)
     analyze(page)
@@ -169,7 +181,7 @@ def test_a_box_is_moved_resized_drawn_and_deleted(review_address: str, open_page
     drawn = page.evaluate("Review.current().box")
     page.mouse.move(x + 15, y + 10)
     page.mouse.wheel(0, -100)
-    page.wait_for_function("([left]) => Review.current().box[0] < left - 0.9", arg=drawn)
+    page.wait_for_function("([left]) => Review.current()?.box[0] < left - 0.9", arg=drawn)
     page.mouse.click(x + 15, y + 10, button="right")
     expect(page.locator("#review-item")).not_to_contain_text("right, added")
     assert "wrong" in verdicts(page)
