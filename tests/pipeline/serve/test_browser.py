@@ -108,7 +108,7 @@ def compared_address(service: Service, model_folder: Path, monkeypatch: pytest.M
     folder = model_folder.with_name("other")
     shutil.copytree(model_folder, folder)
     (folder / CONFIG_FILE).write_text((model_folder / CONFIG_FILE).read_text().replace("name: fake", "name: other"))
-    load = model_loading.load_predictor
+    load = vars(model_loading)["load_predictor"]
 
     def load_either(name_or_path: str, *arguments: Any, **options: Any) -> Any:
         predictor = load(name_or_path, *arguments, **options)
