@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect, sync_playwright
 
 CHROMIUM = "/usr/bin/chromium"
 ARGUMENTS = [
@@ -24,7 +24,9 @@ ARGUMENTS = [
     "--disable-sync",
 ]
 #: Milliseconds after which a wait of Playwright fails: far more than a busy machine takes.
-PATIENCE_MS = 30_000
+PATIENCE_MS = 60_000
+# Its own 5 s are too few.
+expect.set_options(timeout=PATIENCE_MS)
 
 
 @dataclasses.dataclass
@@ -70,7 +72,7 @@ class OpenPage(Protocol):
 def chromium() -> Iterator[Browser]:
     """Chromium, started once for a module: its event loop must not outlive the module's tests."""
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS, timeout=3 * PATIENCE_MS)
         yield browser
         browser.close()
 

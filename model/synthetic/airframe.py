@@ -1,4 +1,4 @@
-"""Drawing of airplanes: liveries, shaded parts and shadows."""
+"""Drawing of airplanes: liveries, shaded parts, shadows and the box of what is visible."""
 
 import math
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from model.synthetic.aircraft import (
     silhouette,
 )
 from model.synthetic.geometry import Frame, rectangle
-from model.synthetic.style import Colour
+from model.synthetic.style import Colour, pick
 from model.synthetic.world import Airplane, Level, World
 
 WHITE: Colour = (248, 248, 244)
@@ -99,8 +99,8 @@ def sample_livery(rng: np.random.Generator, kind: str) -> Livery:
         return _military(rng)
     if rng.random() < _DULL_SHARE:
         return _dull(rng)
-    accent = _ACCENTS[int(rng.integers(len(_ACCENTS)))]
-    other = _ACCENTS[int(rng.integers(len(_ACCENTS)))]
+    accent = pick(_ACCENTS, rng)
+    other = pick(_ACCENTS, rng)
     body = _shade(WHITE, rng.uniform(0.96, 1.04))
     wing = _shade(WHITE if kind == LIGHT or rng.random() < 0.4 else _WING_GREY, rng.uniform(0.95, 1.05))
     scheme = rng.choice(5, p=(0.46, 0.22, 0.12, 0.11, 0.09))
@@ -120,14 +120,14 @@ def sample_livery(rng: np.random.Generator, kind: str) -> Livery:
 
 def _dull(rng: np.random.Generator) -> Livery:
     """Return a faded, bare or dark livery with little contrast to concrete or asphalt."""
-    paint = _shade(_FADED[int(rng.integers(len(_FADED)))], rng.uniform(0.9, 1.1))
+    paint = _shade(pick(_FADED, rng), rng.uniform(0.9, 1.1))
     wing = _shade(paint, rng.uniform(0.86, 1.08))
-    fin = paint if rng.random() < 0.6 else _ACCENTS[int(rng.integers(len(_ACCENTS)))]
+    fin = paint if rng.random() < 0.6 else pick(_ACCENTS, rng)
     return Livery(paint, _shade(paint, 0.9), paint, 0.85, fin, wing, wing, _shade(paint, 0.8), paint)
 
 
 def _military(rng: np.random.Generator) -> Livery:
-    paint = _shade(_MILITARY[int(rng.integers(len(_MILITARY)))], rng.uniform(0.95, 1.3))
+    paint = _shade(pick(_MILITARY, rng), rng.uniform(0.95, 1.3))
     dull = _shade(paint, 0.93)
     return Livery(paint, paint, paint, 0.9, dull, dull, dull, _shade(paint, 0.85), paint)
 

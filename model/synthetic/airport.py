@@ -1,4 +1,4 @@
-"""Layout of an airport that grows with the scene, and of the country around it.
+"""Layout of an airport that grows with the scene, of its landside, and of the country around it.
 
 Airport frame: x along the main runway, y = 0 on its centre line, y towards the terminal. The centre of the scene lies
 on the apron, so that even the smallest scene contains airplanes.
@@ -15,13 +15,23 @@ from shapely import Polygon, unary_union
 from model.synthetic import aprons
 from model.synthetic.aircraft import NARROW, REGIONAL, TYPES, WIDE
 from model.synthetic.aprons import Pier, build_terminal
+from model.synthetic.buildings import building, sample_plan_letter, wing_boxes, winged_building
 from model.synthetic.countryside import choose_near_airport, spread_country
-from model.synthetic.decoys import apron_traffic, close_taxiways, helipad, old_runway
-from model.synthetic.geometry import Frame, Size, rectangle
-from model.synthetic.landside import blocks, forecourt, grove, road
-from model.synthetic.pavement import Runway, TaxiNet, lay_apron, lay_runway, lay_taxiways
-from model.synthetic.stands import park_airplane, service_road
-from model.synthetic.streams import stream
+from model.synthetic.geometry import Frame, Size, centred_box, rectangle
+from model.synthetic.land import car_park, grove, land_radius, road
+from model.synthetic.objects import tower_crane, trees
+from model.synthetic.pavement import (
+    Runway,
+    TaxiNet,
+    close_taxiways,
+    helipad,
+    lay_apron,
+    lay_runway,
+    lay_taxiways,
+    old_runway,
+)
+from model.synthetic.stands import apron_traffic, park_airplane, service_road
+from model.synthetic.style import pick, stream
 from model.synthetic.world import Material, Tier, World
 
 APRON_Y = 235.0  # near edge of the aprons, metres from the runway's centre line
@@ -30,7 +40,6 @@ _APRON_CONTENT_Y = LANE_Y + 20
 _MAX_PIERS = 7
 _PIER_REACH_M = 210.0  # half length of the side per pier
 _HANGAR_ROOM_M = 96.0  # depth reserved for buildings behind an apron
-
 ApronBuilder = Callable[[World, Frame, Size, np.random.Generator], None]
 _APRON_BUILDERS: tuple[ApronBuilder, ...] = (
     aprons.remote_stands,
@@ -194,7 +203,7 @@ def lay_out_airport(world: World, seed: int) -> None:
     _perimeter(world, airport, stream(seed, "perimeter"))
     _decoys(world, airport, stream(seed, "decoys"))
     turn = rng.uniform(0, 0.5) - middle.angle if rng.random() < 0.5 else rng.normal(0, 0.06)
-    reach = 0.72 * extent + 60
+    reach = land_radius(world)
     land = Polygon(middle.points(rectangle(-2 * reach, -2 * reach, 2 * reach, 2 * reach))) - ground
     spread_country(world, middle.child(0, 0, turn), reach, land, stream(seed, "country"), choose_near_airport)
     _grass(world, airport.frame, ground, stream(seed, "grass"))
@@ -264,7 +273,7 @@ def _moving_airplanes(world: World, side: Side, rng: np.random.Generator) -> Non
     spots.append((rng.uniform(-0.7, 0.7) * half, 0.0, heading + math.pi))
     for x, y, turn in spots:
         shape, rims = (
-            _MOVING_TYPES[int(rng.integers(len(_MOVING_TYPES)))],
+            pick(_MOVING_TYPES, rng),
             _MAX_FRINGE_M if y == 0 else 0.4 * _MAX_FRINGE_M,
         )
         moving = rng.uniform(0.2, 1.0) * rims if rng.random() < 0.5 else 0.0
@@ -304,3 +313,70 @@ def _grass(world: World, frame: Frame, ground: Polygon, rng: np.random.Generator
         tone = (green * (1 - mix) + dry * mix) * (1 + 0.02 * (k % 2))
         strip = area.intersection(Polygon(rectangle(x0, y, x1, y + step)))
         world.pave_area(frame, strip, tone, Tier.LAND, Material.KEEP)
+
+
+def forecourt(world: World, frame: Frame, width: float, depth: float, rng: np.random.Generator) -> None:
+    """Add roads, car parks, garages and office blocks behind a terminal.
+
+    Args:
+        world: the scene's contents.
+        frame: x along the terminal, y away from it, the origin in the middle of the hall's rear wall.
+        width: metres along x.
+        depth: metres along y.
+        rng: source of all choices.
+    """
+    half = width / 2
+    drop_off = rectangle(-half - 20, 4, half + 20, 34)
+    world.pave(frame, drop_off, np.array(world.palette.road) * 1.08, Tier.ROAD, Material.ASPHALT)
+    for x in (-half - 12, half + 12):
+        road(world, frame, [(x, 24.0), (x, depth)], 12.0, rng, 3.0)
+    blocks(world, frame.child(0, 46), width, depth - 46, rng)
+
+
+def blocks(world: World, frame: Frame, width: float, depth: float, rng: np.random.Generator) -> None:
+    """Fill a rectangle with plots and the roads between them; the origin is the middle of its near side."""
+    half, y = width / 2, 0.0
+    while y + 60 < depth:
+        tall = min(rng.uniform(80, 150), depth - y)
+        x = -half
+        while x + 50 < half:
+            wide = min(rng.uniform(90, 210), half - x)
+            _plot(world, frame.child(x + wide / 2, y + tall / 2), (wide - 20, tall - 20), rng)
+            x += wide
+        y += tall
+        road(world, frame, [(-half - 12, y), (half + 12, y)], 8.0, rng, 1.5)
+
+
+def _plot(world: World, frame: Frame, size: Size, rng: np.random.Generator) -> None:
+    choice = rng.random()
+    if choice < 0.48:
+        car_park(world, frame, size, rng)
+    elif choice < 0.60:  # a parking garage
+        red, green, blue = np.array(world.palette.concrete) * rng.uniform(0.95, 1.08)
+        building(world, frame, (0.9 * size[0], 0.85 * size[1]), 15.0, (red, green, blue), rng)
+    elif choice < 0.86:
+        _offices(world, frame, size, rng)
+    else:
+        grove(world, frame, size, rng, 0.25)
+
+
+def _offices(world: World, frame: Frame, size: Size, rng: np.random.Generator) -> None:
+    world.pave(frame, centred_box(size), world.palette.road, Tier.ROAD, Material.ASPHALT)
+    block = (rng.uniform(0.45, 0.8) * size[0], rng.uniform(0.35, 0.7) * size[1])
+    height, roof = rng.uniform(10, 32), world.palette.sample_roof(rng)
+    if rng.random() < 0.5:
+        building(world, frame, block, height, roof, rng)
+    else:
+        winged_building(
+            world,
+            frame,
+            wing_boxes(sample_plan_letter(rng), block, rng.uniform(0.24, 0.4) * min(block)),
+            height,
+            roof,
+            rng,
+        )
+    if rng.random() < 0.12:
+        tower_crane(world, frame.child(0.3 * block[0], 0.3 * block[1], rng.uniform(0, 6)), height + 18, rng)
+    spots = rng.uniform(-0.5, 0.5, (int(rng.integers(4, 24)), 2)) * size
+    spots = spots[(np.abs(spots) > np.array(block) / 2 + 4).any(axis=1)]
+    trees(world, frame, spots, rng.uniform(2, 4, len(spots)), rng)

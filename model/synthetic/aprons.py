@@ -33,11 +33,10 @@ from model.synthetic.buildings import (
     wing_boxes,
     winged_building,
 )
-from model.synthetic.decoys import hatched_box
-from model.synthetic.geometry import QUARTER_TURN, Frame, Size, centred_box, evenly_spaced, regular_polygon
+from model.synthetic.geometry import QUARTER_TURN, Frame, Size, centred_box, evenly_spaced, grid_points, regular_polygon
 from model.synthetic.objects import cars, trucks
-from model.synthetic.stands import Stand, equipment_park, fill_stand, mark_stand, park_airplane
-from model.synthetic.style import Colour
+from model.synthetic.stands import Stand, equipment_park, fill_stand, hatched_box, mark_stand, park_airplane
+from model.synthetic.style import Colour, pick
 from model.synthetic.world import Level, World
 
 _BRIDGES: tuple[Colour, ...] = ((222, 218, 206), (236, 234, 228), (176, 174, 168), (206, 196, 176))
@@ -92,7 +91,7 @@ def build_terminal(
         piers: its piers.
         rng: source of all other choices.
     """
-    bridge = _BRIDGES[int(rng.integers(len(_BRIDGES)))]
+    bridge = pick(_BRIDGES, rng)
     site = _Site(world, world.palette.sample_roof(rng), bridge, rng.uniform(0.66, 0.88), rng)
     _hall(site, frame, width, depth)
     for pier in piers:
@@ -253,7 +252,7 @@ def flying_club(world: World, frame: Frame, size: Size, rng: np.random.Generator
         for k, x in enumerate(np.arange(-width / 2 + 14, width / 2 - 12, spacing)):
             if rng.random() < occupancy:
                 turned = head + rng.normal(0, 0.08) + (math.pi * (k % 2) if alternate else 0)
-                shape = _LIGHT_TYPES[int(rng.integers(len(_LIGHT_TYPES)))]
+                shape = pick(_LIGHT_TYPES, rng)
                 park_airplane(world, shape, frame.child(x, y + rng.normal(0, 0.6), turned), rng, 0.5)
         y += rng.uniform(12, 34)
 
@@ -285,7 +284,7 @@ def _aircraft_row(
         if rng.random() < occupancy:
             turned = heading + rng.normal(0, 0.05) + (math.pi if rng.random() < 0.06 else 0)
             spot = frame.child(x, y + rng.normal(0, 0.5), turned)
-            park_airplane(world, shapes[int(rng.integers(len(shapes)))], spot, rng, 0.7)
+            park_airplane(world, pick(shapes, rng), spot, rng, 0.7)
 
 
 def _small_hangars(world: World, frame: Frame, size: Size, rng: np.random.Generator) -> None:
@@ -306,7 +305,7 @@ def hangars(world: World, frame: Frame, size: Size, rng: np.random.Generator) ->
     while x < width / 2 - 50:
         long, deep = rng.uniform(50, 92), rng.uniform(50, 74)
         building(world, frame.child(x + long / 2, depth + deep / 2 + 2), (long, deep), 22.0, roof, rng)
-        lot = np.stack(np.meshgrid(np.arange(0, long - 6, 2.8), (deep + 12.0, deep + 18.0)), axis=-1).reshape(-1, 2)
+        lot = grid_points(np.arange(0, long - 6, 2.8), (deep + 12.0, deep + 18.0))
         cars(world, frame.child(x + 3, depth), lot[rng.random(len(lot)) < 0.6], QUARTER_TURN, rng)
         x += long + rng.uniform(8, 30)
     if rng.random() < 0.25:
@@ -317,7 +316,7 @@ def hangars(world: World, frame: Frame, size: Size, rng: np.random.Generator) ->
 
 def _fighters(world: World, frame: Frame, size: Size, rng: np.random.Generator) -> None:
     fighters = [shape for shape in TYPES if shape.kind == FIGHTER]
-    shape = fighters[int(rng.integers(len(fighters)))]
+    shape = pick(fighters, rng)
     for x in np.arange(-size[0] / 2 + 14, 0, shape.span + rng.choice((2.0, 5.0))):
         if rng.random() < 0.85:
             park_airplane(world, shape, frame.child(x, 0.45 * size[1], -QUARTER_TURN), rng, 0.7)

@@ -9,8 +9,17 @@ import numpy as np
 from numpy.typing import ArrayLike
 from shapely import Polygon, unary_union
 
-from model.synthetic.geometry import Frame, Size, centred_box, discs, oriented_boxes, rectangles, ribbon
-from model.synthetic.style import Colour
+from model.synthetic.geometry import (
+    Frame,
+    Size,
+    centred_box,
+    discs,
+    oriented_boxes,
+    rectangles,
+    regular_polygon,
+    ribbon,
+)
+from model.synthetic.style import Colour, pick
 from model.synthetic.world import Level, World
 
 _PITCH = 0.5  # slope of a house roof, radians
@@ -106,7 +115,7 @@ def jet_bridge(world: World, frame: Frame, path: ArrayLike, roof: Colour) -> Non
 
 def sample_colour(colours: tuple[Colour, ...], rng: np.random.Generator) -> Colour:
     """Sample one of the given colours, slightly lighter or darker."""
-    red, green, blue = np.array(colours[int(rng.integers(len(colours)))]) * rng.uniform(0.9, 1.1)
+    red, green, blue = np.array(pick(colours, rng)) * rng.uniform(0.9, 1.1)
     return (red, green, blue)
 
 
@@ -191,7 +200,7 @@ def sawtooth_hall(world: World, frame: Frame, size: Size, height: float, teeth: 
 
 def spire(world: World, frame: Frame, radius: float, heights: Size, colour: Colour, corners: int = 4) -> None:
     """Draw a tower with a pointed roof; `heights` are those of its walls and its tip, metres."""
-    ring = Frame(0, 0, math.pi / corners).points(discs((0.0, 0.0), radius, corners)[0])
+    ring = regular_polygon(radius, corners)
     world.extrude(frame, ring, heights[0], colour, PLASTER)
     for a, b in zip(ring, np.roll(ring, -1, axis=0), strict=True):
         facet(world, frame, [(*a, heights[0]), (*b, heights[0]), (0.0, 0.0, heights[1])], colour)
@@ -226,7 +235,7 @@ def winged_building(
 
 def sample_plan_letter(rng: np.random.Generator) -> str:
     """Sample a plan for `wing_boxes`."""
-    return _LETTERS[int(rng.integers(len(_LETTERS)))]
+    return pick(_LETTERS, rng)
 
 
 def wing_boxes(shape: str, size: Size, breadth: float) -> list[tuple[float, float, float, float]]:

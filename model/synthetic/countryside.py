@@ -1,6 +1,6 @@
 """Open country: the layout of scenes without an airport, and what fills a parcel of country.
 
-A patchwork of fields, woods, farms, villages and works with roads between. Its frame may have any angle to the
+A patchwork of fields, woods, farms, villages and works, with roads between them. Its frame may have any angle to the
 airport's; nothing is placed on the airport's own ground.
 """
 
@@ -21,6 +21,7 @@ from model.synthetic.geometry import (
     Size,
     centred_box,
     discs,
+    grid_points,
     rectangle,
     rectangles,
     ribbon,
@@ -29,18 +30,19 @@ from model.synthetic.land import (
     FillerChoice,
     Parcel,
     ParcelFiller,
+    car_park,
     fill_patchwork,
     land_radius,
     lay_pond,
     lay_water,
     river_polygon,
+    road,
     sample_water_colour,
     split_into_zones,
     winding_paths,
 )
-from model.synthetic.landside import car_park, road
 from model.synthetic.objects import boats, cars, power_line, trees, trucks, wind_turbine
-from model.synthetic.streams import stream
+from model.synthetic.style import pick, stream
 from model.synthetic.world import Level, Material, Tier, World
 
 _PARCEL_M = (300.0, 240.0)
@@ -108,7 +110,7 @@ def fields(parcel: Parcel, size: Size, rng: np.random.Generator) -> None:
 def _crop(parcel: Parcel, sides: Size, depth: float, rng: np.random.Generator) -> None:
     """Add one field between two x, in rows of alternating tone."""
     (x0, x1), crops = sides, parcel.world.palette.crops
-    base = np.array(crops[int(rng.integers(len(crops)))]) * rng.uniform(0.92, 1.08)
+    base = np.array(pick(crops, rng)) * rng.uniform(0.92, 1.08)
     field = rectangle(x0, -depth / 2, x1, depth / 2)
     parcel.pave(field, base, Tier.LAND, Material.FIELD)
     step, lengthwise = rng.uniform(3, 14), rng.random() < 0.5
@@ -127,7 +129,7 @@ def wood(parcel: Parcel, size: Size, rng: np.random.Generator) -> None:
     parcel.pave(centred_box(size), np.array(world.palette.tree) * 0.9, Tier.LAND, Material.GRASS)
     x = np.arange(-size[0] / 2, size[0] / 2, _WOOD_STEP_M)
     y = np.arange(-size[1] / 2, size[1] / 2, _WOOD_STEP_M)
-    spots = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
+    spots = grid_points(x, y)
     spots = spots + rng.normal(0, 1.8, spots.shape)
     spots = spots[parcel.usable(spots) & (rng.random(len(spots)) < 0.93)]
     trees(world, frame, spots, rng.uniform(2.8, 5.2, len(spots)), rng)
@@ -154,7 +156,7 @@ def _row_of_houses(parcel: Parcel, y: float, width: float, rng: np.random.Genera
     roofs = parcel.world.palette.house_roofs
     for x in np.arange(-width / 2 + 12, width / 2 - 8, rng.uniform(16, 22)):
         spot = parcel.frame.child(x + rng.normal(0, 1), y + rng.normal(0, 1.5), rng.choice((0, QUARTER_TURN)))
-        size, roof = (rng.uniform(9, 14), rng.uniform(7, 10)), roofs[int(rng.integers(len(roofs)))]
+        size, roof = (rng.uniform(9, 14), rng.uniform(7, 10)), pick(roofs, rng)
         if rng.random() < 0.9 and parcel.fits(spot, (18, 18)):
             house(parcel.world, spot, size, roof)
 
@@ -202,9 +204,8 @@ def choose_countryside(town: float, rng: np.random.Generator) -> ParcelFiller:
         return houses
     if town < -1.1 and rng.random() < 0.75:
         return wood
-    return _COUNTRYSIDE_FILLERS[
-        int(rng.choice(len(_COUNTRYSIDE_FILLERS), p=[share for _, share in _COUNTRYSIDE_FILLERS]))
-    ][0]
+    shares = [share for _, share in _COUNTRYSIDE_FILLERS]
+    return _COUNTRYSIDE_FILLERS[int(rng.choice(len(shares), p=shares))][0]
 
 
 def choose_near_airport(town: float, rng: np.random.Generator) -> ParcelFiller:
@@ -251,7 +252,7 @@ def _strips(parcel: Parcel, size: Size, rng: np.random.Generator) -> None:
     x = -width / 2
     while x < width / 2 - 6:
         wide = min(rng.uniform(9, 38), width / 2 - x)
-        tone = np.array(crops[int(rng.integers(len(crops)))]) * rng.uniform(0.9, 1.1)
+        tone = np.array(pick(crops, rng)) * rng.uniform(0.9, 1.1)
         parcel.pave(rectangle(x, -depth / 2, x + wide - 0.8, depth / 2), tone, Tier.LAND, Material.FIELD)
         rows = np.arange(x, x + wide - 2, rng.uniform(2.2, 5))
         lines = rectangles([(at, -depth / 2, at + 0.8, depth / 2) for at in rows])
@@ -263,7 +264,7 @@ def _pivot(parcel: Parcel, size: Size, rng: np.random.Generator) -> None:
     """Add a round field and its irrigation arm."""
     fields(parcel, size, rng)
     world, radius = parcel.world, 0.47 * min(size)
-    tone = np.array(world.palette.crops[int(rng.integers(len(world.palette.crops)))]) * rng.uniform(0.8, 1.0)
+    tone = np.array(pick(world.palette.crops, rng)) * rng.uniform(0.8, 1.0)
     for k, part in enumerate(np.arange(1.0, 0.1, -0.08)):
         parcel.pave(discs((0.0, 0.0), radius * part, 48)[0], tone * (1 + 0.03 * (k % 2)), Tier.LAND, Material.FIELD)
     angle = rng.uniform(0, 2 * math.pi)
@@ -286,7 +287,7 @@ def _orchard(parcel: Parcel, size: Size, rng: np.random.Generator) -> None:
         return
     step = rng.uniform(5.5, 9)
     x, y = (np.arange(-side / 2 + 5, side / 2 - 4, step) for side in size)
-    spots = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
+    spots = grid_points(x, y)
     spots = spots[parcel.usable(spots) & (rng.random(len(spots)) < 0.96)]
     trees(parcel.world, parcel.frame, spots, rng.normal(0.3 * step, 0.25, len(spots)).clip(1), rng)
 
@@ -316,7 +317,7 @@ def _farm(parcel: Parcel, size: Size, rng: np.random.Generator) -> None:
     world.pave(yard, centred_box((86, 72)), np.array(world.palette.soil) * 1.05, Tier.TRACK, Material.SOIL)
     world.pave(yard, centred_box((60, 40)), np.array(world.palette.concrete) * 0.9, Tier.ROAD, Material.CONCRETE)
     roofs = world.palette.house_roofs
-    roof, hip = roofs[int(rng.integers(len(roofs)))], bool(rng.random() < 0.5)
+    roof, hip = pick(roofs, rng), bool(rng.random() < 0.5)
     pitched_building(world, yard.child(-30, 24), (15, 10), (5, 9), roof, hip)
     for x, y, turn in ((-22, -24, 0.0), (20, -26, 0.0), (38, 6, QUARTER_TURN), (-42, -4, QUARTER_TURN)):
         if rng.random() < 0.75:

@@ -1,4 +1,4 @@
-"""Fillers of whole districts: industry and shops, parks and sports, and a harbour.
+"""Districts that fill whole parcels: industry and shops, parks and sports, and a harbour.
 
 Harbour frame: x along the main quay, y = 0 on its edge, water at greater y.
 """
@@ -29,14 +29,14 @@ from model.synthetic.geometry import (
     Size,
     centred_box,
     discs,
+    grid_points,
     rectangle,
     rectangles,
     ribbon,
 )
-from model.synthetic.land import Parcel, lay_pond, lay_water, sample_water_colour
-from model.synthetic.landside import car_park
+from model.synthetic.land import Parcel, car_park, lay_pond, lay_water, sample_water_colour
 from model.synthetic.objects import boats, cars, containers, quay_crane, ship, trees, trucks
-from model.synthetic.style import Colour
+from model.synthetic.style import Colour, pick
 from model.synthetic.world import WHITE_PAINT, Level, Material, Tier, World
 
 _HALLS: tuple[Colour, ...] = (
@@ -91,7 +91,7 @@ def _hall(parcel: Parcel, spot: Frame, room: Size, rng: np.random.Generator) -> 
 def _skylights(parcel: Parcel, spot: Frame, size: Size, height: float, rng: np.random.Generator) -> None:
     x = np.arange(-0.44 * size[0], 0.42 * size[0], rng.uniform(6, 11))
     y = np.arange(-0.4 * size[1], 0.36 * size[1], rng.uniform(6, 14))
-    corner = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
+    corner = grid_points(x, y)
     panes = rectangles(np.concatenate([corner, corner + np.array((1.6, rng.uniform(1.6, 4)))], axis=1))
     parcel.world.draw(spot, panes, (212, 220, 224) if rng.random() < 0.6 else (112, 124, 134), Level.STRUCTURE, height)
 
@@ -99,7 +99,7 @@ def _skylights(parcel: Parcel, spot: Frame, size: Size, height: float, rng: np.r
 def _container_yard(parcel: Parcel, spot: Frame, room: Size, rng: np.random.Generator) -> None:
     x, y = np.arange(-0.44 * room[0], 0.42 * room[0], 12.6), np.arange(-0.42 * room[1], 0.42 * room[1], 2.9)
     y = y[np.arange(len(y)) % 7 < 5]
-    spots = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
+    spots = grid_points(x, y)
     containers(parcel.world, spot, spots[rng.random(len(spots)) < rng.uniform(0.4, 0.95)], 0.0, rng)
 
 
@@ -211,7 +211,7 @@ def sports_ground(parcel: Parcel, size: Size, rng: np.random.Generator) -> None:
 
 
 def _tennis_courts(world: World, frame: Frame, rng: np.random.Generator) -> None:
-    tone, around = _COURTS[int(rng.integers(len(_COURTS)))], _COURTS[int(rng.integers(len(_COURTS)))]
+    tone, around = pick(_COURTS, rng), pick(_COURTS, rng)
     for k in range(int(rng.integers(2, 6))):
         court = frame.child(9 + 18.5 * k, 0)
         world.pave(court, centred_box((18, 36)), around, Tier.TRACK, Material.ASPHALT)

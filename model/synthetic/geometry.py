@@ -109,6 +109,12 @@ def arc(x: float, y: float, radius: float, start: float, end: float, step: float
     return np.stack([x + radius * np.cos(angle), y + radius * np.sin(angle)], axis=-1)
 
 
+def path_normals(path: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the unit vectors (N, 2) a quarter turn clockwise from the direction of a path (N, 2) at its points."""
+    ahead = np.gradient(path, axis=0)
+    return np.stack([-ahead[:, 1], ahead[:, 0]], axis=-1) / np.hypot(ahead[:, 0], ahead[:, 1])[:, None]
+
+
 def ribbon(path: ArrayLike, width: float) -> NDArray[np.float64]:
     """Return the outline (2N, 2) of a line of the given width along a path (N, 2), N >= 2, with gentle bends."""
     line = np.asarray(path, dtype=np.float64)
@@ -142,3 +148,9 @@ def regular_polygon(radius: float, corners: int) -> NDArray[np.float64]:
 def evenly_spaced(count: int, spacing: float) -> list[float]:
     """Return `count` positions, `spacing` apart and centred on 0."""
     return [(k - (count - 1) / 2) * spacing for k in range(count)]
+
+
+def grid_points(x: ArrayLike, y: ArrayLike) -> NDArray[np.float64]:
+    """Return all pairs (N * M, 2) of the positions x (N,) and y (M,), row by row."""
+    pairs: NDArray[np.float64] = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
+    return pairs

@@ -1,6 +1,6 @@
-"""Division of the ground: zones between winding lines, patchworks of parcels, and water.
+"""Division of the ground into zones and parcels, and what runs through it: water, roads, railways, car parks, groves.
 
-Whatever fills a parcel stays on the land it belongs to.
+Whatever fills a parcel stays on the land it belongs to. Roads and railways are paths (N, 2).
 """
 
 import math
@@ -14,13 +14,32 @@ from shapely import LineString, Polygon, contains_properly, contains_xy, prepare
 from shapely.geometry.base import BaseGeometry
 from shapely.ops import split
 
-from model.synthetic.geometry import SCENE_FRAME, Frame, Size, centred_box, rectangle
-from model.synthetic.style import Colour
+from model.synthetic.geometry import (
+    SCENE_FRAME,
+    Frame,
+    Size,
+    centred_box,
+    dashes,
+    grid_points,
+    path_distances,
+    path_normals,
+    rectangle,
+    rectangles,
+    ribbon,
+)
+from model.synthetic.objects import cars, train, trees, trucks
+from model.synthetic.style import Colour, pick
 from model.synthetic.world import Material, Tier, World
 
 Lines = NDArray[np.float64]
 _WATERS: tuple[Colour, ...] = ((44, 62, 66), (58, 74, 70), (84, 88, 70), (104, 102, 80), (38, 50, 62), (66, 88, 94))
 _OUTSIDE_M = 60.0  # margin of land outside the scene
+_STALL_M = (2.6, 5.2)
+_BAY_M = 17.0  # depth of two rows of stalls and an aisle
+_TREE_STEP_M = 6.0
+_BALLAST = np.array((132, 118, 106))
+_RAIL = np.array((98, 92, 88))
+_TRACKS_M = 4.6  # between track centres
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +95,6 @@ class Parcel:
 
 
 ParcelFiller = Callable[[Parcel, Size, np.random.Generator], None]
-
 FillerChoice = Callable[[float, np.random.Generator], ParcelFiller]
 
 
@@ -126,7 +144,7 @@ def _smooth_noise(at: Lines, rng: np.random.Generator) -> NDArray[np.float64]:
 
 def sample_water_colour(rng: np.random.Generator) -> Colour:
     """Sample the colour of a body of water, from nearly black to muddy brown."""
-    red, green, blue = np.array(_WATERS[int(rng.integers(len(_WATERS)))]) * rng.uniform(0.85, 1.15)
+    red, green, blue = np.array(pick(_WATERS, rng)) * rng.uniform(0.85, 1.15)
     return (red, green, blue)
 
 
@@ -163,8 +181,7 @@ def winding_path(extent: Frame, reach: float, rng: np.random.Generator, step: fl
 
 def river_polygon(path: NDArray[np.float64], width: float, rng: np.random.Generator) -> Polygon:
     """Return the water surface of a river of approximately a width in metres along a path (N, 2)."""
-    ahead = np.gradient(path, axis=0)
-    side = np.stack([-ahead[:, 1], ahead[:, 0]], axis=-1) / np.hypot(ahead[:, 0], ahead[:, 1])[:, None]
+    side = path_normals(path)
     at = np.arange(len(path))
     half = width / 2 * (1 + 0.2 * np.sin(at / 7 + rng.uniform(0, 6)) + 0.12 * np.sin(at / 3 + rng.uniform(0, 6)))
     left, right = path + side * half[:, None], path - side * half[:, None]
@@ -197,3 +214,89 @@ def split_into_zones(world: World, paths: list[NDArray[np.float64]], taken: list
 def polygon_parts(area: BaseGeometry) -> list[Polygon]:
     """Return the polygons of an area."""
     return [part for part in getattr(area, "geoms", [area]) if isinstance(part, Polygon) and not part.is_empty]
+
+
+def road(
+    world: World, frame: Frame, path: ArrayLike, width: float, rng: np.random.Generator, traffic: float = 1.0
+) -> None:
+    """Pave a road along a local path (N, 2), with markings and `traffic` vehicles for each 100 m."""
+    palette, line = world.palette, np.asarray(path, dtype=np.float64)
+    world.pave(frame, ribbon(line, width + 3), np.array(palette.soil) * 0.97, Tier.TRACK, Material.SOIL)
+    tone = np.array(palette.road) * rng.uniform(0.9, 1.05)
+    world.pave(frame, ribbon(line, width), tone, Tier.ROAD, Material.ASPHALT)
+    if width >= 6:
+        for mark in dashes(line, 4, 8):
+            world.pave(frame, ribbon(mark, 0.2), np.minimum(tone * 1.3, 220), Tier.SHOULDER)
+    _traffic(world, frame, line, width, rng, traffic)
+
+
+def _traffic(
+    world: World, frame: Frame, path: NDArray[np.float64], width: float, rng: np.random.Generator, traffic: float
+) -> None:
+    legs = np.diff(path, axis=0)
+    steps = np.hypot(legs[:, 0], legs[:, 1])
+    count = int(rng.poisson(steps.sum() / 100 * traffic))
+    leg = rng.choice(len(steps), count, p=steps / steps.sum())
+    ahead, side = legs[leg] / steps[leg][:, None], rng.choice((-1, 1), count)
+    across = np.stack([-ahead[:, 1], ahead[:, 0]], axis=-1) * (side * width * rng.choice((0.15, 0.32), count))[:, None]
+    spots = path[leg] + rng.random((count, 1)) * legs[leg] + across
+    angles = np.arctan2(ahead[:, 1], ahead[:, 0]) + np.where(side > 0, 0, math.pi)
+    heavy = rng.random(count) < 0.12
+    cars(world, frame, spots[~heavy], angles[~heavy], rng)
+    trucks(world, frame, spots[heavy], angles[heavy], rng, 12.0)
+
+
+def car_park(world: World, frame: Frame, size: Size, rng: np.random.Generator) -> None:
+    """Add a car park centred on a frame: double rows of stalls, aisles, sometimes trees."""
+    (width, depth), palette = size, world.palette
+    tone = np.array(palette.asphalt if rng.random() < 0.6 else palette.concrete) * rng.uniform(0.88, 1.05)
+    world.pave(frame, centred_box((width + 6, depth + 6)), tone, Tier.PAVEMENT, Material.ASPHALT)
+    share, stalls = rng.uniform(0.35, 0.95), np.arange(-width / 2 + 4, width / 2 - 3, _STALL_M[0])
+    for y in np.arange(-depth / 2 + 6, depth / 2 - 5, _BAY_M):
+        lines = [(x - 1.35, y - _STALL_M[1], x - 1.22, y + _STALL_M[1]) for x in stalls]
+        world.pave(frame, rectangles(lines), np.minimum(tone * 1.35, 225), Tier.MARKING)
+        # Occupancy varies along the row.
+        busy = np.clip(share + 0.35 * np.sin(stalls / rng.uniform(12, 40) + rng.uniform(0, 6)), 0.03, 0.97)
+        for row in (y - _STALL_M[1] / 2, y + _STALL_M[1] / 2):
+            occupied = stalls[rng.random(len(stalls)) < busy]
+            spots = np.stack([occupied, np.full(len(occupied), row)], axis=1)
+            cars(world, frame, spots + rng.normal(0, 0.15, spots.shape), math.pi / 2, rng)
+        if rng.random() < 0.35:
+            x = rng.uniform(-width / 2, width / 2, int(width / 18))
+            trees(world, frame, np.stack([x, np.full(len(x), y)], axis=1), rng.uniform(1.6, 2.8, len(x)), rng)
+
+
+def grove(world: World, frame: Frame, size: Size, rng: np.random.Generator, density: float) -> None:
+    """Add trees over a rectangle centred on a frame; a density of 1 is closed forest."""
+    x = np.arange(-size[0] / 2, size[0] / 2, _TREE_STEP_M)
+    y = np.arange(-size[1] / 2, size[1] / 2, _TREE_STEP_M)
+    grid = grid_points(x, y)
+    spots = grid[rng.random(len(grid)) < density]
+    trees(world, frame, spots + rng.normal(0, 1.6, spots.shape), rng.uniform(2.2, 4.8, len(spots)), rng)
+
+
+def lay_railway(world: World, path: NDArray[np.float64], rng: np.random.Generator) -> None:
+    """Lay two to six parallel tracks along a path (N, 2), scene metres, with trains on them."""
+    count = int(rng.choice((2, 2, 4, 6)))
+    fine = _resampled(path)
+    tone = _BALLAST * rng.uniform(0.85, 1.1)
+    world.pave(SCENE_FRAME, ribbon(fine, _TRACKS_M * count + 3), tone, Tier.SHOULDER, Material.SOIL)
+    side = path_normals(fine)
+    for k in range(count):
+        track = fine + side * (k - (count - 1) / 2) * _TRACKS_M
+        world.pave(SCENE_FRAME, ribbon(track, 2.6), tone * 0.86, Tier.PAVEMENT)
+        for rail in (-0.72, 0.72):
+            world.pave(SCENE_FRAME, ribbon(track + side * rail, 0.22), _RAIL, Tier.MARKING)
+        start = int(rng.integers(0, 80))
+        while start < len(track) - 60:
+            wagons = int(rng.integers(4, 34))
+            if rng.random() < (0.35 if count > 2 else 0.12):
+                train(world, SCENE_FRAME, track[start:], wagons, rng)
+            start += wagons * 13 + int(rng.integers(20, 200))
+
+
+def _resampled(path: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return points (M, 2), 2 m apart, on a path (N, 2)."""
+    along = path_distances(path)
+    at = np.arange(0.0, along[-1], 2.0)
+    return np.stack([np.interp(at, along, path[:, 0]), np.interp(at, along, path[:, 1])], axis=-1)

@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from model.synthetic.buildings import bar
 from model.synthetic.geometry import SCENE_FRAME, Frame, discs, oriented_boxes, rectangle, rectangles, ribbon
-from model.synthetic.style import Colour
+from model.synthetic.style import Colour, pick
 from model.synthetic.world import Level, World
 
 # Colours: red, green, blue, share.
@@ -144,7 +144,7 @@ def wind_turbine(world: World, frame: Frame, hub: float, rng: np.random.Generato
 
 def tower_crane(world: World, frame: Frame, height: float, rng: np.random.Generator) -> None:
     """Draw a tower crane: a mast, a long jib, and a short counter-jib with its weight."""
-    paint = _CRANES[int(rng.integers(len(_CRANES)))]
+    paint = pick(_CRANES, rng)
     reach = rng.uniform(38, 62)
     bar(world, frame, [(0, 0, 0), (0, 0, height + 5)], (2.0, 2.0), paint)
     bar(world, frame, [(-0.28 * reach, 0, height), (reach, 0, height)], (1.5, 1.2), paint)
@@ -154,7 +154,7 @@ def tower_crane(world: World, frame: Frame, height: float, rng: np.random.Genera
 
 def quay_crane(world: World, frame: Frame, rng: np.random.Generator) -> None:
     """Draw a ship-to-shore crane: its rails run along the frame's x axis, its boom reaches towards greater y."""
-    paint = _CRANES[int(rng.integers(len(_CRANES)))]
+    paint = pick(_CRANES, rng)
     reach = rng.uniform(38, 56)
     for x in (-9.0, 9.0):
         for y in (-12.0, 12.0):
@@ -202,7 +202,7 @@ def containers(
 
 def ship(world: World, frame: Frame, length: float, rng: np.random.Generator) -> None:
     """Draw a cargo ship with its bow along the frame's x axis."""
-    beam, hull = length * rng.uniform(0.13, 0.17), _HULLS[int(rng.integers(len(_HULLS)))]
+    beam, hull = length * rng.uniform(0.13, 0.17), pick(_HULLS, rng)
     ring = hull_ring(length, beam)
     world.extrude(frame, ring, 6.0, hull, hull)
     deck = np.array((142, 84, 70) if rng.random() < 0.5 else (122, 132, 124))

@@ -2,7 +2,7 @@
 
 Cells lie on a fixed lattice, and each is painted independently with a margin around it, so the pixels of a scene do not
 depend on how it is cut into blocks. The texture is noise over pixel coordinates: wrap-around tiles of different sizes,
-whose combination repeats only after kilometres, and a coarse one interpolated over many pixels.
+whose combination repeats only after kilometres, and a coarse one interpolated between samples 16 pixels apart.
 """
 
 from dataclasses import dataclass
@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 from scipy.ndimage import correlate1d
 
-from model.synthetic.streams import stream
-from model.synthetic.style import Sensor, Style
+from model.synthetic.style import Sensor, Style, stream
 from model.synthetic.world import Material, PackedLayer
 
 _COARSE_STEP_PX = 16

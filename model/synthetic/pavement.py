@@ -1,6 +1,7 @@
-"""Runways, taxiways and aprons: pavement, markings, joints and traces of use.
+"""Runways, taxiways and aprons: pavement, markings, joints and traces of use; closed runways and helipads.
 
-Airport frame: x along the runway, y towards the terminal, metres.
+Airport frame: x along the runway, y towards the terminal, metres. Closure crosses and helipads are decoys: from above
+they resemble airplanes.
 """
 
 import math
@@ -11,7 +12,17 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from shapely import LineString, Polygon, unary_union
 
-from model.synthetic.geometry import Frame, arc, dashes, rectangle, rectangles, ribbon
+from model.synthetic.geometry import (
+    Frame,
+    arc,
+    centred_box,
+    dashes,
+    discs,
+    oriented_boxes,
+    rectangle,
+    rectangles,
+    ribbon,
+)
 from model.synthetic.world import WHITE_PAINT, YELLOW_PAINT, Material, Tier, World
 
 _SHOULDER_M = 7.5
@@ -30,6 +41,7 @@ _DIGITS = {
     8: "abcdefg",
     9: "abfgcd",
 }
+
 _SEGMENTS = {
     "a": (0, 0, 1, 0),
     "b": (1, 0, 1, 1),
@@ -43,6 +55,9 @@ _FILLET_M = 28.0  # radius of the inner corners of the pavement
 _CURVE_M = 36.0  # radius of the guide lines where taxiways meet
 _ASPHALT_LANE_M = 12.0
 _SLAB_M = 7.5
+_RED_PAINT = (178, 74, 62)
+_BORDER = (38, 38, 40)
+_LETTER_H = np.array([[(-0.2, -0.14), (0.2, -0.14)], [(-0.2, 0.14), (0.2, 0.14)], [(0.0, -0.14), (0.0, 0.14)]])
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,3 +280,56 @@ def _joints(world: World, frame: Frame, inside: Polygon, colour: NDArray[np.floa
         for piece in getattr(cut, "geoms", [cut]):
             if piece.length > 1:
                 world.pave(frame, ribbon(piece.coords, 0.22), colour, Tier.JOINT)
+
+
+def closed_mark(world: World, frame: Frame, size: float, colour: ArrayLike, rng: np.random.Generator) -> None:
+    """Paint the cross of a closed runway or taxiway; each bar is `size` metres long.
+
+    The width of a bar is a tenth to a sixth of its length; the bars cross at a right angle or less, and may have a dark
+    border (FAA AC 150/5340-1, ICAO Annex 14, 7.1).
+    """
+    half, breadth, lean = size / 2, rng.uniform(0.1, 0.17) * size / 2, rng.uniform(0.75, 1) * math.pi / 4
+    coats = [(0.06 * size, _BORDER), (0.0, colour)] if rng.random() < 0.5 else [(0.0, colour)]
+    for margin, paint in coats:
+        for turn in (lean, -lean):
+            bar = rectangle(-half - margin, -breadth - margin, half + margin, breadth + margin)
+            world.pave(frame.child(0, 0, turn), bar, paint, Tier.MARKING)
+
+
+def close_taxiways(world: World, frame: Frame, net: TaxiNet, share: float, rng: np.random.Generator) -> None:
+    """Paint yellow crosses on a random share of the connecting taxiways."""
+    for path, width in net.paths:
+        ahead = path[-1] - path[0]
+        if abs(ahead[1]) > 90 and rng.random() < share:
+            for part in (0.35, 0.65):
+                x, y = path[0] + part * ahead
+                spot = frame.child(x, y, math.atan2(ahead[1], ahead[0]))
+                closed_mark(world, spot, rng.uniform(0.5, 0.9) * width, YELLOW_PAINT, rng)
+
+
+def old_runway(world: World, frame: Frame, length: float, width: float, rng: np.random.Generator) -> None:
+    """Pave a disused runway along a frame's x axis: faded, patched, with grass in its joints and crosses along it."""
+    base = np.array(world.palette.asphalt if rng.random() < 0.5 else world.palette.concrete) * rng.uniform(0.95, 1.12)
+    strip = rectangle(-length / 2, -width / 2, length / 2, width / 2)
+    world.pave(frame, strip, base, Tier.TRACK, Material.SOIL)
+    patches = rng.uniform(-0.5, 0.5, (int(length / 14), 2)) * (length, 0.7 * width)
+    sizes = rng.uniform(3, 30, len(patches)), rng.uniform(2, 0.3 * width, len(patches))
+    world.pave(frame, oriented_boxes(patches, *sizes, 0), base * rng.normal(1, 0.05, (len(patches), 1)), Tier.ROAD)
+    grass = np.array(world.palette.dry_grass)
+    for y in np.arange(-width / 2, width / 2, rng.uniform(4, 8)):
+        world.pave(frame, ribbon([(-length / 2, y), (length / 2, y)], 0.5), 0.5 * (base + grass), Tier.ROAD)
+    paint, size = WHITE_PAINT if rng.random() < 0.6 else YELLOW_PAINT, rng.uniform(0.5, 1.0) * width
+    for x in np.arange(-length / 2 + 40, length / 2, rng.uniform(110, 260)):
+        closed_mark(world, frame.child(x, 0), size, np.array(paint) * rng.uniform(0.8, 1.0), rng)
+
+
+def helipad(world: World, frame: Frame, size: float, rng: np.random.Generator) -> None:
+    """Pave a helipad centred on a frame, with an H in a ring or a square."""
+    tone = np.array(world.palette.asphalt if rng.random() < 0.5 else world.palette.concrete)
+    world.pave(frame, centred_box((size, size)), tone, Tier.PAVEMENT, Material.CONCRETE)
+    bar, edge = 0.06 * size, 0.42 * size
+    around = discs((0.0, 0.0), edge, 24)[0] if rng.random() < 0.5 else centred_box((2 * edge, 2 * edge))
+    for line in pairwise(np.concatenate([around, around[:1]])):
+        world.pave(frame, ribbon(line, 0.5 * bar), YELLOW_PAINT, Tier.MARKING)
+    for line in _LETTER_H * size:
+        world.pave(frame, ribbon(line, bar), WHITE_PAINT, Tier.MARKING)

@@ -20,8 +20,7 @@ from model.common.atomic import make_folder, write_atomically
 from model.synthetic.airport import lay_out_airport
 from model.synthetic.countryside import lay_out_countryside
 from model.synthetic.paint import CELL_PX, OVERSAMPLING, Painting, make_grain, make_textures, paint_cell
-from model.synthetic.streams import stream
-from model.synthetic.style import sample_style
+from model.synthetic.style import pick, sample_style, stream
 from model.synthetic.town import lay_out_town
 from model.synthetic.world import Airplane, World
 
@@ -127,7 +126,7 @@ def _validate(size_px: int, seed: int, resolution_m: float, scene: str) -> None:
 
 def _scene_centre(seed: int) -> tuple[float, float]:
     rng = stream(seed, "region")
-    lon, lat = _REGIONS[int(rng.integers(len(_REGIONS)))]
+    lon, lat = pick(_REGIONS, rng)
     return lon + rng.uniform(-_REGION_DEG, _REGION_DEG), lat + rng.uniform(-_REGION_DEG, _REGION_DEG)
 
 

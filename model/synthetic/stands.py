@@ -1,23 +1,38 @@
-"""Aircraft stands: which airplane parks where, stand markings, and ground service equipment."""
+"""Aircraft stands: which airplane parks where, markings, ground equipment, and vehicles without an airplane.
+
+Carts in a row, stairs and trucks that form a T are decoys: from above they resemble airplanes.
+"""
 
 import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from shapely import Polygon, unary_union
+from shapely import Point, Polygon, unary_union
 
 from model.synthetic.aircraft import TYPES, AircraftType, silhouette
 from model.synthetic.airframe import draw_airplane, draw_colour_fringes, sample_livery, visible_box
-from model.synthetic.decoys import baggage_train, stairs
-from model.synthetic.geometry import QUARTER_TURN, Frame, Size, arc, path_distances, rectangle, rectangles, ribbon
+from model.synthetic.geometry import (
+    QUARTER_TURN,
+    Frame,
+    Size,
+    arc,
+    centred_box,
+    grid_points,
+    path_distances,
+    rectangle,
+    rectangles,
+    ribbon,
+)
 from model.synthetic.objects import equipment, trucks
-from model.synthetic.pavement import yellow_line
-from model.synthetic.world import YELLOW_PAINT, Tier, World
+from model.synthetic.pavement import _RED_PAINT, yellow_line
+from model.synthetic.style import pick
+from model.synthetic.world import YELLOW_PAINT, Level, Tier, World
 
 _MIN_SERVED_LENGTH_M = 20.0
 _TURN_M = 28.0  # radius of the exit lines of a stand
 _EDGE_MARGIN_M = 1.0  # minimum distance of an airplane from the edge of the scene
+_VEHICLE_CLEARANCE_M = 18.0  # distance of these vehicles from airplanes and buildings
 
 
 def add_ground_service(world: World, shape: AircraftType, pose: Frame, rng: np.random.Generator) -> None:
@@ -66,7 +81,7 @@ def equipment_park(world: World, frame: Frame, size: Size, rng: np.random.Genera
     """Fill a rectangle centred on a frame with rows of parked carts and containers."""
     x = np.arange(-size[0] / 2 + 2, size[0] / 2 - 1, 3.0)
     y = np.arange(-size[1] / 2 + 3, size[1] / 2 - 2, 6.2)
-    spots = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
+    spots = grid_points(x, y)
     spots = spots[rng.random(len(spots)) < fill * rng.uniform(0.5, 1.2)]
     equipment(world, frame, spots + rng.normal(0, 0.25, spots.shape), QUARTER_TURN, rng)
 
@@ -111,7 +126,7 @@ def choose_type(stand: Stand, rng: np.random.Generator) -> AircraftType:
     shares = np.array([share if types else 0.0 for types, (_, share) in zip(fitting, stand.kinds, strict=True)])
     types = fitting[int(rng.choice(len(shares), p=shares / shares.sum()))]
     largest = sorted(types, key=lambda shape: shape.span)[-6:]
-    return largest[int(rng.integers(len(largest)))]
+    return pick(largest, rng)
 
 
 def park_airplane(
@@ -195,3 +210,46 @@ def _wear(world: World, stand: Stand, rng: np.random.Generator) -> None:
     half = rng.uniform(0.6, 3.4, (count, 2)) * (1.6, 1.0)
     for drop in rectangles(np.concatenate([middle - half, middle + half], axis=1)):
         world.stain(stand.stop, drop, rng.uniform(0.12, 0.45), rng.uniform(0.3, 0.8))
+
+
+def hatched_box(world: World, frame: Frame, size: Size) -> None:
+    """Paint a red no-parking box with its diagonals, centred on a frame."""
+    corners = centred_box(size)
+    for a, b in ((0, 1), (1, 2), (2, 3), (3, 0), (0, 2), (1, 3)):
+        world.pave(frame, ribbon(corners[[a, b]], 0.4), _RED_PAINT, Tier.MARKING)
+
+
+def baggage_train(world: World, frame: Frame, count: int, rng: np.random.Generator) -> None:
+    """Draw a tug at a frame's origin, pulling along the x axis, and its carts in a bend behind it."""
+    bend, step = rng.uniform(-0.2, 0.2), 3.7
+    angles = np.cumsum(np.full(count + 1, bend)) - bend
+    steps = np.stack([np.cos(angles), np.sin(angles)], axis=1) * step
+    equipment(world, frame, -np.cumsum(steps, axis=0) + steps[0], angles, rng)
+
+
+def stairs(world: World, frame: Frame, rng: np.random.Generator) -> None:
+    """Draw a truck with passenger stairs that rise along the frame's x axis."""
+    length, tone = rng.uniform(7, 11), np.full(3, rng.uniform(150, 225))
+    trucks(world, frame, [(-0.2 * length, 0.0)], math.pi, rng, 0.6 * length)
+    steps = rectangles([(x, -1.1, x + 0.35, 1.1) for x in np.arange(-0.3 * length, 0.5 * length, 0.7)])
+    world.cast_shadow(frame, rectangle(-0.3 * length, -1.2, 0.55 * length, 1.2), 2.5)
+    world.draw(frame, rectangle(-0.3 * length, -1.2, 0.55 * length, 1.2), tone, Level.VEHICLE, 2.5)
+    world.draw(frame, steps, tone * 0.72, Level.VEHICLE, 2.5)
+
+
+def apron_traffic(world: World, frame: Frame, size: Size, rng: np.random.Generator) -> None:
+    """Put vehicles without an airplane on an apron: its width along x, its depth along y from the origin."""
+    for _ in range(int(size[0] * size[1] / 9000)):
+        spot = frame.child(rng.uniform(-0.45, 0.45) * size[0], rng.uniform(0.05, 0.8) * size[1], rng.uniform(0, 6.3))
+        if not world.is_free(Point(spot.x, spot.y), _VEHICLE_CLEARANCE_M):
+            continue
+        choice = rng.random()
+        if choice < 0.4:
+            baggage_train(world, spot, int(rng.integers(1, 7)), rng)
+        elif choice < 0.6:
+            stairs(world, spot, rng)
+        elif choice < 0.85:
+            trucks(world, spot, [(0.0, 0.0), (3.4, 4.2)][: int(rng.integers(1, 3))], 0.0, rng, rng.uniform(6, 16))
+        else:  # two perpendicular trucks form a T
+            trucks(world, spot, [(0.0, 0.0)], 0.0, rng, 12.0)
+            trucks(world, spot, [(8.5, 0.0)], QUARTER_TURN, rng, 9.0)

@@ -1,17 +1,37 @@
-"""The look of a scene: its light, its colours and its sensor, sampled once from the seed.
+"""What the seed decides for a whole scene: random streams by name, and its light, colours and sensor.
 
+Each part of a scene has its own stream, so one more number drawn in a part leaves the rest of the scene unchanged.
 Colours are display values, 0..255, of flat ground in full sun, before haze.
 """
 
 import math
+import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from model.synthetic.streams import stream
-
+_T = TypeVar("_T")
 Colour = tuple[float, float, float]
+
+
+def stream(seed: int, *names: str | int) -> np.random.Generator:
+    """Return the random generator of one named part of a scene.
+
+    Args:
+        seed: the scene's seed, 0 or more.
+        *names: the name of the part, then what distinguishes it from its siblings, such as a row and a column (integers
+            >= 0).
+    """
+    key = [zlib.crc32(name.encode()) if isinstance(name, str) else name for name in names]
+    return np.random.default_rng(np.random.SeedSequence(entropy=seed, spawn_key=tuple(key)))
+
+
+def pick(options: Sequence[_T], rng: np.random.Generator) -> _T:
+    """Return one of the options, each with equal probability."""
+    return options[int(rng.integers(len(options)))]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +84,7 @@ class Palette:
 
     def sample_roof(self, rng: np.random.Generator) -> Colour:
         """Sample the colour of a large flat roof."""
-        return self.roofs[int(rng.integers(len(self.roofs)))]
+        return pick(self.roofs, rng)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +170,6 @@ _RED = Palette(
     roofs=((222, 216, 208), (241, 238, 232), (186, 177, 168), (162, 152, 142), (132, 140, 156)),
     house_roofs=((166, 126, 104), (148, 110, 94), (178, 154, 132), (134, 122, 112)),
 )
-
 _PALETTES = (_TEMPERATE, _DRY, _GREEN, _RED)
 
 
@@ -186,7 +205,7 @@ def _sample_light(seed: int, latitude: float) -> Light:
 
 def _sample_palette(seed: int) -> Palette:
     rng = stream(seed, "palette")
-    palette = _PALETTES[int(rng.integers(len(_PALETTES)))]
+    palette = pick(_PALETTES, rng)
 
     def vary(colour: Colour, spread: float) -> Colour:
         shifted = np.array(colour) * rng.normal(1.0, spread) * rng.normal(1.0, 0.012, 3)

@@ -1,4 +1,4 @@
-"""Towns: the layout of quarters of different character, streets, railways and a harbour, and what fills the blocks."""
+"""Towns: their quarters, streets, railways and harbour, and what fills a block of houses."""
 
 import math
 
@@ -33,17 +33,20 @@ from model.synthetic.land import (
     FillerChoice,
     Parcel,
     ParcelFiller,
+    car_park,
     fill_patchwork,
+    grove,
     land_radius,
+    lay_railway,
     lay_water,
     river_polygon,
+    road,
     sample_water_colour,
     split_into_zones,
     winding_paths,
 )
-from model.synthetic.landside import car_park, grove, lay_railway, road
 from model.synthetic.objects import cars, containers, tower_crane, trees, trucks
-from model.synthetic.streams import stream
+from model.synthetic.style import pick, stream
 from model.synthetic.world import Material, Tier, World
 
 Spots = NDArray[np.float64]
@@ -54,14 +57,14 @@ _HARBOUR_SHARE = 0.5  # of all towns
 
 def sample_quarter(rng: np.random.Generator) -> tuple[Size, FillerChoice]:
     """Sample the character of a quarter: the size of its blocks, metres, and how their fillers are chosen."""
-    shares, blocks = _QUARTERS[int(rng.integers(len(_QUARTERS)))]
+    shares, blocks = pick(_QUARTERS, rng)
 
     def choose(field: float, rng: np.random.Generator) -> ParcelFiller:
         if abs(field) > 1.35 and rng.random() < 0.4:
-            return _SPECIAL_FILLERS[int(rng.integers(len(_SPECIAL_FILLERS)))]
+            return pick(_SPECIAL_FILLERS, rng)
         return _BLOCK_FILLERS[int(rng.choice(len(_BLOCK_FILLERS), p=np.array(shares) / sum(shares)))]
 
-    return blocks[int(rng.integers(len(blocks)))], choose
+    return pick(blocks, rng), choose
 
 
 def _terraces(parcel: Parcel, size: Size, rng: np.random.Generator) -> None:

@@ -237,7 +237,6 @@
       "div",
       {
         id: `row-${index}`,
-        "data-index": index,
         role: "option",
         "aria-selected": plane === state.selected,
         "aria-setsize": listed.length,
@@ -412,9 +411,10 @@
     byId("by-score").addEventListener("click", () => setSort(byScore));
     byId("by-size").addEventListener("click", () => setSort(bySize));
     list.addEventListener("scroll", drawListSoon);
-    list.addEventListener("click", ({ target }) => {
-      const row = target.closest("[role=option]");
-      if (row) select(listed[row.dataset.index], true);
+    // By position: a row may be drawn anew between the press and the release of the button, and is another element then.
+    list.addEventListener("click", ({ clientY }) => {
+      const plane = listed[Math.floor((clientY - byId("rows").getBoundingClientRect().top) / ROW_PX)];
+      if (plane) select(plane, true);
     });
     new ResizeObserver(drawListSoon).observe(list);
     document.addEventListener("keydown", press);

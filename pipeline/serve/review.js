@@ -2,7 +2,10 @@
 "use strict";
 const Review = (() => {
   const { byId, number, plural } = Page;
-  const { map, state, request, post, complain } = App;
+  // The first map is the one that is reviewed.
+  const [pane] = App.panes;
+  const { map } = pane;
+  const { state, request, post, complain } = App;
   const SAVE_AFTER_MS = 200;
   // Told apart by dashes, not by colour alone.
   const STYLES = {
@@ -22,12 +25,26 @@ const Review = (() => {
   let pending = null;
   // One request after the other: each is made upon the state that the last one left.
   let queue = Promise.resolve();
+  // Loads of the items, one after the other, and how many are not done: keys wait for them, in their order.
+  let loading = Promise.resolve();
+  let loads = 0;
 
   const reviewer = () => byId("reviewer").value.trim();
   const steps = () => [...items.values()].filter((item) => item.verdict !== "checked" && (item.version || item.score >= App.threshold()));
   const sceneOf = () => (state.source && !state.source.isMap && !state.source.error ? state.source.id : null);
 
+  // `isSent`: its verdict is under way, so the next key is for another item.
+  const isUndecided = (item) => item.verdict === "none" && !item.isSent;
+
   const boxCount = (count) => `${count} ${count === 1 ? "box" : "boxes"}`;
+
+  function reload() {
+    loads += 1;
+    loading = loading.then(load).catch(complain).finally(() => {
+      loads -= 1;
+    });
+    return loading;
+  }
 
   async function load() {
     items = new Map();
@@ -35,15 +52,14 @@ const Review = (() => {
     current = null;
     if (!isOn || !sceneOf()) return draw();
     const sides = ["xmin_px", "ymin_px", "xmax_px", "ymax_px"];
-    if (state.isFinal) {
-      for (const { geometry, properties: facts } of state.airplanes) {
+    if (pane.isFinal) {
+      for (const { geometry, properties: facts } of pane.airplanes) {
         const box = sides.map((side) => facts[side]);
         items.set(facts.detection_id, { item: facts.detection_id, verdict: "none", box, geometry, score: facts.score, model: facts.model, version: 0 });
       }
     }
     await refresh();
-    const open = steps().find((item) => item.verdict === "none") ?? steps()[0];
-    go(open ?? null);
+    go(steps().find(isUndecided) ?? steps()[0] ?? null);
   }
 
   async function refresh() {
@@ -97,7 +113,7 @@ const Review = (() => {
     const words = { none: "no verdict yet", right: "right", wrong: "wrong" };
     byId("review-item").textContent = item
       ? `${list.indexOf(item) + 1} of ${list.length}: ${words[item.verdict]}${item.score === null ? ", added" : `, score ${number(item.score, 2)}`}`
-      : state.isFinal ? "No boxes here." : "Analyze the scene to review its boxes; or add some.";
+      : pane.isFinal ? "No boxes here." : "Analyze the scene to review its boxes; or add some.";
     if (!item) return;
     const centre = L.polygon(App.rings(item.geometry)).getBounds().getCenter();
     if (!map.getBounds().pad(-0.15).contains(centre)) map.panTo(centre, { animate: false });
@@ -113,8 +129,8 @@ const Review = (() => {
   const next = () => {
     const list = steps();
     const index = list.indexOf(current);
-    const open = [...list.slice(index + 1), ...list.slice(0, index + 1)].find((item) => item.verdict === "none");
-    open ? go(open) : step(1);
+    const undecided = [...list.slice(index + 1), ...list.slice(0, index + 1)].find(isUndecided);
+    undecided ? go(undecided) : step(1);
   };
 
   // Actions.
@@ -149,8 +165,10 @@ const Review = (() => {
     const item = current;
     flush();
     const saved = act(verdict === "wrong" && item.score === null ? "remove" : verdict, item);
+    item.isSent = true;
     next();
     await saved;
+    item.isSent = false;
     go(current);
   }
 
@@ -207,13 +225,14 @@ const Review = (() => {
     try {
       const query = `scene=${encodeURIComponent(sceneOf())}&lon=${where.lng}&lat=${where.lat}`;
       const [left, top, right, bottom] = (await request(`/review/tile?${query}`)).box;
-      const open = steps().filter(({ verdict, box: [xmin, ymin, xmax, ymax] }) => {
+      const undecided = steps().filter((item) => {
+        const [xmin, ymin, xmax, ymax] = item.box;
         const [x, y] = [(xmin + xmax) / 2, (ymin + ymax) / 2];
-        return verdict === "none" && x >= left && x < right && y >= top && y < bottom;
+        return isUndecided(item) && x >= left && x < right && y >= top && y < bottom;
       });
-      if (open.length) {
-        go(open[0]);
-        return complain(`${boxCount(open.length)} of this tile without a verdict: say right or wrong first.`);
+      if (undecided.length) {
+        go(undecided[0]);
+        return complain(`${boxCount(undecided.length)} of this tile without a verdict: say right or wrong first.`);
       }
       const version = () => versions.get(`tile-${left}-${top}`) ?? 0;
       await send(() => ({ action: "check", lonlat: [where.lng, where.lat], version: version() }));
@@ -231,6 +250,8 @@ const Review = (() => {
     a: () => setAdding(!isAdding),
     u: undo,
     t: checkTile,
+    Enter: () => isAdding && addInTheMiddle(),
+    Escape: () => setAdding(false),
     "+": () => resize(1),
     "=": () => resize(1),
     "-": () => resize(-1),
@@ -240,20 +261,21 @@ const Review = (() => {
     ArrowDown: (far) => move(0, far),
   };
 
+  // What is pressed before the items have come is done as soon as they are there.
+  function press(key, far = 1) {
+    if (!isOn) return undefined;
+    return loads ? loading.then(() => press(key, far)) : KEYS[key](far);
+  }
+
   function onKey(event) {
     const isTyping = ["INPUT", "SELECT", "TEXTAREA"].includes(event.target.tagName);
     if (!isOn || isTyping || event.ctrlKey || event.metaKey || event.altKey) return;
-    if (event.key === "Enter" && isAdding) {
-      event.preventDefault();
-      event.stopPropagation();
-      return addInTheMiddle();
-    }
-    if (event.key === "Escape") return setAdding(false);
     const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
-    if (!(key in KEYS)) return;
+    // Enter is for the button that has the focus, unless it ends "add"; before the items have come, that may be held back.
+    if (!(key in KEYS) || (key === "Enter" && !isAdding && !loads)) return;
     event.preventDefault();
     event.stopPropagation();
-    KEYS[key](event.shiftKey ? 5 : 1);
+    press(key, event.shiftKey ? 5 : 1);
   }
 
   // Drawing with the mouse.
@@ -295,16 +317,23 @@ const Review = (() => {
     byId("review-tools").hidden = !isOn;
     setAdding(false);
     App.select(null);
-    for (const [group, isShown] of [[App.boxes, !isOn], [layer, isOn]]) map[isShown ? "addLayer" : "removeLayer"](group);
-    await load().catch(complain);
+    for (const [group, isShown] of [[pane.boxes, !isOn], [layer, isOn]]) map[isShown ? "addLayer" : "removeLayer"](group);
+    await reload();
   }
 
   byId("reviewer").value = localStorage.getItem("reviewer") ?? "";
   byId("review-toggle").addEventListener("click", toggle);
-  for (const button of document.querySelectorAll("[data-key]")) button.addEventListener("click", () => KEYS[button.dataset.key](1));
+  for (const button of document.querySelectorAll("[data-key]")) button.addEventListener("click", () => press(button.dataset.key));
   document.addEventListener("keydown", onKey, { capture: true });
   byId("score").addEventListener("change", () => isOn && refresh().catch(complain));
-  App.listeners.push(() => isOn && load().catch(complain));
+  App.listeners.push(() => isOn && reload());
 
-  return { items: () => [...items.values()], current: () => current, settled: () => queue };
+  // For tests: resolves when everything that was pressed is stored.
+  async function settled() {
+    await loading;
+    await flush();
+    await queue;
+  }
+
+  return { items: () => [...items.values()], current: () => current, settled };
 })();

@@ -31,8 +31,7 @@ from model.synthetic.aircraft import TYPES, WIDE, AircraftType, silhouette
 from model.synthetic.airframe import draw_airplane, sample_livery
 from model.synthetic.geometry import Frame
 from model.synthetic.scene import SCENES, finish, paint_window, render
-from model.synthetic.streams import stream
-from model.synthetic.style import Light, Style, sample_style
+from model.synthetic.style import Light, Style, sample_style, stream
 from model.synthetic.world import World
 from pipeline.monitor import delivery
 from pipeline.monitor.run import load_tables

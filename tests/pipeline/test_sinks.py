@@ -572,10 +572,6 @@ def test_outputs_elsewhere_are_refused(cli: CommandRunner, output: str, message:
     assert message in cli.usage_error(output=output)
 
 
-def test_a_report_in_a_bucket_is_refused(cli: CommandRunner) -> None:
-    assert "--report gs://bucket/r: expected a local folder, got a URL" in cli.usage_error("--report", "gs://bucket/r")
-
-
 def test_an_output_that_is_also_read_is_refused(cli: CommandRunner) -> None:
     to_frame([airplane()]).to_file("area.gpkg")
     write(cli.folder / "items.geojson", items(item("S-1")))

@@ -11,8 +11,7 @@ from shapely import Polygon, unary_union
 from model.synthetic.aircraft import TYPES, AircraftType
 from model.synthetic.airframe import Livery, draw_airplane, draw_colour_fringes, sample_livery, visible_box
 from model.synthetic.geometry import Frame
-from model.synthetic.streams import stream
-from model.synthetic.style import sample_style
+from model.synthetic.style import sample_style, stream
 from model.synthetic.world import World
 
 types = st.sampled_from(TYPES)

@@ -9,8 +9,7 @@ from shapely import Polygon, unary_union
 
 from model.synthetic.buildings import bar, facet, pitched_building, wing_boxes, winged_building
 from model.synthetic.geometry import Frame, rectangles
-from model.synthetic.streams import stream
-from model.synthetic.style import Light, sample_style
+from model.synthetic.style import Light, sample_style, stream
 from model.synthetic.world import Layer, World
 
 GREY = (150.0, 150.0, 150.0)

@@ -5,8 +5,7 @@ from shapely import Polygon, prepare
 
 from model.synthetic.geometry import Frame, Size, centred_box, rectangle
 from model.synthetic.land import Parcel, ParcelFiller, fill_patchwork
-from model.synthetic.streams import stream
-from model.synthetic.style import sample_style
+from model.synthetic.style import sample_style, stream
 from model.synthetic.world import Tier, World
 
 LAND = Polygon([(100, 100), (900, 150), (800, 850), (420, 500), (150, 900)])

@@ -1,14 +1,15 @@
 import math
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from shapely import Point, Polygon
 
 from model.synthetic.aircraft import LIGHT, NARROW, REGIONAL, TYPES, WIDE
 from model.synthetic.geometry import SCENE_FRAME, Frame
-from model.synthetic.stands import Stand, choose_type, fill_stand, park_airplane
-from model.synthetic.streams import stream
-from model.synthetic.style import sample_style
+from model.synthetic.stands import Stand, apron_traffic, baggage_train, choose_type, fill_stand, park_airplane, stairs
+from model.synthetic.style import sample_style, stream
 from model.synthetic.world import World
 
 JET = next(shape for shape in TYPES if shape.kind == NARROW)
@@ -72,3 +73,26 @@ def test_nose_is_at_the_stop() -> None:
     assert shape is not None
     nose = world.airplanes[0].pose.points((shape.length / 2, 0))
     np.testing.assert_allclose(nose, (150, 150), atol=1.0)
+
+
+@pytest.mark.parametrize("count", [1, 6])
+def test_carts_follow_the_tug(count: int) -> None:
+    world = empty_world(1000)
+    baggage_train(world, Frame(500, 500, 1.0), count, stream(1, "x"))
+    rings = np.diff(world.objects.pack(0.01).starts)
+    assert len(rings) == 2 * (count + 1)  # each has a body and something on it
+    points = Frame(500, 500, 1.0).local((world.objects.pack(0.01).points + 0.5) * 0.01)
+    assert points[:, 0].max() < 4
+    assert points[:, 0].min() > -3.7 * count - 4
+
+
+def test_apron_traffic_keeps_clear_and_adds_no_airplanes() -> None:
+    world, hall = empty_world(1000), Polygon([(450, 450), (550, 450), (550, 550), (450, 550)])
+    world.footprints.append(hall)
+    apron_traffic(world, Frame(500, 350), (500, 350), stream(3, "x"))
+    stairs(world, Frame(300, 300), stream(3, "x"))
+    points = (world.objects.pack(0.01).points + 0.5) * 0.01
+    assert len(points) > 100
+    outside = [Point(*point).distance(hall) > 0 for point in points]
+    assert np.mean(outside) > 0.97  # the end of a long train may come close
+    assert not world.airplanes

@@ -18,7 +18,7 @@ from pipeline.ledger import Ledger
 from pipeline.records import Airplane
 from pipeline.report.page import write_report
 from pipeline.report.scenes import scene_views
-from tests.browser import OpenPage
+from tests.browser import PATIENCE_MS, OpenPage
 from tests.pipeline.report.factories import HEIGHT, WIDTH, airplane, entry, failed_entry, ledger, part_failure
 
 FIRST, SECOND = "/in/first.tif", "/in/second.tif"
@@ -79,7 +79,7 @@ def move_slider(page: Page, score: float) -> None:
 
 def canvas_colours(page: Page, canvas: Locator, ready: Callable[[NDArray[np.uint8]], bool]) -> NDArray[np.uint8]:
     """The pixels of a canvas, (height, width, 4), as soon as they are ready: images are decoded in the background."""
-    for _ in range(100):
+    for _ in range(PATIENCE_MS // 50):
         url = canvas.evaluate("canvas => canvas.toDataURL()")
         colours = np.asarray(Image.open(io.BytesIO(base64.b64decode(url.split(",")[1]))).convert("RGBA"))
         if ready(colours):
@@ -224,7 +224,7 @@ def test_tab_reaches_every_control_and_arrows_work_where_the_focus_is(report: Pa
     assert selected(page) == "49.0 m"  # moves the map
     page.locator("#score").focus()
     page.keyboard.press("ArrowRight")
-    assert page.locator("#score-value").inner_text() == "0.26"
+    expect(page.locator("#score-value")).to_have_text("0.26")
 
 
 def test_every_key_is_documented(report: Path, open_page: OpenPage) -> None:

@@ -116,7 +116,7 @@ def instances(*files: bytes) -> dict[str, Any]:
 
 def finished(client: TestClient, location: str) -> dict[str, Any]:
     """The job at an address, once it is finished."""
-    for _ in range(6000):
+    for _ in range(20_000):
         info: dict[str, Any] = client.get(location).json()
         if info["status"] not in ("accepted", "running"):
             return info

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.synthetic.streams import stream
+from model.synthetic.style import stream
 
 seeds = st.integers(0, 2**40)
 
