@@ -117,4 +117,4 @@ def _result(
     if isinstance(scene, Duplicate):
         return SceneResult(duplicate_entry(scene), ())
     tiles = outcomes[scene.header.uri]
-    return steps.finish(scene, tiles, steps.merge(tiles, config.suppression), identity)
+    return steps.finish(scene, tiles, steps.merge(tiles, config.suppression), identity, config.keypoints)

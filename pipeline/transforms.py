@@ -416,7 +416,7 @@ class FinishScenes(beam.PTransform):  # type: ignore[misc]
         del uri
         (scene,) = groups["scenes"]
         merged = merge_local_results(groups["merged"], self.config.suppression)
-        result = steps.finish(scene, groups["outcomes"], merged, self.identity)
+        result = steps.finish(scene, groups["outcomes"], merged, self.identity, self.config.keypoints)
         _count("airplanes", len(result.airplanes))
         progress.add(scenes_done=1)
         return result

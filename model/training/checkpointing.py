@@ -14,7 +14,7 @@ from tensorboardX import SummaryWriter
 
 from model.training import callbacks
 from model.training.callbacks import EpochBatches
-from model.training.config import ClassifierTrainConfig, TrainConfig
+from model.training.config import ClassifierTrainConfig, KeypointTrainConfig, TrainConfig
 
 # In the run's folder.
 _STATE = "state"
@@ -41,7 +41,7 @@ def epochs_completed(run: Path) -> int:
 def fit(
     model: keras.Model,
     batches: EpochBatches,
-    config: TrainConfig | ClassifierTrainConfig,
+    config: TrainConfig | ClassifierTrainConfig | KeypointTrainConfig,
     schedule: keras.optimizers.schedules.LearningRateSchedule,
     make_save: Callable[[SummaryWriter], keras.callbacks.Callback],
     dataset: keras.utils.PyDataset | None = None,
