@@ -22,8 +22,7 @@ from model.common.atomic import make_folder
 from model.data import sources
 from model.data.crops import CropBatches, TrainingSet
 from model.data.labels import AnnotatedImage
-from model.detectors import INPUT_MULTIPLE, registry
-from model.detectors.backbones import efficientnet_lite
+from model.detectors import INPUT_MULTIPLE, backbones, registry
 from model.detectors.registry import Decode
 from model.inference import model_folder, weights_io
 from model.inference.cells import tile_detections
@@ -165,12 +164,12 @@ def _read_val_sets(config: TrainConfig, validation: CallbacksConfig) -> dict[str
 def _start_model(config: TrainConfig) -> keras.Model:
     model = registry.get(config.detector).build()
     if config.start == "imagenet":
-        efficientnet_lite.load_imagenet(model)
+        backbones.load_imagenet(model)
     elif config.start != "random":
         folder = model_folder.resolve(config.start)
         model_folder.read_config(folder)  # checks the digest of the weights
         weights_io.load_into(model, folder / model_folder.WEIGHTS_FILE)
-    efficientnet_lite.freeze(model, config.frozen_blocks)
+    backbones.freeze(model, config.frozen_blocks)
     return model
 
 

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from geo.raster.header import read_header
 from model import train
 from model.common.config import load_yaml, read_yaml
+from model.detectors import backbones
 from model.detectors.anchor_free import network as detector
 from model.detectors.anchor_free.network import build
-from model.detectors.backbones import efficientnet_lite
 from model.detectors.config import DetectorConfig
 from model.inference import model_folder, weights_io
 from model.inference.model_folder import WEIGHTS_FILE
@@ -269,7 +269,7 @@ def test_the_detector_itself_trains(data: Path, tmp_path: Path, capsys: pytest.C
     assert str(folder) in capsys.readouterr().out
     model, started = build(DetectorConfig()), build(DetectorConfig())
     weights_io.load_into(model, folder / model_folder.WEIGHTS_FILE)
-    efficientnet_lite.load_imagenet(started)
+    backbones.load_imagenet(started)
     frozen = ("conv_stem", "blocks_0_", "blocks_1_", "blocks_2_")
     before = {variable.path: variable.value.numpy() for variable in started.variables}
     for variable in model.variables:
