@@ -21,7 +21,7 @@ from model.common.atomic import write_atomically
 from model.detectors import registry
 from model.detectors.config import DetectorConfig, GridConfig
 from model.evaluation.measure import ALL_SETS
-from model.evaluation.tables import Rows, number
+from model.evaluation.set_metrics import Rows, number
 from model.inference import model_folder
 from model.inference.scan_config import read_scan_config
 from model.training.loop import LOG

@@ -20,7 +20,7 @@ from optuna.trial import FrozenTrial, TrialState
 from model.common.atomic import write_atomically
 from model.common.charts import FIRST, SECOND, set_tooltip, svg_chart
 from model.common.pages import render_template
-from model.evaluation.tables import Rows, align
+from model.evaluation.set_metrics import Rows, align
 from model.tuning import search
 from model.tuning.config import CategoricalParameter, Parameter, TuneConfig
 
