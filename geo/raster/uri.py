@@ -4,23 +4,26 @@ A URI is a local path or an address such as https://host/scene.tif. GDAL reads h
 """
 
 import base64
+import codecs
 import hashlib
 import itertools
+import netrc
 import os
 import re
 import string
 import time
 import urllib.parse
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.client import HTTPException
+from http.cookiejar import LoadError, MozillaCookieJar
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError, URLError
-from urllib.request import Request, url2pathname, urlopen
+from urllib.request import HTTPCookieProcessor, HTTPRedirectHandler, Request, build_opener, url2pathname
 
-from geo.errors import InputError, RasterError
+from geo.errors import InputError, RasterError, one_line
 
 _REMOTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _CREDENTIALS = re.compile(r"(?<=://)[^/?#]*@")
@@ -43,6 +46,8 @@ _NETWORK = {
     # Drop what was fetched when a scene is closed, so that a later read cannot mix two versions of a file.
     "CPL_VSIL_CURL_NON_CACHED": "/vsicurl/http:/vsigs/",
 }
+if "GDAL_HTTP_BEARER" in os.environ:
+    _NETWORK["GDAL_HTTP_AUTH"] = "BEARER"  # without it GDAL does not send the token
 for _name, _value in _NETWORK.items():
     os.environ.setdefault(_name, _value)
 
@@ -130,19 +135,20 @@ def read_text(uri: str) -> tuple[str, str]:
                 return _blob(uri).download_as_bytes(retry=_object_retry()).decode("utf-8-sig"), uri
         return _fetch_text(uri) if is_remote(uri) else (Path(uri).read_text(encoding="utf-8-sig"), uri)
     except (OSError, ValueError, HTTPException) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = one_line(error)
         raise InputError(
             f"{uri}: expected text in UTF-8 that can be read, got '{reason}': check that it exists and is complete"
         ) from error
 
 
 def serves_json(uri: str) -> bool:
-    """Return whether it is an address of https:// or http:// whose server says that it is JSON."""
+    """Return whether there is JSON at an address of https:// or http://, by what its server says or how it begins."""
     if not uri.startswith(("https://", "http://")):
         return False
     try:
-        with urlopen(_request(_ascii_url(uri), Range="bytes=0-0"), timeout=_TIMEOUT_S) as response:  # noqa: S310
-            return "json" in response.headers.get_content_type()
+        with _urlopen(_request(_ascii_url(uri), Range="bytes=0-63"), _TIMEOUT_S) as response:
+            start = response.read(64).removeprefix(codecs.BOM_UTF8).lstrip()
+            return "json" in response.headers.get_content_type() or start.startswith(b"{")
     except (OSError, ValueError, HTTPException):
         return False  # reported when it is opened as a raster
 
@@ -155,7 +161,7 @@ def _ascii_url(url: str) -> str:
 def _fetch_text(url: str) -> tuple[str, str]:
     if not url.startswith(("https://", "http://")):
         raise ValueError("an address that is neither https://, http:// nor gs://")
-    with urlopen(_request(_ascii_url(url)), timeout=_TIMEOUT_S) as response:  # noqa: S310 -- only http(s), see above
+    with _urlopen(_request(_ascii_url(url)), _TIMEOUT_S) as response:
         return response.read().decode("utf-8-sig"), response.url
 
 
@@ -267,9 +273,24 @@ def _stat_url(uri: str) -> RemoteFile:
 def _request(url: str, **headers: str) -> Request:
     """Return a request with the user's tokens, which are not sent on to where the server redirects it."""
     request = Request(url, headers=headers)  # noqa: S310 -- callers check the scheme
-    for name, value in authorization_headers().items():
+    for name, value in (_netrc_header(url) | authorization_headers()).items():
         request.add_unredirected_header(name, value)
     return request
+
+
+def _netrc_header(url: str) -> dict[str, str]:
+    """Return the header with the password that ~/.netrc has for the host, as GDAL_HTTP_NETRC says."""
+    if os.environ.get("GDAL_HTTP_NETRC", "YES").upper() in ("NO", "FALSE", "OFF", "0"):
+        return {}
+    try:
+        login = netrc.netrc(Path.home() / ".netrc").authenticators(urllib.parse.urlsplit(url).hostname or "")
+    except (OSError, ValueError, RuntimeError, netrc.NetrcParseError):  # GDAL reads on without it, too
+        return {}
+    return {"Authorization": _basic(f"{login[0]}:{login[2]}")} if login and login[2] else {}
+
+
+def _basic(credentials: str) -> str:
+    return f"Basic {base64.b64encode(credentials.encode()).decode()}"
 
 
 def authorization_headers() -> dict[str, str]:
@@ -279,7 +300,7 @@ def authorization_headers() -> dict[str, str]:
     """
     headers = {}
     if credentials := os.environ.get("GDAL_HTTP_USERPWD"):
-        headers["Authorization"] = f"Basic {base64.b64encode(credentials.encode()).decode()}"
+        headers["Authorization"] = _basic(credentials)
     if token := os.environ.get("GDAL_HTTP_BEARER"):
         headers["Authorization"] = f"Bearer {token}"
     if cookie := os.environ.get("GDAL_HTTP_COOKIE"):
@@ -298,14 +319,37 @@ def _urlopen_with_retries(request: Request) -> Any:
     delay = float(os.environ["GDAL_HTTP_RETRY_DELAY"])
     for attempt in range(int(os.environ["GDAL_HTTP_MAX_RETRY"])):
         try:
-            return urlopen(request, timeout=timeout)  # noqa: S310
+            return _urlopen(request, timeout)
         except HTTPError as error:
             if error.code not in (429, 500, 502, 503, 504):
                 raise
         except (ConnectionError, TimeoutError):
             pass
         time.sleep(delay * 2**attempt)
-    return urlopen(request, timeout=timeout)  # noqa: S310
+    return _urlopen(request, timeout)
+
+
+def _urlopen(request: Request, timeout_s: float) -> Any:
+    """Open a URL of http(s), with the cookies of GDAL_HTTP_COOKIEFILE and those that redirects set on the way."""
+    cookies = MozillaCookieJar(os.environ.get("GDAL_HTTP_COOKIEFILE"))
+    if cookies.filename:
+        with suppress(OSError, LoadError):  # GDAL may be about to make it
+            cookies.load(ignore_discard=True, ignore_expires=True)
+    for cookie in cookies:
+        cookie.expires = cookie.expires or None  # 0 stands for the end of a session, not for 1970
+    return build_opener(_Redirects, HTTPCookieProcessor(cookies)).open(request, timeout=timeout_s)
+
+
+class _Redirects(HTTPRedirectHandler):
+    """Redirects with the password that ~/.netrc has for the new host: portals send to another one to log in."""
+
+    def redirect_request(self, req: Request, *args: Any) -> Request | None:
+        """See `HTTPRedirectHandler`."""
+        request = super().redirect_request(req, *args)
+        if request is not None:
+            for name, value in _netrc_header(request.full_url).items():
+                request.add_unredirected_header(name, value)
+        return request
 
 
 @contextmanager

@@ -28,7 +28,7 @@ from model.evaluation.predictions import predict
 from model.evaluation.set_metrics import compute_metrics
 from model.inference.predictor import Predictor
 from model.inference.scan_config import ScanConfig
-from model.training.config import CallbacksConfig, ClassifierTrainConfig, TrainConfig
+from model.training.config import CallbacksConfig, ClassifierTrainConfig, KeypointTrainConfig, TrainConfig
 
 LOG = "log.csv"
 VAL = "val.csv"
@@ -265,7 +265,7 @@ def epochs_completed(run: Path) -> int:
 def fit(
     model: keras.Model,
     batches: EpochBatches,
-    config: TrainConfig | ClassifierTrainConfig,
+    config: TrainConfig | ClassifierTrainConfig | KeypointTrainConfig,
     schedule: keras.optimizers.schedules.LearningRateSchedule,
     make_save: Callable[[SummaryWriter], keras.callbacks.Callback],
     dataset: keras.utils.PyDataset | None = None,

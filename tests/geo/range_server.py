@@ -27,6 +27,7 @@ class RangeServer:
         etags: path to its ETag.
         sent: bytes of files sent so far.
         requests: method, path with query, and the Authorization header of each request.
+        cookies: the Cookie header of each request.
     """
 
     files: dict[str, Path] = field(default_factory=dict)
@@ -39,6 +40,7 @@ class RangeServer:
     etags: dict[str, str] = field(default_factory=dict)
     sent: int = 0
     requests: list[tuple[str, str, str | None]] = field(default_factory=list)
+    cookies: list[str | None] = field(default_factory=list)
     address: str = ""
 
 
@@ -76,6 +78,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self, with_body: bool) -> None:
         path = unquote(urlsplit(self.path).path)
         self.state.requests.append((self.command, self.path, self.headers.get("Authorization")))
+        self.state.cookies.append(self.headers.get("Cookie"))
         if path in self.state.redirects:
             self._send(302, b"", {"Location": self.state.redirects[path]}, with_body)
         elif path in self.state.failing_once:

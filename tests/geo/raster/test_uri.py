@@ -1,6 +1,7 @@
 """URIs, and remote scenes: range requests, versions, credentials, errors."""
 
 import itertools
+import os
 import re
 import subprocess
 import sys
@@ -26,6 +27,7 @@ from geo.raster.uri import (
     redacted,
     resolve_href,
     retry_delays_s,
+    serves_json,
     stat_remote,
     suffix,
 )
@@ -56,7 +58,7 @@ def cog(tmp_path_factory: pytest.TempPathFactory, pixels: ImageArray) -> Path:
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[RangeServer]:
-    for name in ("STORAGE_EMULATOR_HOST", "GDAL_HTTP_USERPWD", "GS_NO_SIGN_REQUEST"):
+    for name in ("STORAGE_EMULATOR_HOST", "GDAL_HTTP_USERPWD", "GDAL_HTTP_BEARER", "GS_NO_SIGN_REQUEST"):
         monkeypatch.delenv(name, raising=False)
     for name in ("NO_PROXY", "no_proxy"):
         monkeypatch.setenv(name, "*")
@@ -338,3 +340,77 @@ def test_tokens_do_not_follow_a_redirect(server: RangeServer, cog: Path, monkeyp
     server.redirects["/here.tif"] = "/scene.tif"
     stat_remote(f"{server.address}/here.tif")
     assert server.requests == [("GET", "/here.tif", "Bearer secret"), ("GET", "/scene.tif", None)]
+
+
+@pytest.fixture
+def netrc(server: RangeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RangeServer:
+    """A server of scene.tif, and a .netrc with a password for the host 127.0.0.1, not for localhost."""
+    (tmp_path / ".netrc").write_text("machine 127.0.0.1 login me password word\n")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    server.files["/scene.tif"] = Path(write_tiff(tmp_path / "scene.tif", noise(300, 200)))
+    return server
+
+
+def test_passwords_of_netrc_are_sent_to_their_host(netrc: RangeServer) -> None:
+    read_header(f"{netrc.address}/scene.tif")
+    assert {authorization for _, _, authorization in netrc.requests} == {"Basic bWU6d29yZA=="}
+
+
+def test_passwords_of_netrc_go_to_no_other_host(netrc: RangeServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    elsewhere = netrc.address.replace("127.0.0.1", "localhost")
+    netrc.redirects["/away.tif"] = f"{elsewhere}/scene.tif"
+    read_header(f"{elsewhere}/scene.tif")
+    read_header(f"{netrc.address}/away.tif")
+    sent = {
+        path: {login for _, requested, login in netrc.requests if requested == path} for _, path, _ in netrc.requests
+    }
+    assert sent == {"/scene.tif": {None}, "/away.tif": {"Basic bWU6d29yZA=="}}
+    monkeypatch.setenv("GDAL_HTTP_NETRC", "NO")
+    netrc.requests.clear()
+    stat_remote(f"{netrc.address}/scene.tif")
+    assert netrc.requests == [("GET", "/scene.tif", None)]
+
+
+def test_a_redirect_to_a_host_of_netrc_logs_in_there(netrc: RangeServer) -> None:
+    netrc.redirects["/login.tif"] = f"{netrc.address}/scene.tif"
+    stat_remote(f"{netrc.address.replace('127.0.0.1', 'localhost')}/login.tif")
+    assert netrc.requests == [("GET", "/login.tif", None), ("GET", "/scene.tif", "Basic bWU6d29yZA==")]
+
+
+@pytest.mark.parametrize("content", [None, "machine", "machine 127.0.0.1 login"])
+def test_a_damaged_netrc_is_no_password(
+    server: RangeServer, content: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if content:
+        (tmp_path / ".netrc").write_text(content)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    server.files["/scene.tif"] = Path(write_tiff(tmp_path / "scene.tif", noise(300, 200)))
+    stat_remote(f"{server.address}/scene.tif")
+    assert server.requests == [("GET", "/scene.tif", None)]
+
+
+def test_gdal_sends_a_bearer_token(server: RangeServer, tmp_path: Path) -> None:
+    """By default it sends none, for lack of GDAL_HTTP_AUTH; the variable is read when the package is imported."""
+    server.files["/scene.tif"] = Path(write_tiff(tmp_path / "scene.tif", noise(300, 200)))
+    program = f"from geo.raster.header import read_header; read_header('{server.address}/scene.tif')"
+    subprocess.run([sys.executable, "-c", program], env={**os.environ, "GDAL_HTTP_BEARER": "T"}, check=True)
+    assert {authorization for _, _, authorization in server.requests} == {"Bearer T"}
+
+
+def test_cookies_of_a_file_are_sent(server: RangeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    server.files["/scene.tif"] = Path(write_tiff(tmp_path / "scene.tif", noise(300, 200)))
+    (tmp_path / "cookies").write_text("# Netscape HTTP Cookie File\n127.0.0.1\tFALSE\t/\tFALSE\t0\tkey\tvalue\n")
+    for file, cookie in ((tmp_path / "cookies", "key=value"), (tmp_path / "none", None)):
+        monkeypatch.setenv("GDAL_HTTP_COOKIEFILE", str(file))
+        server.cookies.clear()
+        stat_remote(f"{server.address}/scene.tif")
+        assert server.cookies == [cookie]
+
+
+@pytest.mark.parametrize(("start", "expected"), [(b'\xef\xbb\xbf \n{"type"', True), (b"II*\0{", False), (b"", False)])
+def test_json_is_told_by_how_it_begins(server: RangeServer, tmp_path: Path, start: bytes, expected: bool) -> None:
+    """Servers of STAC APIs need not name its type."""
+    (tmp_path / "item").write_bytes(start)
+    server.files["/items/1"] = tmp_path / "item"
+    for server.ranges in (True, False):
+        assert serves_json(f"{server.address}/items/1") == expected
