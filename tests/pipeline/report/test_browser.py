@@ -388,8 +388,8 @@ def test_20000_airplanes_need_no_more_elements_than_a_few(
 
 
 def test_measures_are_shown_with_their_expected_errors(tmp_path: Path, open_page: OpenPage) -> None:
-    measures = {"length_m": 37.62, "length_sd_m": 0.91, "wingspan_m": 34.1, "wingspan_sd_m": 1.0}
-    plane = dataclasses.replace(sample()[0], **measures, heading_deg=272.4, heading_sd_deg=1.2)
+    plane = dataclasses.replace(sample()[0], length_m=37.62, length_sd_m=0.91, wingspan_m=34.1, wingspan_sd_m=1.0)
+    plane = dataclasses.replace(plane, heading_deg=272.4, heading_sd_deg=1.2)
     page = open_page(write_page(tmp_path, [plane], ledger(entry(FIRST, airplanes=1))))
     rows(page).first.click()
     expect(page.locator("#fields")).to_contain_text("37.6 ± 0.9 m")
