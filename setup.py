@@ -92,6 +92,9 @@ setup(
             "tuning/*.html",
         ],
         "pipeline": [
+            "monitor/*.html",
+            "monitor/*.css",
+            "monitor/*.js",
             "report/*.html",
             "report/*.css",
             "report/*.js",

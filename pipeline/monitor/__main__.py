@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pipeline.monitor.detection import Detector
     from pipeline.monitor.scenes import ListScenes
     from pipeline.monitor.settings import MonitorSettings
+    from pipeline.monitor.store import Store
 
 NAME = "python -m pipeline.monitor"
 
@@ -43,6 +44,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             return print_error(NAME, error, 1)
     if rest:
         raise CommandError(f"unrecognized arguments: {' '.join(rest)}: see --help")
+    if options.command == "report":
+        return _report(options)
+    if options.command == "load":
+        return _load(options)
     from pipeline.monitor import airport_commands
 
     commands = {"add": airport_commands.add, "list": airport_commands.show, "check": airport_commands.check}
@@ -61,6 +66,7 @@ class RunCommand:
         store: the store.
         now: the time of the run: until when scenes are taken.
         reprocess: process stored scenes again.
+        report: folder of the report, or None.
         beam: Beam's options as words, checked.
     """
 
@@ -71,6 +77,7 @@ class RunCommand:
     store: str
     now: datetime.datetime
     reprocess: bool
+    report: str | None
     beam: tuple[str, ...]
 
 
@@ -102,6 +109,8 @@ def _parse_run(options: argparse.Namespace, beam: Sequence[str]) -> RunCommand:
     heartbeat = f"{options.store.rstrip('/')}/{lock.HEARTBEAT}"
     storage.check_uri(heartbeat, "--store")
     storage.check_writable(heartbeat)
+    if options.report:
+        _check_report(options.report)
     return RunCommand(
         airports=monitored,
         settings=monitor_settings,
@@ -110,6 +119,7 @@ def _parse_run(options: argparse.Namespace, beam: Sequence[str]) -> RunCommand:
         store=options.store,
         now=limits.until or datetime.datetime.now(datetime.UTC),
         reprocess=options.reprocess,
+        report=options.report,
         beam=tuple(beam),
     )
 
@@ -130,7 +140,7 @@ def _check_beam(words: Sequence[str], store: str) -> None:
 def _run(command: RunCommand) -> int:
     """Run the command; return its exit status."""
     from pipeline.monitor import delivery, detection, lock, run
-    from pipeline.monitor.store import Store
+    from pipeline.monitor import store as stores
 
     run_id = uuid.uuid4().hex[:12]
     if command.beam:
@@ -140,7 +150,7 @@ def _run(command: RunCommand) -> int:
     else:
         detect = detection.detect_locally(command.detector)
     with lock.running(command.store, run_id) as current:
-        store = Store(command.store)
+        store = stores.Store(command.store)
         store.remove_remains()
         results = run.run_airports(
             command.airports,
@@ -155,6 +165,11 @@ def _run(command: RunCommand) -> int:
         print("\n".join(run.summary_lines(results)))
         record = run.raise_alerts(results, store, command.settings, command.now)
         record = delivery.deliver(record, store, command.settings.webhook, sys.stdout, sys.stderr)
+        if command.report:
+            current.report("writing the report")
+            print(
+                f"report: {_write_report(command.report, command.airports, store, command.detector.spec.config.bands)}"
+            )
         failures = [failure for result in results for failure in result.failed]
         for failure in failures:
             print(f"failed: {failure}", file=sys.stderr)
@@ -162,10 +177,76 @@ def _run(command: RunCommand) -> int:
     return current.exit_status
 
 
+def _report(options: argparse.Namespace) -> int:
+    """Write the report of what is stored, without a run.
+
+    Raises:
+        FinderError: a file, the store or the folder is invalid.
+    """
+    from pipeline.config import DEFAULT_CONFIG, load_config
+    from pipeline.monitor.airports import load_airports
+    from pipeline.monitor.store import Store
+
+    config = load_config(options.pipeline_config or DEFAULT_CONFIG, {})
+    _check_report(options.report)
+    print(_write_report(options.report, load_airports(options.airports), Store(options.store), config.bands))
+    return 0
+
+
+def _load(options: argparse.Namespace) -> int:
+    """Load the tables of a store into BigQuery.
+
+    Raises:
+        FinderError: the dataset or the store is invalid, or BigQuery refuses.
+    """
+    from pipeline.monitor import bigquery
+    from pipeline.monitor.store import Store
+
+    dataset = bigquery.parse_dataset(options.dataset, options.project)
+    for table, rows in bigquery.load(Store(options.store), dataset):
+        print(f"{options.dataset}.{table}: {rows} rows")
+    return 0
+
+
+def _check_report(folder: str) -> None:
+    from pipeline.monitor.report import FILE_NAME
+    from pipeline.sinks import storage
+
+    storage.check_uri(f"{folder}/{FILE_NAME}", "--report")
+    storage.check_writable(f"{folder}/{FILE_NAME}")
+
+
+def _write_report(folder: str, airports: Sequence[Airport], store: Store, bands: tuple[int, ...] | None) -> str:
+    from pipeline.monitor import delivery, report, run
+
+    events = [event for event in delivery.read_events(store) if not event.withdrawn]
+    reports = [
+        report.AirportReport(
+            airport=airport,
+            tables=run.load_tables(store, airport.id),
+            scenes=store.scenes(airport.id),
+            events=[event for event in events if event.airport == airport.id],
+        )
+        for airport in airports
+    ]
+    return report.write_report(folder, reports, bands)
+
+
 def _parser() -> Parser:
     parser = Parser(prog=NAME, description="Counts the airplanes at airports in every new scene, and what has changed.")
     commands = parser.add_subparsers(dest="command", required=True)
     _add_run(commands.add_parser("run", help="process new scenes", epilog="All other options are passed to Beam."))
+    report = commands.add_parser("report", help="write monitor.html from a store")
+    report.add_argument("--airports", type=Path, required=True, metavar="FILE", help="airports, YAML or GeoJSON")
+    report.add_argument("--store", required=True, metavar="DIR", help="the store of a run")
+    report.add_argument("--report", required=True, metavar="DIR", help="folder for monitor.html, local or gs://")
+    report.add_argument("--pipeline-config", type=Path, metavar="FILE", help="settings of detection: bands to show")
+    load = commands.add_parser("load", help="load the tables of a store into BigQuery, with views")
+    load.add_argument("--store", required=True, metavar="DIR", help="the store of a run")
+    load.add_argument(
+        "--dataset", required=True, metavar="bq://PROJECT.DATASET", help="dataset of its own, which exists"
+    )
+    load.add_argument("--project", metavar="ID", help="project that pays for the load jobs (default: the dataset's)")
     airports = commands.add_parser("airports", help="write, show and check a file of airports")
     actions = airports.add_subparsers(dest="action", required=True)
     add = actions.add_parser("add", help="add an airport to a file, which is made where it is missing")
@@ -187,6 +268,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     add("--airports", type=Path, required=True, metavar="FILE", help="airports, YAML or GeoJSON")
     add("--source", required=True, help="STAC API, STAC file or its URL, folder, glob, or gs://bucket/prefix")
     add("--store", required=True, metavar="DIR", help="folder of the results, local or gs://bucket/folder")
+    add("--report", metavar="DIR", help="write DIR/monitor.html after the run")
     add("--config", type=Path, metavar="FILE", help="settings of monitoring (default: configs/monitor/default.yaml)")
     add("--pipeline-config", type=Path, metavar="FILE", help="settings of detection, as --config of pipeline.run")
     add("--model", metavar="NAME|PATH", help="as --model of pipeline.run")

@@ -1,20 +1,33 @@
-/* The map: imagery, analysis tile by tile, boxes by score, one airplane at a time. */
+/* The map: imagery, analysis tile by tile, boxes by score, one airplane at a time; a second map for a second model. */
 "use strict";
 const App = (() => {
   const { byId, element, number, plural, colour } = Page;
   const POLL_MS = 250;
+  // Boxes of two models are of one airplane from this intersection over union on.
+  const MIN_IOU = 0.3;
   const { models, airports, map: otherMap } = Page.data;
 
-  const map = L.map("map", { preferCanvas: true, zoomSnap: 0.5, worldCopyJump: false }).setView([20, 0], 2);
-  map.attributionControl.setPrefix("Leaflet");
-  const tileMarks = L.layerGroup().addTo(map);
-  const boxes = L.featureGroup().addTo(map);
-  const selection = L.layerGroup().addTo(map);
-  // What the page knows; airplanes are features of GeoJSON, by falling score.
-  const state = { sources: [], source: null, imagery: null, job: null, airplanes: [], selected: null, isFinal: false };
-  // What other scripts of the page do when the scene or the airplanes change.
+  // Of one model. Airplanes are features of GeoJSON, by falling score; until it is final, boxes of tiles.
+  const noResult = () => ({ job: null, model: null, airplanes: [], isRunning: false, isFinal: false, progress: 0, status: "" });
+
+  // A map with the result of one model.
+  function createPane(suffix) {
+    const map = L.map(`map${suffix}`, { preferCanvas: true, zoomSnap: 0.5, worldCopyJump: false }).setView([20, 0], 2);
+    map.attributionControl.setPrefix("Leaflet");
+    const [tileMarks, boxes, selection] = [L.layerGroup(), L.featureGroup(), L.layerGroup()].map((layer) => layer.addTo(map));
+    return { suffix, map, tileMarks, boxes, selection, imagery: null, ...noResult() };
+  }
+
+  const panes = ["", "-2"].map(createPane);
+  const [{ map }] = panes;
+  // `run` counts what ends an analysis: a later one, or another scene. `pairs`: candidates of one airplane in both panes.
+  const state = { sources: [], source: null, selected: null, run: 0, pairs: new Map(), matches: new Map() };
+  // What other scripts of the page do when the scene or the airplanes of the first map change.
   const listeners = [];
   const changed = () => listeners.forEach((listener) => listener());
+
+  const isComparing = () => Boolean(byId("other-model")?.value);
+  const shownPanes = () => (isComparing() ? panes : [panes[0]]);
 
   async function request(path, options = {}) {
     const answer = await fetch(path, options);
@@ -49,43 +62,73 @@ const App = (() => {
 
   function showSource() {
     const source = state.sources[byId("source").selectedIndex];
+    stop();
     state.source = source;
-    state.imagery?.remove();
-    state.imagery = null;
     clear();
     changed();
     complain(source.error);
-    byId("analyze").disabled = Boolean(source.error);
+    setRunning(false);
     say(source.error ? "" : "Press Analyze to find the airplanes.");
-    if (source.error) return;
-    if (source.isMap) {
-      state.imagery = L.tileLayer("/map/{z}/{x}/{y}", { maxNativeZoom: otherMap.max_zoom, maxZoom: 22 });
-      byId("in-view").checked = true;
-    } else {
-      const url = `/scenes/${encodeURIComponent(source.id)}/tiles/{z}/{x}/{y}.webp`;
-      const [west, south, east, north] = source.bounds;
-      const bounds = L.latLngBounds([south, west], [north, east]);
-      state.imagery = L.tileLayer(url, { bounds, noWrap: true, maxNativeZoom: 21, maxZoom: 22 });
-      goTo(source.bounds);
+    for (const pane of panes) {
+      pane.imagery?.remove();
+      pane.imagery = source.error ? null : imageryOf(source).addTo(pane.map);
     }
+    if (source.error) return;
     byId("in-view").disabled = Boolean(source.isMap);
-    state.imagery.addTo(map);
+    if (source.isMap) byId("in-view").checked = true;
+    else goTo(source.bounds);
+  }
+
+  function imageryOf(source) {
+    if (source.isMap) return L.tileLayer("/map/{z}/{x}/{y}", { maxNativeZoom: otherMap.max_zoom, maxZoom: 22 });
+    const url = `/scenes/${encodeURIComponent(source.id)}/tiles/{z}/{x}/{y}.webp`;
+    const [west, south, east, north] = source.bounds;
+    const bounds = L.latLngBounds([south, west], [north, east]);
+    return L.tileLayer(url, { bounds, noWrap: true, maxNativeZoom: 21, maxZoom: 22 });
   }
 
   function goTo([west, south, east, north]) {
     map.fitBounds([[south, west], [north, east]], { animate: false });
   }
 
+  // Both maps show the same view; one that follows the other must not lead it.
+  let isFollowing = false;
+  function follow(leader, follower) {
+    if (isFollowing || !isComparing()) return;
+    isFollowing = true;
+    follower.map.setView(leader.map.getCenter(), leader.map.getZoom(), { animate: false });
+    isFollowing = false;
+  }
+
+  function showPanes() {
+    const other = panes[1];
+    const wasComparing = !byId("map-2").parentElement.hidden;
+    byId("map-2").parentElement.hidden = !isComparing();
+    byId("maps").classList.toggle("two", isComparing());
+    if (isComparing() !== wasComparing) {
+      // What is in the middle stays there.
+      const [centre, zoom] = [map.getCenter(), map.getZoom()];
+      for (const pane of panes) pane.map.invalidateSize({ pan: false }).setView(centre, zoom, { animate: false });
+    }
+    if (other.job) clearPane(other);
+    draw();
+  }
+
   // Analysis.
 
+  function clearPane(pane) {
+    Object.assign(pane, noResult());
+    for (const layer of [pane.tileMarks, pane.boxes]) layer.clearLayers();
+    byId(`downloads${pane.suffix}`).hidden = true;
+    byId(`caption${pane.suffix}`).hidden = true;
+    state.pairs = new Map();
+  }
+
   function clear() {
-    state.job = null;
-    state.airplanes = [];
-    state.isFinal = false;
+    state.run += 1;
     select(null);
-    for (const layer of [tileMarks, boxes]) layer.clearLayers();
+    panes.forEach(clearPane);
     byId("results").hidden = true;
-    byId("downloads").hidden = true;
   }
 
   function inView() {
@@ -93,8 +136,8 @@ const App = (() => {
     return [bounds.getWest(), bounds.getSouth(), bounds.getEast(), bounds.getNorth()];
   }
 
-  function task() {
-    const content = { scene: state.source.id, model: byId("model").value, min_score: 0.05 };
+  function task(model) {
+    const content = { scene: state.source.id, model, min_score: 0.05 };
     if (state.source.isMap) return { ...content, bounds: inView() };
     if (!byId("in-view").checked) return content;
     const [west, south, east, north] = inView();
@@ -106,71 +149,155 @@ const App = (() => {
     clear();
     complain(null);
     setThreshold(models[byId("model").selectedIndex].min_score);
+    const { run } = state;
+    const names = [byId("model").value, byId("other-model")?.value];
+    setRunning(true);
+    await Promise.all(shownPanes().map((pane, index) => detect(pane, names[index], run)));
+    if (run === state.run) setRunning(false);
+  }
+
+  async function detect(pane, model, run) {
     try {
-      const job = await post("/detect", task());
-      state.job = job.jobID;
+      pane.model = model;
+      byId(`caption${pane.suffix}`).textContent = model;
+      byId(`caption${pane.suffix}`).hidden = !isComparing();
+      const { jobID: id } = await post("/detect", task(model));
+      if (run !== state.run) return void request(`/jobs/${id}`, { method: "DELETE" });
+      pane.job = id;
+      pane.isRunning = true;
       byId("results").hidden = false;
-      setRunning(true);
-      await follow(job.jobID);
+      await watch(pane);
     } catch (error) {
+      if (run !== state.run) return;
+      Object.assign(pane, { isRunning: false, status: "" });
+      showProgress();
       complain(error);
-      say("");
-    } finally {
-      setRunning(false);
     }
   }
 
   function setRunning(isRunning) {
-    byId("analyze").disabled = isRunning;
+    byId("analyze").disabled = isRunning || Boolean(state.source.error);
     byId("dismiss").hidden = byId("progress").hidden = !isRunning;
   }
 
-  async function follow(id) {
+  // Dismisses the jobs that run.
+  function stop() {
+    for (const { job, isRunning } of panes) if (isRunning) request(`/jobs/${job}`, { method: "DELETE" }).catch(complain);
+  }
+
+  function showProgress() {
+    const shown = shownPanes();
+    byId("progress").value = shown.reduce((sum, pane) => sum + pane.progress, 0) / shown.length;
+    say(shown.map((pane) => pane.status).filter(Boolean).join("; "));
+  }
+
+  async function watch(pane) {
+    const id = pane.job;
+    const prefix = isComparing() ? `${pane.model}: ` : "";
     let drawn = 0;
-    while (state.job === id) {
+    while (pane.job === id) {
       const { job, tiles } = await request(`/jobs/${id}/tiles?start=${drawn}`);
-      if (state.job !== id) return;
+      if (pane.job !== id) return;
       drawn += tiles.length;
-      tiles.forEach(lightUp);
-      byId("progress").value = job.progress;
-      if (job.status === "accepted") say("Waiting for other jobs, or for the model.");
-      else say(`${drawn} of ${plural(job.tiles_planned, "tile")}`);
-      if (!["accepted", "running"].includes(job.status)) return finish(job);
+      tiles.forEach((tile) => lightUp(pane, tile));
+      if (tiles.length) draw();
+      pane.progress = job.progress;
+      if (!["accepted", "running"].includes(job.status)) return finish(pane, job);
+      const isWaiting = job.status === "accepted";
+      pane.status = prefix + (isWaiting ? "waiting for other jobs, or for the model" : `${drawn} of ${plural(job.tiles_planned, "tile")}`);
+      showProgress();
       await new Promise((resolve) => setTimeout(resolve, POLL_MS));
     }
   }
 
-  function lightUp(tile) {
+  function lightUp(pane, tile) {
     const failed = tile.status === "failed";
     const style = { color: failed ? "#d55e00" : "#56b4e9", weight: 1.5, fillOpacity: failed ? 0.35 : 0.12, interactive: false };
     const corners = tile.ring.map(([lon, lat]) => [lat, lon]);
-    L.polygon(corners, { ...style, dashArray: failed ? "6 4" : null }).addTo(tileMarks);
+    L.polygon(corners, { ...style, dashArray: failed ? "6 4" : null }).addTo(pane.tileMarks);
     for (const [score, west, south, east, north] of tile.airplanes) {
       const ring = [[west, south], [east, south], [east, north], [west, north], [west, south]];
-      state.airplanes.push({ geometry: { type: "Polygon", coordinates: [ring] }, properties: { score } });
+      pane.airplanes.push({ geometry: { type: "Polygon", coordinates: [ring] }, properties: { score } });
     }
-    draw();
   }
 
-  async function finish(job) {
-    if (job.message) complain(job.message);
+  async function finish(pane, job) {
     if (job.links.length > 1) {
-      state.airplanes = (await request(`/jobs/${job.jobID}/results`)).features;
-      state.isFinal = true;
-      byId("downloads").hidden = false;
-      link();
+      const { features } = await request(`/jobs/${job.jobID}/results`);
+      if (pane.job !== job.jobID) return;
+      pane.airplanes = features;
+      pane.isFinal = true;
+      byId(`downloads${pane.suffix}`).hidden = false;
+      byId(`downloads-model${pane.suffix}`).textContent = `${pane.model}: `;
+      byId(`downloads-model${pane.suffix}`).hidden = !isComparing();
       // The tiles have told what they had to tell; those that failed stay.
-      tileMarks.eachLayer((mark) => mark.options.dashArray || mark.remove());
+      pane.tileMarks.eachLayer((mark) => mark.options.dashArray || mark.remove());
     }
-    say(`${job.status}: ${plural(job.tiles_done, "tile")}${job.km2 ? `, ${number(job.km2, 2)} km²` : ""}, ${job.model}`);
+    if (job.message) complain(job.message);
+    pane.isRunning = false;
+    state.pairs = isComparing() && panes.every(({ isFinal }) => isFinal) ? candidatePairs() : new Map();
+    link();
     draw();
-    changed();
+    pane.status = `${job.status}: ${plural(job.tiles_done, "tile")}${job.km2 ? `, ${number(job.km2, 2)} km²` : ""}, ${job.model}`;
+    showProgress();
+    if (pane === panes[0]) changed();
+  }
+
+  // Comparison.
+
+  function extent({ geometry }) {
+    const corners = rings(geometry).flat(2);
+    const [lats, lons] = [corners.map(([lat]) => lat), corners.map(([, lon]) => lon)];
+    return { west: Math.min(...lons), south: Math.min(...lats), east: Math.max(...lons), north: Math.max(...lats) };
+  }
+
+  function iou(first, second) {
+    const width = Math.min(first.east, second.east) - Math.max(first.west, second.west);
+    const height = Math.min(first.north, second.north) - Math.max(first.south, second.south);
+    if (width <= 0 || height <= 0) return 0;
+    const area = ({ west, south, east, north }) => (east - west) * (north - south);
+    return (width * height) / (area(first) + area(second) - width * height);
+  }
+
+  // For each airplane of the first map those of the second that overlap it, the best first.
+  function candidatePairs() {
+    const others = panes[1].airplanes.map((airplane) => ({ airplane, extent: extent(airplane) }));
+    const pairs = new Map();
+    for (const airplane of panes[0].airplanes) {
+      const own = extent(airplane);
+      const overlapping = [];
+      for (const other of others) {
+        const overlap = iou(own, other.extent);
+        if (overlap >= MIN_IOU) overlapping.push([overlap, other.airplane]);
+      }
+      overlapping.sort(([first], [second]) => second - first);
+      pairs.set(airplane, overlapping.map(([, other]) => other));
+    }
+    return pairs;
+  }
+
+  // Each airplane of the first map with one of the second, the highest scores first; both ways.
+  function match() {
+    const matches = new Map();
+    for (const airplane of shown()) {
+      const partner = (state.pairs.get(airplane) ?? []).find((other) => other.properties.score >= threshold() && !matches.has(other));
+      if (partner) matches.set(airplane, partner).set(partner, airplane);
+    }
+    return matches;
+  }
+
+  function showComparison() {
+    byId("comparison").hidden = !state.pairs.size;
+    if (!state.pairs.size) return;
+    const both = state.matches.size / 2;
+    const parts = panes.map((pane) => `${pane.model}: ${Page.count(shown(pane).length)}, ${Page.count(shown(pane).length - both)} alone (dashed)`);
+    byId("comparison").textContent = `${parts.join("; ")}; both: ${Page.count(both)}.`;
   }
 
   // Boxes.
 
   const threshold = () => Number(byId("score").value);
-  const shown = () => state.airplanes.filter((airplane) => airplane.properties.score >= threshold());
+  const shown = (pane = panes[0]) => pane.airplanes.filter((airplane) => airplane.properties.score >= threshold());
 
   function rings(geometry) {
     const polygons = geometry.type === "Polygon" ? [geometry.coordinates] : geometry.coordinates;
@@ -178,17 +305,24 @@ const App = (() => {
   }
 
   function draw() {
+    state.matches = match();
+    for (const pane of panes) drawBoxes(pane);
     const visible = shown();
-    boxes.clearLayers();
-    for (const airplane of visible) {
-      const shape = rings(airplane.geometry);
-      L.polygon(shape, { color: "#10151a", weight: 4, fill: false, interactive: false }).addTo(boxes);
-      const box = L.polygon(shape, { color: colour(airplane.properties.score), weight: 2, fillOpacity: 0.06 });
-      box.on("click", () => select(airplane)).addTo(boxes);
-    }
     byId("count").textContent = Page.count(visible.length);
     byId("count-noun").textContent = visible.length === 1 ? "airplane" : "airplanes";
-    if (state.selected && !visible.includes(state.selected)) select(null);
+    showComparison();
+    if (state.selected && !panes.some((pane) => shown(pane).includes(state.selected))) select(null);
+  }
+
+  function drawBoxes(pane) {
+    pane.boxes.clearLayers();
+    for (const airplane of shown(pane)) {
+      const shape = rings(airplane.geometry);
+      const dashArray = state.pairs.size && !state.matches.has(airplane) ? "5 4" : null;
+      L.polygon(shape, { color: "#10151a", weight: 4, fill: false, interactive: false }).addTo(pane.boxes);
+      const box = L.polygon(shape, { color: colour(airplane.properties.score), weight: 2, fillOpacity: 0.06, dashArray });
+      box.on("click", () => select(airplane)).addTo(pane.boxes);
+    }
   }
 
   function setThreshold(value) {
@@ -203,43 +337,58 @@ const App = (() => {
   }
 
   function link() {
-    for (const [id, format] of [["geojson", "geojson"], ["gpkg", "gpkg"], ["report", "report"]]) {
-      byId(id).href = `/jobs/${state.job}/results?format=${format}&min_score=${threshold()}`;
+    for (const { job, suffix } of panes) {
+      for (const format of ["geojson", "gpkg", "report"]) {
+        byId(format + suffix).href = `/jobs/${job}/results?format=${format}&min_score=${threshold()}`;
+      }
     }
   }
 
   function select(airplane) {
+    const pane = panes.find(({ airplanes, isFinal }) => isFinal && airplanes.includes(airplane));
     state.selected = airplane;
-    selection.clearLayers();
-    if (!airplane || !state.isFinal) {
+    for (const { selection } of panes) selection.clearLayers();
+    if (!pane) {
       byId("details").replaceChildren(element("p", { class: "quiet" }, "Click a box, or step through them by score."));
       return;
     }
-    const shape = L.polygon(rings(airplane.geometry), { color: "#ffffff", weight: 6, opacity: 0.9, fill: false, interactive: false });
-    shape.addTo(selection);
-    const centre = shape.getBounds().getCenter();
+    const shape = rings(airplane.geometry);
+    const style = { color: "#ffffff", weight: 6, opacity: 0.9, fill: false, interactive: false };
+    for (const { selection } of panes) L.polygon(shape, style).addTo(selection);
+    const centre = L.polygon(shape).getBounds().getCenter();
     if (!map.getBounds().pad(-0.1).contains(centre)) map.panTo(centre, { animate: false });
     const facts = airplane.properties;
     const box = ["xmin_px", "ymin_px", "xmax_px", "ymax_px"].map((side) => facts[side]).join(",");
     const rows = [["Score", number(facts.score, 3)], ["Size", `${number(facts.size_m, 1)} m`]];
+    const partner = state.matches.get(airplane);
+    const other = panes.find((each) => each !== pane);
+    if (state.pairs.size) rows.push(["Model", pane.model], [other.model, partner ? `score ${number(partner.properties.score, 3)}` : "not detected"]);
     rows.push(["Position", `${number(centre.lat, 5)}, ${number(centre.lng, 5)}`], ["Id", facts.detection_id]);
-    if (facts.length_m != null) rows.push(["Length", `${number(facts.length_m, 1)} m`]);
-    if (facts.heading_deg != null) rows.push(["Heading", `${number(facts.heading_deg, 0)}°`]);
+    if (facts.length_m != null) {
+      rows.push(["Length", `${number(facts.length_m, 1)} ± ${number(facts.length_sd_m, 1)} m`]);
+      rows.push(["Wingspan", `${number(facts.wingspan_m, 1)} ± ${number(facts.wingspan_sd_m, 1)} m`]);
+    }
+    if (facts.heading_deg != null) rows.push(["Heading", `${number(facts.heading_deg, 0)} ± ${number(facts.heading_sd_deg, 0)}°`]);
     byId("details").replaceChildren(
-      element("img", { src: `/jobs/${state.job}/crop?box=${box}`, alt: `The airplane from above, score ${number(facts.score, 2)}` }),
+      element("img", { src: `/jobs/${pane.job}/crop?box=${box}`, alt: `The airplane from above, score ${number(facts.score, 2)}` }),
       element("dl", {}, ...rows.flatMap(([name, value]) => [element("dt", {}, name), element("dd", {}, value)])),
     );
   }
 
+  // Through the airplanes of the first map, then those that the second one alone has.
   function step(by) {
-    const visible = shown();
-    if (!visible.length || !state.isFinal) return;
+    const alone = isComparing() ? shown(panes[1]).filter((airplane) => !state.matches.has(airplane)) : [];
+    const visible = [...shown(), ...alone];
+    if (!visible.length || panes.some(({ isRunning }) => isRunning) || !panes[0].isFinal) return;
     const index = visible.indexOf(state.selected);
     select(visible[index < 0 ? (by > 0 ? 0 : visible.length - 1) : (index + by + visible.length) % visible.length]);
   }
 
+  panes[0].map.on("move", () => follow(panes[0], panes[1]));
+  panes[1].map.on("move", () => follow(panes[1], panes[0]));
   byId("ramp").style.background = `linear-gradient(to right, ${[0, 0.25, 0.5, 0.75, 1].map(colour).join(", ")})`;
   byId("source").addEventListener("change", showSource);
+  byId("other-model")?.addEventListener("change", showPanes);
   byId("airport")?.addEventListener("change", (event) => {
     if (event.target.value !== "") goTo(airports[Number(event.target.value)].bounds);
   });
@@ -247,12 +396,12 @@ const App = (() => {
     event.preventDefault();
     analyze();
   });
-  byId("dismiss").addEventListener("click", () => request(`/jobs/${state.job}`, { method: "DELETE" }).catch(complain));
+  byId("dismiss").addEventListener("click", stop);
   byId("score").addEventListener("input", showThreshold);
   byId("previous").addEventListener("click", () => step(-1));
   byId("next").addEventListener("click", () => step(1));
   setThreshold(models[0].min_score);
   loadSources().catch(complain);
 
-  return { map, state, boxes, selection, listeners, request, post, complain, draw, shown, rings, select, threshold };
+  return { panes, state, listeners, request, post, complain, rings, select, threshold };
 })();

@@ -2,7 +2,10 @@
 "use strict";
 const Review = (() => {
   const { byId, number, plural } = Page;
-  const { map, state, request, post, complain } = App;
+  // The first map is the one that is reviewed.
+  const [pane] = App.panes;
+  const { map } = pane;
+  const { state, request, post, complain } = App;
   const SAVE_AFTER_MS = 200;
   // Told apart by dashes, not by colour alone.
   const STYLES = {
@@ -49,8 +52,8 @@ const Review = (() => {
     current = null;
     if (!isOn || !sceneOf()) return draw();
     const sides = ["xmin_px", "ymin_px", "xmax_px", "ymax_px"];
-    if (state.isFinal) {
-      for (const { geometry, properties: facts } of state.airplanes) {
+    if (pane.isFinal) {
+      for (const { geometry, properties: facts } of pane.airplanes) {
         const box = sides.map((side) => facts[side]);
         items.set(facts.detection_id, { item: facts.detection_id, verdict: "none", box, geometry, score: facts.score, model: facts.model, version: 0 });
       }
@@ -110,7 +113,7 @@ const Review = (() => {
     const words = { none: "no verdict yet", right: "right", wrong: "wrong" };
     byId("review-item").textContent = item
       ? `${list.indexOf(item) + 1} of ${list.length}: ${words[item.verdict]}${item.score === null ? ", added" : `, score ${number(item.score, 2)}`}`
-      : state.isFinal ? "No boxes here." : "Analyze the scene to review its boxes; or add some.";
+      : pane.isFinal ? "No boxes here." : "Analyze the scene to review its boxes; or add some.";
     if (!item) return;
     const centre = L.polygon(App.rings(item.geometry)).getBounds().getCenter();
     if (!map.getBounds().pad(-0.15).contains(centre)) map.panTo(centre, { animate: false });
@@ -314,7 +317,7 @@ const Review = (() => {
     byId("review-tools").hidden = !isOn;
     setAdding(false);
     App.select(null);
-    for (const [group, isShown] of [[App.boxes, !isOn], [layer, isOn]]) map[isShown ? "addLayer" : "removeLayer"](group);
+    for (const [group, isShown] of [[pane.boxes, !isOn], [layer, isOn]]) map[isShown ? "addLayer" : "removeLayer"](group);
     await reload();
   }
 

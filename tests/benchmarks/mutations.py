@@ -136,10 +136,10 @@ MUTATIONS = (
         "tests/geo/test_aoi.py::test_an_area_beside_a_seam_has_the_tiles_of_both_sides",
     ),
     Mutation(
-        "geo/raster/vrt.py",
+        "geo/raster/writer.py",
         "_MAX_OFFSET_PX = 0.05",
         "_MAX_OFFSET_PX = 0.45",
-        "tests/geo/raster/test_vrt.py::test_files_that_do_not_match_are_rejected",
+        "tests/geo/raster/test_writer.py::test_files_that_do_not_match_are_rejected",
     ),
     Mutation(
         "geo/grid.py",

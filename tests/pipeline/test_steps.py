@@ -328,3 +328,30 @@ def test_ground_control_points_place_airplanes_as_the_affine_does(tmp_path: Path
     for actual, expected in zip(by_points.airplanes, by_affine.airplanes, strict=True):
         assert shapely.hausdorff_distance(actual.geometry, expected.geometry) < 1.5e-7
         assert actual.size_m == pytest.approx(expected.size_m, abs=0.011)
+
+
+def test_measured_airplanes_keep_their_ids(scene: Scene) -> None:
+    config = dataclasses.replace(CONFIG, keypoints="keypoints")
+    measured = local.detect_scene(scene, config, FakePredictor(), IDENTITY)
+    plain = local.detect_scene(scene, CONFIG, FakePredictor(), IDENTITY)
+    assert measured.entry.status == "complete"
+    assert all(airplane.length_m and airplane.wingspan_m for airplane in measured.airplanes)
+    assert {airplane.length_m for airplane in plain.airplanes} == {None}
+    assert [airplane.detection_id for airplane in measured.airplanes] == [
+        airplane.detection_id for airplane in plain.airplanes
+    ]
+
+
+def test_airplanes_that_cannot_be_read_again_are_kept_and_the_ledger_says_so(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = outcomes(scene)
+    merged = steps.merge(done, CONFIG.suppression)
+    monkeypatch.setattr(steps, "retry_delays_s", lambda _: itertools.repeat(0.0))
+    Path(scene.header.uri).unlink()
+    result = steps.finish(scene, done, merged, IDENTITY, "keypoints")
+    assert len(result.airplanes) == len(merged)
+    assert {airplane.length_m for airplane in result.airplanes} == {None}
+    assert result.entry.status == "incomplete"
+    expected = f"{len(merged)} of {len(merged)} airplanes could not be measured; the first: {scene.header.uri}"
+    assert expected in str(result.entry.error)

@@ -2,16 +2,25 @@
 
 import dataclasses
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Page, Route, expect
 
+from geo.types import Detections, ImageArray
+from model.inference.model_folder import CONFIG_FILE
+from model.inference.predictor import Predictor
+from pipeline import model_loading
 from pipeline.serve.app import Service
+from pipeline.serve.models import describe_models
 from pipeline.serve.review import ReviewStore
+from pipeline.serve.scenes import catalog_of
+from pipeline.values import SceneSource
 from tests.browser import OpenPage
-from tests.pipeline.scenes import AIRPLANES
+from tests.pipeline.scenes import AIRPLANES, CONFIG, write_scene
 from tests.pipeline.serve.conftest import Gate
 from tests.pipeline.serve.running import running
 
@@ -41,7 +50,7 @@ def test_analyze_shows_tiles_boxes_and_a_count_as_they_come(address: str, open_p
     gate.open()
     expect(page.locator("#status")).to_contain_text("successful")
     expect(page.locator("#count")).to_have_text(str(ABOVE_DEFAULT))
-    assert page.evaluate("App.state.airplanes.length") == len(AIRPLANES)
+    assert page.evaluate("App.panes[0].airplanes.length") == len(AIRPLANES)
     expect(page.locator("#dismiss")).to_be_hidden()
 
 
@@ -66,14 +75,14 @@ def test_an_airplane_is_selected_by_keyboard_and_by_click(address: str, open_pag
     page.focus("#next")
     page.keyboard.press("Enter")
     expect(page.locator("#details dd").first).to_have_text("0.980")
-    page.wait_for_function("document.querySelector('#details img').naturalWidth > 30")
+    page.wait_for_function("() => document.querySelector('#details img').naturalWidth > 30")
     page.focus("#previous")
     page.keyboard.press("Enter")
     expect(page.locator("#details dd").first).not_to_have_text("0.980")
     spot = page.evaluate(
-        "(() => { const ring = App.state.airplanes[0].geometry.coordinates[0].slice(0, 4);"
+        "(() => { const ring = App.panes[0].airplanes[0].geometry.coordinates[0].slice(0, 4);"
         " const mean = (index) => ring.reduce((sum, corner) => sum + corner[index], 0) / 4;"
-        " const point = App.map.latLngToContainerPoint([mean(1), mean(0)]); return [point.x, point.y]; })()"
+        " const point = App.panes[0].map.latLngToContainerPoint([mean(1), mean(0)]); return [point.x, point.y]; })()"
     )
     page.locator("#map").click(position={"x": spot[0], "y": spot[1]})
     expect(page.locator("#details dd").first).to_have_text("0.980")
@@ -89,8 +98,91 @@ def test_scenes_airports_and_errors(address: str, open_page: OpenPage) -> None:
     expect(page.locator("#problem")).to_contain_text("expected a raster")
     expect(page.locator("#analyze")).to_be_disabled()
     page.select_option("#airport", "0")
-    assert abs(page.evaluate("App.map.getCenter().lng") - 2.55) < 0.01
+    assert abs(page.evaluate("App.panes[0].map.getCenter().lng") - 2.55) < 0.01
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+
+
+@pytest.fixture
+def compared_address(service: Service, model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The address of a service with a second model, `other`, which misses the brightest airplane and has another."""
+    folder = model_folder.with_name("other")
+    shutil.copytree(model_folder, folder)
+    (folder / CONFIG_FILE).write_text((model_folder / CONFIG_FILE).read_text().replace("name: fake", "name: other"))
+    load = vars(model_loading)["load_predictor"]
+
+    def load_either(name_or_path: str, *arguments: Any, **options: Any) -> Any:
+        predictor = load(name_or_path, *arguments, **options)
+        return predictor if name_or_path != str(folder) else MissesBrightest(predictor)
+
+    monkeypatch.setattr(model_loading, "load_predictor", load_either)
+    models = describe_models([str(model_folder), str(folder)], dataclasses.replace(CONFIG, min_score=None), False)
+    with running(dataclasses.replace(service, models=models)) as address:
+        yield address
+
+
+class MissesBrightest:
+    """A model without the airplanes that another one scores above 0.97."""
+
+    name = "other@000000000000"
+    default_min_score = 0.5
+
+    def __init__(self, predictor: Predictor) -> None:
+        self._predictor = predictor
+
+    def __call__(self, images: ImageArray) -> list[Detections]:
+        return [detections.take(detections.scores < 0.97) for detections in self._predictor(images)]
+
+
+def test_two_models_side_by_side_show_what_one_of_them_alone_detects(
+    compared_address: str, open_page: OpenPage
+) -> None:
+    page = open_page(compared_address)
+    expect(page.locator("#analyze")).to_be_enabled()
+    expect(page.locator("#map-2")).to_be_hidden()
+    page.select_option("#other-model", "other")
+    expect(page.locator("#map-2")).to_be_visible()
+    page.click("#analyze")
+    expect(page.locator("#comparison")).to_contain_text("both: ")
+    page.focus("#score")
+    page.keyboard.press("Home")
+    everything = len(AIRPLANES)
+    expect(page.locator("#comparison")).to_have_text(
+        f"fake: {everything}, 1 alone (dashed); other: {everything - 1}, 0 alone (dashed); both: {everything - 1}."
+    )
+    expect(page.locator("#caption-2")).to_have_text("other")
+    page.click("#next")
+    expect(page.locator("#details")).to_contain_text("not detected")
+    page.click("#next")
+    expect(page.locator("#details")).to_contain_text("otherscore 0.")
+    # One view: where one map goes, the other goes, too.
+    page.focus("#map-2")
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function(
+        "() => { const [first, second] = App.panes.map(({ map }) => map.getCenter());"
+        " const [west, , east] = App.state.source.bounds;"
+        " return first.equals(second, 1e-9) && first.lng > (west + east) / 2; }"
+    )
+    with page.expect_download() as download:
+        page.click("#geojson-2")
+    assert len(json.loads(download.value.path().read_text())["features"]) == everything - 1
+    page.select_option("#other-model", "")
+    expect(page.locator("#map-2")).to_be_hidden()
+    expect(page.locator("#comparison")).to_be_hidden()
+
+
+def test_another_scene_ends_an_analysis_that_runs(address: str, open_page: OpenPage, gate: Gate) -> None:
+    page = open_page(address)
+    expect(page.locator("#analyze")).to_be_enabled()
+    gate.close()
+    page.click("#analyze")
+    expect(page.locator("#status")).to_contain_text("tile")
+    page.select_option("#source", "b")
+    expect(page.locator("#dismiss")).to_be_hidden()
+    gate.open()
+    analyze(page)
+    expect(page.locator("#count")).to_have_text("1")
+    states = [job["status"] for job in page.evaluate("fetch('/jobs').then((answer) => answer.json())")["jobs"]]
+    assert states == ["dismissed", "successful"]
 
 
 @pytest.fixture
@@ -110,35 +202,41 @@ def verdicts(page: Page) -> list[str]:
     return list(page.evaluate("Review.settled().then(() => Review.items().map((item) => item.verdict))"))
 
 
-def test_airplanes_are_reviewed_by_keyboard_and_all_is_there_after_a_reload(
-    review_address: str, open_page: OpenPage
+def test_ten_airplanes_are_reviewed_by_keyboard_and_all_is_there_after_a_reload(
+    service: Service, tmp_path: Path, open_page: OpenPage
 ) -> None:
-    page = open_page(review_address)
+    corners = [(20 + 60 * column, 40 + 200 * row) for row in (0, 1) for column in range(5)]
+    airplanes = [(x, y, x + 20, y + 14, 250 - number) for number, (x, y) in enumerate(corners)]
+    scenes = catalog_of([SceneSource(str(write_scene(tmp_path / "ten.tif", airplanes)))], CONFIG)
+    store = ReviewStore(tmp_path / "review")
+    with running(dataclasses.replace(service, scenes=scenes, review=store)) as address:
+        review_ten(open_page(address))
+
+
+def review_ten(page: Page) -> None:
     analyze(page)
-    page.focus("#score")
-    page.keyboard.press("Home")
     start_review(page)
-    expect(page.locator("#review-item")).to_contain_text(f"1 of {len(AIRPLANES)}: no verdict yet")
+    expect(page.locator("#review-item")).to_contain_text("1 of 10: no verdict yet")
     # Too fast for answers to come in between, as people do who know the keys.
-    for key in "ynyyn":
+    for key in "ynyyyyyyny":
         page.keyboard.press(key)
-    expect(page.locator("#review-rates")).to_contain_text("5 boxes")
-    assert sorted(verdicts(page)) == ["right", "right", "right", "wrong", "wrong"]
-    expect(page.locator("#review-rates")).to_contain_text("Precision 0.60")
+    expect(page.locator("#review-rates")).to_contain_text("10 boxes")
+    assert sorted(verdicts(page)) == ["right"] * 8 + ["wrong"] * 2
+    expect(page.locator("#review-rates")).to_contain_text("Precision 0.80")
     page.keyboard.press("a")
     page.keyboard.press("Enter")
-    expect(page.locator("#review-rates")).to_contain_text("6 boxes")
+    expect(page.locator("#review-rates")).to_contain_text("11 boxes")
     page.keyboard.press("t")
     expect(page.locator("#review-rates")).to_contain_text("1 tile")
     page.keyboard.press("u")
     expect(page.locator("#review-rates")).to_contain_text("0 tiles")
     page.keyboard.press("t")
-    expect(page.locator("#review-rates")).to_contain_text("Recall 0.75")
+    expect(page.locator("#review-rates")).to_contain_text("Recall 0.89")
     page.reload()
     expect(page.locator("#analyze")).to_be_enabled()
     page.click("#review-toggle")
-    expect(page.locator("#review-rates")).to_contain_text("6 boxes and 1 tile")
-    assert sorted(verdicts(page)) == ["checked", "right", "right", "right", "right", "wrong", "wrong"]
+    expect(page.locator("#review-rates")).to_contain_text("11 boxes and 1 tile")
+    assert sorted(verdicts(page)) == ["checked", *["right"] * 9, *["wrong"] * 2]
 
 
 def test_keys_wait_for_the_boxes(review_address: str, open_page: OpenPage) -> None:
