@@ -29,16 +29,7 @@ from pipeline import planning, progress, steps, tile_cache
 from pipeline.config import PipelineConfig
 from pipeline.ledger import SceneResult, duplicate_entry, failed_entry
 from pipeline.tile_cache import TileCache
-from pipeline.values import (
-    Duplicate,
-    Identity,
-    Scene,
-    SceneFailure,
-    SceneSource,
-    TileBlock,
-    TileImage,
-    TileOutcome,
-)
+from pipeline.values import Duplicate, Identity, Scene, SceneFailure, SceneSource, TileBlock, TileImage, TileOutcome
 
 NAMESPACE = "airplanes"
 

@@ -14,7 +14,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from geo.errors import ConfigError
+from geo.errors import ConfigError, one_line
 from geo.types import ImageArray
 from model.detectors.classifier import SIDE_PX
 
@@ -114,7 +114,7 @@ def read_chips(file: Path) -> Chips:
         with np.load(file, allow_pickle=False) as content:
             chips = Chips(content["images"], content["labels"].astype(np.int64), content["scene_ids"][content["scene"]])
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        reason = " ".join(str(error).split())
+        reason = one_line(error)
         raise ConfigError(
             f"{file}: expected PlanesNet's chips (images, labels, scene, scene_ids), got {reason}: put the file there, "
             "or name the folder of the data sets with --data"

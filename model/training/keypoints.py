@@ -27,7 +27,7 @@ from model.detectors.keypoints import network
 from model.detectors.keypoints.heat_maps import CROP_PX, Keypoints, decode
 from model.inference.keypoints import MODEL_FILE, KeypointModelConfig, KeypointPredictor
 from model.inference.model_folder import CONFIG_FILE
-from model.training import backend, callbacks, checkpointing
+from model.training import backend, loop
 from model.training.config import KeypointTrainConfig
 from model.training.schedules import CosineConfig, make_schedule
 
@@ -48,7 +48,7 @@ def train(config: KeypointTrainConfig) -> Path:
     keras.utils.set_random_seed(config.seed)
     make_folder(config.run)
     folder = config.run / "model"
-    if checkpointing.resume_epoch(config.run) < config.epochs or not (folder / CONFIG_FILE).is_file():
+    if loop.resume_epoch(config.run) < config.epochs or not (folder / CONFIG_FILE).is_file():
         _fit(config, folder)
     _test(config)
     return folder
@@ -66,7 +66,7 @@ def _fit(config: KeypointTrainConfig, folder: Path) -> None:
     schedule = make_schedule(CosineConfig(), config.learning_rate, config.warmup_steps, steps)
     model.compile(keras.optimizers.AdamW(schedule, weight_decay=config.weight_decay), network.loss)
     batches = KeypointBatches(sets, config.batch, config.steps_per_epoch, config.seed)
-    checkpointing.fit(model, batches, config, schedule, partial(_Measure, config, val))
+    loop.fit(model, batches, config, schedule, partial(_Measure, config, val))
     # Rendered airplanes are too clean to say how large errors are.
     save(model, folder, config.name, photos)
 
@@ -122,7 +122,7 @@ class _Measure(keras.callbacks.Callback):  # type: ignore[misc]  # Keras publish
 
     def on_epoch_end(self, epoch: int, logs: object = None) -> None:  # noqa: ARG002  # Keras passes them by name
         measured = measure_keypoints(_predict(self.model, self.val), self.val)
-        callbacks.append_row(self.config.run / callbacks.VAL, {"epoch": epoch, **measured})
+        loop.append_row(self.config.run / loop.VAL, {"epoch": epoch, **measured})
         self.board.add_scalar("val/heading_deg", measured["heading_deg"], (epoch + 1) * self.config.steps_per_epoch)
         print("val: " + ", ".join(f"{name} {value}" for name, value in measured.items()))
 

@@ -5,12 +5,7 @@ from typing import Any, Final
 import keras
 from keras import layers, ops
 
-from model.detectors.backbones.stacked import (
-    FEATURE_STRIDE,
-    MOMENTUM,
-    darknet_features,
-    squeezenet_features,
-)
+from model.detectors.backbones import FEATURE_STRIDE, MOMENTUM, darknet_features, squeezenet_features
 from model.detectors.config import TILE_PX, GridConfig
 
 # Channels of a raw cell.

@@ -8,7 +8,7 @@ import shapely
 from pyproj import CRS
 
 from geo.aoi import build_aoi
-from geo.plane import LocalPlane
+from geo.polygons import LocalPlane
 from pipeline.monitor.airports import Airport, Spot, circle
 from pipeline.monitor.series import Tables, compute
 from pipeline.monitor.settings import MonitorSettings, load_settings

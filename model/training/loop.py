@@ -1,11 +1,13 @@
-"""Callbacks of a training, its tables, and the validation of the model while it is trained.
+"""The training loop: fitting with callbacks, resuming from checkpoints, tables, and validation of the model.
 
-In the run's folder: `log.csv`, a line for every epoch; `val.csv`, a line for every set and validation; and
-`tensorboard`, for `tensorboard --logdir`.
+A run's folder holds the newest state to resume from; `log.csv`, a line for every epoch; `val.csv`, a line for every set
+and validation; and `tensorboard`, for `tensorboard --logdir`.
 """
 
 import csv
+import json
 import math
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -26,16 +28,18 @@ from model.evaluation.predictions import predict
 from model.evaluation.set_metrics import compute_metrics
 from model.inference.predictor import Predictor
 from model.inference.scan_config import ScanConfig
-from model.training.config import CallbacksConfig
+from model.training.config import CallbacksConfig, ClassifierTrainConfig, KeypointTrainConfig, TrainConfig
 
 LOG = "log.csv"
 VAL = "val.csv"
 TENSORBOARD = "tensorboard"
-
 # Detections below this score are dropped; an untrained detector returns any number of them.
 MIN_SCORE = 0.1
 # Steps whose mean is one point of a curve.
 _STEPS_PER_POINT = 10
+# In the run's folder.
+_STATE = "state"
+_FORMER_FILES = {"dev.csv": VAL, "mistakes.json": "hard_examples.json"}
 
 
 class EpochBatches(Protocol):
@@ -239,3 +243,62 @@ def _spread(airplanes: Sequence[int], count: int) -> list[int]:
     """Return indices spread evenly over the images with airplanes, or over all where none has any."""
     indices = [k for k, number in enumerate(airplanes) if number] or list(range(len(airplanes)))
     return indices[:: max(len(indices) // max(count, 1), 1)][:count]
+
+
+def resume_epoch(run: Path) -> int:
+    """Return the number of epochs that an interrupted run has completed; truncates its tables to these."""
+    for former, name in _FORMER_FILES.items():
+        if (run / former).is_file():
+            (run / former).replace(run / name)
+    completed = epochs_completed(run)
+    for name in (LOG, VAL):
+        truncate_table(run / name, completed)
+    return completed
+
+
+def epochs_completed(run: Path) -> int:
+    """Return the number of epochs in the state of a run."""
+    state = run / _STATE / "training_metadata.json"
+    return int(json.loads(state.read_text())["epoch"]) if state.is_file() else 0
+
+
+def fit(
+    model: keras.Model,
+    batches: EpochBatches,
+    config: TrainConfig | ClassifierTrainConfig | KeypointTrainConfig,
+    schedule: keras.optimizers.schedules.LearningRateSchedule,
+    make_save: Callable[[SummaryWriter], keras.callbacks.Callback],
+    dataset: keras.utils.PyDataset | None = None,
+) -> None:
+    """Fit a compiled model for the remaining epochs, with log, TensorBoard and checkpoints.
+
+    Args:
+        model: the model.
+        batches: the batches of all machines.
+        config: the settings.
+        schedule: the learning rate by step, for the log.
+        make_save: makes the callback that saves and validates the model after an epoch.
+        dataset: the batches of this machine, where several train together.
+
+    Raises:
+        ConfigError: the loss is NaN.
+    """
+    first_step = resume_epoch(config.run) * config.steps_per_epoch + 1
+    with SummaryWriter(str(config.run / TENSORBOARD), purge_step=first_step) as board:
+        model.fit(
+            batches if dataset is None else dataset,
+            epochs=config.epochs,
+            verbose=1 if sys.stdout.isatty() else 2,
+            shuffle=False,
+            callbacks=[
+                SetEpoch(batches),
+                StopAtNaN(),
+                TrainingLog(config.run, board, schedule, config.steps_per_epoch, config.batch),
+                make_save(board),
+                # Last: what the others write of an epoch that the state lacks is dropped when a run is resumed. Two
+                # states: one stays intact if the power fails while the other is written.
+                keras.callbacks.BackupAndRestore(
+                    str(config.run / _STATE), double_checkpoint=True, delete_checkpoint=False
+                ),
+            ],
+        )

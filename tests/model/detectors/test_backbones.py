@@ -3,6 +3,7 @@ import os
 import pickle
 import sys
 from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,13 +16,22 @@ from keras import layers, ops
 from numpy.typing import NDArray
 from scipy import signal
 
-from model.detectors import normalization
+from model.detectors import backbones
 from model.detectors.anchor_free.network import build
-from model.detectors.backbones import efficientnet_lite
-from model.detectors.backbones.efficientnet_lite import read_pytorch
-from model.detectors.config import DetectorConfig
+from model.detectors.backbones import conv_norm, darknet_features, fold, read_pytorch, squeezenet_features
+from model.detectors.config import MIN_LAYERS, DetectorConfig
+from tests.model.detectors.graphs import convolutions, longest_chain
 
 BACKBONE = ("conv_stem", "blocks_")
+FEATURES = (64, 64, 8)
+KINDS = [
+    (layers.Conv2D, {"filters": 5, "kernel_size": 3, "strides": 2, "padding": "same"}),
+    # As many channels out as there are rows in the kernel: no axis may be taken for another.
+    (layers.Conv2D, {"filters": 3, "kernel_size": 3}),
+    (layers.Conv2D, {"filters": 1, "kernel_size": 1}),
+    (layers.DepthwiseConv2D, {"kernel_size": 3}),
+    (layers.DepthwiseConv2D, {"kernel_size": 5, "padding": "same"}),
+]
 
 
 @pytest.fixture(scope="module")
@@ -33,12 +43,12 @@ def packaged() -> dict[str, NDArray[Any]]:
 def imagenet(request: pytest.FixtureRequest) -> Any:
     """The backbone alone, from pixels scaled already to features by stride."""
     pixels = keras.Input((None, None, 3))
-    model = keras.Model(pixels, efficientnet_lite.features(pixels))
-    efficientnet_lite.load_imagenet(model)
+    model = keras.Model(pixels, backbones.efficientnet_features(pixels))
+    backbones.load_imagenet(model)
     if not request.param:
         return model
-    folded = keras.Model(pixels, efficientnet_lite.features(pixels, folded=True))
-    arrays = normalization.fold(numbers(model))
+    folded = keras.Model(pixels, backbones.efficientnet_features(pixels, folded=True))
+    arrays = backbones.fold(numbers(model))
     for variable in folded.variables:
         variable.assign(arrays[variable.path])
     return folded
@@ -148,7 +158,7 @@ def test_the_packaged_file_holds_what_the_network_needs(packaged: dict[str, NDAr
 def test_imagenet_sets_every_layer_of_the_backbone_and_no_other() -> None:
     model = build(DetectorConfig(channels=8))
     before = numbers(model)
-    efficientnet_lite.load_imagenet(model)
+    backbones.load_imagenet(model)
     after = numbers(model)
     backbone = {path for path in before if path.startswith(BACKBONE)}
     assert len(backbone) == 48 * 5
@@ -231,7 +241,7 @@ def as_published(x: Any, packaged: dict[str, NDArray[Any]]) -> dict[int, Any]:
 
     x = ops.relu6(convolved(x, "_conv_stem", "_bn0", stride=2))
     actual, block, total = {}, 0, 2
-    for stage in efficientnet_lite.STAGES:
+    for stage in backbones.STAGES:
         for repeat in range(stage.repeats):
             inputs, name, stride = x, f"_blocks.{block}", stage.stride if repeat == 0 else 1
             if stage.expansion > 1:
@@ -268,7 +278,7 @@ def test_exactly_the_first_layers_are_frozen(network: Any, blocks: int) -> None:
         if parts[0] == "blocks" and int(parts[1]) < blocks:
             expected.add(layer.name)
     try:
-        efficientnet_lite.freeze(network, blocks)
+        backbones.freeze(network, blocks)
         weighted = [layer for layer in network.layers if layer.weights]
         assert {layer.name for layer in weighted if not layer.trainable} == {
             layer.name for layer in weighted if layer.name in expected
@@ -281,8 +291,8 @@ def test_exactly_the_first_layers_are_frozen(network: Any, blocks: int) -> None:
 
 def test_frozen_layers_keep_their_statistics_in_training() -> None:
     pixels = keras.Input((None, None, 3))
-    model = keras.Model(pixels, efficientnet_lite.features(pixels)[8])
-    efficientnet_lite.freeze(model, 1)
+    model = keras.Model(pixels, backbones.efficientnet_features(pixels)[8])
+    backbones.freeze(model, 1)
     before = numbers(model)
     model(np.random.default_rng(1).normal(size=(2, 32, 32, 3)), training=True)
     moved = {path.split("/")[0] for path, array in numbers(model).items() if (array != before[path]).any()}
@@ -292,10 +302,227 @@ def test_frozen_layers_keep_their_statistics_in_training() -> None:
 
 def test_features_have_their_strides_and_channels() -> None:
     pixels = keras.Input((64, 96, 3))
-    actual = efficientnet_lite.features(pixels)
+    actual = backbones.efficientnet_features(pixels)
     assert {stride: tuple(x.shape[1:]) for stride, x in actual.items()} == {
         4: (16, 24, 24),
         8: (8, 12, 40),
         16: (4, 6, 112),
         32: (2, 3, 320),
     }
+
+
+def stages_of(layer_count: int, stages: int) -> list[list[int]]:
+    """The numbers of the modules of each stage, as they come."""
+    actual: dict[int, list[int]] = {stage: [] for stage in range(stages)}
+
+    def depth(stage: int, number: int) -> int:
+        actual[stage].append(number)
+        return 1
+
+    backbones.stack_modules(keras.Input(FEATURES), layer_count, stages, depth, lambda x, *_: x, 0.0)
+    return list(actual.values())
+
+
+@pytest.mark.parametrize(
+    ("layer_count", "stages", "modules"),
+    [
+        (8, 3, [[0], [1], [2]]),
+        (10, 4, [[0], [1], [2], [3]]),
+        (12, 3, [[0, 1], [2, 3], [4]]),
+        (20, 4, [[0, 1, 2], [3, 4], [5, 6], [7, 8]]),
+    ],
+)
+def test_stages_share_the_modules_evenly_the_first_having_more(
+    layer_count: int, stages: int, modules: list[list[int]]
+) -> None:
+    assert stages_of(layer_count, stages) == modules
+
+
+@pytest.mark.parametrize("layer_count", [10, 11])
+def test_an_odd_layer_comes_after_the_first_pooling(layer_count: int) -> None:
+    pixels = keras.Input(FEATURES)
+    x = backbones.stack_modules(
+        pixels, layer_count, 4, lambda stage, number: 10 * stage + number + 5, lambda x, *_: x, 0.0
+    )
+    convolutions = [layer for layer in keras.Model(pixels, x).layers if isinstance(layer, layers.Conv2D)]
+    assert [(layer.filters, layer.kernel_size, layer.input.shape[1:]) for layer in convolutions] == (
+        [(5, (3, 3), (32, 32, 8))] if layer_count == 11 else []
+    )
+    assert x.shape[1:3] == (4, 4)
+
+
+def small(dropout: float = 0.0) -> Any:
+    pixels = keras.Input(FEATURES)
+    x = backbones.stack_modules(
+        pixels, 8, 3, lambda *_: 6, lambda x, name, depth: backbones.conv_norm_relu(x, name, depth, 3), dropout
+    )
+    return keras.Model(pixels, x)
+
+
+def test_a_convolution_is_normalised_without_a_scale_and_rectified() -> None:
+    image = np.random.default_rng(1).normal(size=(2, *FEATURES)).astype(np.float32)
+    pixels = keras.Input(FEATURES)
+    model = keras.Model(pixels, backbones.conv_norm_relu(pixels, "one", 4, 3, strides=2))
+    convolved = ops.convert_to_numpy(model.get_layer("one_conv")(image))
+    mean, variance = convolved.mean(axis=(0, 1, 2)), convolved.var(axis=(0, 1, 2))
+    actual = ops.convert_to_numpy(model(image, training=True))
+    np.testing.assert_allclose(actual, np.maximum((convolved - mean) / np.sqrt(variance + 1e-3), 0), atol=1e-4)
+    assert {v.name for v in model.get_layer("one_normalised").weights} == {"beta", "moving_mean", "moving_variance"}
+    np.testing.assert_allclose(model.get_layer("one_normalised").moving_mean, 0.007 * mean, atol=1e-5)
+
+
+def test_spatial_dropout_drops_whole_channels_in_training_alone() -> None:
+    model = small(dropout=0.5)
+    ones = np.ones((3, 4, 4, 6), np.float32)
+    kept = ops.convert_to_numpy(model.get_layer("dropout_0")(ones, training=True))
+    assert set(np.unique(kept)) == {0, 2}
+    assert (kept == kept[:, :1, :1]).all()
+    np.testing.assert_array_equal(model.get_layer("dropout_0")(ones, training=False), ones)
+    assert len([layer for layer in model.layers if isinstance(layer, layers.SpatialDropout2D)]) == 3
+
+
+def test_dropout_changes_no_weight() -> None:
+    assert [(v.path, v.shape) for v in small(dropout=0.5).weights] == [(v.path, v.shape) for v in small().weights]
+    assert not [layer for layer in small().layers if isinstance(layer, layers.SpatialDropout2D)]
+
+
+def test_folding_does_not_change_it() -> None:
+    arrays = {v.path: np.asarray(v.value) for v in small().weights}
+    folded = backbones.fold(arrays)
+    assert folded.keys() == arrays.keys()
+    assert all((folded[path] == arrays[path]).all() for path in arrays)
+
+
+def pair(depth_in: int, depth: int, side: int) -> list[tuple[int, int, int, int]]:
+    """1x1 and 3x3: channels in, kernel, channels out, side."""
+    return [(depth_in, 1, depth // 2, side), (depth // 2, 3, depth, side)]
+
+
+DARKNET_10 = [
+    (3, 3, 32, 256),
+    *pair(32, 64, 128),
+    *pair(64, 128, 64),
+    *pair(128, 256, 32),
+    *pair(256, 512, 16),
+]
+
+DARKNET_17 = [
+    (3, 3, 32, 256),
+    (32, 3, 64, 128),
+    *pair(64, 64, 128),
+    *pair(64, 64, 128),
+    *pair(64, 128, 64),
+    *pair(128, 128, 64),
+    *pair(128, 256, 32),
+    *pair(256, 256, 32),
+    *pair(256, 512, 16),
+]
+
+
+def fire(depth_in: int, squeeze: int, side: int) -> list[tuple[int, int, int, int]]:
+    """A module of SqueezeNet: channels in, kernel, channels out, side."""
+    return [(depth_in, 1, squeeze, side), (squeeze, 1, 4 * squeeze, side), (squeeze, 3, 4 * squeeze, side)]
+
+
+SQUEEZENET_12 = [
+    (3, 6, 32, 128),
+    *fire(32, 5, 64),
+    *fire(40, 10, 64),
+    *fire(80, 15, 32),
+    *fire(120, 20, 32),
+    *fire(160, 25, 16),
+]
+
+SQUEEZENET_17 = [
+    (3, 3, 128, 256),
+    (128, 3, 64, 128),
+    *fire(64, 8, 128),
+    *fire(64, 16, 128),
+    *fire(128, 24, 64),
+    *fire(192, 32, 64),
+    *fire(256, 40, 32),
+    *fire(320, 48, 32),
+    *fire(384, 56, 16),
+]
+
+
+def darknet(layer_count: int) -> Any:
+    pixels = keras.Input((256, 256, 3))
+    return keras.Model(pixels, darknet_features(pixels, layer_count))
+
+
+def squeezenet(layer_count: int) -> Any:
+    pixels = keras.Input((256, 256, 3))
+    return keras.Model(pixels, squeezenet_features(pixels, layer_count))
+
+
+@pytest.mark.parametrize(
+    ("build", "layer_count", "expected"),
+    [
+        (darknet, 10, DARKNET_10),
+        (darknet, 17, DARKNET_17),
+        (squeezenet, 12, SQUEEZENET_12),
+        (squeezenet, 17, SQUEEZENET_17),
+    ],
+)
+def test_the_networks_of_the_talk_have_their_layers(
+    build: Callable[[int], Any], layer_count: int, expected: list[tuple[int, int, int, int]]
+) -> None:
+    assert convolutions(build(layer_count)) == expected
+
+
+@pytest.mark.parametrize(
+    ("build", "layer_counts"),
+    [
+        (darknet, (MIN_LAYERS["darknet"], 11, 17)),
+        (squeezenet, (MIN_LAYERS["squeezenet"], 11, 12, 16, 17, 20)),
+    ],
+)
+def test_a_network_has_the_given_number_of_layers(build: Callable[[int], Any], layer_counts: tuple[int, ...]) -> None:
+    for layer_count in layer_counts:
+        features = build(layer_count).output
+        assert longest_chain(features) == layer_count - 1  # the last is the head's
+        assert features.shape[1:3] == (16, 16)
+
+
+def test_kernels_of_3_and_1_alternate_in_darknet() -> None:
+    assert [kernel for _, kernel, _, _ in convolutions(darknet(10))] == [3, 1, 3, 1, 3, 1, 3, 1, 3]
+
+
+def test_squeezenets_below_17_layers_begin_with_a_stride() -> None:
+    assert convolutions(squeezenet(16))[0] == SQUEEZENET_12[0]
+    assert convolutions(squeezenet(18))[0] == SQUEEZENET_17[0]
+
+
+def test_a_fire_module_expands_side_by_side() -> None:
+    model = squeezenet(8)
+    narrow, wide = (model.get_layer(f"module_0_expand_{kernel}_conv") for kernel in (1, 3))
+    assert narrow.input is wide.input
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize(("kind", "settings"), KINDS)
+def test_a_folded_network_gives_the_same(kind: Any, settings: dict[str, Any], channels: int) -> None:
+    generator = np.random.default_rng(1)
+    trained, folded = (
+        keras.Model(x := keras.Input((9, 11, channels)), conv_norm(x, kind, "a", folded=folded, **settings))
+        for folded in (False, True)
+    )
+    for variable in trained.variables:
+        low = 0.3 if variable.path.endswith(("gamma", "variance")) else -2
+        variable.assign(generator.uniform(low, 2, variable.shape))
+    arrays = fold({variable.path: variable.value.numpy() for variable in trained.variables})
+    assert arrays.keys() == {variable.path for variable in folded.variables} == {"a/kernel", "a/bias"}
+    for variable in folded.variables:
+        variable.assign(arrays[variable.path])
+    x = generator.normal(size=(2, 9, 11, channels)).astype(np.float32)
+    actual, expected = (ops.convert_to_numpy(model(x, training=False)) for model in (folded, trained))
+    np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_layer_without_normalisation_is_unchanged() -> None:
+    kernel, bias = np.ones((1, 1, 2, 3), np.float16), np.array([0.5, -1, 2], np.float32)
+    arrays = fold({"cells/kernel": kernel, "cells/bias": bias})
+    assert arrays.keys() == {"cells/kernel", "cells/bias"}
+    np.testing.assert_array_equal(arrays["cells/kernel"], kernel)
+    np.testing.assert_array_equal(arrays["cells/bias"], bias)

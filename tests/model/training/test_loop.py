@@ -22,7 +22,7 @@ from model.data.sources import read_annotated_images
 from model.inference.model_folder import WEIGHTS_FILE
 from model.inference.predictor import FakePredictor
 from model.inference.scan_config import ScanConfig
-from model.training import callbacks
+from model.training import loop
 from model.training.config import CallbacksConfig
 from tests.model.image_sets import AIRPLANES, make_pixels, write_set
 from tests.model.tiny_training import InterruptedTrainingError, settings, tiny_detector, trained
@@ -73,11 +73,11 @@ def test_a_table_is_truncated_to_the_completed_epochs(
 ) -> None:
     file = tmp_path_factory.mktemp("table") / "log.csv"
     for number, epoch in enumerate(sorted(epochs)):
-        callbacks.append_row(file, {"epoch": epoch, "number": number})
+        loop.append_row(file, {"epoch": epoch, "number": number})
     with file.open("ab") as opened:
         opened.write(torn if epochs else b"")
-    callbacks.truncate_table(file, done)
-    callbacks.append_row(file, {"epoch": done, "number": -1})
+    loop.truncate_table(file, done)
+    loop.append_row(file, {"epoch": done, "number": -1})
     kept = [epoch for epoch in sorted(epochs) if epoch < done]
     assert [row["epoch"] for row in read(file)] == [str(epoch) for epoch in [*kept, done]]
 
@@ -91,11 +91,11 @@ def test_averaged_weights_are_set_and_restored() -> None:
         model.train_on_batch(generator.normal(size=(4, 3)), generator.normal(size=(4, 2)))
         kernel = model.get_layer("dense").kernel.numpy()
         mean = 0.6 * mean + 0.4 * kernel if step else kernel
-    with callbacks.averaged_weights(model):
+    with loop.averaged_weights(model):
         np.testing.assert_allclose(model.get_layer("dense").kernel, mean, rtol=1e-5)
         model.predict_on_batch(np.zeros((1, 3)))
     np.testing.assert_array_equal(model.get_layer("dense").kernel, kernel)
-    with callbacks.averaged_weights(model):
+    with loop.averaged_weights(model):
         np.testing.assert_allclose(model.get_layer("dense").kernel, mean, rtol=1e-5)
 
 
@@ -103,7 +103,7 @@ def test_curves_are_means_of_ten_steps_and_lines_of_an_epoch(tmp_path: Path, mon
     clock = iter([100.0, 108.0, 200.0, 204.0])
     monkeypatch.setattr("time.perf_counter", lambda: next(clock))
     board = Board()
-    log = callbacks.TrainingLog(tmp_path, board, lambda step: step / 1000, 20, 4)
+    log = loop.TrainingLog(tmp_path, board, lambda step: step / 1000, 20, 4)
     losses = np.random.default_rng(1).uniform(1, 2, 40)
     for epoch in (0, 1):
         log.on_epoch_begin(epoch)
@@ -152,7 +152,7 @@ def image_sets(tmp_path: Path) -> Path:
 
 def test_validation_measures_each_set_and_all_together(image_sets: Path) -> None:
     sets = {name: read_annotated_images(image_sets / name, "val") for name in ("full", "empty")}
-    rows, images = callbacks.validate(sets, FakePredictor(), CallbacksConfig(pictures=2), SCAN, min_score=0.5)
+    rows, images = loop.validate(sets, FakePredictor(), CallbacksConfig(pictures=2), SCAN, min_score=0.5)
     figures = [tuple(row.values()) for row in rows]
     assert figures == [
         ("full", 12, 36, 1.0, 1.0, 0, 1.0, 0.0),
@@ -160,7 +160,7 @@ def test_validation_measures_each_set_and_all_together(image_sets: Path) -> None
         ("together", 13, 36, 1.0, 1.0, 0, 1.0, 0.0),
     ]
     assert images.keys() == {"full/00", "full/06", "empty/none"}
-    again, _ = callbacks.validate(sets, FakePredictor(), CallbacksConfig(pictures=0), SCAN, min_score=0.5)
+    again, _ = loop.validate(sets, FakePredictor(), CallbacksConfig(pictures=0), SCAN, min_score=0.5)
     assert again == rows
 
 
@@ -168,7 +168,7 @@ def test_false_airplanes_are_counted_from_the_threshold_on(image_sets: Path) -> 
     sets = {"full": read_annotated_images(image_sets / "full", "val")[:1]}
     sets["full"][0].boxes[0] += 60
     for min_score, false in ((250.5 / 255, 0), (249.5 / 255, 1)):
-        rows, _ = callbacks.validate(sets, FakePredictor(), CallbacksConfig(), SCAN, min_score)
+        rows, _ = loop.validate(sets, FakePredictor(), CallbacksConfig(), SCAN, min_score)
         assert [row["false"] for row in rows] == [false, false]
         # One tile: the three airplanes are missed, or also the misplaced one is a false positive.
         assert [row["mistakes_per_tile"] for row in rows] == [3 + false] * 2
@@ -177,7 +177,7 @@ def test_false_airplanes_are_counted_from_the_threshold_on(image_sets: Path) -> 
 def test_figures_and_images_are_written_to_tensorboard(capsys: pytest.CaptureFixture[str]) -> None:
     board = Board()
     row = {"set": "full", "ap50": 0.5, "ap75": None, "tile_iou": 0.25, "mistakes_per_tile": 1.5}
-    callbacks.write_validation([row], {"full/00": np.zeros((4, 5, 3), np.uint8)}, board, 7)
+    loop.write_validation([row], {"full/00": np.zeros((4, 5, 3), np.uint8)}, board, 7)
     assert board.points == {
         "val/ap50/full": {7: 0.5},
         "val/tile_iou/full": {7: 0.25},
@@ -190,7 +190,7 @@ def test_figures_and_images_are_written_to_tensorboard(capsys: pytest.CaptureFix
 def test_ignored_boxes_neither_count_nor_harm(image_sets: Path) -> None:
     image = read_annotated_images(image_sets / "full", "val")[0]
     sets = {"full": [replace(image, boxes=image.boxes[1:], ignored=image.boxes[:1])]}
-    rows, _ = callbacks.validate(sets, FakePredictor(), CallbacksConfig(), SCAN, 0.5)
+    rows, _ = loop.validate(sets, FakePredictor(), CallbacksConfig(), SCAN, 0.5)
     assert [(row["airplanes"], row["ap50"], row["false"]) for row in rows] == [(2, 1.0, 0)] * 2
 
 
@@ -230,14 +230,14 @@ def test_validation_does_not_change_the_weights(validated: Path, data: Path, tmp
 
 def pulled(where: str) -> Callable[[pytest.MonkeyPatch], None]:
     def stop(patch: pytest.MonkeyPatch) -> None:
-        plain, times = getattr(callbacks, where), iter(range(100))
+        plain, times = getattr(loop, where), iter(range(100))
 
         def once(*arguments: Any) -> Any:
             if next(times) == 1:
                 raise InterruptedTrainingError
             return plain(*arguments)
 
-        patch.setattr(callbacks, where, once)
+        patch.setattr(loop, where, once)
 
     return stop
 
