@@ -38,8 +38,9 @@ format: setup
 	$(BIN)/ruff format $(SOURCES)
 	$(BIN)/ruff check --fix $(SOURCES)
 
+# Options: make bench ARGS="--memory", or ARGS="--peer PYTHON" for SAHI and YOLO11n beside it.
 bench: setup
-	$(BIN)/python -m tests.benchmarks.bench
+	$(BIN)/python -m tests.benchmarks.bench $(ARGS)
 
 # Resolves setup.py's ranges anew; `make setup` then installs the result.
 lock: setup

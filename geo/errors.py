@@ -39,3 +39,8 @@ class WorkerError(FinderError, RuntimeError):
 
 class CommandError(FinderError, ValueError):
     """A command-line option that is missing, unknown, or has an invalid value."""
+
+
+def one_line(error: BaseException) -> str:
+    """Return the message of an error on one line; the name of its class where it has no message."""
+    return " ".join(str(error).split()) or type(error).__name__

@@ -29,8 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Imported when the options are known to be right: they load scipy, matplotlib and rasterio.
     from model.common.config import load_yaml
     from model.evaluation.measure import EvaluateConfig, measure, measure_and_record
-    from model.evaluation.set_metrics import compute_metrics
-    from model.evaluation.tables import format_tables
+    from model.evaluation.set_metrics import compute_metrics, format_tables
 
     config = load_yaml(EvaluateConfig, path, options)
     _check(config, record)

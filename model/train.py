@@ -17,6 +17,7 @@ from model.training import backend
 _TASKS = {
     None: ("model.training.detector", "TrainConfig"),
     "classifier": ("model.training.classifier", "ClassifierTrainConfig"),
+    "keypoints": ("model.training.keypoints", "KeypointTrainConfig"),
 }
 
 
@@ -59,7 +60,7 @@ def task(content: Mapping[str, object]) -> tuple[str, str]:
     """
     name = content.get("task")
     if name not in list(_TASKS):  # YAML allows values that are not hashable
-        raise ConfigError(f"task: expected classifier, or no task for the detector, got {name!r}")
+        raise ConfigError(f"task: expected classifier, keypoints, or no task for the detector, got {name!r}")
     return _TASKS[name]
 
 

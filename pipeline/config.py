@@ -63,6 +63,8 @@ class PipelineConfig(ScanConfig):
         acquired_in_name: a regular expression that finds the acquisition time, UTC, in a file's name: named groups
             year, month, day, and then hour, minute, second as far as names hold them; None: names hold no time.
         screen: where the finer levels are inferred; None: everywhere.
+        keypoints: name of a packaged keypoint model, or folder of another, which measures length, wingspan and heading;
+            None: they are not measured.
 
     Raises:
         ConfigError: a value is out of its range.
@@ -80,6 +82,7 @@ class PipelineConfig(ScanConfig):
     acquired_in_name: str | None = None
     screen: Screen | None = None
     engine: Engine = "auto"
+    keypoints: str | None = None
 
     def __post_init__(self) -> None:
         ScanConfig.__post_init__(self)  # super() does not work in a dataclass with slots
@@ -115,8 +118,8 @@ def settings_id(config: PipelineConfig) -> str:
     """Return a hash of the settings that shape the result, without the model, which detections name themselves.
 
     `min_score`, `precision` and `engine` must be filled in. How tiles are batched and blocked does not shape the
-    result. Nor do `asset`, which chooses the scene, and `acquired_in_name`: a detection has the same id in the asset of
-    an item and in the file itself.
+    result. Nor do `asset`, which chooses the scene, `acquired_in_name` and `keypoints`: a detection has the same id in
+    the asset of an item and in the file itself, and whether it is measured or not.
     """
     shaping = {
         "min_score": config.min_score,

@@ -23,7 +23,7 @@ from apache_beam.runners.dataflow.dataflow_runner import DataflowRunner, Dataflo
 from google.api_core.exceptions import GoogleAPIError
 from google.auth.exceptions import GoogleAuthError
 
-from geo.errors import CommandError, InputError, OutputError, WorkerError
+from geo.errors import CommandError, InputError, OutputError, WorkerError, one_line
 from geo.raster.uri import is_remote
 from model.common.logs import hold_stderr
 from model.datagen import beam_options
@@ -111,7 +111,7 @@ def check_credentials() -> None:
     try:
         google.auth.default(scopes=["https://www.googleapis.com/auth/cloud-platform"])
     except (GoogleAuthError, OSError) as error:
-        reason = " ".join(str(error).split())
+        reason = one_line(error)
         raise CommandError(
             f"--runner DataflowRunner: expected Google Cloud credentials, got none ({reason}): "
             "run gcloud auth application-default login"
@@ -179,7 +179,7 @@ def _submit(job: Job, pipeline: Pipeline, options: PipelineOptions) -> Ledger | 
         with _refusals_as_errors(cloud.project):
             result.wait_until_finish()
     except DataflowRuntimeException as error:
-        reason = " ".join(str(error).split())
+        reason = one_line(error)
         raise WorkerError(f"{name}: expected a job that ends in DONE, got '{reason}': see its logs") from error
     except KeyboardInterrupt:
         stop = f"gcloud dataflow jobs cancel {result.job_id()} --region {cloud.region} --project {cloud.project}"
@@ -194,7 +194,7 @@ def _refusals_as_errors(project: str) -> Iterator[None]:
     try:
         yield
     except (GoogleAPIError, GoogleAuthError, OSError) as error:
-        reason = " ".join(str(error).split())
+        reason = one_line(error)
         raise WorkerError(
             f"project {project}: expected a job that Dataflow accepts, got '{reason}': check the options, that the "
             "Dataflow API is enabled, and your roles in the project"

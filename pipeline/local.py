@@ -13,16 +13,7 @@ from model.inference.scan import prefetch
 from pipeline import planning, steps
 from pipeline.config import PipelineConfig
 from pipeline.ledger import SceneResult, duplicate_entry, failed_entry
-from pipeline.values import (
-    Duplicate,
-    Identity,
-    Scene,
-    SceneFailure,
-    SceneSource,
-    TileBlock,
-    TileImage,
-    TileOutcome,
-)
+from pipeline.values import Duplicate, Identity, Scene, SceneFailure, SceneSource, TileBlock, TileImage, TileOutcome
 
 
 def detect_scenes(
@@ -117,4 +108,4 @@ def _result(
     if isinstance(scene, Duplicate):
         return SceneResult(duplicate_entry(scene), ())
     tiles = outcomes[scene.header.uri]
-    return steps.finish(scene, tiles, steps.merge(tiles, config.suppression), identity)
+    return steps.finish(scene, tiles, steps.merge(tiles, config.suppression), identity, config.keypoints)

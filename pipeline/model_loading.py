@@ -10,7 +10,7 @@ import shutil
 import tempfile
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
 from pathlib import Path
 
@@ -19,7 +19,7 @@ import numpy as np
 from geo.errors import ConfigError
 from geo.raster.uri import is_remote
 from model.common.logs import hold_stderr
-from model.inference import model_folder
+from model.inference import keypoints, model_folder
 from model.inference.engine import resolve_engine, resolve_precision
 from model.inference.engine_cache import graph_file, read_cache
 from model.inference.predictor import Predictor, check_trusted, is_saved_model, load_predictor
@@ -69,6 +69,8 @@ def describe_model(
         ConfigError: its description is damaged, it is a SavedModel and not trusted, or the engine knows no GPU.
     """
     version, default_min_score = _version_and_min_score(config.model, trusted)
+    if config.keypoints is not None:
+        keypoints.read_config(model_folder_of(config.keypoints))
     min_score = default_min_score if config.min_score is None else config.min_score
     if gpu is not None or elsewhere:
         config = _for_workers(config, gpu)
@@ -130,23 +132,41 @@ def _copy(uri: str) -> tempfile.TemporaryDirectory[str]:
 
 
 def stage_model(spec: ModelSpec, folder: str) -> ModelSpec:
-    """Copy a model of this machine to a folder at `gs://`, where workers can read it, and return it as a model there.
+    """Copy the models of this machine to a folder at `gs://`, where workers can read them, and return them as there.
 
-    A packaged model is part of the project, and a model at `gs://` is there already: these are returned as they are.
+    A packaged model is part of the project, and a model at `gs://` is there already: these are left as they are.
 
     Raises:
-        OutputError: it cannot be written.
+        OutputError: one cannot be written.
     """
-    model = spec.config.model
+    config = spec.config
+    if _is_here_only(config.model):
+        source = Path(config.model)
+        files = [path for path in source.rglob("*") if path.is_file()] if is_saved_model(config.model) else None
+        names = files or [source / model_folder.CONFIG_FILE, source / model_folder.WEIGHTS_FILE]
+        uri = _stage(source, names, f"{folder.rstrip('/')}/models/{spec.identity.model}")
+        config = dataclasses.replace(config, model=uri)
+    if config.keypoints is not None and _is_here_only(config.keypoints):
+        source = Path(config.keypoints)
+        version = keypoints.read_config(config.keypoints).version
+        names = [source / model_folder.CONFIG_FILE, source / keypoints.MODEL_FILE]
+        uri = _stage(source, names, f"{folder.rstrip('/')}/models/{version}")
+        config = dataclasses.replace(config, keypoints=uri)
+    return spec if config is spec.config else dataclasses.replace(spec, config=config)
+
+
+def _is_here_only(model: str) -> bool:
+    """Return whether a model is a folder of this machine, neither packaged nor at `gs://`."""
     is_packaged = Path(model).name == model and (model_folder.PACKAGED / model / model_folder.CONFIG_FILE).is_file()
-    if is_remote(model) or is_packaged:
-        return spec
-    source, uri = Path(model), f"{folder.rstrip('/')}/models/{spec.identity.model}"
-    names = [path for path in source.rglob("*") if path.is_file()] if is_saved_model(model) else None
-    for path in names or [source / model_folder.CONFIG_FILE, source / model_folder.WEIGHTS_FILE]:
+    return not (is_remote(model) or is_packaged)
+
+
+def _stage(source: Path, files: Iterable[Path], uri: str) -> str:
+    """Copy files of a folder to another at `gs://`, and return that."""
+    for path in files:
         with storage.staged(f"{uri}/{path.relative_to(source).as_posix()}") as staged:
             shutil.copyfile(path, staged)
-    return dataclasses.replace(spec, config=dataclasses.replace(spec.config, model=uri))
+    return uri
 
 
 def load_model(spec: ModelSpec) -> Predictor:

@@ -44,8 +44,12 @@ class Airplane:
         ymax_px: lower side.
         size_m: longer side of that box on the ground, metres.
         length_m: nose to tail, metres, or None if not measured.
+        length_sd_m: its expected error: two thirds of the errors are smaller.
         wingspan_m: tip to tip, metres, or None if not measured.
-        heading_deg: heading of the nose, clockwise from true north, or None if not measured.
+        wingspan_sd_m: its expected error.
+        heading_deg: direction of the nose, clockwise from true north, 0 <= heading < 360, or None if not measured, or
+            if nose and tail cannot be told apart.
+        heading_sd_deg: its expected error.
         resolution_m: ground resolution of the level of its detection, metres per pixel.
         model: name@first 12 of the weights' sha256.
     """
@@ -62,8 +66,11 @@ class Airplane:
     ymax_px: float
     size_m: float
     length_m: float | None
+    length_sd_m: float | None
     wingspan_m: float | None
+    wingspan_sd_m: float | None
     heading_deg: float | None
+    heading_sd_deg: float | None
     resolution_m: float
     model: str
 

@@ -21,7 +21,7 @@ from geo.errors import CommandError, FinderError
 from geo.raster.uri import is_remote
 from model.common import logs
 from model.common.command import INTERRUPTED, check_environment, plain_interrupt, print_error
-from model.common.imports import hidden_packages
+from model.common.logs import hidden_packages
 from pipeline import progress, report
 
 if TYPE_CHECKING:

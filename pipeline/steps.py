@@ -9,12 +9,13 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from geo import nms
 from geo.aoi import points_in_area
-from geo.errors import FinderError
+from geo.errors import FinderError, RasterError
 from geo.grid import Tile
 from geo.nms import LocalNmsResult, Suppression
 from geo.polygons import ground_polygon, size_m
@@ -26,9 +27,13 @@ from model.inference.predictor import Predictor
 from pipeline import records
 from pipeline.config import PipelineConfig
 from pipeline.ledger import SceneResult, scene_entry
+from pipeline.model_loading import model_folder_of
 from pipeline.planning import error_with_uri
 from pipeline.records import Airplane
 from pipeline.values import Identity, Scene, TileBlock, TileImage, TileOutcome
+
+if TYPE_CHECKING:
+    from model.inference.outlines import Outline
 
 #: How often a tile is read before it counts as failed.
 READ_ATTEMPTS = 3
@@ -101,7 +106,13 @@ def without_detections(outcome: TileOutcome) -> TileOutcome:
     return dataclasses.replace(outcome, detections=Detections.empty(), candidates=np.zeros((0, 2)))
 
 
-def finish(scene: Scene, outcomes: Iterable[TileOutcome], merged: Detections, identity: Identity) -> SceneResult:
+def finish(
+    scene: Scene,
+    outcomes: Iterable[TileOutcome],
+    merged: Detections,
+    identity: Identity,
+    keypoint_model: str | None = None,
+) -> SceneResult:
     """Return the result of a scene: its ledger entry and its georeferenced airplanes.
 
     Args:
@@ -109,29 +120,85 @@ def finish(scene: Scene, outcomes: Iterable[TileOutcome], merged: Detections, id
         outcomes: the outcomes of its tiles, in any order; their detections are not used.
         merged: one detection for each airplane, in scene pixels; see `merge`.
         identity: model and settings, which are part of the detections' ids.
+        keypoint_model: by which the airplanes are measured; None: they are not. Those that could not be read again are
+            not measured either, and the entry says so.
     """
     in_order = sorted(outcomes, key=_plan_order)
     airplanes: tuple[Airplane, ...] = ()
     error = None
     if scene.area is not None:
         merged = merged.take(points_in_area(scene.area, (merged.boxes[:, :2] + merged.boxes[:, 2:]) / 2))
+    outlines: Sequence[Outline | None] = ()
+    if keypoint_model is not None and len(merged):
+        try:
+            outlines, error = measure(scene, merged.boxes, keypoint_model)
+        except FinderError as failure:
+            error = f"airplanes not measured: {error_with_uri(scene.header.uri, failure)}"
+        if any(outcome.status == "failed" for outcome in in_order):
+            error = None  # the tiles that failed say more
     try:
-        airplanes = georeference(scene, merged, identity)
+        airplanes = georeference(scene, merged, identity, outlines)
     except FinderError as failure:
         error = error_with_uri(scene.header.uri, failure)
     return SceneResult(scene_entry(scene, in_order, len(airplanes), error), airplanes)
 
 
-def georeference(scene: Scene, detections: Detections, identity: Identity) -> tuple[Airplane, ...]:
+def measure(scene: Scene, boxes: FloatArray, keypoint_model: str) -> tuple[list[Outline | None], str | None]:
+    """Return the outlines of airplanes, by reading the scene around them, and the error if some cannot be read.
+
+    Args:
+        scene: the scene.
+        boxes: (N, 4) of the airplanes, scene pixels.
+        keypoint_model: name or folder of the keypoint model, local or `gs://`.
+
+    Raises:
+        WeightsError: there is no such model, or it is damaged.
+        GeoreferenceError: a point lies nowhere on the Earth.
+    """
+    from model.inference.outlines import measure_outlines  # imports LiteRT, which scenes without airplanes do not need
+
+    header, pauses = scene.header, retry_delays_s(scene.header.uri)
+    results: list[Outline | RasterError | None] = [None] * len(boxes)
+    unread = list(range(len(boxes)))
+    for attempt in range(READ_ATTEMPTS):
+        if attempt:
+            time.sleep(next(pauses))
+        try:
+            with RasterReader(header.uri, header.radiometry, header.version) as reader:
+                measured = measure_outlines(reader, scene.georef, boxes[unread], model_folder_of(keypoint_model))
+        except RasterError as error:
+            measured = [error] * len(unread)
+        for number, result in zip(unread, measured, strict=True):
+            results[number] = result
+        unread = [number for number in unread if isinstance(results[number], RasterError)]
+        if not unread:
+            break
+    outlines = [None if isinstance(result, RasterError) else result for result in results]
+    failures = [result for result in results if isinstance(result, RasterError)]
+    if not failures:
+        return outlines, None
+    first = error_with_uri(header.uri, failures[0])
+    return outlines, f"{len(failures)} of {len(boxes)} airplanes could not be measured; the first: {first}"
+
+
+def georeference(
+    scene: Scene, detections: Detections, identity: Identity, outlines: Sequence[Outline | None] = ()
+) -> tuple[Airplane, ...]:
     """Return detections in scene pixels as airplanes on the map, in the same order.
+
+    Args:
+        scene: the scene.
+        detections: N detections.
+        identity: model and settings, which are part of the detections' ids.
+        outlines: of the N airplanes, None where one was not measured; or of none of them.
 
     Raises:
         GeoreferenceError: a box lies nowhere on the Earth.
     """
-    columns = (detections.boxes, detections.scores, detections.resolution_m)
+    columns = (detections.boxes, detections.scores, detections.resolution_m, outlines or [None] * len(detections))
     return tuple(
-        _airplane(scene, identity, box, float(score), float(resolution_m))
-        for box, score, resolution_m in zip(*columns, strict=True)
+        _airplane(scene, identity, box, float(score), float(resolution_m), outline)
+        for box, score, resolution_m, outline in zip(*columns, strict=True)
     )
 
 
@@ -174,8 +241,11 @@ def _plan_order(outcome: TileOutcome) -> tuple[float, int, int]:
     return tile.level.resolution_m, tile.window.row, tile.window.col
 
 
-def _airplane(scene: Scene, identity: Identity, box: FloatArray, score: float, resolution_m: float) -> Airplane:
+def _airplane(
+    scene: Scene, identity: Identity, box: FloatArray, score: float, resolution_m: float, outline: Outline | None
+) -> Airplane:
     xmin, ymin, xmax, ymax = sides = [float(side) for side in box]
+    length, length_sd, wingspan, wingspan_sd, heading, heading_sd = _measures(outline)
     return Airplane(
         geometry=ground_polygon(box, scene.georef),
         # By the fingerprint, not by the STAC item's id: a detection has the same id with an item and without.
@@ -189,9 +259,24 @@ def _airplane(scene: Scene, identity: Identity, box: FloatArray, score: float, r
         xmax_px=xmax,
         ymax_px=ymax,
         size_m=round(size_m(box, scene.georef), 2),
-        length_m=None,
-        wingspan_m=None,
-        heading_deg=None,
+        length_m=length,
+        length_sd_m=length_sd,
+        wingspan_m=wingspan,
+        wingspan_sd_m=wingspan_sd,
+        heading_deg=heading,
+        heading_sd_deg=heading_sd,
         resolution_m=round(resolution_m, 4),
         model=identity.model,
     )
+
+
+def _measures(outline: Outline | None) -> tuple[float | None, ...]:
+    """Return length, wingspan and heading, each followed by its expected error, as they are written."""
+    if outline is None:
+        return (None,) * 6
+    metres = (outline.length_m, outline.length_sd_m, outline.wingspan_m, outline.wingspan_sd_m)
+    lengths = tuple(round(value, 2) for value in metres)
+    if outline.heading_deg is None or outline.heading_sd_deg is None:
+        return (*lengths, None, None)
+    # 359.96 would be rounded to 360.
+    return (*lengths, round(outline.heading_deg, 1) % 360, round(outline.heading_sd_deg, 1))

@@ -29,16 +29,7 @@ from pipeline import planning, progress, steps, tile_cache
 from pipeline.config import PipelineConfig
 from pipeline.ledger import SceneResult, duplicate_entry, failed_entry
 from pipeline.tile_cache import TileCache
-from pipeline.values import (
-    Duplicate,
-    Identity,
-    Scene,
-    SceneFailure,
-    SceneSource,
-    TileBlock,
-    TileImage,
-    TileOutcome,
-)
+from pipeline.values import Duplicate, Identity, Scene, SceneFailure, SceneSource, TileBlock, TileImage, TileOutcome
 
 NAMESPACE = "airplanes"
 
@@ -416,7 +407,7 @@ class FinishScenes(beam.PTransform):  # type: ignore[misc]
         del uri
         (scene,) = groups["scenes"]
         merged = merge_local_results(groups["merged"], self.config.suppression)
-        result = steps.finish(scene, groups["outcomes"], merged, self.identity)
+        result = steps.finish(scene, groups["outcomes"], merged, self.identity, self.config.keypoints)
         _count("airplanes", len(result.airplanes))
         progress.add(scenes_done=1)
         return result

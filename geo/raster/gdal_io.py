@@ -1,10 +1,12 @@
 """Opening of rasters: GDAL settings, and GDAL's errors as one-line RasterErrors."""
 
 import os
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 # GDAL's block cache in MB, for the whole process; the default is a share of the machine's memory. An environment
@@ -23,6 +25,23 @@ from geo.types import Window
 warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
 # Handled, see `shadowed_alpha`.
 warnings.filterwarnings("ignore", category=NodataShadowWarning)
+
+# GDAL quotes the bytes of damaged files, and rasterio's log of its messages fails where they are not UTF-8. Nothing can
+# catch that, so Python prints it in two ways. The error itself is raised all the same.
+_unraisablehook, _excepthook = sys.unraisablehook, sys.excepthook
+
+
+def _report_unraisable(unraisable: "sys.UnraisableHookArgs") -> None:
+    if unraisable.object != "rasterio._env.log_error":
+        _unraisablehook(unraisable)
+
+
+def _report_uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    if trace is not None or not isinstance(error, UnicodeDecodeError):
+        _excepthook(kind, error, trace)
+
+
+sys.unraisablehook, sys.excepthook = _report_unraisable, _report_uncaught
 
 # Raised by rasterio when a damaged part of an open file is accessed: a CRS that is not text, broken GCPs.
 _LATE_ERRORS = (CPLE_BaseError, UnicodeDecodeError)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import rasterio.windows
+from numpy.typing import NDArray
 from pyproj import CRS
 from pyproj.exceptions import ProjError
 from rasterio.enums import Interleaving
@@ -26,6 +27,8 @@ from geo.types import Window
 # The fingerprint samples this many patches along each axis, the corners included. If the server reports a version, the
 # corners suffice: they reveal a truncated file.
 _PATCHES, _CORNERS, _PATCH_PX = 5, 2, 64
+# A local GeoTIFF of up to so many pixels is read as a whole for it.
+_SMALL_PX = 512 * 512
 # Of a scene by someone who is not trusted: GDAL decompresses a block as a whole.
 _MAX_BLOCK_BYTES = 128 * 2**20
 
@@ -267,15 +270,32 @@ def _fingerprint(dataset: Any, uri: str, remote: RemoteFile | None) -> str:
         digest.update(remote.version.encode())
     count = _CORNERS if remote and remote.version else _PATCHES
     columns, rows = (_patch_starts(length, count) for length in (dataset.width, dataset.height))
+    small_scene = None if remote else _read_small(dataset)
     for row in rows:
         for col in columns:
             window = Window(col, row, min(_PATCH_PX, dataset.width), min(_PATCH_PX, dataset.height))
-            with read_errors(uri, window):
-                pixels = dataset.read(
-                    window=rasterio.windows.Window(window.col, window.row, window.width, window.height)
-                )
+            if small_scene is not None:
+                pixels = small_scene[:, window.row : window.bottom, window.col : window.right]
+            else:
+                with read_errors(uri, window):
+                    pixels = dataset.read(
+                        window=rasterio.windows.Window(window.col, window.row, window.width, window.height)
+                    )
             digest.update(pixels.tobytes())
     return digest.hexdigest()[:16]
+
+
+def _read_small(dataset: Any) -> NDArray[Any] | None:
+    """Return all pixels of a small GeoTIFF, since many small reads take longer; None if it is larger, or damaged.
+
+    Of other formats some do not fail again where they failed once: a VRT forgets a source that is missing.
+    """
+    if dataset.driver != "GTiff" or dataset.width * dataset.height > _SMALL_PX:
+        return None
+    try:
+        return np.asarray(dataset.read())
+    except OSError:
+        return None  # the patch that cannot be read is named
 
 
 def _gcp_rpc_text(dataset: Any) -> str:

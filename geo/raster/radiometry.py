@@ -408,6 +408,10 @@ def _sample(dataset: Any, bands: tuple[int, ...]) -> Iterator[tuple[NDArray[Any]
         if (overview := _read_if_possible(dataset, bands, out_shape=(len(bands), *shape))) is not None:
             yield overview
             return
+    # Many small reads take longer than one.
+    if dataset.driver == "GTiff" and longer <= _SAMPLE_PX and (pixels := _read_if_possible(dataset, bands)) is not None:
+        yield pixels
+        return
     for row in _patch_starts(dataset.height):
         for col in _patch_starts(dataset.width):
             window = ((row, min(row + _PATCH_PX, dataset.height)), (col, min(col + _PATCH_PX, dataset.width)))

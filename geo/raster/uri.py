@@ -23,7 +23,7 @@ from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.request import HTTPCookieProcessor, HTTPRedirectHandler, Request, build_opener, url2pathname
 
-from geo.errors import InputError, RasterError
+from geo.errors import InputError, RasterError, one_line
 
 _REMOTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _CREDENTIALS = re.compile(r"(?<=://)[^/?#]*@")
@@ -135,7 +135,7 @@ def read_text(uri: str) -> tuple[str, str]:
                 return _blob(uri).download_as_bytes(retry=_object_retry()).decode("utf-8-sig"), uri
         return _fetch_text(uri) if is_remote(uri) else (Path(uri).read_text(encoding="utf-8-sig"), uri)
     except (OSError, ValueError, HTTPException) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = one_line(error)
         raise InputError(
             f"{uri}: expected text in UTF-8 that can be read, got '{reason}': check that it exists and is complete"
         ) from error

@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         runs.run(config, experiments)
     except runs.StepError as error:
         return print_error("model.ablation", error, 1)
-    print(f"tables: {config.run / runs.summary.MARKDOWN}")
+    print(f"tables: {config.run / runs.results.MARKDOWN}")
     return 0
 
 

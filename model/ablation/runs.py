@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from geo.errors import ConfigError, FinderError
-from model.ablation import summary
+from model.ablation import results
 from model.ablation.config import (
     RENDERED,
     AblationConfig,
@@ -27,7 +27,7 @@ from model.common import process
 from model.common.atomic import write_atomically
 from model.common.config import read_yaml
 from model.evaluation.measure import ALL_SETS
-from model.training import checkpointing
+from model.training import loop
 
 # From a module and its options to a command; tests put another program in its place.
 Command = Callable[[str, Sequence[str]], list[str]]
@@ -79,13 +79,13 @@ def run(config: AblationConfig, experiments: Sequence[ExperimentConfig], command
         StepError: a step failed.
     """
     with process.lock_folder(config.run) as lock:
-        summary.write(config)
+        results.write(config)
         for experiment in experiments:
             for seed in experiment.seeds:
                 _prepare(config, experiment, seed)
                 for step in steps(config, experiment, seed, command):
                     _do(step, f"{experiment.name}, seed {seed}: {step.name}", lock)
-                summary.write(config)
+                results.write(config)
 
 
 def steps(
@@ -102,7 +102,7 @@ def steps(
             "training",
             command("model.train", ["--config", str(folder / process.CONFIG)]),
             folder / "train.log",
-            lambda: model.is_dir() and checkpointing.epochs_completed(folder) >= epochs,
+            lambda: model.is_dir() and loop.epochs_completed(folder) >= epochs,
         ),
         Step(
             "threshold on val",

@@ -15,7 +15,7 @@ import yaml
 from pydantic import ConfigDict, GetCoreSchemaHandler, TypeAdapter, ValidationError
 from pydantic_core import CoreSchema, ErrorDetails, core_schema
 
-from geo.errors import ConfigError
+from geo.errors import ConfigError, one_line
 
 T = TypeVar("T")
 
@@ -113,7 +113,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         content = yaml.load(text, Loader=_ConfigLoader)  # noqa: S506 -- a SafeLoader
         _check_size(content, {})
     except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
-        reason = " ".join(str(error).split())
+        reason = one_line(error)
         raise ConfigError(
             f"{path}: expected a readable YAML config, got {reason}: check the path and the file"
         ) from error

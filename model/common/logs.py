@@ -1,4 +1,4 @@
-"""Keep the noise of TensorFlow, GDAL and Beam out of the commands' output."""
+"""Keep the noise of TensorFlow, GDAL and Beam, and their optional parts, out of the commands; log lines with fields."""
 
 import contextlib
 import importlib
@@ -73,3 +73,24 @@ def _is_no_memory_warning(record: logging.LogRecord) -> bool:
 def _is_no_finder_error(record: logging.LogRecord) -> bool:
     # Beam logs an error with its traceback before it raises it; the command then prints a user's error in one line.
     return not (record.exc_info and isinstance(record.exc_info[1], FinderError))
+
+
+@contextlib.contextmanager
+def hidden_packages(*names: str) -> Iterator[None]:
+    """Let packages appear not to be installed, to others that are imported in the block and use them where they are.
+
+    This goes for all threads, and what the block imports remains without them: for processes of our own, not for those
+    of users.
+
+    Args:
+        names: names of packages or modules, such as `google.cloud`.
+    """
+    loaded = {name: sys.modules[name] for name in names if name in sys.modules}
+    # As Python documents it: None makes `import` raise ModuleNotFoundError.
+    sys.modules.update(dict.fromkeys(names))  # type: ignore[arg-type]
+    try:
+        yield
+    finally:
+        for name in names:
+            del sys.modules[name]
+        sys.modules.update(loaded)

@@ -10,7 +10,7 @@ from pathlib import Path
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
-from geo.errors import ConfigError
+from geo.errors import ConfigError, one_line
 
 
 def join(folder: str, *names: str) -> str:
@@ -36,7 +36,7 @@ def list_files(pattern: str) -> list[str]:
     # Each file system has errors of its own: no credentials, no network, no such bucket.
     except Exception as error:
         raise ConfigError(
-            f"{pattern}: expected files that can be listed, got '{_reason(error)}': check the path"
+            f"{pattern}: expected files that can be listed, got '{one_line(error)}': check the path"
         ) from error
 
 
@@ -97,7 +97,7 @@ def check_writable(folder: str) -> None:
         FileSystems.delete([part])
     except Exception as error:
         raise ConfigError(
-            f"{folder}: expected a folder that can be written, got '{_reason(error)}': name another"
+            f"{folder}: expected a folder that can be written, got '{one_line(error)}': name another"
         ) from error
 
 
@@ -124,10 +124,6 @@ def write_atomically(uri: str, file: Path) -> None:
 def remove(uris: Sequence[str]) -> None:
     """Remove files; those that are gone already are no error."""
     FileSystems.delete(list(uris))
-
-
-def _reason(error: Exception) -> str:
-    return " ".join(str(error).split())
 
 
 def _is_local(uri: str) -> bool:

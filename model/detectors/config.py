@@ -41,7 +41,7 @@ class GridConfig:
         grid: cells on the side of a tile of 256 px; so a cell is 256 / grid px wide.
         boxes: boxes of a cell, its slots.
         cell_grow: how far a box's centre may be from that of its cell, in half cells, on each axis.
-        assignment: which cells an airplane is assigned to, see `model.detectors.grid.assignment`.
+        assignment: which cells an airplane is assigned to, see `model.detectors.grid.losses`.
         spatial_dropout: share of channels dropped after each module of the backbone in training.
         loss_weights: weights of plane or not, position and size; their sum does not matter.
     """

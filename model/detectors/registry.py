@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from model.detectors import anchor_free, grid, normalization
+from model.detectors import anchor_free, backbones, grid
 from model.detectors.config import DetectorConfig, GridConfig
 
 #: Encodes airplanes (N, 4), boxes to ignore (M, 4), and an image's height and width in pixels as targets (h, w, ...).
@@ -54,9 +54,9 @@ def _anchor_free(config: DetectorConfig) -> DetectorKind:
     return DetectorKind(
         build=functools.partial(anchor_free.network.build, config),
         build_folded=functools.partial(anchor_free.network.build, config, folded=True),
-        fold=normalization.fold,
+        fold=backbones.fold,
         decode=lambda cells: (anchor_free.network.decode_boxes(cells), anchor_free.network.decode_scores(cells)),
-        targets=anchor_free.assignment.targets,
+        targets=anchor_free.losses.targets,
         loss=anchor_free.losses.DetectionLoss,
         loss_parts={"objectness": anchor_free.losses.objectness_loss, "box": anchor_free.losses.box_loss},
     )
@@ -69,7 +69,7 @@ def _grid(config: GridConfig) -> DetectorKind:
         build_folded=build,
         fold=lambda weights: weights,
         decode=lambda cells: (grid.network.decode_boxes(cells, config), grid.network.decode_scores(cells)),
-        targets=functools.partial(grid.assignment.targets, config=config),
+        targets=functools.partial(grid.losses.targets, config=config),
         loss=functools.partial(grid.losses.GridLoss, config),
         loss_parts=grid.losses.parts(config),
     )

@@ -22,8 +22,17 @@ from model.common.charts import FIRST, INK, SECOND, set_tooltip, svg_chart
 from model.common.pages import render_template
 from model.evaluation.images import ComparedImage
 from model.evaluation.measure import ALL_SETS, EvaluationResult
-from model.evaluation.set_metrics import CURVE_IOUS, Curves, SetMetrics, SizeBin, compute_curves, compute_metrics
-from model.evaluation.tables import all_tables, number, size_range
+from model.evaluation.set_metrics import (
+    CURVE_IOUS,
+    Curves,
+    SetMetrics,
+    SizeBin,
+    all_tables,
+    compute_curves,
+    compute_metrics,
+    number,
+    size_range,
+)
 from model.inference.calibration import Reliability
 
 # Crops of each kind per set.

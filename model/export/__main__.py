@@ -47,14 +47,13 @@ def _export(config: ExportConfig) -> int:
     exporter = logs.import_quietly("model.export.exporter")
     # tf2onnx uses functions that TensorFlow has deprecated, with a warning for each.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    from model.export.check import ExportError, read_tiles
     from model.inference import model_folder
 
     folder = model_folder.resolve(config.model)
-    tiles = read_tiles(config.data, config.sets, config.tiles, config.tile_px)
+    tiles = exporter.read_tiles(config.data, config.sets, config.tiles, config.tile_px)
     try:
         differences = exporter.export(folder, config.output, config.formats, tiles, config.chips)
-    except ExportError as error:
+    except exporter.ExportError as error:
         return print_error("model.export", error, 1)
     print(f"the Keras model and the export on {len(tiles)} tiles of {config.tile_px} px differ by at most")
     for name, difference in differences.items():

@@ -94,7 +94,7 @@ def resolve(name_or_folder: str) -> Path:
     for folder in (PACKAGED / name_or_folder, Path(name_or_folder)):
         if (folder / CONFIG_FILE).is_file():
             return folder
-    packaged = ", ".join(sorted(path.parent.name for path in PACKAGED.glob(f"*/{CONFIG_FILE}")))
+    packaged = ", ".join(sorted(path.parent.name for path in PACKAGED.glob(f"*/{WEIGHTS_FILE}")))
     raise WeightsError(
         f"model {name_or_folder}: expected a packaged model ({packaged}), a folder with a {CONFIG_FILE}, or a "
         "SavedModel, found none of these"

@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from geo.errors import ConfigError, RasterError
+from geo.errors import ConfigError, RasterError, one_line
 from geo.types import Detections, ImageArray
 from model.common.config import read_yaml
 from model.inference.cells import CellPredictor
@@ -82,7 +82,7 @@ def _load(folder: Path) -> Any:
     try:
         loaded = tf.saved_model.load(str(folder))
     except (OSError, ValueError, tf.errors.OpError) as error:
-        reason = " ".join(str(error).split())
+        reason = one_line(error)
         raise WeightsError(f"{folder}: expected a SavedModel, got one that does not load: {reason}") from error
     detect = loaded.signatures.get(SIGNATURE) if hasattr(loaded, "signatures") else None
     inputs = set(detect.structured_input_signature[1]) if detect else set()

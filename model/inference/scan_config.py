@@ -24,6 +24,7 @@ PIPELINE_KEYS = frozenset(
         "rpc_height_m",
         "acquired_in_name",
         "screen",
+        "keypoints",
     }
 )
 

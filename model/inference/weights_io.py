@@ -49,7 +49,7 @@ def save_classifier(
 
 
 def load(folder: Path, precision: Precision = "float32") -> tuple[keras.Model, ModelConfig]:
-    """Build the detector of a model folder, folded (see `model.detectors.normalization`), with its weights.
+    """Build the detector of a model folder, folded (see `model.detectors.backbones`), with its weights.
 
     Args:
         folder: the model's.

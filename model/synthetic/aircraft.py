@@ -111,6 +111,13 @@ def half_wing(wing: Wing, length: float) -> NDArray[np.float64]:
     return np.stack([length / 2 - stations[:, 0], stations[:, 1]], axis=-1)
 
 
+def keypoints(shape: AircraftType) -> NDArray[np.float64]:
+    """Return nose, tail, and the middles of the left and the right wingtip, (4, 2)."""
+    wing, half = shape.wing, shape.span / 2
+    tip = shape.length * (0.5 - wing.station - wing.tip / 2) - half * math.tan(math.radians(wing.sweep))
+    return np.array([(shape.length / 2, 0.0), (-shape.length / 2, 0.0), (tip, -half), (tip, half)])
+
+
 def mirrored(ring: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the left counterpart (N, 2) of a right part."""
     return np.multiply(ring, (1.0, -1.0))

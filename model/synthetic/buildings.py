@@ -258,10 +258,3 @@ def wing_boxes(shape: str, size: Size, breadth: float) -> list[tuple[float, floa
         "O": [left, right, near, far],
     }
     return plans[shape]
-
-
-def elevated_line(world: World, frame: Frame, path: ArrayLike, width: float, colour: ArrayLike, height: float) -> None:
-    """Draw a flat line, such as a walkway, along a local path (N, 2) at a height, with its shadow."""
-    ring = ribbon(path, width)
-    world.cast_shadow(frame, ring, height)
-    world.draw(frame, ring, colour, Level.STRUCTURE, height)

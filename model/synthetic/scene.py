@@ -17,6 +17,7 @@ from geo.polygons import geojson_mapping, ground_polygon
 from geo.raster.writer import write_scene
 from geo.types import ImageArray, Window
 from model.common.atomic import make_folder, write_atomically
+from model.synthetic.aircraft import keypoints
 from model.synthetic.airport import lay_out_airport
 from model.synthetic.countryside import lay_out_countryside
 from model.synthetic.paint import CELL_PX, OVERSAMPLING, Painting, make_grain, make_textures, paint_cell
@@ -178,7 +179,8 @@ def truth(scene: SampleScene) -> dict[str, Any]:
 
     The geometry is the axis-aligned pixel box of the airplane, on the ground. Properties: `xmin_px`, `ymin_px`,
     `xmax_px`, `ymax_px` (the same box in pixels, corner origin, without the shadow), `type`, `length_m`, `wingspan_m`,
-    and `heading_deg`, of the nose, clockwise from true north, 0 <= heading < 360.
+    `heading_deg`, of the nose, clockwise from true north, 0 <= heading < 360, and `nose_px`, `tail_px`, `left_px` and
+    `right_px`, the ends of the fuselage and of the wings as the pilot sees them, x and y in pixels.
     """
     return {"type": "FeatureCollection", "features": [_feature(scene, airplane) for airplane in scene.airplanes]}
 
@@ -186,6 +188,7 @@ def truth(scene: SampleScene) -> dict[str, Any]:
 def _feature(scene: SampleScene, airplane: Airplane) -> dict[str, Any]:
     box = np.round(np.array(airplane.box) / scene.resolution_m, 2)
     names = ("xmin_px", "ymin_px", "xmax_px", "ymax_px")
+    ends = np.round(airplane.pose.points(keypoints(airplane.shape)) / scene.resolution_m, 2)
     return {
         "type": "Feature",
         "geometry": geojson_mapping(ground_polygon(box, scene.georef)),
@@ -195,6 +198,7 @@ def _feature(scene: SampleScene, airplane: Airplane) -> dict[str, Any]:
             "length_m": airplane.shape.length,
             "wingspan_m": airplane.shape.span,
             "heading_deg": round(_true_heading(scene, airplane), 1) % 360,
+            **dict(zip(("nose_px", "tail_px", "left_px", "right_px"), ends.tolist(), strict=True)),
         },
     }
 

@@ -18,7 +18,7 @@ from model.data import chips
 from model.data.chips import ChipBatches, Chips, ChipSplit
 from model.detectors.classifier import build
 from model.inference import weights_io
-from model.training import backend, callbacks, checkpointing
+from model.training import backend, loop
 from model.training.config import ClassifierTrainConfig
 from model.training.schedules import ExponentialDecay
 
@@ -37,7 +37,7 @@ def train(config: ClassifierTrainConfig) -> Path:
     backend.check(config.backend)
     keras.utils.set_random_seed(config.seed)
     splits = chips.split_chips(chips.read_chips(config.data / chips.FILE), config.split)
-    if checkpointing.resume_epoch(config.run) < config.epochs:
+    if loop.resume_epoch(config.run) < config.epochs:
         make_folder(config.run)
         _fit(splits, config)
     _test(splits["test"], config)
@@ -91,7 +91,7 @@ def _fit(splits: dict[ChipSplit, Chips], config: ClassifierTrainConfig) -> None:
     model.compute_loss(y=label, y_pred=probabilities)
     model.compute_metrics(None, label, probabilities)
     batches = ChipBatches(splits["train"], config.change, config.batch, config.steps_per_epoch, config.seed)
-    checkpointing.fit(model, batches, config, schedule, partial(_Save, config, splits["val"]))
+    loop.fit(model, batches, config, schedule, partial(_Save, config, splits["val"]))
 
 
 class _Save(keras.callbacks.Callback):  # type: ignore[misc]  # Keras publishes no types
@@ -105,7 +105,7 @@ class _Save(keras.callbacks.Callback):  # type: ignore[misc]  # Keras publishes 
         c = self.config
         weights_io.save_classifier(c.run / "model", self.model, c.name, c.classifier, c.min_score)
         measured = measure_classifier(self.model, self.val)
-        callbacks.append_row(c.run / callbacks.VAL, {"epoch": epoch} | measured)
+        loop.append_row(c.run / loop.VAL, {"epoch": epoch} | measured)
         self.board.add_scalar("val/accuracy", measured["accuracy"], (epoch + 1) * c.steps_per_epoch)
         print("val: " + ", ".join(f"{name} {value}" for name, value in measured.items()))
 

@@ -235,3 +235,46 @@ class ClassifierTrainConfig:
         for name in ("batch", "steps_per_epoch", "epochs", "decay_steps"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: expected a whole number from 1 on, got {getattr(self, name)}")
+
+
+@dataclass(frozen=True, slots=True)
+class KeypointTrainConfig:
+    """The settings of the training of the keypoint network.
+
+    Attributes:
+        task: `keypoints`.
+        name: name of the model.
+        data: folder of the data sets.
+        run: the run's folder.
+        sources: the sets whose airplanes have points, and their weights.
+        rendered: rendered scenes to train on as well.
+        val: rendered scenes that choose together with the val airplanes of the sets: their seeds are others.
+        batch, steps_per_epoch, epochs: crops a step, steps between two checkpoints, and checkpoints.
+        learning_rate, warmup_steps, weight_decay: AdamW's; the highest rate, from which it falls as a cosine, and the
+            steps in which it rises to it.
+        seed: seed of weights and crops.
+    """
+
+    task: Literal["keypoints"]
+    name: str
+    data: Path
+    run: Path
+    sources: tuple[SourceConfig, ...]
+    rendered: tuple[RenderedConfig, ...] = ()
+    val: tuple[RenderedSet, ...] = ()
+    batch: int = 64
+    steps_per_epoch: int = 200
+    epochs: int = 15
+    learning_rate: float = 2e-3
+    warmup_steps: int = 200
+    weight_decay: float = 1e-3
+    seed: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("batch", "steps_per_epoch", "epochs"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: expected a whole number from 1 on, got {getattr(self, name)}")
+        both = {item.name: set(item.seeds) for item in self.rendered}
+        for item in self.val:
+            if both.get(item.name, set()) & set(item.seeds):
+                raise ValueError(f"val: expected seeds that {item.name} is not trained on, got some of them")

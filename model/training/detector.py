@@ -1,6 +1,6 @@
 """The training of the detector, resumable.
 
-A run's folder holds the newest state to resume from, log and validations (see `model.training.callbacks`), and after
+A run's folder holds the newest state to resume from, log and validations (see `model.training.loop`), and after
 every epoch the weights in the form in which a model is packaged.
 
 The state is the last thing that is saved of an epoch. It holds the weights themselves, their moving average and the
@@ -8,6 +8,8 @@ optimizer's variables, and a batch is a function of the seed, the epoch and its 
 repeats its last epoch, step by step as it was, and ends as an uninterrupted one: on a CPU bit for bit.
 """
 
+import json
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,25 +18,31 @@ import keras
 import numpy as np
 from tensorboardX import SummaryWriter
 
+from geo.boxes import iou_matrix
 from geo.errors import ConfigError
-from geo.types import Detections, ImageArray
-from model.common.atomic import make_folder
+from geo.raster.header import read_header
+from geo.types import Detections, FloatArray, ImageArray
+from model.common.atomic import make_folder, write_atomically
 from model.data import sources
 from model.data.crops import CropBatches, TrainingSet
 from model.data.labels import AnnotatedImage
-from model.detectors import INPUT_MULTIPLE, registry
-from model.detectors.backbones import efficientnet_lite
+from model.detectors import INPUT_MULTIPLE, backbones, registry
 from model.detectors.registry import Decode
 from model.inference import model_folder, weights_io
 from model.inference.cells import tile_detections
-from model.inference.scan_config import read_scan_config
-from model.training import backend, callbacks, checkpointing, distribution, hard_examples, schedules
+from model.inference.predictor import Predictor
+from model.inference.scan import scan_all
+from model.inference.scan_config import ScanConfig, read_scan_config
+from model.training import backend, distribution, loop, schedules
 from model.training.config import CallbacksConfig, RecordsConfig, TrainConfig
 
 # In the run's folder.
 _HARD_EXAMPLES = "hard_examples.json"
 # Tiles in one call of a model that is run to find hard examples.
 _MINING_BATCH = 2
+# A detection whose IOU with every airplane is below this is a false positive; between the two only its box is off.
+_FALSE_IOU = 0.1
+_DETECTED_IOU = 0.5
 
 
 def train(config: TrainConfig) -> Path:
@@ -47,7 +55,7 @@ def train(config: TrainConfig) -> Path:
     """
     backend.check(config.backend)
     keras.utils.set_random_seed(config.seed)
-    if checkpointing.resume_epoch(config.run) >= config.epochs:
+    if loop.resume_epoch(config.run) >= config.epochs:
         return config.run / "model"
     devices = distribution.scope(config.distribution, config.batch)
     sets = _load_sets(config)
@@ -59,7 +67,7 @@ def train(config: TrainConfig) -> Path:
 
 def _fit(sets: dict[str, TrainingSet], config: TrainConfig) -> None:
     """Build the model and fit it."""
-    distribution.check_same_epoch(config.distribution, checkpointing.resume_epoch(config.run))
+    distribution.check_same_epoch(config.distribution, loop.resume_epoch(config.run))
     kind = registry.get(config.detector)
     model = _start_model(config)
     schedule = schedules.make_schedule(
@@ -79,7 +87,7 @@ def _fit(sets: dict[str, TrainingSet], config: TrainConfig) -> None:
     else:
         batches = _crop_batches(_add_hard_examples(sets, model, config), config)
     dataset = distribution.batches_of_machine(batches, config.distribution)
-    checkpointing.fit(model, batches, config, schedule, partial(_Save, config), dataset)
+    loop.fit(model, batches, config, schedule, partial(_Save, config), dataset)
 
 
 def _build_loss(model: keras.Model, targets: registry.Targets) -> None:
@@ -104,7 +112,7 @@ def _crop_batches(sets: dict[str, TrainingSet], config: TrainConfig) -> CropBatc
         config.steps_per_epoch * machines,
         config.seed,
         registry.get(config.detector).targets,
-        epoch=checkpointing.resume_epoch(config.run),
+        epoch=loop.resume_epoch(config.run),
         hard_share=config.hard_examples.share if config.hard_examples else 0.0,
     )
 
@@ -122,7 +130,7 @@ def _tile_batches(records: RecordsConfig, config: TrainConfig) -> Any:
         config.steps_per_epoch * machines,
         config.seed,
         registry.get(config.detector).targets,
-        epoch=checkpointing.resume_epoch(config.run),
+        epoch=loop.resume_epoch(config.run),
     )
 
 
@@ -136,18 +144,18 @@ class _Save(keras.callbacks.Callback):  # type: ignore[misc]  # Keras publishes 
 
     def on_epoch_end(self, epoch: int, logs: object = None) -> None:  # noqa: ARG002  # Keras passes them by name
         c = self.config
-        with callbacks.averaged_weights(self.model):
+        with loop.averaged_weights(self.model):
             weights_io.save(c.run / "model", self.model, c.name, c.detector, c.min_score)
             if c.callbacks and ((epoch + 1) % c.callbacks.every == 0 or epoch + 1 == c.epochs):
                 self._validate(epoch, c.callbacks)
 
     def _validate(self, epoch: int, config: CallbacksConfig) -> None:
         c = self.config
-        predictor = KerasPredictor(self.model, registry.get(c.detector).decode, c.name, callbacks.MIN_SCORE)
-        rows, pictures = callbacks.validate(self.sets, predictor, config, read_scan_config(c.scan), c.min_score)
+        predictor = KerasPredictor(self.model, registry.get(c.detector).decode, c.name, loop.MIN_SCORE)
+        rows, pictures = loop.validate(self.sets, predictor, config, read_scan_config(c.scan), c.min_score)
         for row in rows:
-            callbacks.append_row(c.run / callbacks.VAL, {"epoch": epoch} | row)
-        callbacks.write_validation(rows, pictures, self.board, (epoch + 1) * c.steps_per_epoch)
+            loop.append_row(c.run / loop.VAL, {"epoch": epoch} | row)
+        loop.write_validation(rows, pictures, self.board, (epoch + 1) * c.steps_per_epoch)
 
 
 def _read_val_sets(config: TrainConfig, validation: CallbacksConfig) -> dict[str, list[AnnotatedImage]]:
@@ -165,12 +173,12 @@ def _read_val_sets(config: TrainConfig, validation: CallbacksConfig) -> dict[str
 def _start_model(config: TrainConfig) -> keras.Model:
     model = registry.get(config.detector).build()
     if config.start == "imagenet":
-        efficientnet_lite.load_imagenet(model)
+        backbones.load_imagenet(model)
     elif config.start != "random":
         folder = model_folder.resolve(config.start)
         model_folder.read_config(folder)  # checks the digest of the weights
         weights_io.load_into(model, folder / model_folder.WEIGHTS_FILE)
-    efficientnet_lite.freeze(model, config.frozen_blocks)
+    backbones.freeze(model, config.frozen_blocks)
     return model
 
 
@@ -215,11 +223,11 @@ def _add_hard_examples(sets: dict[str, TrainingSet], model: keras.Model, config:
         )
         scan = read_scan_config(config.scan)
         mined = {
-            name: hard_examples.mine_hard_examples(training_set.images, predictor, scan, _MINING_BATCH)
+            name: mine_hard_examples(training_set.images, predictor, scan, _MINING_BATCH)
             for name, training_set in sets.items()
         }
-        hard_examples.write_hard_examples(mined, file)
-    examples = hard_examples.read_hard_examples(file)
+        write_hard_examples(mined, file)
+    examples = read_hard_examples(file)
     counts = {name: len(training_set.images) for name, training_set in sets.items()}
     if {name: len(images) for name, images in examples.items()} != counts:
         raise ConfigError(
@@ -252,3 +260,41 @@ class KerasPredictor:
         # Before calibration nearly all cells have some score: only those above the threshold vote.
         min_score = self.default_min_score
         return [tile_detections(*cells, min_score, min_score) for cells in zip(boxes, scores, strict=True)]
+
+
+def select_hard_boxes(detections: Detections, truth: FloatArray) -> FloatArray:
+    """Select the boxes where a model was wrong in one image.
+
+    Args:
+        detections: the model's detections, in the image's pixels.
+        truth: the airplanes (M, 4).
+
+    Returns:
+        (K, 4): the boxes of false positives, then those of missed airplanes.
+    """
+    overlaps = iou_matrix(detections.boxes, truth)
+    false = overlaps.max(axis=1, initial=0) < _FALSE_IOU
+    missed = overlaps.max(axis=0, initial=0) < _DETECTED_IOU
+    return np.concatenate([detections.boxes[false], truth[missed]])
+
+
+def mine_hard_examples(
+    images: Sequence[AnnotatedImage], predictor: Predictor, config: ScanConfig, batch: int
+) -> list[FloatArray]:
+    """Return the hard boxes (K, 4) of every image, scanned as the pipeline would."""
+    headers = (read_header(str(image.path), image.resolution_m) for image in images)
+    detections = scan_all(headers, config, predictor, batch)
+    return [select_hard_boxes(of_image, image.boxes) for of_image, image in zip(detections, images, strict=True)]
+
+
+def write_hard_examples(examples: dict[str, list[FloatArray]], file: Path) -> None:
+    """Write hard boxes, by data set and image, atomically."""
+    write_atomically(
+        file, json.dumps({name: [boxes.tolist() for boxes in images] for name, images in examples.items()})
+    )
+
+
+def read_hard_examples(file: Path) -> dict[str, list[FloatArray]]:
+    """Read what `write_hard_examples` has written."""
+    content = json.loads(file.read_text(encoding="utf-8"))
+    return {name: [np.array(boxes, np.float64).reshape(-1, 4) for boxes in images] for name, images in content.items()}

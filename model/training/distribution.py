@@ -12,7 +12,7 @@ from typing import Any, Literal
 import keras
 import numpy as np
 
-from geo.errors import ConfigError
+from geo.errors import ConfigError, one_line
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ def scope(config: DistributionConfig, batch: int) -> AbstractContextManager[Any]
     try:
         return {"tensorflow": _tensorflow, "jax": _jax, "torch": _torch}[backend](config)
     except (RuntimeError, ValueError) as error:
-        reason = " ".join(str(error).split()).rstrip(".")
+        reason = one_line(error).rstrip(".")
         raise ConfigError(
             f"distribution: expected {_describe(config)} that {backend} can use, got: {reason}: docs/training.md "
             "(Machines) describes the requirements"

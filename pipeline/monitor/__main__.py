@@ -46,6 +46,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise CommandError(f"unrecognized arguments: {' '.join(rest)}: see --help")
     if options.command == "report":
         return _report(options)
+    if options.command == "load":
+        return _load(options)
     from pipeline.monitor import airport_commands
 
     commands = {"add": airport_commands.add, "list": airport_commands.show, "check": airport_commands.check}
@@ -191,6 +193,21 @@ def _report(options: argparse.Namespace) -> int:
     return 0
 
 
+def _load(options: argparse.Namespace) -> int:
+    """Load the tables of a store into BigQuery.
+
+    Raises:
+        FinderError: the dataset or the store is invalid, or BigQuery refuses.
+    """
+    from pipeline.monitor import bigquery
+    from pipeline.monitor.store import Store
+
+    dataset = bigquery.parse_dataset(options.dataset, options.project)
+    for table, rows in bigquery.load(Store(options.store), dataset):
+        print(f"{options.dataset}.{table}: {rows} rows")
+    return 0
+
+
 def _check_report(folder: str) -> None:
     from pipeline.monitor.report import FILE_NAME
     from pipeline.sinks import storage
@@ -224,6 +241,12 @@ def _parser() -> Parser:
     report.add_argument("--store", required=True, metavar="DIR", help="the store of a run")
     report.add_argument("--report", required=True, metavar="DIR", help="folder for monitor.html, local or gs://")
     report.add_argument("--pipeline-config", type=Path, metavar="FILE", help="settings of detection: bands to show")
+    load = commands.add_parser("load", help="load the tables of a store into BigQuery, with views")
+    load.add_argument("--store", required=True, metavar="DIR", help="the store of a run")
+    load.add_argument(
+        "--dataset", required=True, metavar="bq://PROJECT.DATASET", help="dataset of its own, which exists"
+    )
+    load.add_argument("--project", metavar="ID", help="project that pays for the load jobs (default: the dataset's)")
     airports = commands.add_parser("airports", help="write, show and check a file of airports")
     actions = airports.add_subparsers(dest="action", required=True)
     add = actions.add_parser("add", help="add an airport to a file, which is made where it is missing")

@@ -16,7 +16,7 @@ from pyproj import CRS
 
 from geo.aoi import AreaOfInterest, build_aoi
 from geo.errors import ConfigError, FinderError
-from geo.plane import LocalPlane
+from geo.polygons import LocalPlane
 from geo.types import FloatArray
 from model.common.config import from_mapping, load_yaml
 

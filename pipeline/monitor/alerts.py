@@ -1,4 +1,4 @@
-"""Alerts: what the rules find in the tables, and which of it is news. Pure functions over tables."""
+"""Alerts: the events that the rules yield, and which of them are new. Pure functions over tables."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SAME_PLACE_M = 40.0
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Event:
-    """Something that a rule found.
+    """An event: what a rule was written to report.
 
     Attributes:
         id: identifies it.
@@ -72,7 +72,7 @@ def find_events(
     airport: Airport,
     now: datetime.datetime,
 ) -> list[Event]:
-    """Return what the rules find at an airport, by time.
+    """Return the events that the rules yield at an airport, by time.
 
     Args:
         rules: of all airports.
@@ -197,22 +197,22 @@ def _gaps(rule: NotSeen, visits: Sequence[VisitRow], airport: Airport, now: date
             )
 
 
-def merge(known: Sequence[Event], found: Sequence[Event], now: datetime.datetime, max_age_days: float) -> list[Event]:
-    """Return the record of events: those known from earlier runs, and what is news.
+def merge(known: Sequence[Event], current: Sequence[Event], now: datetime.datetime, max_age_days: float) -> list[Event]:
+    """Return the record of events: those of earlier runs, and new ones.
 
-    An event that was sent stays as it was sent. One that is found again, even if a late scene has moved its visit, is
-    the same event, and no news; one that is no longer found is withdrawn.
+    An event that was sent stays as it was sent. If the rules still yield it, even if a late scene has moved its visit,
+    it is the same event and not sent again; if they no longer do, it is withdrawn.
 
     Args:
         known: the record of earlier runs.
-        found: all that the rules find now.
+        current: all events that the rules yield now.
         now: the time of the run.
         max_age_days: events this long before the run, or longer, are not sent.
 
     Returns:
-        The record, by time; news have the state `new`.
+        The record, by time; new events have the state `new`.
     """
-    remaining = list(found)
+    remaining = list(current)
     record = []
     for event in known:
         same = next((each for each in remaining if each.id == event.id), None)

@@ -33,7 +33,7 @@ class _Record:
 
 
 def read_events(store: Store) -> list[Event]:
-    """Return the record of a store: every event that its runs found.
+    """Return the record of a store: every event of its runs.
 
     Raises:
         ConfigError: it is damaged.
@@ -65,13 +65,13 @@ def webhook_url(webhook: Webhook) -> str:
 
 
 def deliver(events: Sequence[Event], store: Store, webhook: Webhook | None, out: TextIO, err: TextIO) -> list[Event]:
-    """Tell what is news, and keep the record.
+    """Send the new events, and keep the record.
 
     Args:
         events: the record, see `alerts.merge`.
         store: the store, locked.
         webhook: where alerts are posted; None: nowhere.
-        out: gets a line for each event that is news.
+        out: gets a line for each new event.
         err: gets a line for each event that the webhook did not take.
 
     Returns:
@@ -86,8 +86,8 @@ def deliver(events: Sequence[Event], store: Store, webhook: Webhook | None, out:
         if event.state == "sending":
             err.write(f"alert {event.id} may not have arrived: a run was killed while it was sent\n")
             record[index] = dataclasses.replace(event, state="unknown")
-    news = [index for index, event in enumerate(record) if event.state in ("new", "failed") and not event.withdrawn]
-    for index in news:
+    unsent = [index for index, event in enumerate(record) if event.state in ("new", "failed") and not event.withdrawn]
+    for index in unsent:
         event = record[index]
         record[index] = dataclasses.replace(event, state="sending")
         write_events(store, record)

@@ -28,7 +28,7 @@ from pipeline.monitor.tables import ChangeRow, SceneRow, VisitRow
 from pipeline.values import Identity
 
 #: Changes when the tables are computed in another way, so that they are computed anew.
-TABLES_VERSION = 1
+TABLES_VERSION = 2
 #: The settings that the tables depend on.
 _TABLE_SETTINGS = (
     "visit_gap_minutes",
@@ -172,14 +172,14 @@ def load_tables(store: Store, airport: str) -> Tables:
 def raise_alerts(
     results: Sequence[AirportResult], store: Store, settings: MonitorSettings, now: datetime.datetime
 ) -> list[Event]:
-    """Return the record of events after a run: what its rules find, of which `deliver` sends what is news."""
+    """Return the record of events after a run; `deliver` sends the new ones."""
     events = []
     for result in results:
         changes = read_by_time(store, "changes", ChangeRow, result.airport.id)
         events += find_events(settings.alerts, result.visits, changes, result.airport, now)
     monitored = {result.airport.id for result in results}
     known = delivery.read_events(store)
-    # Of airports that this run does not monitor, nothing is known anew.
+    # The run says nothing about airports that it does not monitor.
     others = [event for event in known if event.airport not in monitored]
     own = [event for event in known if event.airport in monitored]
     record = others + merge(own, events, now, settings.max_alert_age_days)

@@ -16,7 +16,7 @@ import shapely
 from numpy.typing import NDArray
 
 from geo.aoi import AreaOfInterest
-from geo.errors import InputError
+from geo.errors import InputError, one_line
 from geo.raster.uri import (
     authorization_headers,
     canonical_uri,
@@ -28,13 +28,7 @@ from geo.raster.uri import (
 )
 from pipeline.config import PipelineConfig
 from pipeline.sinks import storage
-from pipeline.sources.resolve import (
-    RASTER_SUFFIXES,
-    SCHEMES,
-    has_stac_suffix,
-    resolve_inputs,
-    with_acquisition_time,
-)
+from pipeline.sources.resolve import RASTER_SUFFIXES, SCHEMES, has_stac_suffix, resolve_inputs, with_acquisition_time
 from pipeline.values import SceneSource
 
 if TYPE_CHECKING:
@@ -354,7 +348,7 @@ def _search(
             if scene.may_show(area) and limits.include(scene.source.acquired_at):
                 yield scene
     except (APIError, ParametersError, RequestException, NotImplementedError) as error:
-        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        reason = one_line(error)[:300]
         raise InputError(
             f"{api}: expected a STAC API that can be searched, got '{reason}': check its address and your access"
         ) from error

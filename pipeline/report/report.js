@@ -115,14 +115,14 @@
 
   /* ---- the selected airplane ---- */
 
-  const optional = (value, digits, unit) => (value === null ? null : `${number(value, digits)}${unit}`);
-
   function fieldsOf(plane) {
     const { value, scene } = plane;
+    const measured = (name, sd, digits, unit) =>
+      value(name) === null ? null : `${number(value(name), digits)} ± ${number(value(sd), digits)}${unit}`;
     return [
-      ["Length", optional(value("length_m"), 1, " m")],
-      ["Wingspan", optional(value("wingspan_m"), 1, " m")],
-      ["Heading", optional(value("heading_deg"), 0, "°")],
+      ["Length", measured("length_m", "length_sd_m", 1, " m")],
+      ["Wingspan", measured("wingspan_m", "wingspan_sd_m", 1, " m")],
+      ["Heading", measured("heading_deg", "heading_sd_deg", 0, "°")],
       ["Longitude", number(value("longitude"), 6)],
       ["Latitude", number(value("latitude"), 6)],
       ["Detected at", `${number(value("resolution_m"), 2)} m per pixel`],

@@ -340,7 +340,7 @@ def _detect(job: Job) -> None:
         job.check_dismissed()
         job.add_tile(_tile(scene, outcome, identity), len(outcome.detections))
         outcomes.append(outcome)
-    result = steps.finish(scene, outcomes, steps.merge(outcomes, config.suppression), identity)
+    result = steps.finish(scene, outcomes, steps.merge(outcomes, config.suppression), identity, config.keypoints)
     airplanes = tuple(_with_title(airplane, task) for airplane in result.airplanes)
     entry = dataclasses.replace(result.entry, scene_uri=_uri(task))
     if entry.error is not None:

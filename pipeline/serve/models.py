@@ -12,7 +12,7 @@ from concurrent.futures import Future
 
 import numpy as np
 
-from geo.errors import FinderError
+from geo.errors import FinderError, one_line
 from geo.types import Detections, ImageArray
 from model.inference.predictor import Predictor
 from pipeline.config import PipelineConfig, settings_id
@@ -181,7 +181,7 @@ class ServedModel:
     def error(self) -> str | None:
         """Why it could not be loaded, one line."""
         error = self._predictor.exception() if self._predictor.done() else None
-        return None if error is None else " ".join(str(error).split()) or type(error).__name__
+        return None if error is None else one_line(error)
 
     def load(self) -> None:
         """Load the model; an error is kept for those who ask for it."""

@@ -365,8 +365,11 @@ const App = (() => {
     const other = panes.find((each) => each !== pane);
     if (state.pairs.size) rows.push(["Model", pane.model], [other.model, partner ? `score ${number(partner.properties.score, 3)}` : "not detected"]);
     rows.push(["Position", `${number(centre.lat, 5)}, ${number(centre.lng, 5)}`], ["Id", facts.detection_id]);
-    if (facts.length_m != null) rows.push(["Length", `${number(facts.length_m, 1)} m`]);
-    if (facts.heading_deg != null) rows.push(["Heading", `${number(facts.heading_deg, 0)}°`]);
+    if (facts.length_m != null) {
+      rows.push(["Length", `${number(facts.length_m, 1)} ± ${number(facts.length_sd_m, 1)} m`]);
+      rows.push(["Wingspan", `${number(facts.wingspan_m, 1)} ± ${number(facts.wingspan_sd_m, 1)} m`]);
+    }
+    if (facts.heading_deg != null) rows.push(["Heading", `${number(facts.heading_deg, 0)} ± ${number(facts.heading_sd_deg, 0)}°`]);
     byId("details").replaceChildren(
       element("img", { src: `/jobs/${pane.job}/crop?box=${box}`, alt: `The airplane from above, score ${number(facts.score, 2)}` }),
       element("dl", {}, ...rows.flatMap(([name, value]) => [element("dt", {}, name), element("dd", {}, value)])),

@@ -225,7 +225,7 @@ def check_table(table: Table, area: AreaOfInterest | None) -> None:
     from google.api_core.exceptions import NotFound
     from google.cloud.bigquery import QueryJobConfig, ScalarQueryParameter
 
-    with _errors(table), contextlib.closing(_client(table)) as client:
+    with errors(table), contextlib.closing(open_client(table)) as client:
         try:
             location = client.get_dataset(f"{table.project}.{table.dataset}", **_requests(_CHECK_TIMEOUT_S)).location
         except NotFound as error:
@@ -273,13 +273,13 @@ def create_staging(table: Table, run_id: str) -> None:
     Raises:
         OutputError: it cannot be created.
     """
-    with _errors(table), contextlib.closing(_client(table)) as client:
+    with errors(table), contextlib.closing(open_client(table)) as client:
         _create(client, staging_table(table, run_id), required=False)
 
 
 def remove_staging(staging: Table) -> None:
     """Remove a staging table; where that fails, it goes away by itself."""
-    with contextlib.suppress(Exception), contextlib.closing(_client(staging)) as client:
+    with contextlib.suppress(Exception), contextlib.closing(open_client(staging)) as client:
         client.delete_table(staging.full_name, not_found_ok=True, **_requests(_CHECK_TIMEOUT_S))
 
 
@@ -294,7 +294,7 @@ def replace_rows(table: Table, staging: Table, in_area: bool) -> None:
     def run() -> None:
         client.query(replacing_sql(table, staging, in_area), location=location).result()
 
-    with _errors(table), contextlib.closing(_client(table)) as client:
+    with errors(table), contextlib.closing(open_client(table)) as client:
         _create(client, table, required=True, exists_ok=True)
         location = client.get_table(table.full_name, **_requests(_TIMEOUT_S)).location
         # Of two runs that write one table at once, BigQuery aborts the transaction of one.
@@ -305,7 +305,8 @@ def _is_conflict(error: BaseException) -> bool:
     return "aborted due to concurrent update" in str(error)
 
 
-def _client(table: Table) -> Client:
+def open_client(table: Table) -> Client:
+    """Return a client whose jobs the table's billing project pays for."""
     from google.cloud.bigquery import Client
 
     return Client(project=table.billing_project)
@@ -333,7 +334,7 @@ def _requests(timeout_s: float) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _errors(table: Table) -> Iterator[None]:
+def errors(table: Table) -> Iterator[None]:
     """Turn the errors of BigQuery's client into OutputErrors of one line."""
     from google.api_core.exceptions import Forbidden
     from google.auth.exceptions import DefaultCredentialsError

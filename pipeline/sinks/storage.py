@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from geo.errors import FinderError, InputError, OutputError
+from geo.errors import FinderError, InputError, OutputError, one_line
 from geo.raster.uri import is_remote, redacted
 from model.common import atomic
 
@@ -139,7 +139,7 @@ def readable(uri: str, option: str) -> Iterator[Path]:
         try:
             path = stack.enter_context(local_copy(uri))
         except Exception as error:
-            reason = " ".join(str(error).split()) or type(error).__name__
+            reason = one_line(error)
             raise InputError(
                 f"{option} {uri}: expected an object that can be read, got '{reason}': check its name and your access"
             ) from error
@@ -225,7 +225,7 @@ def bucket_errors(uri: str) -> Iterator[None]:
     # Several libraries raise here: no credentials, no network, no such bucket.
     except Exception as error:
         cause = error.__cause__ if isinstance(error, FinderError) and error.__cause__ else error
-        reason = " ".join(str(cause).split()) or type(cause).__name__
+        reason = one_line(cause)
         raise OutputError(
             f"{uri}: expected a bucket that can be written, got '{reason}': check its name and your credentials"
         ) from error

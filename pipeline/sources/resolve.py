@@ -102,7 +102,7 @@ def write_mosaic(sources: Sequence[SceneSource], config: PipelineConfig, path: P
         OutputError: the VRT cannot be written.
     """
     from geo.raster.header import read_header
-    from geo.raster.vrt import mosaic_vrt
+    from geo.raster.writer import mosaic_vrt
     from pipeline.sources.item_check import check_item_matches_raster
 
     for source in sources:

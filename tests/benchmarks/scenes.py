@@ -48,7 +48,7 @@ def cut(scene: Path, corners: Sequence[tuple[int, int]], side: int, folder: Path
             if not path.exists():
                 window = Window(left, top, side, side)
                 profile = dataset.profile | {"width": side, "height": side, "compress": "deflate"}
-                profile |= {"transform": dataset.window_transform(window), "BIGTIFF": "NO"}
+                profile |= {"driver": "GTiff", "transform": dataset.window_transform(window), "BIGTIFF": "IF_SAFER"}
                 with rasterio.open(path, "w", **profile) as part:
                     part.write(dataset.read(window=window))
     return paths

@@ -25,7 +25,7 @@ from rasterio.rpc import RPC
 from rasterio.warp import calculate_default_transform, reproject
 
 from geo.raster.header import read_header
-from geo.raster.vrt import mosaic_vrt
+from geo.raster.writer import mosaic_vrt
 from geo.types import FloatArray, ImageArray
 from model import synthetic as render
 from model.inference.predictor import Predictor

@@ -5,8 +5,8 @@ import keras
 import numpy as np
 import pytest
 
+from model.detectors import backbones
 from model.detectors.anchor_free import network as detector
-from model.detectors.backbones import efficientnet_lite
 from model.detectors.config import DetectorConfig
 from model.inference import weights_io
 
@@ -19,7 +19,7 @@ def network() -> Any:
     """
     keras.utils.set_random_seed(1)
     model = detector.build(DetectorConfig())
-    efficientnet_lite.load_imagenet(model)
+    backbones.load_imagenet(model)
     for variable in model.variables:
         if len(variable.shape) > 1:
             variable.assign(variable.value.numpy().astype(np.float16).astype(np.float32))

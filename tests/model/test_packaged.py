@@ -17,7 +17,7 @@ from model.synthetic import render, write
 from tests.benchmarks.scenes import cut
 from tests.precisions import PRECISIONS
 
-FOLDERS = sorted(file.parent for file in model_folder.PACKAGED.glob(f"*/{model_folder.CONFIG_FILE}"))
+FOLDERS = sorted(file.parent for file in model_folder.PACKAGED.glob(f"*/{model_folder.WEIGHTS_FILE}"))
 
 
 def test_the_default_model_of_the_pipeline_is_packaged() -> None:

@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 from geo.raster.header import read_header
 from model import train
 from model.common.config import load_yaml, read_yaml
+from model.detectors import backbones
 from model.detectors.anchor_free import network as detector
 from model.detectors.anchor_free.network import build
-from model.detectors.backbones import efficientnet_lite
 from model.detectors.config import DetectorConfig
 from model.inference import model_folder, weights_io
 from model.inference.model_folder import WEIGHTS_FILE
-from model.training import callbacks, hard_examples
 from model.training import detector as training
+from model.training import loop
 from tests.model.image_sets import AIRPLANES, make_pixels, write_set
 from tests.model.tiny_training import (
     EPOCHS,
@@ -88,7 +88,7 @@ BREAKS = {
     "in the second epoch": in_the_second_epoch,
     "before the state is kept": at_the_end_of(keras.callbacks.BackupAndRestore),
     "while the state is kept": while_the_second_state_is_written,
-    "before the log is written": at_the_end_of(callbacks.TrainingLog),
+    "before the log is written": at_the_end_of(loop.TrainingLog),
     "before the model is saved": at_the_end_of(training._Save),
     "before the last state is kept": at_the_end_of(keras.callbacks.BackupAndRestore, EPOCHS - 1),
     "before the last model is saved": at_the_end_of(training._Save, EPOCHS - 1),
@@ -191,13 +191,13 @@ def test_hard_examples_are_mined_once_and_a_resumed_training_equals_an_uninterru
     hard: dict[str, object], data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     image_counts: list[int] = []
-    original = hard_examples.mine_hard_examples
+    original = training.mine_hard_examples
 
     def mine(images: Any, *others: Any) -> Any:
         image_counts.append(len(images))
         return original(images, *others)
 
-    monkeypatch.setattr(hard_examples, "mine_hard_examples", mine)
+    monkeypatch.setattr(training, "mine_hard_examples", mine)
     (tmp_path / "uninterrupted").mkdir()
     uninterrupted = trained(tmp_path / "uninterrupted", data, **hard)
     assert image_counts == [2, 1]
@@ -269,7 +269,7 @@ def test_the_detector_itself_trains(data: Path, tmp_path: Path, capsys: pytest.C
     assert str(folder) in capsys.readouterr().out
     model, started = build(DetectorConfig()), build(DetectorConfig())
     weights_io.load_into(model, folder / model_folder.WEIGHTS_FILE)
-    efficientnet_lite.load_imagenet(started)
+    backbones.load_imagenet(started)
     frozen = ("conv_stem", "blocks_0_", "blocks_1_", "blocks_2_")
     before = {variable.path: variable.value.numpy() for variable in started.variables}
     for variable in model.variables:

@@ -25,6 +25,7 @@ from geo.types import Detections, ImageArray
 from model.inference import scan
 from model.inference.predictor import FakePredictor, Predictor
 from pipeline import local, planning, progress, records, steps, transforms
+from pipeline.config import PipelineConfig
 from pipeline.job import Job, run_job
 from pipeline.ledger import RunInfo, SceneResult, read_ledger
 from pipeline.model_loading import ModelSpec
@@ -63,10 +64,13 @@ def timeless(result: SceneResult) -> SceneResult:
 
 
 def run_beam(
-    sources: Sequence[SceneSource], check: Callable[[Any], None], load: Callable[[], Predictor] = FakePredictor
+    sources: Sequence[SceneSource],
+    check: Callable[[Any], None],
+    load: Callable[[], Predictor] = FakePredictor,
+    config: PipelineConfig = CONFIG,
 ) -> Any:
     with beam.Pipeline(runner=FnApiRunner()) as graph:
-        results = graph | beam.Create(sources) | transforms.DetectAirplanes(CONFIG, load, IDENTITY)
+        results = graph | beam.Create(sources) | transforms.DetectAirplanes(config, load, IDENTITY)
         assert_that(results | beam.Map(timeless), check)
     return graph.result
 
@@ -82,13 +86,15 @@ def counters(result: Any) -> dict[str, int]:
 
 
 def test_beam_equals_local(sources: tuple[SceneSource, ...]) -> None:
-    expected = [timeless(result) for result in local.detect_scenes(sources, CONFIG, FakePredictor(), IDENTITY)]
+    config = dataclasses.replace(CONFIG, keypoints="keypoints")
+    expected = [timeless(result) for result in local.detect_scenes(sources, config, FakePredictor(), IDENTITY)]
     assert [result.entry.status for result in expected] == [
         *["duplicate", "complete", "incomplete", "failed", "complete", "failed", "complete", "complete"]
     ]
     assert expected[0].entry.duplicate_of == sources[1].uri
     assert expected[0].airplanes == ()
-    run_beam(sources, equal_to(expected))
+    assert any(airplane.length_m for result in expected for airplane in result.airplanes)
+    run_beam(sources, equal_to(expected), config=config)
 
 
 @pytest.mark.parametrize("side_px", [7, 64])

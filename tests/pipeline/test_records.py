@@ -13,7 +13,8 @@ from tests.pipeline.airplanes import airplane, airplanes
 CONTRACT = [
     *["geometry", "detection_id", "scene_id", "scene_uri", "acquired_at", "score"],
     *["xmin_px", "ymin_px", "xmax_px", "ymax_px", "size_m"],
-    *["length_m", "wingspan_m", "heading_deg", "resolution_m", "model"],
+    *["length_m", "length_sd_m", "wingspan_m", "wingspan_sd_m", "heading_deg", "heading_sd_deg"],
+    *["resolution_m", "model"],
 ]
 
 SIDES = (1.0, 2.0, 3.0, 4.0)
@@ -27,7 +28,8 @@ def test_fields_are_those_of_the_contract() -> None:
 
 def test_only_unmeasured_fields_are_optional() -> None:
     optional = {name for name, kind in records.SCHEMA.items() if kind.endswith("| None")}
-    assert optional == {"acquired_at", "length_m", "wingspan_m", "heading_deg"}
+    measured = {"length_m", "length_sd_m", "wingspan_m", "wingspan_sd_m", "heading_deg", "heading_sd_deg"}
+    assert optional == {"acquired_at", *measured}
 
 
 @given(airplanes)

@@ -219,6 +219,20 @@ def test_lost_tiles_make_a_scene_incomplete(scene: Scene) -> None:
     assert entry.error == f"expected {len(tiles)} parts, got {len(tiles) - 1} back: run the scene again"
 
 
+def test_more_tiles_than_were_planned_make_a_scene_incomplete(scene: Scene) -> None:
+    tiles = outcomes(scene)
+    entry = finished(scene, [*tiles, tiles[0]]).entry
+    assert entry.status == "incomplete"
+    assert f"expected {len(tiles)} parts, got {len(tiles) + 1} back" in str(entry.error)
+
+
+def test_the_bands_of_the_settings_come_before_those_of_the_item(scene: Scene) -> None:
+    source = dataclasses.replace(scene.source, bands=(3, 2, 1))
+    for bands, expected in ((None, (3, 2, 1)), ((2,), (2,))):
+        opened = planning.open_scene(source, dataclasses.replace(CONFIG, bands=bands))
+        assert opened.header.radiometry.bands == expected
+
+
 def test_a_box_outside_the_projection_fails_its_scene(scene: Scene) -> None:
     tiles = outcomes(scene)
     far = Detections(np.array([[1e9, 1e9, 1.1e9, 1.1e9]]), np.array([0.9]), np.array([0.5]))
@@ -314,3 +328,30 @@ def test_ground_control_points_place_airplanes_as_the_affine_does(tmp_path: Path
     for actual, expected in zip(by_points.airplanes, by_affine.airplanes, strict=True):
         assert shapely.hausdorff_distance(actual.geometry, expected.geometry) < 1.5e-7
         assert actual.size_m == pytest.approx(expected.size_m, abs=0.011)
+
+
+def test_measured_airplanes_keep_their_ids(scene: Scene) -> None:
+    config = dataclasses.replace(CONFIG, keypoints="keypoints")
+    measured = local.detect_scene(scene, config, FakePredictor(), IDENTITY)
+    plain = local.detect_scene(scene, CONFIG, FakePredictor(), IDENTITY)
+    assert measured.entry.status == "complete"
+    assert all(airplane.length_m and airplane.wingspan_m for airplane in measured.airplanes)
+    assert {airplane.length_m for airplane in plain.airplanes} == {None}
+    assert [airplane.detection_id for airplane in measured.airplanes] == [
+        airplane.detection_id for airplane in plain.airplanes
+    ]
+
+
+def test_airplanes_that_cannot_be_read_again_are_kept_and_the_ledger_says_so(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = outcomes(scene)
+    merged = steps.merge(done, CONFIG.suppression)
+    monkeypatch.setattr(steps, "retry_delays_s", lambda _: itertools.repeat(0.0))
+    Path(scene.header.uri).unlink()
+    result = steps.finish(scene, done, merged, IDENTITY, "keypoints")
+    assert len(result.airplanes) == len(merged)
+    assert {airplane.length_m for airplane in result.airplanes} == {None}
+    assert result.entry.status == "incomplete"
+    expected = f"{len(merged)} of {len(merged)} airplanes could not be measured; the first: {scene.header.uri}"
+    assert expected in str(result.entry.error)

@@ -1,5 +1,5 @@
 """The anchor-free detector: the one that is packaged."""
 
-from model.detectors.anchor_free import assignment, losses, network
+from model.detectors.anchor_free import losses, network
 
-__all__ = ["assignment", "losses", "network"]
+__all__ = ["losses", "network"]

@@ -8,9 +8,9 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from model.detectors.backbones import efficientnet_lite
+from model.detectors import backbones
+from model.detectors.backbones import conv_norm
 from model.detectors.config import DetectorConfig
-from model.detectors.normalization import conv_norm
 
 OUTPUT_STRIDE = 4
 # Objectness of an untrained detector: one cell in a hundred.
@@ -34,7 +34,7 @@ def build(config: DetectorConfig, *, folded: bool = False) -> keras.Model:
         bottom sides, in cells.
     """
     pixels = keras.Input((None, None, 3), name="pixels")
-    features = efficientnet_lite.features(
+    features = backbones.efficientnet_features(
         layers.Rescaling(1 / 128, offset=-127 / 128, name="scaled")(pixels), folded=folded
     )
     conv = functools.partial(_conv, channels=config.channels, folded=folded)

@@ -1,5 +1,5 @@
 """The talk's detector: YOLO on a grid, with square boxes."""
 
-from model.detectors.grid import assignment, losses, network
+from model.detectors.grid import losses, network
 
-__all__ = ["assignment", "losses", "network"]
+__all__ = ["losses", "network"]

@@ -9,7 +9,7 @@ import pytest
 
 from geo.errors import ConfigError
 from model import evaluate, train
-from model.ablation import runs, summary
+from model.ablation import results, runs
 from model.ablation.__main__ import main
 from model.common.config import load_yaml
 from model.evaluation.measure import ALL_SETS, EvaluateConfig, EvaluationResult
@@ -113,12 +113,12 @@ def test_the_summary_covers_every_experiment_at_any_time(tmp_path: Path) -> None
     (config.data / "broken").write_text("test 01-a/2")
     with pytest.raises(runs.StepError):
         runs.run(config, config.experiments, command)
-    first, second = json.loads((config.run / summary.JSON).read_text())["experiments"]
+    first, second = json.loads((config.run / results.JSON).read_text())["experiments"]
     assert [result["seed"] for result in first["results"]] == [1]
     assert (second["name"], second["results"], second["gain"]["ap50"]["value"]) == ("02-b", [], None)
     (config.data / "broken").unlink()
     run_study(config)
-    first, second = json.loads((config.run / summary.JSON).read_text())["experiments"]
+    first, second = json.loads((config.run / results.JSON).read_text())["experiments"]
     assert first["mean"] == {"ap50": pytest.approx(0.115), "tile_iou": pytest.approx(0.0575)}
     assert first["spread"] == {"ap50": pytest.approx(0.01), "tile_iou": pytest.approx(0.005)}
     assert (second["baseline"], second["overrides"]) == ("01-a", {"detector.boxes": 4})
@@ -134,8 +134,8 @@ def test_the_summary_covers_every_experiment_at_any_time(tmp_path: Path) -> None
         "false_per_km2": pytest.approx(0.21),
         "train_seconds": 180.0,
     }
-    assert "02-b" in (config.run / summary.MARKDOWN).read_text()
-    assert (config.run / summary.CHART).read_bytes().startswith(b"\x89PNG")
+    assert "02-b" in (config.run / results.MARKDOWN).read_text()
+    assert (config.run / results.CHART).read_bytes().startswith(b"\x89PNG")
 
 
 def test_the_command_checks_the_settings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,10 +1,13 @@
+import importlib
 import logging
 import os
+import sys
 import threading
 
 import pytest
 
 from model.common import logs
+from model.common.logs import hidden_packages
 
 
 def test_native_output_is_suppressed(capfd: pytest.CaptureFixture[str]) -> None:
@@ -58,3 +61,22 @@ def test_threads_restore_stderr(capfd: pytest.CaptureFixture[str]) -> None:
     second.join()
     os.write(2, b"news")
     assert capfd.readouterr().err == "news"
+
+
+def test_a_hidden_package_is_missing_in_the_block_alone() -> None:
+    with hidden_packages("ftplib", "json"), pytest.raises(ModuleNotFoundError):
+        importlib.import_module("ftplib")
+    assert importlib.import_module("ftplib").FTP
+
+
+def test_a_loaded_package_is_hidden_too_and_restored() -> None:
+    before = sys.modules["json"]
+    with hidden_packages("json"), pytest.raises(ModuleNotFoundError):
+        importlib.import_module("json")
+    assert sys.modules["json"] is before
+
+
+def test_an_error_in_the_block_restores_the_package() -> None:
+    with pytest.raises(KeyError), hidden_packages("json"):
+        raise KeyError
+    assert importlib.import_module("json").dumps(1) == "1"

@@ -13,7 +13,7 @@ from geo.types import ImageArray
 from model.data import augment, crops
 from model.data.crops import Crop, CropBatches, CropConfig, TrainingSet
 from model.data.labels import AnnotatedImage
-from model.detectors.anchor_free import assignment
+from model.detectors.anchor_free import losses
 
 SIDE = 96
 GROUND, AIRPLANE = 60, 220
@@ -231,7 +231,7 @@ def source(seed: int, level: int = AIRPLANE, weight: float = 1.0) -> TrainingSet
 
 
 def batches(seed: int = 3, epoch: int = 0, batch: int = 8) -> CropBatches:
-    return CropBatches([source(1), source(2)], CONFIG, batch, 4, seed, assignment.targets, epoch)
+    return CropBatches([source(1), source(2)], CONFIG, batch, 4, seed, losses.targets, epoch)
 
 
 @pytest.fixture
@@ -244,7 +244,7 @@ def test_a_batch_has_its_shapes_and_types() -> None:
     pixels, target = batches()[0]
     assert pixels.shape == (8, BATCH_SIDE, BATCH_SIDE, 3)
     assert pixels.dtype == np.uint8
-    assert target.shape == (8, BATCH_SIDE // 4, BATCH_SIDE // 4, assignment.CHANNELS)
+    assert target.shape == (8, BATCH_SIDE // 4, BATCH_SIDE // 4, losses.CHANNELS)
     assert target.dtype == np.float32
     assert len(batches()) == 4
 
@@ -286,9 +286,7 @@ def test_airplanes_cut_too_far_are_ignored() -> None:
     # Large airplanes: of some only a strip is visible, wide enough for cells.
     config = CropConfig(side_px=BATCH_SIDE, size_px=(60.0, 90.0))
     hidden = 0
-    for image, target in zip(
-        *CropBatches([source(1), source(2)], config, 60, 1, 3, assignment.targets)[0], strict=True
-    ):
+    for image, target in zip(*CropBatches([source(1), source(2)], config, 60, 1, 3, losses.targets)[0], strict=True):
         boxes = target_boxes(target)
         for area in bright_areas(image):
             if np.abs(boxes - area).max(axis=1).min(initial=np.inf) > 1.0:
@@ -300,15 +298,15 @@ def test_airplanes_cut_too_far_are_ignored() -> None:
 
 def target_boxes(target: NDArray[np.float32]) -> NDArray[np.float32]:
     """The boxes in the targets of positive cells."""
-    positive = target[..., assignment.POSITIVE] > 0
-    return np.unique(target[positive][:, assignment.BOX], axis=0)
+    positive = target[..., losses.POSITIVE] > 0
+    return np.unique(target[positive][:, losses.BOX], axis=0)
 
 
 def counted_inside(target: NDArray[np.float32], area: NDArray[np.float64]) -> NDArray[np.float32]:
     """Whether each cell well inside an area counts."""
     y, x = (np.indices(target.shape[:2]) + 0.5) * 4
     inside = (x > area[0] + 1) & (x < area[2] - 1) & (y > area[1] + 1) & (y < area[3] - 1)
-    return np.asarray(target[inside][:, assignment.COUNTED])
+    return np.asarray(target[inside][:, losses.COUNTED])
 
 
 @pytest.mark.usefixtures("plain_pixels")
@@ -318,7 +316,7 @@ def test_every_orientation_occurs() -> None:
     quarters[: BATCH_SIDE // 2], quarters[: BATCH_SIDE // 2, : BATCH_SIDE // 2] = 60, 110
     image = AnnotatedImage(Path("unread.png"), "set/a", np.zeros((0, 4)), 1.0, False)
     config = CropConfig(side_px=BATCH_SIDE, scale=(1.0, 1.0))
-    shown = CropBatches([TrainingSet((image,), (quarters,), 1.0)], config, 100, 1, 1, assignment.targets)[0][0]
+    shown = CropBatches([TrainingSet((image,), (quarters,), 1.0)], config, 100, 1, 1, losses.targets)[0][0]
     assert len({image.tobytes() for image in shown}) == 8
 
 
@@ -326,7 +324,7 @@ def test_every_orientation_occurs() -> None:
 def test_crops_come_from_sources_by_their_weights() -> None:
     config = CropConfig(side_px=BATCH_SIDE, near_airplane=1.0, size_px=(30.0, 30.0))
     weighted = [source(1, 250, weight=3.0), source(2, 180, weight=1.0), source(3, 130, weight=0.0)]
-    mixed = CropBatches(weighted, config, 200, 1, 5, assignment.targets)
+    mixed = CropBatches(weighted, config, 200, 1, 5, losses.targets)
     brightest = mixed[0][0].max(axis=(1, 2, 3))
     assert not (brightest == 130).any()
     assert 0.65 < (brightest == 250).sum() / (brightest >= 180).sum() < 0.85
@@ -347,7 +345,7 @@ def test_the_share_of_crops_around_hard_examples(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(crops, "draw_crop", draw)
     for fraction in (0.0, 0.4, 1.0):
         asked.clear()
-        CropBatches([wrong, right], CONFIG, 600, 1, 7, assignment.targets, hard_share=fraction)[0]
+        CropBatches([wrong, right], CONFIG, 600, 1, 7, losses.targets, hard_share=fraction)[0]
         of_wrong = [around for pixels, around in asked if any(pixels is decoded for decoded in wrong.pixels)]
         assert len(of_wrong) == pytest.approx(300, abs=40)
         around = [box for box in of_wrong if box is not None]
@@ -361,7 +359,7 @@ def test_the_share_of_crops_around_hard_examples(monkeypatch: pytest.MonkeyPatch
 
 def test_crops_around_hard_examples_depend_on_seed_epoch_and_index_alone() -> None:
     wrong = source(1).with_hard_examples(HARD_BOXES)
-    settings = [wrong, source(2)], CONFIG, 8, 4, 3, assignment.targets, 2
+    settings = [wrong, source(2)], CONFIG, 8, 4, 3, losses.targets, 2
     used, same = (CropBatches(*settings, hard_share=0.5) for _ in range(2))
     used[0]
     for mine, again in zip(used[3], same[3], strict=True):

@@ -17,7 +17,7 @@ from geo.errors import ConfigError
 from model.data import augment, tfrecord
 from model.data.crops import Crop
 from model.data.tfrecord import Records, Tile, TileBatches
-from model.detectors.anchor_free import assignment
+from model.detectors.anchor_free import losses
 from model.detectors.registry import Targets
 from tests.model.data.tile_records import SIDE, made_up_tile, write, write_files
 
@@ -169,14 +169,14 @@ STEPS, BATCH = 3, 2
 
 def tiles(pattern: str, seed: int = 3, epoch: int = 0, shuffle_buffer: int = 4) -> TileBatches:
     records = tfrecord.open_records(pattern)
-    return TileBatches(records, shuffle_buffer, True, BATCH, STEPS, seed, assignment.targets, epoch)
+    return TileBatches(records, shuffle_buffer, True, BATCH, STEPS, seed, losses.targets, epoch)
 
 
 def test_a_batch_has_its_shapes_and_types(pattern: str) -> None:
     pixels, target = tiles(pattern)[0]
     assert pixels.shape == (BATCH, SIDE, SIDE, 3)
     assert pixels.dtype == np.uint8
-    assert target.shape == (BATCH, SIDE // 4, SIDE // 4, assignment.CHANNELS)
+    assert target.shape == (BATCH, SIDE // 4, SIDE // 4, losses.CHANNELS)
     assert target.dtype == np.float32
     assert len(tiles(pattern)) == STEPS
 
@@ -198,7 +198,7 @@ def test_a_batch_depends_on_seed_epoch_and_index_alone(pattern: str) -> None:
     assert (tiles(pattern, seed=4)[0][0] != row[0, 0][0]).any()
 
 
-def unchanged(pattern: str, targets: Targets = assignment.targets) -> TileBatches:
+def unchanged(pattern: str, targets: Targets = losses.targets) -> TileBatches:
     """Ten tiles in the order of the files, six to an epoch."""
     return TileBatches(tfrecord.open_records(pattern), 0, False, BATCH, STEPS, 3, targets)
 
@@ -217,12 +217,12 @@ def test_a_tile_is_augmented_with_its_targets(pattern: str) -> None:
     (before, targets_before), (after, targets_after) = plain[1], changed[1]
     for position in (2, 3):
         crop = made_up_tile(position).crop
-        expected = assignment.targets(crop.boxes, crop.ignored, SIDE, SIDE)
+        expected = losses.targets(crop.boxes, crop.ignored, SIDE, SIDE)
         np.testing.assert_array_equal(targets_before[position - 2], expected)
         generator = np.random.default_rng([3, position])
         pixels, boxes, ignored = augment.augment(before[position - 2], crop.boxes, crop.ignored, generator)
         np.testing.assert_array_equal(after[position - 2], pixels)
-        np.testing.assert_array_equal(targets_after[position - 2], assignment.targets(boxes, ignored, SIDE, SIDE))
+        np.testing.assert_array_equal(targets_after[position - 2], losses.targets(boxes, ignored, SIDE, SIDE))
 
 
 def test_targets_are_those_of_the_network(pattern: str) -> None:
@@ -253,9 +253,9 @@ def test_unconsumed_batches_do_not_block_the_end_of_the_process(pattern: str) ->
     # Threads that fill a queue that is no longer read must not keep the process alive.
     program = (
         "from model.data import tfrecord\n"
-        "from model.detectors.anchor_free import assignment\n"
+        "from model.detectors.anchor_free import losses\n"
         f"records = tfrecord.open_records({pattern!r})\n"
-        "tiles = tfrecord.TileBatches(records, 5000, True, 2, 3, 1, assignment.targets)\n"
+        "tiles = tfrecord.TileBatches(records, 5000, True, 2, 3, 1, losses.targets)\n"
         "tiles[0]\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, timeout=300)

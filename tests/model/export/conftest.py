@@ -9,8 +9,7 @@ import pytest
 
 from geo.types import ImageArray
 from model.detectors.anchor_free.network import decode_boxes, decode_scores
-from model.export.check import Difference
-from model.export.exporter import export
+from model.export.exporter import Difference, export
 from model.export.formats import Outputs
 from model.inference.calibration import Calibration
 from model.inference.model_folder import read_config, write_config

@@ -8,7 +8,7 @@ import yaml
 
 from model.common.config import load_yaml
 from model.export import __main__ as export
-from model.export import check
+from model.export import exporter
 from model.export.config import ExportConfig
 from model.inference.model_folder import WEIGHTS_FILE
 from tests.model.image_sets import make_pixels, write_set
@@ -61,7 +61,7 @@ def test_the_command_exports(config: Path, capsys: pytest.CaptureFixture[str]) -
 def test_a_different_export_exits_with_1(
     config: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(check, "_MAX_DIFFERENCE_SCORE", -1.0)
+    monkeypatch.setattr(exporter, "_MAX_DIFFERENCE_SCORE", -1.0)
     assert export.main(["--config", str(config)]) == 1
     assert "frozen_graph" in refused(capsys, config.parent / "out" / "export")
     assert list((config.parent / "out").iterdir()) == []

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from geo.errors import ConfigError
-from model.detectors import normalization
+from model.detectors import backbones
 from model.inference import weights_io
 from model.inference.engine import Engine, Precision, resolve_engine, resolve_precision
 from model.inference.predictor import load_predictor
@@ -40,7 +40,7 @@ def test_a_named_precision_is_kept(tmp_path: Path) -> None:
 
 def test_bfloat16_keeps_the_weights_and_the_last_layer_in_32_bits(network: Any, model_folder: Path) -> None:
     model, _ = weights_io.load(model_folder, "bfloat16")
-    folded = normalization.fold({variable.path: variable.value.numpy() for variable in network.variables})
+    folded = backbones.fold({variable.path: variable.value.numpy() for variable in network.variables})
     for folded_variable in model.variables:
         np.testing.assert_array_equal(folded_variable, folded[folded_variable.path])
     assert {layer.compute_dtype for layer in model.layers if layer.name != "cells"} == {"bfloat16"}

@@ -158,7 +158,7 @@ def test_a_graph_from_the_cache_gives_the_same_bytes_and_a_damaged_one_is_replac
 
 def test_a_graph_from_the_cache_needs_no_keras(model_folder: Path, tmp_path: Path) -> None:
     program = (
-        "import sys; from pathlib import Path; from model.common.imports import hidden_packages; "
+        "import sys; from pathlib import Path; from model.common.logs import hidden_packages; "
         "from model.inference.predictor import load_predictor\n"
         "with hidden_packages('keras'):\n"
         f"    load_predictor({str(model_folder)!r}, 1, 0.5, cached=True)\n"

@@ -17,7 +17,7 @@ from model.data.chips import Chips
 from model.detectors.config import DenseConfig
 from model.inference import weights_io
 from model.inference.model_folder import WEIGHTS_FILE
-from model.training import callbacks, classifier
+from model.training import classifier, loop
 from model.training.classifier import measure_classifier
 from model.training.config import ClassifierTrainConfig
 from model.training.schedules import ExponentialDecay
@@ -82,7 +82,7 @@ def test_an_interrupted_training_equals_an_uninterrupted_one(
             raise InterruptedTrainingError
 
     with monkeypatch.context() as patch:
-        patch.setattr(callbacks.StopAtNaN, "on_train_batch_begin", stop)
+        patch.setattr(loop.StopAtNaN, "on_train_batch_begin", stop)
         with pytest.raises(InterruptedTrainingError):
             trained(tmp_path, data)
     assert not (tmp_path / "run" / "result.json").exists()
@@ -228,7 +228,7 @@ class _Seven:
 
 def test_seed_generators_are_set_as_in_an_uninterrupted_training() -> None:
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dropout(0.5, seed=3), keras.layers.Dropout(0.5, seed=9)])
-    set_epoch = callbacks.SetEpoch(batches := _Seven())
+    set_epoch = loop.SetEpoch(batches := _Seven())
     set_epoch.set_model(model)
     set_epoch.on_epoch_begin(5)
     assert batches.epoch == 5

@@ -176,7 +176,7 @@ import sys
 import keras
 import numpy as np
 from model import train
-from model.detectors.anchor_free import assignment, network
+from model.detectors.anchor_free import losses, network
 from model.detectors.anchor_free.losses import DetectionLoss, box_loss, detection_loss
 from model.training import distribution
 from tests.model.tiny_training import tiny_network
@@ -190,7 +190,7 @@ generator = np.random.default_rng(1)
 pixels = generator.integers(0, 256, (4, 64, 64, 3)).astype(np.float32)
 corners = [generator.uniform(4, 60, (airplanes, 2, 2)) for airplanes in (1, 2, 1, 4)]
 boxes = [np.concatenate([pair.min(axis=1), pair.max(axis=1)], axis=1) for pair in corners]
-targets = np.stack([assignment.targets(each, np.zeros((0, 4)), 64, 64) for each in boxes])
+targets = np.stack([losses.targets(each, np.zeros((0, 4)), 64, 64) for each in boxes])
 
 class Batch(keras.utils.PyDataset):
     def __len__(self):
@@ -219,12 +219,12 @@ import tensorflow as tf
 assert on_two.distribute_strategy.num_replicas_in_sync == 2
 keras.utils.set_random_seed(1)
 on_one = tiny_network(None)
-losses, gradients = [], []
+values, gradients = [], []
 for half in (slice(0, 2), slice(2, 4)):
     with tf.GradientTape() as tape:
-        losses.append(detection_loss(targets[half], on_one(pixels[half], training=True)))
-    gradients.append(tape.gradient(losses[-1], on_one.trainable_variables))
-np.testing.assert_allclose(loss, np.mean(losses), rtol=1e-5)
+        values.append(detection_loss(targets[half], on_one(pixels[half], training=True)))
+    gradients.append(tape.gradient(values[-1], on_one.trainable_variables))
+np.testing.assert_allclose(loss, np.mean(values), rtol=1e-5)
 for after, before, first, second in zip(on_two.trainable_variables, on_one.trainable_variables, *gradients):
     np.testing.assert_allclose(after.numpy(), before.numpy() - 0.5 * (first + second) / 2, rtol=1e-4, atol=1e-6)
 """,

@@ -10,7 +10,7 @@ import shapely
 from pyproj import Geod
 
 from geo.errors import ConfigError
-from geo.plane import LocalPlane
+from geo.polygons import LocalPlane
 from pipeline.monitor.__main__ import main
 from pipeline.monitor.airports import load_airports, overlaps, stray_spots
 

@@ -8,7 +8,7 @@ import shapely
 from pyproj import CRS
 
 from geo.aoi import build_aoi
-from geo.plane import LocalPlane
+from geo.polygons import LocalPlane
 from pipeline.monitor.airports import Airport, Spot, circle
 from pipeline.monitor.series import Tables, compute
 from pipeline.monitor.settings import MonitorSettings, load_settings
@@ -96,8 +96,11 @@ def _airplane(row: SceneRow, plane: Plane, shift: tuple[float, float]) -> Airpla
         ymax_px=px[1] + plane.size,
         size_m=plane.size,
         length_m=None,
+        length_sd_m=None,
         wingspan_m=None,
+        wingspan_sd_m=None,
         heading_deg=None,
+        heading_sd_deg=None,
         resolution_m=0.5,
         model=row.model,
     )

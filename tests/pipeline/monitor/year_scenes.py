@@ -14,7 +14,7 @@ from rasterio.features import geometry_mask
 from scipy.ndimage import gaussian_filter
 
 from geo.georef import GeoReference
-from geo.plane import LocalPlane
+from geo.polygons import LocalPlane
 from geo.types import FloatArray, ImageArray
 from pipeline.monitor.scenes import format_time
 from tests.pipeline.monitor.year import Date, Slot, position

@@ -35,8 +35,11 @@ def airplane(uri: str, number: int, score: float = 0.9) -> Airplane:
         ymax_px=y + 42.5,
         size_m=30.5,
         length_m=None,
+        length_sd_m=None,
         wingspan_m=None,
+        wingspan_sd_m=None,
         heading_deg=None,
+        heading_sd_deg=None,
         resolution_m=0.5,
         model=MODEL,
     )

@@ -385,3 +385,13 @@ def test_20000_airplanes_need_no_more_elements_than_a_few(
     expect(rows(page).first).to_have_attribute("aria-posinset", re.compile("46.."))
     assert rows(page).count() < 30
     assert page.locator("#map canvas").count() == 2
+
+
+def test_measures_are_shown_with_their_expected_errors(tmp_path: Path, open_page: OpenPage) -> None:
+    plane = dataclasses.replace(sample()[0], length_m=37.62, length_sd_m=0.91, wingspan_m=34.1, wingspan_sd_m=1.0)
+    plane = dataclasses.replace(plane, heading_deg=272.4, heading_sd_deg=1.2)
+    page = open_page(write_page(tmp_path, [plane], ledger(entry(FIRST, airplanes=1))))
+    rows(page).first.click()
+    expect(page.locator("#fields")).to_contain_text("37.6 ± 0.9 m")
+    expect(page.locator("#fields")).to_contain_text("34.1 ± 1.0 m")
+    expect(page.locator("#fields")).to_contain_text("272 ± 1°")

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from geo.boxes import iou_matrix
 from model.detectors import INPUT_MULTIPLE
-from model.detectors.anchor_free import assignment
+from model.detectors.anchor_free import losses
 from model.detectors.anchor_free.network import OUTPUT_STRIDE, build, decode_boxes, decode_scores
 from model.detectors.config import DetectorConfig
 from model.inference.cells import tile_detections
@@ -133,13 +133,13 @@ def test_perfect_cells_decode_to_the_airplanes(seed: int, count: int) -> None:
     generator = np.random.default_rng(seed)
     low = generator.uniform(0, 50, (count, 2))
     airplanes = np.concatenate([low, low + generator.uniform(8, 60, (count, 2))], axis=1)
-    target = assignment.targets(airplanes, np.zeros((0, 4)), 96, 64)
+    target = losses.targets(airplanes, np.zeros((0, 4)), 96, 64)
     cells = np.full((*target.shape[:2], 5), -9.0)
-    positive = target[..., assignment.POSITIVE] > 0
+    positive = target[..., losses.POSITIVE] > 0
     for row, col in np.argwhere(positive):
-        cells[row, col] = [9.0, *encode(target[row, col, assignment.BOX], row, col)]
+        cells[row, col] = [9.0, *encode(target[row, col, losses.BOX], row, col)]
     detections = ops.convert_to_numpy(decode_boxes(ops.convert_to_tensor(cells[None], "float32")))[0]
-    np.testing.assert_allclose(detections[positive], target[positive][:, assignment.BOX], atol=1e-3)
+    np.testing.assert_allclose(detections[positive], target[positive][:, losses.BOX], atol=1e-3)
     chosen = ops.convert_to_numpy(decode_scores(cells[None]))[0] > 0.5
     np.testing.assert_array_equal(chosen, positive)
 

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.detectors.config import GridConfig
-from model.detectors.grid.assignment import PLANE, POSITION, SIZE
+from model.detectors.grid.losses import PLANE, POSITION, SIZE
 
 # tanh and the logistic function reach their bounds nowhere, but in float32 they come as near as this.
 _BOUND = 1 - 1e-7

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from geo.errors import ConfigError
 from model.common.config import from_mapping
 from model.detectors.config import GridConfig
-from model.detectors.grid import assignment
-from model.detectors.grid.assignment import PLANE
+from model.detectors.grid import losses
+from model.detectors.grid.losses import PLANE
 from model.detectors.grid.network import build, decode_boxes, decode_scores
-from tests.model.detectors.backbones.graphs import longest_chain
+from tests.model.detectors.graphs import longest_chain
 from tests.model.detectors.grid.cells import perfect_cells
 
 Grid = Literal[4, 8, 16]
@@ -213,8 +213,8 @@ def test_perfect_cells_decode_to_the_truth(
     seed: int, count: int, grid: Literal[4, 8, 16], boxes: Literal[1, 2, 4], rule: Rule, size: tuple[int, int]
 ) -> None:
     config = GridConfig(grid=grid, boxes=boxes, assignment=rule)
-    truth = assignment.squares(random_boxes(seed, count, *size))
-    target = assignment.targets(truth, NONE, *size, config)
+    truth = losses.squares(random_boxes(seed, count, *size))
+    target = losses.targets(truth, NONE, *size, config)
     cells = perfect_cells(target, config)[None]
     plane = target[..., PLANE] > 0
     np.testing.assert_array_equal(ops.convert_to_numpy(decode_scores(cells))[0] > 0.5, plane)

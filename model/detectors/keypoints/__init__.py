@@ -1,0 +1,1 @@
+"""The keypoint network: nose, tail and wingtips of one airplane in a crop."""
