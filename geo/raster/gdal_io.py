@@ -1,10 +1,12 @@
 """Opening of rasters: GDAL settings, and GDAL's errors as one-line RasterErrors."""
 
 import os
+import sys
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 # GDAL's block cache in MB, for the whole process; the default is a share of the machine's memory. An environment
@@ -23,6 +25,23 @@ from geo.types import Window
 warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
 # Handled, see `shadowed_alpha`.
 warnings.filterwarnings("ignore", category=NodataShadowWarning)
+
+# GDAL quotes the bytes of damaged files, and rasterio's log of its messages fails where they are not UTF-8. Nothing can
+# catch that, so Python prints it in two ways. The error itself is raised all the same.
+_unraisablehook, _excepthook = sys.unraisablehook, sys.excepthook
+
+
+def _report_unraisable(unraisable: "sys.UnraisableHookArgs") -> None:
+    if unraisable.object != "rasterio._env.log_error":
+        _unraisablehook(unraisable)
+
+
+def _report_uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    if trace is not None or not isinstance(error, UnicodeDecodeError):
+        _excepthook(kind, error, trace)
+
+
+sys.unraisablehook, sys.excepthook = _report_unraisable, _report_uncaught
 
 # Raised by rasterio when a damaged part of an open file is accessed: a CRS that is not text, broken GCPs.
 _LATE_ERRORS = (CPLE_BaseError, UnicodeDecodeError)
@@ -88,6 +107,17 @@ def read_errors(uri: str, window: Window) -> Iterator[None]:
 def dataset_files(dataset: Any) -> list[str]:
     """Return the files of an open raster: itself, external overviews and masks, the parts of a VRT."""
     return [file for file in dataset.files if not file.endswith(_SIDECAR)]
+
+
+@contextmanager
+def open_parts(files: Iterable[str]) -> Iterator[list[Any]]:
+    """Open files by GDAL's names, as `dataset_files` gives them; those that cannot be opened are left out."""
+    with ExitStack() as stack:
+        parts = []
+        for file in files:
+            with suppress(*_GDAL_ERRORS):
+                parts.append(stack.enter_context(rasterio.open(file)))
+        yield parts
 
 
 def shadowed_alpha(dataset: Any) -> int | None:

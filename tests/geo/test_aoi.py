@@ -9,7 +9,7 @@ from pyproj import CRS
 from geo.aoi import AreaOfInterest, build_aoi, core_mask, level_bounds, points_in_area, tiles_in_area
 from geo.errors import ConfigError
 from geo.georef import GeoReference
-from geo.grid import SEAM_PX, Tiling, count_tiles, plan_levels, plan_tiles
+from geo.grid import SEAM_PX, Level, Tiling, count_tiles, plan_levels, plan_tiles
 from geo.types import FloatArray
 from tests.geo.strategies import AREAS, HEIGHT, WIDTH, georeferences
 
@@ -72,6 +72,16 @@ def test_long_edges_are_straight_in_their_own_crs() -> None:
     line = georef.lonlat_to_pixel(np.column_stack([lon, np.full(200, lat)]), (4000, 4000))
     assert points_in_area(area, line - np.array([0, 0.5])).all()
     assert not points_in_area(area, line + np.array([0, 0.5])).any()
+
+
+def test_an_area_beside_a_seam_has_the_tiles_of_both_sides() -> None:
+    """Each tile may place an airplane on the seam in the other's core."""
+    tiling = Tiling((1.0,), tile_px=64, halo_px=10, align_px=8)
+    level = Level(1.0, 200, 64, 1.0, 1.0)
+    seam = next(plan_tiles(level, tiling)).core.right
+    for distance, tiles in ((SEAM_PX - 1, 2), (SEAM_PX + 1, 1)):
+        area = shapely.box(seam + distance, 10, seam + distance + 1, 12)
+        assert len(list(tiles_in_area(area, level, tiling))) == tiles
 
 
 def test_an_area_outside_the_scene_has_no_pixels() -> None:

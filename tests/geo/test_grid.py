@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from geo.errors import ConfigError, ResolutionError
-from geo.grid import SEAM_PX, Level, Tile, Tiling, plan_levels, plan_tiles, scene_detections, tile_size
+from geo.grid import SEAM_PX, Level, Tile, Tiling, plan_levels, plan_tiles, scene_detections, scene_points, tile_size
 from geo.types import FloatArray, Window
 
 SMALL = Tiling((1.0,), tile_px=64, halo_px=10, align_px=8)
@@ -255,6 +255,16 @@ def _owners_near(centre: FloatArray, level: Level) -> int:
     near_x = {(c.col, c.right) for c in cores if c.col - SEAM_PX <= centre[0] < c.right + SEAM_PX}
     near_y = {(c.row, c.bottom) for c in cores if c.row - SEAM_PX <= centre[1] < c.bottom + SEAM_PX}
     return len(near_x) * len(near_y)
+
+
+def test_columns_and_rows_have_scales_of_their_own() -> None:
+    level = Level(1.0, 200, 64, 2.0, 3.0, is_coarsest=True)
+    tile = next(tile for tile in plan_tiles(level, SMALL) if tile.window.col)
+    box = np.array([[20.0, 20, 30, 40]])
+    col = tile.window.col
+    detected = scene_detections(tile, box, np.ones(1)).boxes
+    np.testing.assert_array_equal(detected, [[(col + 20) * 2, 60, (col + 30) * 2, 120]])
+    np.testing.assert_array_equal(scene_points(tile, np.array([[25.0, 30]])), [[(col + 25) * 2, 90]])
 
 
 def test_boxes_that_differ_at_a_seam_are_not_lost() -> None:

@@ -16,6 +16,7 @@ from model.inference.engine import Engine
 from model.inference.model_folder import WeightsError
 from model.inference.predictor import FakePredictor
 from pipeline import model_loading, records
+from pipeline.config import Screen
 from pipeline.model_loading import ModelSpec, load_model, loading
 from pipeline.sinks.files import read_geojson
 from pipeline.values import Identity
@@ -130,6 +131,16 @@ def test_a_second_call_loads_no_model(
     for min_score in (0.9, 0.5, 0.9, 0.5):
         pipeline.detect(scene, config=settings, model=str(model_folder), min_score=min_score)
     assert [min_score for *_, min_score in loaded] == [0.9, 0.5]
+
+
+@pytest.mark.parametrize(("screen_score", "loaded_with"), [(0.2, 0.2), (0.7, 0.5)])
+def test_a_screen_needs_a_model_that_returns_its_candidates(
+    screen_score: float, loaded_with: float, loaded: list[tuple[object, ...]]
+) -> None:
+    screened = spec()
+    config = dataclasses.replace(screened.config, screen=Screen(screen_score, 40.0))
+    load_model(dataclasses.replace(screened, config=config))
+    assert [min_score for *_, min_score in loaded] == [loaded_with]
 
 
 def test_the_last_models_are_kept(loaded: list[tuple[object, ...]]) -> None:

@@ -1,6 +1,9 @@
 """The command with faults, with empty results and with very many airplanes: what every output says."""
 
+import dataclasses
 import json
+import os
+import random
 import resource
 import subprocess
 import sys
@@ -11,6 +14,7 @@ from pathlib import Path
 import geopandas
 import pytest
 import shapely
+from rasterio.shutil import copy
 
 from geo.errors import OutputError
 from geo.types import Detections, ImageArray
@@ -20,7 +24,8 @@ from pipeline import model_loading
 from pipeline.ledger import SceneEntry
 from pipeline.sinks.files import read_geojson
 from tests.pipeline.command_runner import CommandRunner
-from tests.pipeline.scenes import AIRPLANES, write_scene
+from tests.pipeline.scenes import AIRPLANES, CONFIG, write_scene
+from tests.pipeline.stac_files import catalog, item, items
 
 # A disk that is full.
 
@@ -222,3 +227,84 @@ def test_a_bare_environment_is_enough_or_named(prepare: str, status: int) -> Non
 def test_an_output_name_that_is_too_long_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="expected a writable path, got 'File name too long'"):
         check_writable(tmp_path / ("a" * 300))
+
+
+# Damaged files of every kind. AIRPLANES_FUZZ=50 tries fifty times as many.
+
+_TIMES = int(os.environ.get("AIRPLANES_FUZZ", "1"))
+_FORMATS = {"a.tif": "GTiff", "b.tif": "COG", "c.jp2": "JP2OpenJPEG", "d.ntf": "NITF", "e.vrt": "VRT", "f.img": "HFA"}
+
+
+def damaged(content: bytes, chance: random.Random) -> bytes:
+    """Cut off, empty, or with some bytes changed, removed or repeated."""
+    start = chance.randrange(len(content) if chance.random() < 0.5 else min(len(content), 600))
+    length = chance.choice([1, 2, 8, 64, 1000])
+    kept = content[start + length :]
+    match chance.choice(["cut", "change", "change", "zero", "remove", "repeat"]):
+        case "cut":
+            return content[:start]
+        case "change":
+            return content[:start] + chance.randbytes(length) + kept
+        case "zero":
+            return content[:start] + bytes(length) + kept
+        case "remove":
+            return content[:start] + kept
+    return content[: start + length] + content[start:]
+
+
+# pytest's own hook for what nothing can catch takes the place of that of `gdal_io`.
+@pytest.mark.filterwarnings("ignore:Exception ignored in. 'rasterio._env.log_error'")
+@pytest.mark.parametrize("seed", range(_TIMES))
+def test_every_damaged_scene_is_accounted_for(cli: CommandRunner, seed: int) -> None:
+    chance = random.Random(seed)  # noqa: S311
+    for name, driver in _FORMATS.items():
+        write_scene(cli.folder / "source.tif", size=(150, 130), bands=3)
+        copy(cli.folder / "source.tif", cli.folder / name, driver=driver)
+    names = []
+    for number in range(20):
+        name = chance.choice(list(_FORMATS))
+        names.append(f"{number}{name}")
+        (cli.folder / names[-1]).write_bytes(damaged((cli.folder / name).read_bytes(), chance))
+    status, lines = cli.run(inputs=tuple(names))
+    ledger = cli.ledger()
+    assert sorted(entry.scene_uri for entry in ledger.scenes) == sorted(names)
+    failed = [entry for entry in ledger.scenes if entry.status in ("incomplete", "failed")]
+    assert status == (1 if failed else 0)
+    assert all(entry.error and "\n" not in entry.error and entry.scene_uri in entry.error for entry in failed)
+    assert {line for line in lines if line.startswith(("failed: ", "incomplete: "))} == {
+        f"{entry.status}: {entry.error}" for entry in failed
+    }
+    assert [line for line in lines if not line.startswith(("failed: ", "incomplete: ", "duplicate: ", "empty: "))] == []
+
+
+_AREA = {"type": "Polygon", "coordinates": [[[9.9, 53.5], [10, 53.5], [10, 53.7], [9.9, 53.7], [9.9, 53.5]]]}
+_TEXTS = {
+    "list.txt": "a.tif\n./a.tif\nitem.json\n",
+    "item.json": json.dumps(item()),
+    "items.json": json.dumps(items(item("x"), item("y", "1.0.0"))),
+    "catalog.json": json.dumps(catalog(("item", "./item.json"))),
+    "area.geojson": json.dumps(_AREA),
+    "settings.yaml": json.dumps(dataclasses.asdict(dataclasses.replace(CONFIG, min_score=None))),
+}
+
+
+@pytest.mark.parametrize("seed", range(_TIMES))
+def test_damaged_texts_are_one_line_or_a_run_with_a_ledger(cli: CommandRunner, seed: int) -> None:
+    chance = random.Random(seed)  # noqa: S311
+    for name, text in _TEXTS.items():
+        for other, whole in _TEXTS.items():
+            (cli.folder / other).write_text(whole)
+        (cli.folder / name).write_bytes(damaged(text.encode(), chance))
+        Path("x.geojson.ledger.json").unlink(missing_ok=True)
+        inputs = ("a.tif",) if name in ("area.geojson", "settings.yaml") else ("a.tif", name)
+        status, lines = cli.run(*(["--aoi", name] if name == "area.geojson" else []), inputs=inputs)
+        if status == 2:
+            (line,) = lines
+            assert line.startswith("error: ")
+            assert not Path("x.geojson.ledger.json").exists()
+            continue
+        entries = cli.ledger().scenes
+        assert "a.tif" in {Path(entry.scene_uri).name for entry in entries}
+        failed = [f"{entry.status}: {entry.error}" for entry in entries if entry.status in ("incomplete", "failed")]
+        assert status == (1 if failed else 0)
+        assert [line for line in lines if not line.startswith(("duplicate: ", "empty: "))] == failed

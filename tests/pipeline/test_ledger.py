@@ -28,10 +28,12 @@ entries = st.builds(
     parts_empty=counts,
     parts_failed=counts,
     parts_screened=counts,
+    parts_taken_over=counts,
     km2=st.floats(0, 1e6),
     km2_coarse=st.floats(0, 1e6),
     airplanes=counts,
     seconds=st.floats(0, 1e6),
+    mpx=st.floats(0, 1e6),
     failures=st.lists(st.builds(PartFailure, st.floats(0.1, 9), counts, counts, counts, counts, st.text())).map(tuple),
     levels=st.lists(st.builds(LevelEntry, st.floats(0.1, 9), counts, counts, counts)).map(tuple),
 )
@@ -50,9 +52,11 @@ def test_totals_are_the_sums_and_nothing_is_dropped(scenes: list[SceneEntry]) ->
     totals = ledger.make_ledger(RUN, 3.5, scenes).totals
     by_status = totals.complete, totals.incomplete, totals.failed, totals.empty, totals.duplicate
     assert totals.scenes == len(scenes) == sum(by_status)
-    for name in ("parts_planned", "parts_done", "parts_empty", "parts_failed", "airplanes"):
-        assert getattr(totals, name) == sum(getattr(scene, name) for scene in scenes)
-    assert totals.km2 == pytest.approx(sum(scene.km2 for scene in scenes), abs=1e-6)
+    for name in ("planned", "done", "empty", "failed", "screened", "taken_over"):
+        assert getattr(totals, f"parts_{name}") == sum(getattr(scene, f"parts_{name}") for scene in scenes)
+    assert totals.airplanes == sum(scene.airplanes for scene in scenes)
+    for name in ("km2", "km2_coarse", "mpx"):
+        assert getattr(totals, name) == pytest.approx(sum(getattr(scene, name) for scene in scenes), abs=1e-6)
 
 
 @given(st.lists(entries))

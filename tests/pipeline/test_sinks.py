@@ -36,11 +36,11 @@ from geo.raster.reader import RasterReader
 from geo.types import ImageArray
 from model.data.sources import read_annotated_images
 from pipeline import records
-from pipeline.ledger import SceneResult, read_ledger
+from pipeline.ledger import RunInfo, SceneResult, read_ledger
 from pipeline.records import Airplane, to_frame
 from pipeline.sinks import SUFFIXES, files, transforms
 from pipeline.sinks.files import read_file, read_geojson, write_file, write_geojson
-from pipeline.sinks.transforms import WriteAirplanes
+from pipeline.sinks.transforms import WriteAirplanes, WriteLedger
 from tests.pipeline.airplanes import airplane, airplanes, sample
 from tests.pipeline.command_runner import CommandRunner
 from tests.pipeline.report.factories import entry
@@ -501,6 +501,29 @@ def test_a_full_disk_leaves_the_old_file(tmp_path: Path) -> None:
         assert line.endswith("choose another folder or free space")
         assert (tmp_path / f"a{suffix}").read_bytes() == b"old"
     assert len(list(tmp_path.iterdir())) == len(SUFFIXES) + 1
+
+
+def test_an_output_is_moved_over_the_old_one(tmp_path: Path) -> None:
+    """Copied over it, a reader that has opened the old file would see a mixture."""
+    for suffix in SUFFIXES:
+        path = tmp_path / f"a{suffix}"
+        path.write_bytes(b"old")
+        with path.open("rb") as reader:
+            write_file(str(path), [airplane()], [entry("a.tif")])
+            assert reader.read() == b"old"
+        assert len(read_file(str(path))) == 1
+
+
+def test_the_ledger_waits_for_the_outputs(tmp_path: Path) -> None:
+    """A ledger that exists vouches for complete outputs."""
+    run = RunInfo("r", "c", "2026-05-01T10:20:30+00:00", "m", {}, {})
+    pipeline = beam.Pipeline(runner=FnApiRunner())
+    results = pipeline | "Results" >> beam.Create([SceneResult(entry("a.tif"), ())])
+    written = pipeline | "Outputs" >> beam.Create(["a.geojson"]) | "Written" >> beam.Map(str)
+    _ = (results, written) | "Ledger" >> WriteLedger(str(tmp_path / "ledger.json"), run, False)
+    transforms = {step.unique_name: step for step in pipeline.to_runner_api().components.transforms.values()}
+    (output,) = transforms["Written"].outputs.values()
+    assert output in transforms["Ledger/Write"].inputs.values()
 
 
 KILLED = """

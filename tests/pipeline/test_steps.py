@@ -219,6 +219,20 @@ def test_lost_tiles_make_a_scene_incomplete(scene: Scene) -> None:
     assert entry.error == f"expected {len(tiles)} parts, got {len(tiles) - 1} back: run the scene again"
 
 
+def test_more_tiles_than_were_planned_make_a_scene_incomplete(scene: Scene) -> None:
+    tiles = outcomes(scene)
+    entry = finished(scene, [*tiles, tiles[0]]).entry
+    assert entry.status == "incomplete"
+    assert f"expected {len(tiles)} parts, got {len(tiles) + 1} back" in str(entry.error)
+
+
+def test_the_bands_of_the_settings_come_before_those_of_the_item(scene: Scene) -> None:
+    source = dataclasses.replace(scene.source, bands=(3, 2, 1))
+    for bands, expected in ((None, (3, 2, 1)), ((2,), (2,))):
+        opened = planning.open_scene(source, dataclasses.replace(CONFIG, bands=bands))
+        assert opened.header.radiometry.bands == expected
+
+
 def test_a_box_outside_the_projection_fails_its_scene(scene: Scene) -> None:
     tiles = outcomes(scene)
     far = Detections(np.array([[1e9, 1e9, 1.1e9, 1.1e9]]), np.array([0.9]), np.array([0.5]))

@@ -23,7 +23,7 @@ from geo.grid import Tile
 from geo.types import Detections, ImageArray
 from model.inference.predictor import FakePredictor
 from pipeline import local, planning, steps, tile_cache
-from pipeline.config import PipelineConfig, settings_id
+from pipeline.config import PipelineConfig, Screen, settings_id
 from pipeline.job import Job, run_job
 from pipeline.ledger import Ledger, RunInfo
 from pipeline.model_loading import ModelSpec
@@ -221,6 +221,8 @@ OTHERWISE: dict[str, dict[str, Any]] = {
     "versions": {"versions": {**VERSIONS, "gdal": "3.11"}},
     "area": {"area": build_aoi([shapely.Polygon(CORNERS)], CRS("EPSG:32632"))},
     "bands": {"bands": (3, 2, 1)},
+    "screen": {"config": dataclasses.replace(CONFIG, screen=Screen(0.4, 40.0))},
+    "another screen": {"config": dataclasses.replace(CONFIG, screen=Screen(0.3, 40.0))},
 }
 
 

@@ -1,6 +1,8 @@
 """Unusable files: each error names the file and the remedy."""
 
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -198,3 +200,19 @@ def test_a_truncated_file_is_rejected(tmp_path: Path) -> None:
         except RasterError:
             outcomes.append("refused")
     assert outcomes == ["refused"] * 39 + ["read"]
+
+
+def test_bytes_that_are_not_text_are_no_traceback(tmp_path: Path) -> None:
+    """GDAL quotes them in its messages, and rasterio's log fails on these."""
+    vrt = tmp_path / "a.vrt"
+    vrt.write_bytes(b"<VRTDataset \x9e></VRTDataset>")
+    program = f"""
+from geo.errors import RasterError
+from geo.raster.header import read_header
+try:
+    read_header({str(vrt)!r})
+except RasterError:
+    print("rejected")
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("rejected\n", "")

@@ -1,5 +1,6 @@
 """Radiometry: band selection, display stretch, nodata and black collar; the functions, and scenes read from files."""
 
+import dataclasses
 import pickle
 from pathlib import Path
 from typing import Any
@@ -210,6 +211,15 @@ def test_every_tile_has_the_stretch_of_the_scene(tmp_path: Path) -> None:
         assert (part == everything[30:100, 120:180]).all()
 
 
+def test_the_stretch_that_is_given_is_used(tmp_path: Path) -> None:
+    """Tiles are read with the header's, on every worker, also where the file's own would be another."""
+    pixels = (noise(WIDTH, HEIGHT).astype(np.uint16) + 1) * 10
+    uri = write_tiff(tmp_path / "scene.tif", pixels)
+    given = dataclasses.replace(read_header(uri).radiometry, stretch=Stretch(0.0, 25_500.0))
+    with RasterReader(uri, given) as reader:
+        assert (reader.read_window(Window(0, 0, WIDTH, HEIGHT), LEVEL) == np.rint(pixels / 100)).all()
+
+
 HOLE = np.zeros((HEIGHT, WIDTH), dtype=np.bool_)
 HOLE[40:90, :120] = True
 
@@ -282,6 +292,16 @@ def test_the_black_collar_is_nodata_and_black_inside_is_not(
         windows = {Window(0, 0, 40, 40): True, Window(0, 0, 80, 80): False, Window(125, 75, 30, 20): False}
         for window, empty in windows.items():
             assert reader.is_empty(Tile(LEVEL, window, window)) is empty
+
+
+@pytest.mark.parametrize("overviews", [(), (2, 4)])
+def test_the_collar_is_left_out_of_the_stretch(tmp_path: Path, overviews: tuple[int, ...]) -> None:
+    pixels = noise(WIDTH, HEIGHT).astype(np.uint16) + 3000
+    row, column = np.mgrid[:HEIGHT, :WIDTH]
+    pixels[row + column < 150] = 0
+    stretch = read_header(write_tiff(tmp_path / "scene.tif", pixels, overviews=overviews)).radiometry.stretch
+    assert stretch is not None
+    assert stretch.low > 2000
 
 
 def test_pixels_beyond_the_scene_are_invalid(tmp_path: Path) -> None:

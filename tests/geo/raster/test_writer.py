@@ -182,6 +182,7 @@ def test_16_bit_values_and_requested_bands_are_kept(tmp_path: Path) -> None:
 
 
 MISMATCHES = {
+    "a tenth of a pixel": ({"off_px": 0.1}, r"one grid of pixels as in .*a\.tif.*a grid that is 0\.10 px off"),
     "half a pixel": ({"off_px": 0.5}, r"one grid of pixels as in .*a\.tif.*a grid that is 0\.50 px off"),
     "another CRS": ({"crs": "EPSG:32633"}, r"expected the CRS .*32N.*got .*33N.*gdalwarp"),
     "other pixels": ({"pixels": WHOLE.astype(np.uint16)}, "expected 3 bands of uint8, .*got 3 bands of uint16"),
