@@ -3,8 +3,8 @@
 import os
 import sys
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -107,6 +107,17 @@ def read_errors(uri: str, window: Window) -> Iterator[None]:
 def dataset_files(dataset: Any) -> list[str]:
     """Return the files of an open raster: itself, external overviews and masks, the parts of a VRT."""
     return [file for file in dataset.files if not file.endswith(_SIDECAR)]
+
+
+@contextmanager
+def open_parts(files: Iterable[str]) -> Iterator[list[Any]]:
+    """Open files by GDAL's names, as `dataset_files` gives them; those that cannot be opened are left out."""
+    with ExitStack() as stack:
+        parts = []
+        for file in files:
+            with suppress(*_GDAL_ERRORS):
+                parts.append(stack.enter_context(rasterio.open(file)))
+        yield parts
 
 
 def shadowed_alpha(dataset: Any) -> int | None:
