@@ -72,9 +72,7 @@ class SavedModelPredictor(CellPredictor):
             with self._lock:
                 outputs = self.loaded.signatures[FILES_SIGNATURE](jpeg=tf.constant([file]))
         except tf.errors.InvalidArgumentError as error:
-            raise RasterError(
-                "expected a JPEG or PNG, got one that the model cannot decode: send another"
-            ) from error
+            raise RasterError("expected a JPEG or PNG, got one that the model cannot decode: send another") from error
         return self._reduce(outputs["boxes"].numpy()[0], outputs["scores"].numpy()[0])
 
 
