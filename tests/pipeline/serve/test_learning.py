@@ -84,9 +84,9 @@ def review(client: TestClient, scene: str, boxes: list[Box]) -> None:
         box = [facts[side] for side in ("xmin_px", "ymin_px", "xmax_px", "ymax_px")]
         verdict = "right" if row.max() > 0.5 else "wrong"
         act(verdict, item=facts["detection_id"], box=box, score=facts["score"], model=facts["model"])
-    for box, best in zip(boxes, iou.max(axis=0, initial=0), strict=True):
+    for airplane, best in zip(boxes, iou.max(axis=0, initial=0), strict=True):
         if best <= 0.5:
-            act("add", box=list(box))
+            act("add", box=list(airplane))
     west, south, east, north = client.get(f"/scenes/{scene}").json()["bounds"]
     act("check", lonlat=[(west + east) / 2, (south + north) / 2])
 
