@@ -71,7 +71,8 @@ class Present:
     Attributes:
         sighting: the detection.
         xy: (2,) its position, the shift taken out.
-        change: `arrived`, `stayed`, `moved`, or `first_seen`: its ground was never seen before.
+        change: `arrived`, `stayed`, `moved`, `first_seen`: its ground was never seen before, or `unconfirmed`: it may
+            be no airplane.
         since: when that ground, or the airplane, was last seen; None if never.
         track_id: the airplane.
         first_seen_at: time of the first visit that saw it.
@@ -130,7 +131,41 @@ def follow(visits: Sequence[Visit], airport: Airport, settings: MonitorSettings)
     for visit in visits:
         of_visit, tracks = _visit_changes(visit, tracks, changes, area, settings)
         changes.append(of_visit)
-    return changes
+    return _without_doubtful(changes, settings)
+
+
+def _without_doubtful(changes: Sequence[VisitChanges], settings: MonitorSettings) -> list[VisitChanges]:
+    """Return the changes without those of airplanes that may be none.
+
+    Each false detection would otherwise be an arrival, and a departure as soon as it is gone. So an airplane arrives
+    or leaves only if one of its detections is certain, or if it counts in several visits: also later ones, by which an
+    arrival is confirmed.
+    """
+    scores: dict[str, list[float]] = {}
+    for of_visit in changes:
+        for airplane in of_visit.present:
+            if airplane.sighting.counts:
+                scores.setdefault(airplane.track_id, []).append(airplane.sighting.airplane.score)
+    certain = {
+        track
+        for track, seen in scores.items()
+        if max(seen) >= settings.matching.certain_score or len(seen) >= settings.matching.certain_visits
+    }
+
+    def confirmed(airplane: Present) -> Present:
+        # On ground that was not seen before nothing is said to have changed.
+        if airplane.track_id in certain or airplane.change == "first_seen":
+            return airplane
+        return dataclasses.replace(airplane, change="unconfirmed")
+
+    return [
+        dataclasses.replace(
+            of_visit,
+            present=tuple(confirmed(airplane) for airplane in of_visit.present),
+            gone=tuple(track for track in of_visit.gone if track.track_id in certain),
+        )
+        for of_visit in changes
+    ]
 
 
 def _visit_changes(
@@ -235,12 +270,14 @@ def _pairs(
 def _moved(
     gone: Sequence[Track], new: Sequence[Sighting], vector: FloatArray, settings: MonitorSettings
 ) -> list[tuple[Track, Sighting]]:
+    # On the stand beside it another one would be at least its own size away.
+    limits = np.minimum(settings.matching.moved_max_m, _sizes(gone))
     pairs = matching.match_unambiguous(
         _positions(gone),
         _sizes(gone),
         _raw(new) - vector,
         _sizes(new),
-        settings.matching.moved_max_m,
+        limits[:, None],
         settings.matching.moved_size_tolerance,
     )
     return [(gone[first], new[second]) for first, second in pairs]

@@ -139,10 +139,10 @@ def match_unambiguous(
     known_sizes: FloatArray,
     xy: FloatArray,
     sizes: FloatArray,
-    max_distance_m: float,
+    max_distance_m: FloatArray | float,
     size_tolerance: float,
 ) -> IndexArray:
-    """Return the pairs (K, 2) of which each side is the only possible partner of the other."""
+    """Return the pairs (K, 2) of which each side is the only possible partner of the other; see `match_positions`."""
     if not len(known) or not len(xy):
         return np.zeros((0, 2), np.int64)
     distance = np.hypot(*(xy[None] - known[:, None]).transpose(2, 0, 1))

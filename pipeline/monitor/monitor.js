@@ -54,7 +54,7 @@
     return { name, pane, layers: L.layerGroup().addTo(map), renderer: L.svg({ pane: name, padding: 1 }) };
   });
 
-  // The change of each airplane of two dates; what the other date did not see is unknown.
+  // The change of each airplane of two dates; unknown is what the other date did not see, and what may be no airplane.
   function compare(before, after) {
     const [earlier, later] = [before, after].map((visit) => new Map(visit.airplanes.map((plane) => [plane.track, plane])));
     const between = state.airport.visits.filter((visit) => visit.time > before.time && visit.time <= after.time);
@@ -62,7 +62,7 @@
       between.flatMap((visit) => visit.airplanes.filter((plane) => plane.change === "moved").map((plane) => plane.track)),
     );
     const kept = (track) => (movedTracks.has(track) ? "moved" : "stayed");
-    const gone = (plane, change, other) => (covers(other.unseen, plane.at) ? "unknown" : change);
+    const gone = (plane, change, other) => (plane.change === "unconfirmed" || covers(other.unseen, plane.at) ? "unknown" : change);
     return {
       before: before.airplanes.map((plane) => [plane, later.has(plane.track) ? kept(plane.track) : gone(plane, "left", after)]),
       after: after.airplanes.map((plane) => [plane, earlier.has(plane.track) ? kept(plane.track) : gone(plane, "arrived", before)]),
@@ -103,7 +103,7 @@
     byId("summary").textContent =
       `${dateOf(before)} to ${dateOf(after)} UTC: ${count("after", "arrived")} arrived, ${count("before", "left")} left, ` +
       `${count("after", "stayed")} stayed, ${count("after", "moved")} moved, ` +
-      `${count("before", "unknown") + count("after", "unknown")} not seen on the other date`;
+      `${count("before", "unknown") + count("after", "unknown")} unknown`;
     const missing = [before, after].filter((visit) => !visit.picture).map(dateOf);
     byId("no-picture").textContent = `No picture of ${missing.join(" and ")}: the page has those of the latest visits whose scenes can be read.`;
     byId("no-picture").hidden = missing.length === 0;

@@ -28,7 +28,7 @@ from pipeline.monitor.tables import ChangeRow, SceneRow, VisitRow
 from pipeline.values import Identity
 
 #: Changes when the tables are computed in another way, so that they are computed anew.
-TABLES_VERSION = 1
+TABLES_VERSION = 2
 #: The settings that the tables depend on.
 _TABLE_SETTINGS = (
     "visit_gap_minutes",

@@ -46,6 +46,8 @@ class MatchSettings:
         size_tolerance: how much sizes may differ, as a share of the smaller one.
         moved_max_m: an airplane that is gone and one of its size this near to it that is new are one that moved.
         moved_size_tolerance: how much the sizes of these two may differ.
+        certain_score: an airplane with a detection of this score has arrived, or has left, 0..1.
+        certain_visits: so has one that counts in this many visits, whatever its scores.
 
     Raises:
         ConfigError: a value is out of its range.
@@ -56,10 +58,13 @@ class MatchSettings:
     size_tolerance: float
     moved_max_m: float
     moved_size_tolerance: float
+    certain_score: float
+    certain_visits: int
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             check_positive(f"matching.{field.name}", getattr(self, field.name))
+        _check_share("matching.certain_score", self.certain_score)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -180,7 +180,8 @@ class Store:
 
         with ThreadPoolExecutor(_READERS) as readers:
             read = list(readers.map(_read_parquet, files))
-        return pyarrow.concat_tables(read) if read else None
+        # A column that files of an earlier version lack is null in their rows.
+        return pyarrow.concat_tables(read, promote_options="default") if read else None
 
     def _write(self, path: str, frame: Any) -> None:
         self._make_folder(path)

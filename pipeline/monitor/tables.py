@@ -200,7 +200,8 @@ class AirplaneRow:
         east_m: its centre, metres east of the airport's centre, the visit's shift taken out.
         north_m: metres north.
         apron: the apron it stands on, or None.
-        change: `arrived`, `stayed`, `moved`, or `first_seen` on ground that was never seen before.
+        change: `arrived`, `stayed`, `moved`, `first_seen` on ground that was never seen before, or `unconfirmed`: no
+            detection of it is certain, and it counts in few visits.
         since: when its ground, or the airplane, was last seen; None if never.
         first_seen_at: time of the first visit that saw it.
         visits: in how many visits it was seen until now.
@@ -334,12 +335,17 @@ def to_frame(rows: Sequence[Any], cls: type[Any]) -> Any:
 
 
 def from_arrow(table: Any, cls: type[Row]) -> list[Row]:
-    """Return the rows of an Arrow table with the columns of `to_frame`, among others."""
-    names = [field.name for field in dataclasses.fields(cls)]  # type: ignore[arg-type]
-    return [cls(*values) for values in zip(*(_values(table, name) for name in names), strict=True)]
+    """Return the rows of an Arrow table with the columns of `to_frame`, among others.
+
+    A column that may be null may be missing, too: it is of a later version than the table.
+    """
+    kinds = {field.name: str(field.type) for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    return [cls(*values) for values in zip(*(_values(table, *column) for column in kinds.items()), strict=True)]
 
 
-def _values(table: Any, name: str) -> list[Any]:
+def _values(table: Any, name: str, kind: str) -> list[Any]:
+    if name not in table.column_names and kind.endswith("| None"):
+        return [None] * len(table)
     values: list[Any] = table.column(name).to_pylist()
     return list(shapely.from_wkb(values)) if name == "geometry" and values else values
 

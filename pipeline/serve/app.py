@@ -23,15 +23,17 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from geo.errors import FinderError
 from geo.raster.uri import is_remote
-from geo.types import Detections, ImageArray
+from geo.types import Detections
 from pipeline.serve import addresses
 from pipeline.serve.imagery import MapTiles
 from pipeline.serve.jobs import Job, JobRunner, Task
 from pipeline.serve.models import Models
 from pipeline.serve.page import add_page
 from pipeline.serve.requests import (
+    FILES_SIGNATURE,
     RequestError,
     decode_image,
+    image_size,
     parse_area,
     parse_instances,
     parse_json,
@@ -247,14 +249,18 @@ def _add_models(app: FastAPI, service: Service) -> None:
     async def predict(name: str, request: Request) -> Response:
         batcher = service.models.get(name).batcher()
         min_score = service.models.get(name).min_score
-        files = await in_decoder(parse_instances, await read_body(request))
-        images: list[ImageArray] = await in_decoder(_decode_all, files)
-        results = await asyncio.gather(*map(asyncio.wrap_future, batcher.submit(images)))
+        files, signature = await in_decoder(parse_instances, await read_body(request))
+        if signature == FILES_SIGNATURE and batcher.decodes_files:
+            futures = batcher.submit_files(files, await in_decoder(_for_each, image_size, files))
+        else:
+            futures = batcher.submit(await in_decoder(_for_each, decode_image, files))
+        results = await asyncio.gather(*map(asyncio.wrap_future, futures))
         return JSONResponse({"predictions": [_prediction(detections, min_score) for detections in results]})
 
 
-def _decode_all(files: list[bytes]) -> list[ImageArray]:
-    return [decode_image(file, number) for number, file in enumerate(files, start=1)]
+def _for_each(function: Callable[[bytes, int], T], files: list[bytes]) -> list[T]:
+    """Return the result of a function for each file of a request, given with its number there."""
+    return [function(file, number) for number, file in enumerate(files, start=1)]
 
 
 def _prediction(detections: Detections, min_score: float) -> dict[str, Any]:

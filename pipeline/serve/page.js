@@ -106,11 +106,12 @@ const App = (() => {
     byId("map-2").parentElement.hidden = !isComparing();
     byId("maps").classList.toggle("two", isComparing());
     if (isComparing() !== wasComparing) {
-      // What is in the middle stays there.
-      const [centre, zoom] = [map.getCenter(), map.getZoom()];
-      for (const pane of panes) pane.map.invalidateSize({ pan: false }).setView(centre, zoom, { animate: false });
+      // What is in view stays in view.
+      const bounds = map.getBounds();
+      for (const pane of panes) pane.map.invalidateSize({ pan: false }).fitBounds(bounds, { animate: false });
     }
-    if (other.job) clearPane(other);
+    clearPane(other);
+    if (!isComparing()) for (const name of ["caption", "downloads-model"]) byId(name).hidden = true;
     draw();
   }
 

@@ -204,10 +204,10 @@ class ReviewStore:
             zip(("xmin_px", "ymin_px", "xmax_px", "ymax_px"), action.box, strict=True)
         )
         blob = b"GP\x00\x01" + struct.pack("<i", self._srs_id) + shapely.to_wkb(action.geometry, byte_order=1)
-        places = ", ".join("?" * (len(_COLUMNS) + 1))
+        placeholders = ", ".join("?" * (len(_COLUMNS) + 1))
         with self._database:
             cursor = self._database.execute(
-                f"INSERT INTO {LAYER} (geometry, {_NAMES}) VALUES ({places})",  # noqa: S608 -- our own names
+                f"INSERT INTO {LAYER} (geometry, {_NAMES}) VALUES ({placeholders})",  # noqa: S608 -- our own names
                 (blob, *(fields[name] for name in _COLUMNS)),
             )
         return dataclasses.replace(action, at=at, row=int(cursor.lastrowid or 0))

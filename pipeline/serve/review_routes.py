@@ -64,7 +64,7 @@ def add_review(app: FastAPI, scenes: SceneCatalog, store: ReviewStore) -> None:
         threshold = parse_score(min_score) or 0.0
         return {"items": [item.to_json() for item in listed], "rates": rates(listed, threshold)}
 
-    @app.get("/review/tile", summary="The tile around a place: its box in scene pixels", tags=["review"])
+    @app.get("/review/tile", summary="The tile around a position: its box in scene pixels", tags=["review"])
     def tile(scene: str, lon: float, lat: float) -> dict[str, Any]:
         opened = scenes.get(scene).opened()
         x, y = _pixels(opened, [[lon, lat]])[0]
@@ -137,19 +137,19 @@ def _tile(scene: Scene, content: dict[str, Any]) -> Box:
 
 def _checked_tile(scene: Scene, x: float, y: float) -> Box:
     if not (0 <= x < scene.header.width and 0 <= y < scene.header.height):
-        raise RequestError(400, "lonlat: expected a place on the scene, got another: pan back to it")
+        raise RequestError(400, "lonlat: expected a position on the scene, got another: pan back to it")
     return tile_box(scene, x, y)
 
 
 def _pixels(scene: Scene, lonlat: Any) -> np.ndarray[Any, Any]:
-    """Return places (N, 2) of a request, longitude and latitude, in scene pixels."""
+    """Return the positions (N, 2) of a request, longitude and latitude, in scene pixels."""
     pairs = lonlat if isinstance(lonlat, list) and 0 < len(lonlat) <= 16 else [None]
     if not all(_is_lonlat(pair) for pair in pairs):
         raise RequestError(400, "lonlat: expected longitude and latitude in degrees, got something else")
     centre = scene.header.width / 2, scene.header.height / 2
     xy = scene.georef.lonlat_to_pixel(np.array(lonlat, np.float64), centre)
     if not np.isfinite(xy).all():
-        raise RequestError(400, "lonlat: expected places on the scene, got others: pan back to it")
+        raise RequestError(400, "lonlat: expected positions on the scene, got others: pan back to it")
     return np.asarray(xy)
 
 

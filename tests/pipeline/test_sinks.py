@@ -527,18 +527,13 @@ def test_an_output_is_moved_over_the_old_one(tmp_path: Path) -> None:
 def test_the_ledger_waits_for_the_outputs(tmp_path: Path) -> None:
     """A ledger that exists vouches for complete outputs."""
     run = RunInfo("r", "c", "2026-05-01T10:20:30+00:00", "m", {}, {})
-
-    def write_late(uri: str) -> str:
-        Path(uri).write_text(f"ledger: {(tmp_path / 'ledger.json').exists()}")
-        return uri
-
-    with beam.Pipeline(runner=FnApiRunner()) as pipeline:
-        results = pipeline | "Results" >> beam.Create([SceneResult(entry("a.tif"), ())])
-        outputs = pipeline | "Outputs" >> beam.Create([str(tmp_path / "x")]) | beam.Reshuffle()
-        written = outputs | "WriteLate" >> beam.Map(write_late)
-        _ = (results, written) | WriteLedger(str(tmp_path / "ledger.json"), run, False)
-    assert (tmp_path / "ledger.json").exists()
-    assert (tmp_path / "x").read_text() == "ledger: False"
+    pipeline = beam.Pipeline(runner=FnApiRunner())
+    results = pipeline | "Results" >> beam.Create([SceneResult(entry("a.tif"), ())])
+    written = pipeline | "Outputs" >> beam.Create(["a.geojson"]) | "Written" >> beam.Map(str)
+    _ = (results, written) | "Ledger" >> WriteLedger(str(tmp_path / "ledger.json"), run, False)
+    transforms = {step.unique_name: step for step in pipeline.to_runner_api().components.transforms.values()}
+    (output,) = transforms["Written"].outputs.values()
+    assert output in transforms["Ledger/Write"].inputs.values()
 
 
 KILLED = """

@@ -215,3 +215,40 @@ def test_the_order_of_scenes_does_not_matter() -> None:
     planes = rows_of_planes(15)
     days = [scene(f"2026-01-{day:02d}", planes[day % 3 :], shift=(day % 5, 0)) for day in range(1, 13)]
     assert tables_of(days) == tables_of(days[::-1])
+
+
+def changes_with(newcomer: Plane, score: float, visits: int) -> list[tuple[int, int]]:
+    """Arrivals and departures of four visits; a newcomer is there in some of them, from the second on."""
+    doubtful = dataclasses.replace(newcomer, score=score)
+    days = ("2026-03-01", "2026-03-05", "2026-03-09", "2026-03-13", "2026-03-17")
+    there = [[doubtful] if 1 <= number <= visits else [] for number in range(len(days))]
+    tables = tables_of([scene(day, [*rows_of_planes(10), *extra]) for day, extra in zip(days, there, strict=True)])
+    return [(visit.arrived, visit.left) for visit in tables.visits]
+
+
+def test_a_doubtful_detection_neither_arrives_nor_leaves() -> None:
+    newcomer = Plane(400.0, 300.0, 50.0)
+    nothing = [(0, 0)] * 5
+    assert changes_with(newcomer, 0.9, 1) == nothing
+    assert changes_with(newcomer, 0.9, 2) == nothing
+    # Certain, or often enough: also the first visit is told, after the fact.
+    assert changes_with(newcomer, 0.96, 1) == [(0, 0), (1, 0), (0, 1), (0, 0), (0, 0)]
+    assert changes_with(newcomer, 0.9, 3) == [(0, 0), (1, 0), (0, 0), (0, 0), (0, 1)]
+
+
+def test_a_doubtful_airplane_is_in_the_table_as_unconfirmed() -> None:
+    newcomer = Plane(400.0, 300.0, 50.0, score=0.6)
+    tables = tables_of([scene("2026-03-01", rows_of_planes(5)), scene("2026-03-05", [*rows_of_planes(5), newcomer])])
+    assert [row.change for row in tables.airplanes if row.score == 0.6] == ["unconfirmed"]
+    assert tables.changes == ()
+    assert tables.visits[1].detected == 6  # it counts, with its score
+
+
+def test_one_on_the_next_stand_has_not_moved() -> None:
+    others = rows_of_planes(10)
+    here, pushed, beside = (Plane(400.0, 300.0 + north, 36.0) for north in (0.0, 30.0, 42.0))
+    first = scene("2026-03-01", [*others, here])
+    moved = tables_of([first, scene("2026-03-05", [*others, pushed])]).visits[1]
+    assert (moved.moved, moved.arrived, moved.left) == (1, 0, 0)
+    replaced = tables_of([first, scene("2026-03-05", [*others, beside])]).visits[1]
+    assert (replaced.moved, replaced.arrived, replaced.left) == (0, 1, 1)

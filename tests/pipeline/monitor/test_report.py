@@ -88,7 +88,7 @@ def test_two_dates_show_what_arrived_and_left(page_file: Path, open_page: OpenPa
     page = open_report(open_page, page_file)
     choose(page, 0, 1)
     expect(page.locator("#summary")).to_have_text(
-        "2026-03-01 10:00 to 2026-03-05 10:00 UTC: 1 arrived, 1 left, 9 stayed, 0 moved, 0 not seen on the other date"
+        "2026-03-01 10:00 to 2026-03-05 10:00 UTC: 1 arrived, 1 left, 9 stayed, 0 moved, 0 unknown"
     )
     for change, number in (("arrived", 1), ("left", 1), ("stayed", 18)):
         expect(page.locator(f"path.plane.{change}")).to_have_count(number)
@@ -101,7 +101,7 @@ def test_ground_that_one_date_did_not_see_is_unknown(page_file: Path, open_page:
     choose(page, 1, 2)
     east = sum(plane.x > 0 for plane in PLANES[1:]) + 1
     expect(page.locator("#summary")).to_contain_text(
-        f": 0 arrived, 0 left, {10 - east} stayed, 0 moved, {east} not seen"
+        f": 0 arrived, 0 left, {10 - east} stayed, 0 moved, {east} unknown"
     )
     expect(page.locator("#no-picture")).to_contain_text("No picture of 2026-03-09 10:00")
     expect(page.locator("#airport-HAM .warning")).to_contain_text("S-2026-03-09T10:00:00Z.tif")

@@ -295,3 +295,16 @@ def test_rows_survive_the_store(monitor: MonitorRunner) -> None:
     (scene,) = monitor.scenes()
     monitor.run("--reprocess")
     assert [dataclasses.astuple(scene)] == [dataclasses.astuple(row) for row in monitor.scenes()]
+
+
+def test_a_file_of_an_earlier_version_may_lack_a_column(monitor: MonitorRunner) -> None:
+    monitor.add_scene("2026-01-05")
+    monitor.run()
+    (path,) = Path("store/detections").rglob("*.parquet")
+    geopandas.read_parquet(path).drop(columns="length_sd_m").to_parquet(path)
+    monitor.add_scene("2026-01-06")
+    assert monitor.run()[0] == 0
+    opened = store.Store("store")
+    read = opened.detections(opened.scenes())
+    assert [len(airplanes) for airplanes in read.values()] == [3, 3]
+    assert {airplane.length_sd_m for airplanes in read.values() for airplane in airplanes} == {None}
