@@ -15,7 +15,7 @@ os.environ.setdefault("GDAL_CACHEMAX", "256")
 
 import rasterio
 from rasterio._err import CPLE_BaseError
-from rasterio.errors import NodataShadowWarning, NotGeoreferencedWarning, RasterioError
+from rasterio.errors import CRSError, NodataShadowWarning, NotGeoreferencedWarning, RasterioError
 
 from geo.errors import RasterError
 from geo.raster.uri import gdal_name, gdal_options, is_remote, stat_remote, suffix
@@ -44,7 +44,7 @@ def _report_uncaught(kind: type[BaseException], error: BaseException, trace: Tra
 sys.unraisablehook, sys.excepthook = _report_unraisable, _report_uncaught
 
 # Raised by rasterio when a damaged part of an open file is accessed: a CRS that is not text, broken GCPs.
-_LATE_ERRORS = (CPLE_BaseError, UnicodeDecodeError)
+_LATE_ERRORS = (CPLE_BaseError, CRSError, UnicodeDecodeError)
 _GDAL_ERRORS = (RasterioError, *_LATE_ERRORS)
 
 # Sidecar files with statistics, which viewers write whenever a scene is displayed.
@@ -141,5 +141,6 @@ def _open_error(uri: str, error: BaseException) -> RasterError:
 
 
 def _cause(error: BaseException) -> str:
-    """Return the first line of GDAL's message."""
-    return str(error.__cause__ or error).partition("\n")[0]
+    """Return the first line of GDAL's message, which may quote a damaged file, without characters that control."""
+    line = str(error.__cause__ or error).partition("\n")[0]
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in line)
