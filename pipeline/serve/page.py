@@ -1,4 +1,4 @@
-"""The page: its HTML, and the routes it alone uses (map tiles, crops); and the one that documents the REST interface."""
+"""The page: its HTML, and the routes it alone uses (map tiles, crops); and the page that documents the interface."""
 
 from __future__ import annotations
 
