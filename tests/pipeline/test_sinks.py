@@ -35,7 +35,7 @@ from geo.grid import Tile
 from geo.raster.reader import RasterReader
 from geo.types import ImageArray
 from model.data.sources import read_annotated_images
-from pipeline import records
+from pipeline import job, records
 from pipeline.ledger import RunInfo, SceneResult, read_ledger
 from pipeline.records import Airplane, to_frame
 from pipeline.sinks import SUFFIXES, files, transforms
@@ -438,6 +438,16 @@ def test_shards_are_joined_in_order(tmp_path: Path, count: int) -> None:
     assert 1 < len(shards) <= transforms.SHARD_COUNT if count else not shards
     transforms.remove_leftovers(uris, "run", PipelineOptions([]))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["expected.geojsonl", "x.geojson", "x.geojsonl"]
+
+
+def test_the_job_itself_removes_the_shards(cli: CommandRunner, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For a command that does not wait for the end of the job."""
+    removed: list[object] = []
+    monkeypatch.setattr(job, "remove_leftovers", lambda *args: removed.append(args))
+    assert cli.run(output="x.geojsonl")[0] == 0
+    assert removed
+    assert Path("x.geojsonl").stat().st_size > 0
+    assert not list(Path().glob(".x.geojsonl*"))
 
 
 def test_several_outputs_read_the_pixels_once(cli: CommandRunner, monkeypatch: pytest.MonkeyPatch) -> None:
