@@ -63,7 +63,7 @@ T = TypeVar("T")
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Service:
-    """What the service works with.
+    """The models, scenes and settings of the service.
 
     Attributes:
         models: the models.
@@ -72,7 +72,7 @@ class Service:
         allow_remote: whether requests may name addresses.
         map_tiles: another map that the page shows and jobs may read, or None.
         airports: the page's list, as JSON values: name, and bounds (west, south, east, north, degrees).
-        review: where reviews are kept, or None.
+        review: the store of reviews, or None.
         max_upload_bytes: of a GeoTIFF.
         max_px: pixels of a scene that is sent, or fetched.
         hosts: names under which it may be called; empty: any.
@@ -94,7 +94,7 @@ def create_app(service: Service, on_stop: Callable[[list[Job]], None] | None = N
     """Return the application.
 
     Args:
-        service: what it works with; the application starts and stops its threads.
+        service: its models, scenes and settings; the application starts and stops its threads.
         on_stop: called at the end with the jobs that are lost.
     """
 
@@ -134,7 +134,7 @@ def create_app(service: Service, on_stop: Callable[[list[Job]], None] | None = N
 
 
 class _SameOrigin:
-    """Refuses what a page of someone else makes a browser send: other names of this host, other origins."""
+    """Refuses requests that a foreign page makes a browser send: to other names of this host, from other origins."""
 
     def __init__(self, app: ASGIApp, hosts: tuple[str, ...]) -> None:
         self._app = app

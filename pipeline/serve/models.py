@@ -1,4 +1,4 @@
-"""The models of the service: loaded in the background, and shared by all requests, which they answer in batches."""
+"""The models of the service: loaded in the background, and shared by all requests, whose images form batches."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from pipeline.values import Identity
 
 #: Sides to which images are padded. The engine keeps memory for every shape, so a stranger must not choose shapes.
 _SIDES_PX = (256, 384, 512, 768, 1024, 1536, MAX_SIDE_PX)
-#: Pixels of a batch: beyond it, a batch is no faster, and those that wait, wait longer.
+#: Pixels of a batch: larger batches are no faster per image, and delay those that wait.
 _MAX_BATCH_PX = 64 * 256 * 256
 #: Images that wait for the model, beside the batch it runs on.
 _MAX_WAITING = 64
@@ -92,7 +92,7 @@ class Batcher:
         return [item.result for item in waiting]
 
     def stop(self) -> None:
-        """Finish what waits, and end the thread."""
+        """Process the images that wait, and end the thread."""
         with self._changed:
             self._stopped = True
             self._changed.notify()
@@ -189,7 +189,7 @@ class ServedModel:
             # With the lowest threshold of all requests; each then leaves out what is below its own.
             predictor = load_model(dataclasses.replace(self.spec, config=self._config(FLOOR_SCORE)))
             self._batcher = Batcher(predictor)
-        except Exception as error:  # noqa: BLE001 -- told by `state`, and to all who wait
+        except Exception as error:  # noqa: BLE001 -- reported by `state` and by each request
             self._predictor.set_exception(error)
         else:
             self._predictor.set_result(predictor)
@@ -219,20 +219,20 @@ class ServedModel:
         return predictor, config, Identity(self.spec.identity.model, settings_id(config))
 
     def stop(self) -> None:
-        """Finish what waits for the model."""
+        """Process the images that wait for the model."""
         if self._batcher is not None:
             self._batcher.stop()
 
     def _config(self, min_score: float) -> PipelineConfig:
         config = dataclasses.replace(self.spec.config, min_score=min_score)
-        # LiteRT runs tiles one by one in any case, and then each can be told as it is done.
+        # LiteRT runs tiles one by one in any case, and with batches of one each is reported when it is done.
         return dataclasses.replace(config, batch_size=1) if config.engine == "litert" else config
 
 
 class _WithThreshold:
-    """A predictor that leaves out what is below a score.
+    """A predictor without the detections below a score.
 
-    Not done after the tiles are merged: there a weak box of a coarse level could drop a strong one of a finer level.
+    Filtered before the tiles are merged: there a weak box of a coarse level could drop a strong one of a finer level.
     """
 
     def __init__(self, predictor: Predictor, min_score: float) -> None:
@@ -278,7 +278,7 @@ class Models:
         return self._by_name[name]
 
     def stop(self) -> None:
-        """Finish what waits for the models. One that is still loading is left alone."""
+        """Process the images that wait for the models. A model that is still loading is not waited for."""
         for model in self.all():
             model.stop()
 

@@ -110,6 +110,7 @@ const App = (() => {
       const bounds = map.getBounds();
       for (const pane of panes) pane.map.invalidateSize({ pan: false }).fitBounds(bounds, { animate: false });
     }
+    if (other.isRunning) request(`/jobs/${other.job}`, { method: "DELETE" }).catch(complain);
     clearPane(other);
     if (!isComparing()) for (const name of ["caption", "downloads-model"]) byId(name).hidden = true;
     draw();
@@ -231,7 +232,7 @@ const App = (() => {
       byId(`downloads${pane.suffix}`).hidden = false;
       byId(`downloads-model${pane.suffix}`).textContent = `${pane.model}: `;
       byId(`downloads-model${pane.suffix}`).hidden = !isComparing();
-      // The tiles have told what they had to tell; those that failed stay.
+      // Only tiles that failed stay on the map.
       pane.tileMarks.eachLayer((mark) => mark.options.dashArray || mark.remove());
     }
     if (job.message) complain(job.message);

@@ -1,4 +1,4 @@
-"""What a request may send: bodies with a bound, images, areas and scores. A stranger's: nothing is believed."""
+"""Parse and validate requests: bodies of bounded size, images, areas and scores, none of which can be trusted."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ MAX_SIDE_PX = 2048
 MAX_INSTANCES = 64
 #: Bytes of a JSON body: 64 images of 256 px as PNG, in base64.
 MAX_JSON_BYTES = 16 * 2**20
-#: Seconds without a byte after which a client is taken to be gone.
+#: Seconds without a byte after which a client counts as disconnected.
 IDLE_S = 30.0
-#: Models were trained on tiles, not on threads: below this score nothing is kept, so that it need not be sent.
+#: Lowest `min_score` of a request: models are loaded with it, and detections below it are never kept.
 FLOOR_SCORE = 0.05
 
 #: The signature of an exported model that decodes the files itself.
@@ -61,7 +61,7 @@ class RequestError(FinderError, ValueError):
 
     Attributes:
         status: the HTTP status, 400 to 599.
-        retry_after_s: when to come again, seconds; None: never as it is.
+        retry_after_s: seconds after which the same request may succeed; None: it never will.
     """
 
     def __init__(self, status: int, message: str, retry_after_s: int | None = None) -> None:

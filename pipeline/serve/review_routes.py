@@ -26,7 +26,7 @@ Box = tuple[float, float, float, float]
 
 def add_review(app: FastAPI, scenes: SceneCatalog, store: ReviewStore) -> None:
     """Add the routes of reviewing to the application."""
-    # The labels are written anew after each action: one after the other.
+    # The labels are rewritten after each action; two writes must not overlap.
     writing = threading.Lock()
 
     def perform(content: dict[str, Any]) -> dict[str, Any]:
@@ -46,11 +46,11 @@ def add_review(app: FastAPI, scenes: SceneCatalog, store: ReviewStore) -> None:
 
     @app.post(
         "/review/actions",
-        summary="Say something of a detection, add a box, or check a tile",
+        summary="Give a verdict on a detection, add a box, or mark a tile as checked",
         description=(
             f"JSON with `scene`, `action` ({', '.join(VERDICTS)} or undo), `reviewer`, and of a detection its `item` "
             "(detection_id), `box` (scene pixels), `score`, `model` and the `version` that the action is made upon "
-            "(0: none). `add` and `check` take `lonlat` corners or a point instead. 409: someone was faster."
+            "(0: none). `add` and `check` take `lonlat` corners or a point instead. 409: another reviewer was faster."
         ),
         tags=["review"],
     )
