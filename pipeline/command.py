@@ -220,16 +220,21 @@ def read_area(path: Path) -> AreaOfInterest:
     # Slow to import, and most runs have no area.
     import geopandas
     import pyogrio
-    from pyogrio.errors import DataSourceError
+    from pyogrio.errors import DataLayerError, DataSourceError, FeatureError, GeometryError
+    from shapely.errors import ShapelyError
 
     from geo.aoi import build_aoi
+
+    damaged = (DataSourceError, DataLayerError, FeatureError, GeometryError, ShapelyError, OSError, ValueError)
 
     try:
         layers = [str(name) for name, _ in pyogrio.list_layers(path)]
         frame = geopandas.read_file(path, layer=layers[0]) if layers else geopandas.GeoDataFrame(geometry=[], crs=4326)
-    except (DataSourceError, OSError) as error:
-        cause = str(error).splitlines()[0]
-        raise InputError(f"--aoi {path}: expected a vector file such as GeoJSON, got {cause}: fix the path") from error
+    except damaged as error:
+        cause = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(
+            f"--aoi {path}: expected a vector file such as GeoJSON, got {cause}: fix the path or the file"
+        ) from error
     if len(layers) > 1:
         raise InputError(f"--aoi {path}: expected one layer, got {', '.join(layers)}: write one to a file of its own")
     if not isinstance(frame, geopandas.GeoDataFrame):

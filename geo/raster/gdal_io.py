@@ -3,8 +3,8 @@
 import os
 import sys
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -15,7 +15,7 @@ os.environ.setdefault("GDAL_CACHEMAX", "256")
 
 import rasterio
 from rasterio._err import CPLE_BaseError
-from rasterio.errors import NodataShadowWarning, NotGeoreferencedWarning, RasterioError
+from rasterio.errors import CRSError, NodataShadowWarning, NotGeoreferencedWarning, RasterioError
 
 from geo.errors import RasterError
 from geo.raster.uri import gdal_name, gdal_options, is_remote, stat_remote, suffix
@@ -44,7 +44,7 @@ def _report_uncaught(kind: type[BaseException], error: BaseException, trace: Tra
 sys.unraisablehook, sys.excepthook = _report_unraisable, _report_uncaught
 
 # Raised by rasterio when a damaged part of an open file is accessed: a CRS that is not text, broken GCPs.
-_LATE_ERRORS = (CPLE_BaseError, UnicodeDecodeError)
+_LATE_ERRORS = (CPLE_BaseError, CRSError, UnicodeDecodeError)
 _GDAL_ERRORS = (RasterioError, *_LATE_ERRORS)
 
 # Sidecar files with statistics, which viewers write whenever a scene is displayed.
@@ -109,6 +109,17 @@ def dataset_files(dataset: Any) -> list[str]:
     return [file for file in dataset.files if not file.endswith(_SIDECAR)]
 
 
+@contextmanager
+def open_parts(files: Iterable[str]) -> Iterator[list[Any]]:
+    """Open files by GDAL's names, as `dataset_files` gives them; those that cannot be opened are left out."""
+    with ExitStack() as stack:
+        parts = []
+        for file in files:
+            with suppress(*_GDAL_ERRORS):
+                parts.append(stack.enter_context(rasterio.open(file)))
+        yield parts
+
+
 def shadowed_alpha(dataset: Any) -> int | None:
     """Return the alpha band that GDAL's masks leave out because the file has a nodata value too; None if none."""
     if all(value is None for value in dataset.nodatavals):
@@ -130,5 +141,6 @@ def _open_error(uri: str, error: BaseException) -> RasterError:
 
 
 def _cause(error: BaseException) -> str:
-    """Return the first line of GDAL's message."""
-    return str(error.__cause__ or error).partition("\n")[0]
+    """Return the first line of GDAL's message, which may quote a damaged file, without characters that control."""
+    line = str(error.__cause__ or error).partition("\n")[0]
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in line)

@@ -15,7 +15,7 @@ from rasterio.enums import MaskFlags, Resampling
 
 from geo.errors import RasterError
 from geo.grid import Level, Tile
-from geo.raster.gdal_io import dataset_files, naming_file, open_raster, read_errors, shadowed_alpha
+from geo.raster.gdal_io import dataset_files, naming_file, open_parts, open_raster, read_errors, shadowed_alpha
 from geo.raster.radiometry import Radiometry, read_radiometry
 from geo.raster.uri import file_version, is_remote, stat_remote
 from geo.types import ImageArray, Window
@@ -25,6 +25,8 @@ from geo.types import ImageArray, Window
 # the scene. In JPEG 2000 a pixel is moreover centred on the first of two pixels, not between them: repeated halving
 # shifts the image right and down by up to this fraction of an overview pixel.
 _EXACT_HALVES = {"JPEG": 0.0, "JP2": 0.5}
+# GDAL takes an overview whose factor is less than this above the one that is asked for (3.10, by trial).
+_GDAL_TOLERANCE = 0.1
 
 
 class RasterReader:
@@ -62,7 +64,7 @@ class RasterReader:
             with naming_file(self._uri):
                 self._radiometry = self._given_radiometry or read_radiometry(dataset, self._requested_bands)
             self._width, self._height = dataset.width, dataset.height
-            self._halving = _halving_codec(dataset)
+            self._halving, self._inner_factors = _halving_codec(dataset)
             self._bands = list(self._radiometry.bands)
             self._dtype = np.dtype(dataset.dtypes[self._bands[0] - 1])
             flags = {flag for band in self._bands for flag in dataset.mask_flag_enums[band - 1]}
@@ -261,10 +263,13 @@ class RasterReader:
         The offset of the level's origin is in pixels of the dataset, the same along both axes.
         """
         halvings = round(math.log2(self._width / dataset.width))
-        if self._halving is None or not halvings:
+        if self._halving is None or not (halvings or self._inner_factors):
             return dataset.width / level.width, dataset.height / level.height, 0.0
         factor = 2.0**halvings
-        return level.scale_x / factor, level.scale_y / factor, _EXACT_HALVES[self._halving] * (1 - 1 / factor)
+        # Of an inner file GDAL takes an overview by a rule of its own, whatever the outer one offers.
+        limit = min(level.scale_x, level.scale_y) + _GDAL_TOLERANCE
+        inner = max([factor, *(inner for inner in self._inner_factors if inner < limit)])
+        return level.scale_x / factor, level.scale_y / factor, _EXACT_HALVES[self._halving] * (inner - 1) / factor
 
     def _select_dataset(self, level: Level) -> Any:
         """Return the coarsest overview that is not coarser than the level, or the scene itself."""
@@ -282,9 +287,19 @@ class RasterReader:
         return self._datasets[overview]
 
 
-def _halving_codec(dataset: Any) -> str | None:
-    """Return the key of `_EXACT_HALVES` that an open raster's overviews follow, or None if they fill the scene."""
-    return next((codec for codec in _EXACT_HALVES if dataset.driver.startswith(codec)), None)
+def _halving_codec(dataset: Any) -> tuple[str | None, list[int]]:
+    """Return the key of `_EXACT_HALVES` that an open raster's overviews follow, or None if they fill the scene.
+
+    NITF may hold JPEG 2000, and a VRT has the overviews of its files: also return the factors of such an inner file.
+    """
+    if dataset.tags(ns="IMAGE_STRUCTURE").get("COMPRESSION") == "JPEG2000":
+        return "JP2", [1, *dataset.overviews(1)[:1]]  # opened alone, its overviews have none of their own
+    if dataset.driver == "VRT":
+        # The files of a VRT are alike in practice, and there may be thousands.
+        with open_parts([file for file in dataset_files(dataset) if file != dataset.name][:1]) as parts:
+            for part in parts:
+                return _halving_codec(part)[0], [1, *part.overviews(1)]
+    return next((codec for codec in _EXACT_HALVES if dataset.driver.startswith(codec)), None), []
 
 
 def _clip_to_level(tile: Tile) -> Window:

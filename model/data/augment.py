@@ -1,4 +1,4 @@
-"""Augmentation of training crops: orientation, colour, blur, shadow, haze, noise and compression."""
+"""Augmentation: crops by orientation, colour, blur, shadow, haze, noise, compression; chips by orientation and hue."""
 
 import io
 
@@ -6,6 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
+
+from geo.types import ImageArray
 
 
 def augment(
@@ -114,3 +116,21 @@ def _compress(pixels: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "JPEG", quality=quality)
     return np.asarray(Image.open(buffer))
+
+
+def orient_chips(images: ImageArray, orientations: NDArray[np.int64]) -> ImageArray:
+    """Bring each chip (N, side, side, 3) into one of eight orientations (N,), numbered as in `orient`."""
+    bits = orientations[:, None, None, None]
+    images = np.where(bits & 4, images[:, :, ::-1], images)
+    images = np.where(bits & 2, images[:, ::-1], images)
+    return np.where(bits & 1, images.swapaxes(1, 2), images)
+
+
+def rotate_hues(images: ImageArray, angles: NDArray[np.float64]) -> ImageArray:
+    """Rotate the colours of each chip (N, height, width, 3) about the grey axis, by its angle (N,), radians."""
+    # Rodrigues' rotation about (1, 1, 1) / sqrt(3).
+    cross = np.array([[0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / np.sqrt(3)
+    cos, sin = np.cos(angles)[:, None, None], np.sin(angles)[:, None, None]
+    rotations = cos * np.eye(3) + (1 - cos) / 3 + sin * cross
+    colours: NDArray[np.float32] = np.einsum("nyxc,ndc->nyxd", images, rotations.astype(np.float32))
+    return np.clip(np.round(colours), 0, 255).astype(np.uint8)

@@ -16,16 +16,15 @@ from numpy.typing import NDArray
 
 from geo.errors import ConfigError, one_line
 from geo.types import ImageArray
+from model.data.augment import orient_chips, rotate_hues
 from model.detectors.classifier import SIDE_PX
 
 # In the folder of the data sets.
 FILE = Path("planesnet") / "planesnet.npz"
 # The label of an airplane, and its index among the two probabilities.
 AIRPLANE = 1
-
 ChipSplit = Literal["train", "val", "test"]
 SplitMethod = Literal["random", "scene"]
-
 # Of all chips: 5,000 of 32,000 for test, as in the talk, and 2,000 for val.
 _TEST_SHARE, _VAL_SHARE = 5 / 32, 2 / 32
 # Fixed: every training is tested on the same chips.
@@ -146,21 +145,3 @@ def split_chips(chips: Chips, method: SplitMethod) -> dict[ChipSplit, Chips]:
     position = (before + sizes / 2)[groups] / len(chips)
     index = np.digitize(position, [_TEST_SHARE, _TEST_SHARE + _VAL_SHARE])
     return {"test": chips.take(index == 0), "val": chips.take(index == 1), "train": chips.take(index == 2)}
-
-
-def orient_chips(images: ImageArray, orientations: NDArray[np.int64]) -> ImageArray:
-    """Bring each chip (N, side, side, 3) into one of eight orientations (N,), numbered as in `augment.orient`."""
-    bits = orientations[:, None, None, None]
-    images = np.where(bits & 4, images[:, :, ::-1], images)
-    images = np.where(bits & 2, images[:, ::-1], images)
-    return np.where(bits & 1, images.swapaxes(1, 2), images)
-
-
-def rotate_hues(images: ImageArray, angles: NDArray[np.float64]) -> ImageArray:
-    """Rotate the colours of each chip (N, height, width, 3) about the grey axis, by its angle (N,), radians."""
-    # Rodrigues' rotation about (1, 1, 1) / sqrt(3).
-    cross = np.array([[0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / np.sqrt(3)
-    cos, sin = np.cos(angles)[:, None, None], np.sin(angles)[:, None, None]
-    rotations = cos * np.eye(3) + (1 - cos) / 3 + sin * cross
-    colours: NDArray[np.float32] = np.einsum("nyxc,ndc->nyxd", images, rotations.astype(np.float32))
-    return np.clip(np.round(colours), 0, 255).astype(np.uint8)

@@ -2,10 +2,12 @@
 
 It has a signature `detect`: `pixels` uint8 (B, H, W, 3), H and W multiples of 32, to `boxes` float32 (B, N, 4), xmin,
 ymin, xmax, ymax in pixels of the picture, and `scores` float32 (B, N), 0..1, the probability that each is an airplane.
-Rows of padding have the score 0. A `config.yaml` in `assets.extra` may give its `name` and `min_score`.
+Rows of padding have the score 0. It may have a signature `detect_jpeg`, too: `jpeg` string (B,), JPEG or PNG files of
+images of one size, to the same outputs. A `config.yaml` in `assets.extra` may give its `name` and `min_score`.
 """
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +15,15 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from geo.errors import ConfigError, one_line
-from geo.types import ImageArray
+from geo.errors import ConfigError, RasterError, one_line
+from geo.types import Detections, ImageArray
 from model.common.config import read_yaml
 from model.inference.cells import CellPredictor
 from model.inference.frozen_graph import allow_memory_growth
 from model.inference.model_folder import CONFIG_FILE, WeightsError
 
 SIGNATURE = "detect"
+FILES_SIGNATURE = "detect_jpeg"
 EXTRA = "assets.extra"
 # The default threshold of a SavedModel without a config.
 _MIN_SCORE = 0.5
@@ -43,6 +46,34 @@ class SavedModelPredictor(CellPredictor):
             return outputs["boxes"].numpy(), outputs["scores"].numpy()
 
         super().__init__(version, default_min_score, run, batch_size, max(min_score, _SMALLEST_SCORE))
+
+    @property
+    def decodes_files(self) -> bool:
+        """Whether the model has the signature that `detect_in_files` needs."""
+        signature = self.loaded.signatures.get(FILES_SIGNATURE)
+        return signature is not None and set(signature.structured_input_signature[1]) == {"jpeg"}
+
+    def detect_in_files(self, files: Sequence[bytes]) -> list[Detections]:
+        """Detect airplanes in image files, which the model itself decodes, one after the other.
+
+        Args:
+            files: JPEG or PNG files, of any sizes.
+
+        Returns:
+            For each image its detections, in its pixels (not clipped to it), resolution NaN.
+
+        Raises:
+            RasterError: the model cannot decode a file.
+        """
+        return [self._detect_in_file(file) for file in files]
+
+    def _detect_in_file(self, file: bytes) -> Detections:
+        try:
+            with self._lock:
+                outputs = self.loaded.signatures[FILES_SIGNATURE](jpeg=tf.constant([file]))
+        except tf.errors.InvalidArgumentError as error:
+            raise RasterError("expected a JPEG or PNG, got one that the model cannot decode: send another") from error
+        return self._reduce(outputs["boxes"].numpy()[0], outputs["scores"].numpy()[0])
 
 
 def _load(folder: Path) -> Any:

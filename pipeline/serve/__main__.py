@@ -127,10 +127,10 @@ def run(service: Service, host: str, port: int) -> int:
 
 def _listen(host: str, port: int) -> socket.socket:
     try:
-        family, *_, where = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listener = socket.socket(family, socket.SOCK_STREAM)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(where)
+        listener.bind(address)
         listener.listen(1024)
     except OSError as error:
         raise OutputError(

@@ -23,15 +23,17 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from geo.errors import FinderError
 from geo.raster.uri import is_remote
-from geo.types import Detections, ImageArray
+from geo.types import Detections
 from pipeline.serve import addresses
 from pipeline.serve.imagery import MapTiles
 from pipeline.serve.jobs import Job, JobRunner, Task
 from pipeline.serve.models import Models
 from pipeline.serve.page import add_page
 from pipeline.serve.requests import (
+    FILES_SIGNATURE,
     RequestError,
     decode_image,
+    image_size,
     parse_area,
     parse_instances,
     parse_json,
@@ -61,7 +63,7 @@ T = TypeVar("T")
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Service:
-    """What the service works with.
+    """The models, scenes and settings of the service.
 
     Attributes:
         models: the models.
@@ -70,7 +72,7 @@ class Service:
         allow_remote: whether requests may name addresses.
         map_tiles: another map that the page shows and jobs may read, or None.
         airports: the page's list, as JSON values: name, and bounds (west, south, east, north, degrees).
-        review: where reviews are kept, or None.
+        review: the store of reviews, or None.
         max_upload_bytes: of a GeoTIFF.
         max_px: pixels of a scene that is sent, or fetched.
         hosts: names under which it may be called; empty: any.
@@ -92,7 +94,7 @@ def create_app(service: Service, on_stop: Callable[[list[Job]], None] | None = N
     """Return the application.
 
     Args:
-        service: what it works with; the application starts and stops its threads.
+        service: its models, scenes and settings; the application starts and stops its threads.
         on_stop: called at the end with the jobs that are lost.
     """
 
@@ -132,7 +134,7 @@ def create_app(service: Service, on_stop: Callable[[list[Job]], None] | None = N
 
 
 class _SameOrigin:
-    """Refuses what a page of someone else makes a browser send: other names of this host, other origins."""
+    """Refuses requests that a foreign page makes a browser send: to other names of this host, from other origins."""
 
     def __init__(self, app: ASGIApp, hosts: tuple[str, ...]) -> None:
         self._app = app
@@ -247,14 +249,18 @@ def _add_models(app: FastAPI, service: Service) -> None:
     async def predict(name: str, request: Request) -> Response:
         batcher = service.models.get(name).batcher()
         min_score = service.models.get(name).min_score
-        files = await in_decoder(parse_instances, await read_body(request))
-        images: list[ImageArray] = await in_decoder(_decode_all, files)
-        results = await asyncio.gather(*map(asyncio.wrap_future, batcher.submit(images)))
+        files, signature = await in_decoder(parse_instances, await read_body(request))
+        if signature == FILES_SIGNATURE and batcher.decodes_files:
+            futures = batcher.submit_files(files, await in_decoder(_for_each, image_size, files))
+        else:
+            futures = batcher.submit(await in_decoder(_for_each, decode_image, files))
+        results = await asyncio.gather(*map(asyncio.wrap_future, futures))
         return JSONResponse({"predictions": [_prediction(detections, min_score) for detections in results]})
 
 
-def _decode_all(files: list[bytes]) -> list[ImageArray]:
-    return [decode_image(file, number) for number, file in enumerate(files, start=1)]
+def _for_each(function: Callable[[bytes, int], T], files: list[bytes]) -> list[T]:
+    """Return the result of a function for each file of a request, given with its number there."""
+    return [function(file, number) for number, file in enumerate(files, start=1)]
 
 
 def _prediction(detections: Detections, min_score: float) -> dict[str, Any]:

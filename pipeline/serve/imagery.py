@@ -1,4 +1,4 @@
-"""What the page shows of scenes: map tiles, crops, and a scene made of the tiles of another map."""
+"""Imagery of the page: crops of scenes, tiles of another map, and scenes made of such tiles."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ class _DismissedError(Exception):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Task:
-    """What a job is to do.
+    """The work of a job.
 
     Attributes:
         title: the scene, for people.
@@ -63,10 +63,10 @@ class Task:
 
 
 class Job:
-    """A job and how far it is; its methods may be called from any thread.
+    """A job and its progress; its methods may be called from any thread.
 
     Args:
-        task: what it is to do.
+        task: its work.
     """
 
     def __init__(self, task: Task) -> None:
@@ -87,13 +87,13 @@ class Job:
 
     @property
     def status(self) -> Status:
-        """Where it is."""
+        """Its current state."""
         with self._lock:
             return self._status
 
     @property
     def is_finished(self) -> bool:
-        """Whether nothing more will happen to it."""
+        """Whether it has ended."""
         return self._finished.is_set()
 
     def dismiss(self) -> None:
@@ -309,7 +309,7 @@ class JobRunner:
 
 
 def _run_job(job: Job) -> None:
-    """Run a job; whatever happens to it is noted, and the next one runs."""
+    """Run a job; every error becomes its status, so that the next job runs."""
     task = job.task
     try:
         job.check_dismissed()
@@ -344,7 +344,7 @@ def _detect(job: Job) -> None:
     airplanes = tuple(_with_title(airplane, task) for airplane in result.airplanes)
     entry = dataclasses.replace(result.entry, scene_uri=_uri(task))
     if entry.error is not None:
-        # Some of it was read: its airplanes can be had, but the job must not look complete.
+        # Part of it was read: its airplanes are available, but the job must not look complete.
         job.finish("failed", _named(task, entry.error), entry, airplanes)
     else:
         job.finish("successful", "" if entry.status == "complete" else f"the scene is {entry.status}", entry, airplanes)
@@ -362,7 +362,7 @@ def _tile(scene: Scene, outcome: TileOutcome, identity: Identity) -> dict[str, A
     try:
         ring = outline_lonlat(scene.georef, sides).round(7).tolist()
         detected = steps.georeference(scene, outcome.detections, identity)
-    except FinderError:  # a corner nowhere on the Earth: told by the result of the scene
+    except FinderError:  # a corner nowhere on the Earth: reported by the result of the scene
         ring, detected = [], ()
     return {
         "status": outcome.status,
@@ -375,7 +375,7 @@ def _tile(scene: Scene, outcome: TileOutcome, identity: Identity) -> dict[str, A
 
 
 def _with_title(airplane: Airplane, task: Task) -> Airplane:
-    # The name of a temporary file would mean nothing to anyone, and tell what is on this machine.
+    # The name of a temporary file means nothing to the client, and would reveal paths of this machine.
     return airplane if task.folder is None else dataclasses.replace(airplane, scene_uri=_uri(task))
 
 

@@ -1,4 +1,4 @@
-"""The models of the service: loaded in the background, and shared by all requests, which they answer in batches."""
+"""The models of the service: loaded in the background, and shared by all requests, whose images form batches."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from pipeline.values import Identity
 
 #: Sides to which images are padded. The engine keeps memory for every shape, so a stranger must not choose shapes.
 _SIDES_PX = (256, 384, 512, 768, 1024, 1536, MAX_SIDE_PX)
-#: Pixels of a batch: beyond it, a batch is no faster, and those that wait, wait longer.
+#: Pixels of a batch: larger batches are no faster per image, and delay those that wait.
 _MAX_BATCH_PX = 64 * 256 * 256
 #: Images that wait for the model, beside the batch it runs on.
 _MAX_WAITING = 64
@@ -30,9 +30,9 @@ _MAX_WAITING = 64
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Waiting:
-    """An image, padded, that waits for the model."""
+    """An image that waits for the model: its padded pixels, or its file for a model that decodes files."""
 
-    pixels: ImageArray
+    content: ImageArray | bytes
     size: tuple[int, int]
     result: Future[Detections]
 
@@ -62,7 +62,25 @@ class Batcher:
         Raises:
             RequestError: too many images wait already (429), or the service stops (503).
         """
-        waiting = [_Waiting(_padded(image), (image.shape[1], image.shape[0]), Future()) for image in images]
+        return self._queue([_Waiting(_padded(image), (image.shape[1], image.shape[0]), Future()) for image in images])
+
+    @property
+    def decodes_files(self) -> bool:
+        """Whether the model decodes image files itself."""
+        return bool(getattr(self._predictor, "decodes_files", False))
+
+    def submit_files(self, files: Sequence[bytes], sizes: Sequence[tuple[int, int]]) -> list[Future[Detections]]:
+        """Queue JPEG or PNG files of these widths and heights for a model that decodes them; one makes a batch.
+
+        Returns:
+            As for `submit`.
+
+        Raises:
+            RequestError: as for `submit`.
+        """
+        return self._queue([_Waiting(file, size, Future()) for file, size in zip(files, sizes, strict=True)])
+
+    def _queue(self, waiting: list[_Waiting]) -> list[Future[Detections]]:
         with self._changed:
             if self._stopped:
                 raise RequestError(503, "the service stops: try again later", 5)
@@ -74,7 +92,7 @@ class Batcher:
         return [item.result for item in waiting]
 
     def stop(self) -> None:
-        """Finish what waits, and end the thread."""
+        """Process the images that wait, and end the thread."""
         with self._changed:
             self._stopped = True
             self._changed.notify()
@@ -84,7 +102,7 @@ class Batcher:
         while batch := self._next_batch():
             started = time.perf_counter()
             try:
-                results = self._predictor(np.stack([item.pixels for item in batch]))
+                results = self._detect([item.content for item in batch])
             # Whatever the engine raises belongs to these requests; the next batch may be fine.
             except Exception as error:  # noqa: BLE001
                 for item in batch:
@@ -94,16 +112,24 @@ class Batcher:
                     item.result.set_result(_inside(detections, item.size))
             self._batch_seconds = time.perf_counter() - started
 
+    def _detect(self, contents: list[ImageArray | bytes]) -> list[Detections]:
+        if isinstance(contents[0], bytes):
+            detected: list[Detections] = self._predictor.detect_in_files(contents)  # type: ignore[attr-defined]
+            return detected
+        return self._predictor(np.stack(contents))
+
     def _next_batch(self) -> list[_Waiting]:
-        """Return images of one shape, the oldest and those that can go with it; empty: stop."""
+        """Return images of one shape, the oldest and those that can go with it, or one file; empty: stop."""
         with self._changed:
             while not self._waiting and not self._stopped:
                 self._changed.wait()
             if not self._waiting:
                 return []
-            shape = self._waiting[0].pixels.shape
-            limit = max(1, min(MAX_INSTANCES, _MAX_BATCH_PX // (shape[0] * shape[1])))
-            batch = [item for item in self._waiting if item.pixels.shape == shape][:limit]
+            batch = [self._waiting[0]]
+            if not isinstance(batch[0].content, bytes):
+                shape = batch[0].content.shape
+                limit = max(1, min(MAX_INSTANCES, _MAX_BATCH_PX // (shape[0] * shape[1])))
+                batch = [item for item in self._waiting if getattr(item.content, "shape", None) == shape][:limit]
             taken = {id(item) for item in batch}
             self._waiting = deque(item for item in self._waiting if id(item) not in taken)
             return [item for item in batch if item.result.set_running_or_notify_cancel()] or self._next_batch()
@@ -163,7 +189,7 @@ class ServedModel:
             # With the lowest threshold of all requests; each then leaves out what is below its own.
             predictor = load_model(dataclasses.replace(self.spec, config=self._config(FLOOR_SCORE)))
             self._batcher = Batcher(predictor)
-        except Exception as error:  # noqa: BLE001 -- told by `state`, and to all who wait
+        except Exception as error:  # noqa: BLE001 -- reported by `state` and by each request
             self._predictor.set_exception(error)
         else:
             self._predictor.set_result(predictor)
@@ -193,20 +219,20 @@ class ServedModel:
         return predictor, config, Identity(self.spec.identity.model, settings_id(config))
 
     def stop(self) -> None:
-        """Finish what waits for the model."""
+        """Process the images that wait for the model."""
         if self._batcher is not None:
             self._batcher.stop()
 
     def _config(self, min_score: float) -> PipelineConfig:
         config = dataclasses.replace(self.spec.config, min_score=min_score)
-        # LiteRT runs tiles one by one in any case, and then each can be told as it is done.
+        # LiteRT runs tiles one by one in any case, and with batches of one each is reported when it is done.
         return dataclasses.replace(config, batch_size=1) if config.engine == "litert" else config
 
 
 class _WithThreshold:
-    """A predictor that leaves out what is below a score.
+    """A predictor without the detections below a score.
 
-    Not done after the tiles are merged: there a weak box of a coarse level could drop a strong one of a finer level.
+    Filtered before the tiles are merged: there a weak box of a coarse level could drop a strong one of a finer level.
     """
 
     def __init__(self, predictor: Predictor, min_score: float) -> None:
@@ -252,7 +278,7 @@ class Models:
         return self._by_name[name]
 
     def stop(self) -> None:
-        """Finish what waits for the models. One that is still loading is left alone."""
+        """Process the images that wait for the models. A model that is still loading is not waited for."""
         for model in self.all():
             model.stop()
 

@@ -106,11 +106,13 @@ const App = (() => {
     byId("map-2").parentElement.hidden = !isComparing();
     byId("maps").classList.toggle("two", isComparing());
     if (isComparing() !== wasComparing) {
-      // What is in the middle stays there.
-      const [centre, zoom] = [map.getCenter(), map.getZoom()];
-      for (const pane of panes) pane.map.invalidateSize({ pan: false }).setView(centre, zoom, { animate: false });
+      // What is in view stays in view.
+      const bounds = map.getBounds();
+      for (const pane of panes) pane.map.invalidateSize({ pan: false }).fitBounds(bounds, { animate: false });
     }
-    if (other.job) clearPane(other);
+    if (other.isRunning) request(`/jobs/${other.job}`, { method: "DELETE" }).catch(complain);
+    clearPane(other);
+    if (!isComparing()) for (const name of ["caption", "downloads-model"]) byId(name).hidden = true;
     draw();
   }
 
@@ -230,7 +232,7 @@ const App = (() => {
       byId(`downloads${pane.suffix}`).hidden = false;
       byId(`downloads-model${pane.suffix}`).textContent = `${pane.model}: `;
       byId(`downloads-model${pane.suffix}`).hidden = !isComparing();
-      // The tiles have told what they had to tell; those that failed stay.
+      // Only tiles that failed stay on the map.
       pane.tileMarks.eachLayer((mark) => mark.options.dashArray || mark.remove());
     }
     if (job.message) complain(job.message);

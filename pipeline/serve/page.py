@@ -1,4 +1,4 @@
-"""The page: its HTML, and what only it asks for (map tiles, crops); and the page that describes the REST interface."""
+"""The page: its HTML, and the routes it alone uses (map tiles, crops); and the page that documents the interface."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ def _report(job: Job, min_score: float | None) -> str:
 
 
 def _routes(openapi: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return what the page says of each route."""
+    """Return the fields of each route that the page shows."""
     routes = []
     for path, methods in openapi["paths"].items():
         for method, operation in methods.items():

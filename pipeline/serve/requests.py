@@ -1,16 +1,17 @@
-"""What a request may send: bodies with a bound, images, areas and scores. A stranger's: nothing is believed."""
+"""Parse and validate requests: bodies of bounded size, images, areas and scores, none of which can be trusted."""
 
 from __future__ import annotations
 
 import asyncio
 import base64
 import binascii
+import contextlib
 import io
 import json
 import math
 import struct
 import zlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +32,14 @@ MAX_SIDE_PX = 2048
 MAX_INSTANCES = 64
 #: Bytes of a JSON body: 64 images of 256 px as PNG, in base64.
 MAX_JSON_BYTES = 16 * 2**20
-#: Seconds without a byte after which a client is taken to be gone.
+#: Seconds without a byte after which a client counts as disconnected.
 IDLE_S = 30.0
-#: Models were trained on tiles, not on threads: below this score nothing is kept, so that it need not be sent.
+#: Lowest `min_score` of a request: models are loaded with it, and detections below it are never kept.
 FLOOR_SCORE = 0.05
 
-_SIGNATURES = (None, "serving_default", "detect_jpeg")
+#: The signature of an exported model that decodes the files itself.
+FILES_SIGNATURE = "detect_jpeg"
+_SIGNATURES = (None, "serving_default", FILES_SIGNATURE)
 # Pillow raises all of these on damaged files.
 _IMAGE_ERRORS = (
     OSError,
@@ -58,7 +61,7 @@ class RequestError(FinderError, ValueError):
 
     Attributes:
         status: the HTTP status, 400 to 599.
-        retry_after_s: when to come again, seconds; None: never as it is.
+        retry_after_s: seconds after which the same request may succeed; None: it never will.
     """
 
     def __init__(self, status: int, message: str, retry_after_s: int | None = None) -> None:
@@ -126,8 +129,8 @@ def parse_json(body: bytes) -> dict[str, Any]:
     return content
 
 
-def parse_instances(body: bytes) -> list[bytes]:
-    """Return the image files of a `:predict` request in TensorFlow Serving's row form.
+def parse_instances(body: bytes) -> tuple[list[bytes], str | None]:
+    """Return the image files and the signature of a `:predict` request in TensorFlow Serving's row form.
 
     Args:
         body: `{"instances": [{"b64": "..."}, ...]}`; the name of the input may stand around each, as in
@@ -147,7 +150,7 @@ def parse_instances(body: bytes) -> list[bytes]:
         raise RequestError(400, 'expected {"instances": [{"b64": "..."}]} with one image or more, got none')
     if len(instances) > MAX_INSTANCES:
         raise RequestError(400, f"expected at most {MAX_INSTANCES} instances, got {len(instances)}: send fewer")
-    return [_decode_base64(instance, number) for number, instance in enumerate(instances, start=1)]
+    return [_decode_base64(instance, number) for number, instance in enumerate(instances, start=1)], signature
 
 
 def _decode_base64(instance: Any, number: int) -> bytes:
@@ -175,13 +178,33 @@ def decode_image(content: bytes, number: int = 1) -> ImageArray:
     Raises:
         RequestError: no such file, a truncated one, more than 8 bits, or larger than `MAX_SIDE_PX`.
     """
+    with _opened(content, number) as image:
+        return np.asarray(image.convert("RGB"))
+
+
+def image_size(content: bytes, number: int = 1) -> tuple[int, int]:
+    """Return width and height of a JPEG or PNG by its header; nothing is decompressed.
+
+    Args:
+        content: the file.
+        number: of the image in its request, for messages.
+
+    Raises:
+        RequestError: as for `decode_image`; a truncated file passes.
+    """
+    with _opened(content, number) as image:
+        return image.size
+
+
+@contextlib.contextmanager
+def _opened(content: bytes, number: int) -> Iterator[Image.Image]:
     try:
         with Image.open(io.BytesIO(content), formats=("JPEG", "PNG")) as image:
             if max(image.size) > MAX_SIDE_PX:
                 raise _too_large(number, f"{image.width} x {image.height}")
             if image.mode.startswith(("I", "F")):
                 raise RequestError(400, f"instance {number}: expected 8 bits a band, got more: convert it")
-            return np.asarray(image.convert("RGB"))
+            yield image
     except RequestError:
         raise
     except Image.DecompressionBombError as error:

@@ -1,4 +1,4 @@
-"""Reviews: what people say of detections, one row for each action, kept in a GeoPackage.
+"""Reviews: the verdicts of people on detections, one row for each action, stored in a GeoPackage.
 
 Nothing is ever overwritten. Each row holds the state that its action led to, so the last row of an item is its state,
 and two reviewers see each other's. An action names the row it was made upon: if another one came in between, it is
@@ -29,9 +29,9 @@ FILE_NAME = "review.gpkg"
 LAYER = "reviews"
 
 #: `right`: an airplane, and its box is right (now). `wrong`: no airplane. `checked`: a tile whose airplanes are all
-#: known. `none`: nothing is said (any more).
+#: known. `none`: no verdict (any more).
 Verdict = Literal["right", "wrong", "checked", "none"]
-#: What each action leads to; `undo` leads to what was before.
+#: The verdict after each action; `undo` restores the one before.
 VERDICTS: dict[str, Verdict] = {
     "right": "right",
     "wrong": "wrong",
@@ -74,7 +74,7 @@ class Action:
         scene_id: as in the outputs.
         scene_uri: as in the outputs.
         action: see `VERDICTS`, or `undo`.
-        verdict: what it led to.
+        verdict: the verdict after it.
         box: xmin, ymin, xmax, ymax in scene pixels after it.
         geometry: the box on the ground, lon/lat.
         score: of the detection; None: added by hand, or a tile.
@@ -103,7 +103,7 @@ class Action:
     row: int = 0
 
     def to_json(self) -> dict[str, Any]:
-        """Return what the page needs."""
+        """Return the fields that the page shows, as JSON values."""
         return {
             "item": self.item,
             "verdict": self.verdict,
@@ -204,10 +204,10 @@ class ReviewStore:
             zip(("xmin_px", "ymin_px", "xmax_px", "ymax_px"), action.box, strict=True)
         )
         blob = b"GP\x00\x01" + struct.pack("<i", self._srs_id) + shapely.to_wkb(action.geometry, byte_order=1)
-        places = ", ".join("?" * (len(_COLUMNS) + 1))
+        placeholders = ", ".join("?" * (len(_COLUMNS) + 1))
         with self._database:
             cursor = self._database.execute(
-                f"INSERT INTO {LAYER} (geometry, {_NAMES}) VALUES ({places})",  # noqa: S608 -- our own names
+                f"INSERT INTO {LAYER} (geometry, {_NAMES}) VALUES ({placeholders})",  # noqa: S608 -- our own names
                 (blob, *(fields[name] for name in _COLUMNS)),
             )
         return dataclasses.replace(action, at=at, row=int(cursor.lastrowid or 0))

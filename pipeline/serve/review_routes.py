@@ -26,7 +26,7 @@ Box = tuple[float, float, float, float]
 
 def add_review(app: FastAPI, scenes: SceneCatalog, store: ReviewStore) -> None:
     """Add the routes of reviewing to the application."""
-    # The labels are written anew after each action: one after the other.
+    # The labels are rewritten after each action; two writes must not overlap.
     writing = threading.Lock()
 
     def perform(content: dict[str, Any]) -> dict[str, Any]:
@@ -46,11 +46,11 @@ def add_review(app: FastAPI, scenes: SceneCatalog, store: ReviewStore) -> None:
 
     @app.post(
         "/review/actions",
-        summary="Say something of a detection, add a box, or check a tile",
+        summary="Give a verdict on a detection, add a box, or mark a tile as checked",
         description=(
             f"JSON with `scene`, `action` ({', '.join(VERDICTS)} or undo), `reviewer`, and of a detection its `item` "
             "(detection_id), `box` (scene pixels), `score`, `model` and the `version` that the action is made upon "
-            "(0: none). `add` and `check` take `lonlat` corners or a point instead. 409: someone was faster."
+            "(0: none). `add` and `check` take `lonlat` corners or a point instead. 409: another reviewer was faster."
         ),
         tags=["review"],
     )
@@ -64,7 +64,7 @@ def add_review(app: FastAPI, scenes: SceneCatalog, store: ReviewStore) -> None:
         threshold = parse_score(min_score) or 0.0
         return {"items": [item.to_json() for item in listed], "rates": rates(listed, threshold)}
 
-    @app.get("/review/tile", summary="The tile around a place: its box in scene pixels", tags=["review"])
+    @app.get("/review/tile", summary="The tile around a position: its box in scene pixels", tags=["review"])
     def tile(scene: str, lon: float, lat: float) -> dict[str, Any]:
         opened = scenes.get(scene).opened()
         x, y = _pixels(opened, [[lon, lat]])[0]
@@ -137,19 +137,19 @@ def _tile(scene: Scene, content: dict[str, Any]) -> Box:
 
 def _checked_tile(scene: Scene, x: float, y: float) -> Box:
     if not (0 <= x < scene.header.width and 0 <= y < scene.header.height):
-        raise RequestError(400, "lonlat: expected a place on the scene, got another: pan back to it")
+        raise RequestError(400, "lonlat: expected a position on the scene, got another: pan back to it")
     return tile_box(scene, x, y)
 
 
 def _pixels(scene: Scene, lonlat: Any) -> np.ndarray[Any, Any]:
-    """Return places (N, 2) of a request, longitude and latitude, in scene pixels."""
+    """Return the positions (N, 2) of a request, longitude and latitude, in scene pixels."""
     pairs = lonlat if isinstance(lonlat, list) and 0 < len(lonlat) <= 16 else [None]
     if not all(_is_lonlat(pair) for pair in pairs):
         raise RequestError(400, "lonlat: expected longitude and latitude in degrees, got something else")
     centre = scene.header.width / 2, scene.header.height / 2
     xy = scene.georef.lonlat_to_pixel(np.array(lonlat, np.float64), centre)
     if not np.isfinite(xy).all():
-        raise RequestError(400, "lonlat: expected places on the scene, got others: pan back to it")
+        raise RequestError(400, "lonlat: expected positions on the scene, got others: pan back to it")
     return np.asarray(xy)
 
 

@@ -30,7 +30,8 @@ class WriteAirplanes(beam.PTransform):  # type: ignore[misc]
     """Write the airplanes of `SceneResult`s to files and tables; yields the URI of each once it is complete.
 
     `.geojsonl` is written in shards, by many workers, and joined. The other files are sorted as a whole, by one. Tables
-    are loaded from files in `--temp_location`. What is left of all this is for `remove_leftovers`.
+    are loaded from files in `--temp_location`. `WriteLedger` removes the shards; the rest, and what a failed job
+    leaves, is for `remove_leftovers`.
 
     Attributes:
         uris: the files and tables.
@@ -199,21 +200,31 @@ def prepare_tables(uris: Iterable[str], run_id: str, options: PipelineOptions) -
 
 
 def remove_leftovers(uris: Iterable[str], run_id: str, options: PipelineOptions) -> None:
-    """Remove what is left of shards, staging tables and the files from which these were loaded.
+    """Remove what is left of shards, staging tables and the files from which these were loaded, however the job ended.
 
     Errors are ignored: what does not exist cannot be removed, and nothing depends on it.
     """
-    leftovers = []
+    leftovers: list[str] = []
     for uri in uris:
-        if file_suffix(uri) == LINES_SUFFIX:
-            leftovers += [_shard_uri(uri, run_id, number) for number in range(SHARD_COUNT)]
-        elif is_table(uri):
+        leftovers += _shard_uris(uri, run_id)
+        if is_table(uri):
             table, folder = _table_and_folder(uri, run_id, options)
             bigquery.remove_staging(bigquery.staging_table(table, run_id))
             with contextlib.suppress(Exception):
                 leftovers += [metadata.path for metadata in FileSystems.match([f"{folder}/**"])[0].metadata_list]
+    _delete(leftovers)
+
+
+def _delete(uris: Sequence[str]) -> None:
     with contextlib.suppress(Exception):
-        FileSystems.delete(leftovers)
+        FileSystems.delete(uris)
+
+
+def _shard_uris(uri: str, run_id: str) -> list[str]:
+    """Return the shards that the output at `uri` may have."""
+    if file_suffix(uri) != LINES_SUFFIX:
+        return []
+    return [_shard_uri(uri, run_id, number) for number in range(SHARD_COUNT)]
 
 
 def _shard_uri(uri: str, run_id: str, number: int) -> str:
@@ -222,7 +233,7 @@ def _shard_uri(uri: str, run_id: str, number: int) -> str:
 
 @dataclasses.dataclass(eq=False)
 class WriteLedger(beam.PTransform):  # type: ignore[misc]
-    """Write the ledger from (scene results, URIs of the outputs); yields its URI.
+    """Write the ledger from (scene results, URIs of the outputs), and remove the shards; yields its URI.
 
     It waits for the outputs: a ledger that exists vouches for complete outputs.
 
@@ -239,11 +250,14 @@ class WriteLedger(beam.PTransform):  # type: ignore[misc]
     def expand(self, inputs: tuple[beam.PCollection[SceneResult], beam.PCollection[str]]) -> beam.PCollection[str]:
         """Build the graph."""
         results, outputs = inputs
+        written = beam.pvalue.AsList(outputs)
         return (
             results
             | "Entries" >> beam.Map(_entry, self.has_tables)
             | "Collect" >> beam.combiners.ToList()
-            | "Write" >> beam.Map(self._write, beam.pvalue.AsList(outputs))
+            | "Write" >> beam.Map(self._write, written)
+            # The side input keeps it out of the stage that joins, which is not tried again once the shards are gone.
+            | "RemoveShards" >> beam.Map(_remove_shards, self.run.run_id, written)
         )
 
     def _write(self, entries: Sequence[SceneEntry], outputs: Sequence[str]) -> str:
@@ -253,6 +267,11 @@ class WriteLedger(beam.PTransform):  # type: ignore[misc]
         with storage.staged(self.uri) as path:
             path.write_text(to_json(make_ledger(self.run, seconds, entries)), encoding="utf-8", newline="")
         return self.uri
+
+
+def _remove_shards(ledger: str, run_id: str, outputs: Sequence[str]) -> str:
+    _delete([shard for output in outputs for shard in _shard_uris(output, run_id)])
+    return ledger
 
 
 def _entry(result: SceneResult, has_tables: bool) -> SceneEntry:

@@ -336,7 +336,7 @@ CASES = (
     Case("int16", scaled("int16", 16)),
     Case("float32 from 0 to 1", scaled("float32", 1 / 255)),
     Case("11 bits, a third of their range", scaled("uint16", 2.7, 210), **RESAMPLED),
-    Case("8 bands, colours from_settings by the file", with_bands((5, 3, 2), from_settings=False)),
+    Case("8 bands, colours told by the file", with_bands((5, 3, 2), from_settings=False)),
     Case("8 bands, bands: [5, 3, 2]", with_bands((5, 3, 2), from_settings=True)),
     Case("one band", as_is(grey), **RESAMPLED),
     Case("nodata around", turned_in_a_frame("nodata"), **TURNED),

@@ -13,13 +13,22 @@ from typing import Any
 
 import pytest
 
+from pipeline import local
+from pipeline.config import load_config, settings_id
 from pipeline.ledger import Ledger, read_ledger
-from tests.pipeline.fake_run import DIE, STOP
+from pipeline.sinks.files import write_file
+from pipeline.values import Identity, SceneSource
+from tests.pipeline.fake_run import DIE, PIDS, STOP, FailingPredictor
 from tests.pipeline.scenes import AIRPLANES, CONFIG, write_scene
 
 DEADLINE_S = 120
 PROCESSES = ("--direct_num_workers", "2", "--direct_running_mode", "multi_processing")
 PORTABLE = ("--runner", "PortableRunner", "--job_endpoint", "embed", "--environment_type", "LOOPBACK")
+# Beam's local job service starts a command for each worker.
+PORTABLE_PROCESSES = (
+    *(*PORTABLE[:4], "--environment_type", "beam:env:harness_subprocess_python:v1"),
+    *("--environment_config", f"{sys.executable} -m apache_beam.runners.worker.sdk_worker_main"),
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -39,8 +48,12 @@ class Workspace:
 
     def run(self, output: str, *args: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run the command in a process of its own."""
+        return self.execute(self.command(output, *args), **environment)
+
+    def execute(self, words: list[str], **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run the words of a command in a process of its own."""
         return subprocess.run(
-            self.command(output, *args),
+            words,
             **self._options(environment),
             capture_output=True,
             text=True,
@@ -119,6 +132,28 @@ def test_every_runner_writes_the_same_bytes(workspace: Workspace, args: tuple[st
     assert ledger.totals.airplanes == len(AIRPLANES) + 3
     assert result_of(ledger) == result_of(workspace.ledger("complete.geojson"))
     assert workspace.read_bytes("same.geojson") == workspace.read_bytes("complete.geojson")
+
+
+def test_two_portable_workers_write_what_the_plain_function_finds(workspace: Workspace) -> None:
+    """With nearly all tiles in one of many scenes, and airplanes written in shards."""
+    folder = workspace.folder / "skewed"
+    folder.mkdir()
+    scenes = [str(write_scene(folder / "large.tif"))]
+    scenes += [str(write_scene(folder / f"{number}.tif", (), size=(64, 64 + number))) for number in range(6)]
+    config = load_config(workspace.folder / "settings.json")
+    identity = Identity(FailingPredictor.name, settings_id(config))
+    results = list(local.detect_scenes([SceneSource(scene) for scene in scenes], config, FailingPredictor(), identity))
+    airplanes = [airplane for result in results for airplane in result.airplanes]
+    write_file(str(workspace.folder / "plain.geojsonl"), airplanes, [result.entry for result in results])
+    (workspace.folder / "pids").mkdir()
+    words = workspace.command("two.geojsonl", *PORTABLE_PROCESSES)
+    words[words.index("--input") + 1] = str(folder)
+    done = workspace.execute(words, **{PIDS: str(workspace.folder / "pids")})
+    assert done.returncode == 0, done.stderr
+    assert len(list((workspace.folder / "pids").iterdir())) == 2
+    assert workspace.ledger("two.geojsonl").totals.airplanes == len(airplanes) == len(AIRPLANES)
+    assert workspace.read_bytes("two.geojsonl") == workspace.read_bytes("plain.geojsonl")
+    assert not list(workspace.folder.glob(".two.geojsonl*"))
 
 
 def test_a_killed_run_is_resumed(workspace: Workspace) -> None:

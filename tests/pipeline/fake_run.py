@@ -10,6 +10,10 @@ import sys
 import threading
 import types
 from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner, fn_runner
 
 from geo.types import Detections, ImageArray
 from model.common import logs
@@ -22,8 +26,18 @@ from pipeline.values import Identity
 
 #: Environment variables: the number of batches after which the model hangs, or its process is killed.
 STOP, DIE = "AIRPLANES_TEST_STOP", "AIRPLANES_TEST_DIE"
+#: A folder in which each process that runs the model leaves a file. With it, Beam's local job service has two workers.
+PIDS = "AIRPLANES_TEST_PIDS"
 
 _batches: Counter[str] = Counter()
+
+
+class TwoWorkers(FnApiRunner):  # type: ignore[misc]
+    """Beam's local job service always has one worker, unless its runner is this one."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._num_workers = 2
 
 
 class FailingPredictor(FakePredictor):
@@ -36,6 +50,8 @@ class FailingPredictor(FakePredictor):
         if _batches["done"] == int(os.environ.get(DIE, "-1")):
             os.kill(os.getpid(), signal.SIGKILL)
         _batches["done"] += 1
+        if PIDS in os.environ:
+            (Path(os.environ[PIDS]) / str(os.getpid())).touch()
         return super().__call__(images)
 
 
@@ -55,6 +71,8 @@ def main() -> int:
 
     # The command loads the model beside Beam; workers of other processes load it by the job's own function.
     setattr(model_loading, "load_predictor", lambda *_, **__: Importable())  # noqa: B010 - imported there
+    if PIDS in os.environ:
+        setattr(fn_runner, "FnApiRunner", TwoWorkers)  # noqa: B010 - the job service takes it from there
     job.run_job = functools.partial(job.run_job, load=Importable)
     return run.main()
 

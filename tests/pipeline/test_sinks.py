@@ -35,7 +35,7 @@ from geo.grid import Tile
 from geo.raster.reader import RasterReader
 from geo.types import ImageArray
 from model.data.sources import read_annotated_images
-from pipeline import records
+from pipeline import job, records
 from pipeline.ledger import RunInfo, SceneResult, read_ledger
 from pipeline.records import Airplane, to_frame
 from pipeline.sinks import SUFFIXES, files, transforms
@@ -440,6 +440,16 @@ def test_shards_are_joined_in_order(tmp_path: Path, count: int) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["expected.geojsonl", "x.geojson", "x.geojsonl"]
 
 
+def test_the_job_itself_removes_the_shards(cli: CommandRunner, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For a command that does not wait for the end of the job."""
+    removed: list[object] = []
+    monkeypatch.setattr(job, "remove_leftovers", lambda *args: removed.append(args))
+    assert cli.run(output="x.geojsonl")[0] == 0
+    assert removed
+    assert Path("x.geojsonl").stat().st_size > 0
+    assert not list(Path().glob(".x.geojsonl*"))
+
+
 def test_several_outputs_read_the_pixels_once(cli: CommandRunner, monkeypatch: pytest.MonkeyPatch) -> None:
     tiles: list[Tile] = []
     read_tile = RasterReader.read_tile
@@ -517,18 +527,13 @@ def test_an_output_is_moved_over_the_old_one(tmp_path: Path) -> None:
 def test_the_ledger_waits_for_the_outputs(tmp_path: Path) -> None:
     """A ledger that exists vouches for complete outputs."""
     run = RunInfo("r", "c", "2026-05-01T10:20:30+00:00", "m", {}, {})
-
-    def write_late(uri: str) -> str:
-        Path(uri).write_text(f"ledger: {(tmp_path / 'ledger.json').exists()}")
-        return uri
-
-    with beam.Pipeline(runner=FnApiRunner()) as pipeline:
-        results = pipeline | "Results" >> beam.Create([SceneResult(entry("a.tif"), ())])
-        outputs = pipeline | "Outputs" >> beam.Create([str(tmp_path / "x")]) | beam.Reshuffle()
-        written = outputs | "WriteLate" >> beam.Map(write_late)
-        _ = (results, written) | WriteLedger(str(tmp_path / "ledger.json"), run, False)
-    assert (tmp_path / "ledger.json").exists()
-    assert (tmp_path / "x").read_text() == "ledger: False"
+    pipeline = beam.Pipeline(runner=FnApiRunner())
+    results = pipeline | "Results" >> beam.Create([SceneResult(entry("a.tif"), ())])
+    written = pipeline | "Outputs" >> beam.Create(["a.geojson"]) | "Written" >> beam.Map(str)
+    _ = (results, written) | "Ledger" >> WriteLedger(str(tmp_path / "ledger.json"), run, False)
+    transforms = {step.unique_name: step for step in pipeline.to_runner_api().components.transforms.values()}
+    (output,) = transforms["Written"].outputs.values()
+    assert output in transforms["Ledger/Write"].inputs.values()
 
 
 KILLED = """

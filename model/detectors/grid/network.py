@@ -42,7 +42,10 @@ class _Padded(layers.Layer):  # type: ignore[misc]  # Keras publishes no types
     def call(self, pixels: Any) -> Any:
         """Pad (B, H, W, 3)."""
         height, width = ops.shape(pixels)[1:3]
-        return ops.pad(pixels, [[0, 0], [0, -height % self.multiple], [0, -width % self.multiple], [0, 0]])
+        below, beside = -height % self.multiple, -width % self.multiple
+        padded = ops.pad(pixels, [[0, 0], [0, below], [0, beside], [0, 0]])
+        # Padding by a number that is computed loses the number of channels, and LiteRT has no convolution without.
+        return ops.reshape(padded, (-1, height + below, width + beside, pixels.shape[-1]))
 
 
 def _head(x: Any, config: GridConfig) -> Any:

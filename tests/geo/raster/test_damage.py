@@ -202,6 +202,24 @@ def test_a_truncated_file_is_rejected(tmp_path: Path) -> None:
     assert outcomes == ["refused"] * 39 + ["read"]
 
 
+def test_a_message_of_gdal_has_no_control_characters(tmp_path: Path) -> None:
+    (tmp_path / "a.vrt").write_bytes(b"<VRTDataset \x1e\x1b[2J></VRTDataset>")
+    with pytest.raises(RasterError, match="expected a raster") as raised:
+        read_header(str(tmp_path / "a.vrt"))
+    assert str(raised.value).isprintable()
+
+
+def test_a_damaged_projection_in_an_img_file_is_rejected(tmp_path: Path) -> None:
+    """GDAL makes WKT of it that PROJ does not read."""
+    path = tmp_path / "a.img"
+    copy(write_tiff(tmp_path / "a.tif", noise(64, 64)), path, driver="HFA")
+    content = path.read_bytes()
+    assert b"pperLeftCenter" in content
+    path.write_bytes(content.replace(b"Center,1:*oEprj_Coordinate,lowerRightCenter", b"\x9b" * 43))
+    with pytest.raises(FinderError, match=re.escape(f"{path}: expected")):
+        read_header(str(path))
+
+
 def test_bytes_that_are_not_text_are_no_traceback(tmp_path: Path) -> None:
     """GDAL quotes them in its messages, and rasterio's log fails on these."""
     vrt = tmp_path / "a.vrt"

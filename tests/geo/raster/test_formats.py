@@ -18,6 +18,7 @@ from geo.georef import GeoReference
 from geo.grid import Level, Tiling, plan_tiles
 from geo.raster.header import read_header
 from geo.raster.reader import RasterReader
+from geo.raster.writer import mosaic_vrt
 from geo.types import FloatArray, ImageArray, Window
 from tests.geo.scenes import area_average, coordinates, write_tiff
 
@@ -222,6 +223,38 @@ def test_reading_writes_no_sidecar_files(tmp_path: Path, case: Format) -> None:
                 reader.read_valid_mask(tile)
     after = {path.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in tmp_path.iterdir()}
     assert after == before
+
+
+def _square(folder: Path, name: str) -> str:
+    """A bright square in the middle of an image of 512 pixels, as JPEG 2000, alone or inside another format."""
+    pixels = np.full((512, 512, 3), 60, np.uint8)
+    pixels[240:272, 240:272] = 220
+    source = write_tiff(folder / "source.tif", pixels, affine=AFFINE)
+    if name == "scene.ntf":
+        copy(source, folder / name, driver="NITF", IC="C8", QUALITY="100")
+        return str(folder / name)
+    copy(source, folder / "scene.jp2", driver="JP2OpenJPEG", REVERSIBLE="YES", QUALITY="100", RESOLUTIONS=4)
+    if name == "scene.vrt":
+        copy(folder / "scene.jp2", folder / name, driver="VRT")
+    if name == "mosaic.vrt":
+        headers = [read_header(str(folder / "scene.jp2"))] * 2
+        (folder / name).write_text(mosaic_vrt(headers), encoding="utf-8")
+    return str(folder / name)
+
+
+@pytest.mark.parametrize("name", ["scene.jp2", "scene.ntf", "scene.vrt", "mosaic.vrt"])
+def test_levels_of_jpeg_2000_are_not_shifted_inside_another_format(tmp_path: Path, name: str) -> None:
+    uri = _square(tmp_path, name)
+    with RasterReader(uri, read_header(uri).radiometry) as reader:
+        for scale in (1.0, 1.5, 1.7, 1.99, 2.0, 3.0, 3.5, 4.0, 6.0, 7.0, 8.0):
+            side = round(512 / scale)
+            level = Level(0.5, side, side, 512 / side, 512 / side)
+            above = reader.read_window(Window(0, 0, side, side), level)[..., 0].astype(np.float64) - 60
+            above[above < 8] = 0
+            centres = (np.arange(side) + 0.5) * level.scale_x
+            for axis in (0, 1):
+                centre = (above.sum(axis=axis) * centres).sum() / above.sum()
+                assert centre == pytest.approx(256, abs=0.12 * scale), (scale, axis)
 
 
 def test_an_invalid_prj_file_is_named(tmp_path: Path) -> None:

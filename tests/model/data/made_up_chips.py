@@ -35,3 +35,7 @@ def write(folder: Path, count: int = 640) -> Path:
         lonlat=np.zeros((count, 2)),
     )
     return folder
+
+
+def some_images(count: int) -> ImageArray:
+    return np.random.default_rng(5).integers(0, 256, (count, 20, 20, 3), dtype=np.uint8)

@@ -1,3 +1,4 @@
+import colorsys
 from typing import Any
 
 import numpy as np
@@ -7,6 +8,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from model.data import augment
+from model.data.augment import orient_chips, rotate_hues
+from tests.model.data.made_up_chips import some_images
 
 SIDE = 12
 SEEDS = st.integers(0, 2**32 - 1)
@@ -181,3 +184,34 @@ def test_a_shadow_darkens_one_side_of_a_line_alone(seed: int) -> None:
     np.testing.assert_allclose(plane @ slope, light[rows, cols], atol=1e-4)
     everywhere = np.stack(np.meshgrid(np.arange(200), np.arange(160)), axis=-1) @ slope[:2] + slope[2]
     np.testing.assert_allclose(np.clip(everywhere, minimum, 1), light, atol=1e-3)
+
+
+def test_orientations_are_those_of_the_detectors_crops() -> None:
+    images = some_images(16)
+    orientations = np.arange(16) % 8
+    for image, orientation, actual in zip(images, orientations, orient_chips(images, orientations), strict=True):
+        np.testing.assert_array_equal(actual, augment.orient(image, np.zeros((0, 4)), int(orientation))[0])
+
+
+def test_a_rotation_of_the_hue_by_120_degrees_swaps_the_bands() -> None:
+    images = some_images(4)
+    actual = rotate_hues(images, np.array([0, 2 * np.pi / 3, -2 * np.pi / 3, 2 * np.pi]))
+    for image, order in zip(
+        zip(actual, images, strict=True), ([0, 1, 2], [2, 0, 1], [1, 2, 0], [0, 1, 2]), strict=True
+    ):
+        np.testing.assert_array_equal(image[0], image[1][..., order])
+
+
+def test_hue_leaves_grey_as_it_is_and_keeps_the_brightness() -> None:
+    grey = np.repeat(some_images(3)[..., :1], 3, axis=-1)
+    np.testing.assert_array_equal(rotate_hues(grey, np.array([0.2, -1.0, 3.0])), grey)
+    dull = (some_images(3) // 4 + 96).astype(np.uint8)  # no colour reaches the ends of its range
+    actual = rotate_hues(dull, np.array([0.2, -1.0, 3.0]))
+    np.testing.assert_allclose(actual.mean(axis=-1), dull.mean(axis=-1), atol=0.7)
+    assert np.abs(actual.astype(int) - dull).max() > 10
+
+
+def test_a_small_rotation_changes_the_hue_by_its_angle() -> None:
+    red = np.full((1, 1, 1, 3), (140, 110, 110), np.uint8)
+    hue, _, _ = colorsys.rgb_to_hsv(*(rotate_hues(red, np.array([0.5]))[0, 0, 0] / 255))
+    assert hue * 2 * np.pi == pytest.approx(0.5, abs=0.1)

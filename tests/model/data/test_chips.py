@@ -1,4 +1,3 @@
-import colorsys
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from geo.errors import ConfigError
-from geo.types import ImageArray
-from model.data import augment, chips
-from model.data.chips import AugmentConfig, ChipBatches, Chips, SplitMethod, orient_chips, rotate_hues
+from model.data import chips
+from model.data.augment import orient_chips
+from model.data.chips import AugmentConfig, ChipBatches, Chips, SplitMethod
 from tests.model.data import made_up_chips
+from tests.model.data.made_up_chips import some_images
 
 REAL = Path("../shared/data") / chips.FILE
 SPLITS: tuple[SplitMethod, ...] = ("random", "scene")
@@ -127,10 +127,6 @@ def test_the_real_chips_are_split_as_the_talk_splits_them() -> None:
 BOTH = AugmentConfig(orientation=True, hue=0.3)
 
 
-def some_images(count: int) -> ImageArray:
-    return np.random.default_rng(5).integers(0, 256, (count, 20, 20, 3), dtype=np.uint8)
-
-
 def batches(config: AugmentConfig = BOTH, seed: int = 1, count: int = 50) -> ChipBatches:
     chips = Chips(some_images(count), np.arange(count), np.full(count, "scene"))
     return ChipBatches(chips, config, batch=8, steps=3, seed=seed)
@@ -165,41 +161,10 @@ def test_every_chip_is_served() -> None:
     assert counts.max() < 5 * counts.mean()
 
 
-def test_orientations_are_those_of_the_detectors_crops() -> None:
-    images = some_images(16)
-    orientations = np.arange(16) % 8
-    for image, orientation, actual in zip(images, orientations, orient_chips(images, orientations), strict=True):
-        np.testing.assert_array_equal(actual, augment.orient(image, np.zeros((0, 4)), int(orientation))[0])
-
-
 def test_batches_have_every_orientation_if_configured() -> None:
     source, served = some_images(1), batches(AugmentConfig(orientation=True), count=1)
     drawn = {image.tobytes() for number in range(20) for image in served[number][0]}
     assert drawn == {image.tobytes() for image in orient_chips(np.repeat(source, 8, axis=0), np.arange(8))}
-
-
-def test_a_rotation_of_the_hue_by_120_degrees_swaps_the_bands() -> None:
-    images = some_images(4)
-    actual = rotate_hues(images, np.array([0, 2 * np.pi / 3, -2 * np.pi / 3, 2 * np.pi]))
-    for image, order in zip(
-        zip(actual, images, strict=True), ([0, 1, 2], [2, 0, 1], [1, 2, 0], [0, 1, 2]), strict=True
-    ):
-        np.testing.assert_array_equal(image[0], image[1][..., order])
-
-
-def test_hue_leaves_grey_as_it_is_and_keeps_the_brightness() -> None:
-    grey = np.repeat(some_images(3)[..., :1], 3, axis=-1)
-    np.testing.assert_array_equal(rotate_hues(grey, np.array([0.2, -1.0, 3.0])), grey)
-    dull = (some_images(3) // 4 + 96).astype(np.uint8)  # no colour reaches the ends of its range
-    actual = rotate_hues(dull, np.array([0.2, -1.0, 3.0]))
-    np.testing.assert_allclose(actual.mean(axis=-1), dull.mean(axis=-1), atol=0.7)
-    assert np.abs(actual.astype(int) - dull).max() > 10
-
-
-def test_a_small_rotation_changes_the_hue_by_its_angle() -> None:
-    red = np.full((1, 1, 1, 3), (140, 110, 110), np.uint8)
-    hue, _, _ = colorsys.rgb_to_hsv(*(rotate_hues(red, np.array([0.5]))[0, 0, 0] / 255))
-    assert hue * 2 * np.pi == pytest.approx(0.5, abs=0.1)
 
 
 def test_a_negative_hue_is_rejected() -> None:

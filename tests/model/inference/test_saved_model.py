@@ -1,3 +1,4 @@
+import io
 import shutil
 from pathlib import Path
 from typing import Any
@@ -5,8 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
-from geo.errors import ConfigError
+from geo.errors import ConfigError, RasterError
 from geo.types import Detections, ImageArray
 from model.export.exporter import export
 from model.inference.calibration import Calibration
@@ -28,12 +30,17 @@ class Bright(tf.Module):  # type: ignore[misc]  # TensorFlow publishes no types
         score = tf.reduce_mean(tf.cast(pixels[..., 0], tf.float32), axis=(1, 2)) / 255
         return {"boxes": boxes, "scores": tf.stack([score, tf.zeros_like(score)], axis=1)}
 
+    @tf.function(input_signature=[tf.TensorSpec((None,), tf.string, "jpeg")])  # type: ignore[untyped-decorator]
+    def detect_jpeg(self, jpeg: Any) -> dict[str, Any]:
+        output: dict[str, Any] = self.detect(tf.io.decode_jpeg(jpeg[0], channels=3)[None])
+        return output
+
 
 @pytest.fixture(scope="module")
 def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("own") / "bright"
     module = Bright()
-    tf.saved_model.save(module, str(folder), {"detect": module.detect})
+    tf.saved_model.save(module, str(folder), {"detect": module.detect, "detect_jpeg": module.detect_jpeg})
     return folder
 
 
@@ -61,6 +68,20 @@ def read_config_with(folder: Path, calibration: Calibration) -> Any:
     from dataclasses import replace
 
     return replace(read_config(folder), calibration=calibration)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+def test_the_model_decodes_files_itself(own: Path, kind: str) -> None:
+    predictor = load_predictor(str(own), BATCH, 0.0, trusted=True)
+    assert isinstance(predictor, SavedModelPredictor)
+    assert predictor.decodes_files
+    file = io.BytesIO()
+    Image.fromarray(uniform_images(1)[0][:50, :70]).save(file, kind)
+    (detections,) = predictor.detect_in_files([file.getvalue()])
+    np.testing.assert_allclose(detections.boxes, [[0, 0, 70, 50]])
+    np.testing.assert_allclose(detections.scores, [200 / 255], atol=1e-3)
+    with pytest.raises(RasterError, match="JPEG or PNG"):
+        predictor.detect_in_files([file.getvalue()[:60]])
 
 
 def test_a_detector_of_a_third_party_is_a_predictor(own: Path) -> None:

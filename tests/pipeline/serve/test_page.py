@@ -80,8 +80,8 @@ def test_results_as_geopackage_and_as_report(client: TestClient, tmp_path: Path)
 
 
 def test_a_job_on_another_map_finds_its_airplanes_where_they_are(service: Service) -> None:
-    places = [(9.97, 53.61), (9.9712, 53.6093)]
-    with serving_map(places, zoom=17) as template:
+    positions = [(9.97, 53.61), (9.9712, 53.6093)]
+    with serving_map(positions, zoom=17) as template:
         tiles = MapTiles(template, 17)
         with client_of(dataclasses.replace(service, map_tiles=tiles)) as client:
             assert client.get("/map/17/3/5").headers["content-type"] == "image/png"
@@ -96,7 +96,7 @@ def test_a_job_on_another_map_finds_its_airplanes_where_they_are(service: Servic
                 assert answer.status_code == 400
                 assert error_of(answer).startswith("bounds: ")
     centres = sorted(tuple(np.mean(feature["geometry"]["coordinates"][0][:4], axis=0)) for feature in features)
-    assert np.allclose(centres, places, atol=1e-5)
+    assert np.allclose(centres, positions, atol=1e-5)
     assert {feature["properties"]["scene_uri"] for feature in features} == {template}
 
 

@@ -11,6 +11,8 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
+from geo.errors import RasterError
+from geo.types import Detections
 from model.inference.predictor import FakePredictor
 from pipeline.serve import models, requests
 from pipeline.serve.app import Service, create_app
@@ -43,6 +45,32 @@ def test_jpeg_and_the_named_form_are_taken_too(client: TestClient) -> None:
     body = {"signature_name": "detect_jpeg", "instances": [{"jpeg": each} for each in instances(jpeg)["instances"]]}
     (prediction,) = client.post(PREDICT, json=body).json()["predictions"]
     assert prediction["boxes"] == [[16, 16, 32, 40]]
+
+
+def test_a_model_that_decodes_files_gets_the_files(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    files: list[bytes] = []
+
+    def detect_in_files(self: FakePredictor, contents: list[bytes]) -> list[Detections]:
+        files.extend(contents)
+        if contents[0].startswith(b"\x89PNG"):
+            raise RasterError("expected a JPEG or PNG, got one that the model cannot decode: send another")
+        return [Detections(np.array([[1.0, 2, 90, 9]]), np.array([0.9]), np.array([np.nan]))]
+
+    monkeypatch.setattr(FakePredictor, "decodes_files", True, raising=False)
+    monkeypatch.setattr(FakePredictor, "detect_in_files", detect_in_files, raising=False)
+    jpeg = encoded(picture(size=(60, 50)), "JPEG")
+    body = instances(jpeg) | {"signature_name": "detect_jpeg"}
+    assert client.post(PREDICT, json=body).json() == {"predictions": [{"boxes": [[1, 2, 60, 9]], "scores": [0.9]}]}
+    assert files == [jpeg]
+    answer = client.post(PREDICT, json=instances(encoded(picture())) | {"signature_name": "detect_jpeg"})
+    assert answer.status_code == 400
+    assert "cannot decode" in error_of(answer)
+    wide = client.post(
+        PREDICT, json=instances(encoded(picture(size=(2049, 20)), "JPEG")) | {"signature_name": "detect_jpeg"}
+    )
+    assert wide.status_code == 413
+    assert client.post(PREDICT, json=instances(jpeg)).json()["predictions"] == [{"boxes": [], "scores": []}]
+    assert len(files) == 2
 
 
 def test_the_model_and_its_state_can_be_asked_for(client: TestClient) -> None:

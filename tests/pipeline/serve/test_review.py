@@ -148,10 +148,10 @@ def test_a_drawn_box_lies_where_it_was_drawn(reviewed: TestClient) -> None:
 
 
 def test_rates_count_what_was_reviewed(reviewed: TestClient) -> None:
-    found = detections(reviewed)
-    for each in found[:3]:
+    detected = detections(reviewed)
+    for each in detected[:3]:
         act(reviewed, "right", **each)
-    act(reviewed, "wrong", **found[3])
+    act(reviewed, "wrong", **detected[3])
     rates = reviewed.get("/review/items", params={"scene": "a"}).json()["rates"]
     assert (rates["precision"]["hits"], rates["precision"]["total"]) == (3, 4)
     assert rates["recall"]["value"] is None
@@ -159,20 +159,20 @@ def test_rates_count_what_was_reviewed(reviewed: TestClient) -> None:
     act(reviewed, "check", lonlat=corners(reviewed, MIDDLE)[0])
     rates = reviewed.get("/review/items", params={"scene": "a"}).json()["rates"]
     assert (rates["recall"]["hits"], rates["recall"]["total"], rates["checked_tiles"]) == (3, 4, 1)
-    higher = reviewed.get("/review/items", params={"scene": "a", "min_score": found[0]["score"]}).json()["rates"]
+    higher = reviewed.get("/review/items", params={"scene": "a", "min_score": detected[0]["score"]}).json()["rates"]
     assert (higher["recall"]["hits"], higher["precision"]["total"]) == (1, 1)
 
 
 def test_a_training_reads_the_folder_as_it_is(reviewed: TestClient, folder: Path) -> None:
-    found = detections(reviewed)
-    for each in found[:2]:
+    detected = detections(reviewed)
+    for each in detected[:2]:
         act(reviewed, "right", **each)
-    for each in found[2:]:
+    for each in detected[2:]:
         act(reviewed, "wrong", **each)
     act(reviewed, "add", lonlat=corners(reviewed, (100, 100, 140, 130)))
     act(reviewed, "check", lonlat=corners(reviewed, MIDDLE)[0])
     (image,) = read_annotated_images(folder, "all")
-    expected = [each["box"] for each in found[:2]]
+    expected = [each["box"] for each in detected[:2]]
     assert np.allclose(image.boxes[:2], expected, atol=0.01)
     assert np.allclose(image.boxes[2], [100, 100, 140, 130], atol=6)
     pixels = image.pixels()

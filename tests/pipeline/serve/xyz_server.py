@@ -1,4 +1,4 @@
-"""A map of XYZ tiles on this machine: dark ground with bright airplanes at given places."""
+"""A map of XYZ tiles on this machine: dark ground with bright airplanes at given positions."""
 
 import contextlib
 import io
@@ -21,12 +21,12 @@ def to_pixels(lon: float, lat: float, zoom: int) -> tuple[float, float]:
 
 
 @contextlib.contextmanager
-def serving_map(places: Sequence[tuple[float, float]], zoom: int, half_px: int = 12) -> Iterator[str]:
-    """Serve the map and yield its template. Airplanes are squares around the places, as longitude and latitude.
+def serving_map(positions: Sequence[tuple[float, float]], zoom: int, half_px: int = 12) -> Iterator[str]:
+    """Serve the map and yield its template. Airplanes are squares around the positions, as longitude and latitude.
 
     Tiles of odd rows are PNG, the others JPEG; there are none beyond the zoom.
     """
-    centres = [to_pixels(lon, lat, zoom) for lon, lat in places]
+    centres = [to_pixels(lon, lat, zoom) for lon, lat in positions]
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
