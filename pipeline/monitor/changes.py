@@ -1,7 +1,7 @@
 """What arrived, left, stayed and moved between the visits of an airport. Pure functions.
 
 Airplanes are followed from visit to visit. A visit says something only of the ground that it saw: an airplane elsewhere
-is still there as far as anyone knows, and one that appears there has arrived since that ground was last seen.
+is assumed to be still there, and a new one there has arrived since that ground was last seen.
 
 Positions are metres east and north of the airport's centre, in the frame of the first visit: the shift of each later
 visit is estimated from the airplanes that stayed.

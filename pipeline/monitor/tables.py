@@ -312,7 +312,7 @@ def has_geometry(cls: type[Any]) -> bool:
 
 
 def digest(rows: Sequence[Any]) -> str:
-    """Return 16 hexadecimal digits that tell the content of rows."""
+    """Return 16 hexadecimal digits that identify the content of rows."""
     text = hashlib.sha256()
     for row in rows:
         values = [getattr(row, field.name) for field in dataclasses.fields(row)]
