@@ -12,6 +12,7 @@ import difflib
 import functools
 import math
 import uuid
+import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -220,16 +221,25 @@ def read_area(path: Path) -> AreaOfInterest:
     # Slow to import, and most runs have no area.
     import geopandas
     import pyogrio
-    from pyogrio.errors import DataSourceError
+    from pyogrio.errors import DataLayerError, DataSourceError, FeatureError, GeometryError
+    from shapely.errors import ShapelyError
 
     from geo.aoi import build_aoi
 
+    damaged = (DataSourceError, DataLayerError, FeatureError, GeometryError, ShapelyError, OSError, ValueError)
+
     try:
-        layers = [str(name) for name, _ in pyogrio.list_layers(path)]
-        frame = geopandas.read_file(path, layer=layers[0]) if layers else geopandas.GeoDataFrame(geometry=[], crs=4326)
-    except (DataSourceError, OSError) as error:
-        cause = str(error).splitlines()[0]
-        raise InputError(f"--aoi {path}: expected a vector file such as GeoJSON, got {cause}: fix the path") from error
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # GDAL's, of two lines; what matters is raised below
+            layers = [str(name) for name, _ in pyogrio.list_layers(path)]
+            frame = (
+                geopandas.read_file(path, layer=layers[0]) if layers else geopandas.GeoDataFrame(geometry=[], crs=4326)
+            )
+    except damaged as error:
+        cause = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(
+            f"--aoi {path}: expected a vector file such as GeoJSON, got {cause}: fix the path or the file"
+        ) from error
     if len(layers) > 1:
         raise InputError(f"--aoi {path}: expected one layer, got {', '.join(layers)}: write one to a file of its own")
     if not isinstance(frame, geopandas.GeoDataFrame):

@@ -125,8 +125,10 @@ def complete_options(options: PipelineOptions, run_id: str) -> None:
     cloud.labels = [*(cloud.labels or []), f"{RUN_LABEL}={run_id}"]
     debug.add_experiment(_NO_PACKAGE_LIST)
     if setup.setup_file is None and options.view_as(WorkerOptions).sdk_container_image is None:
+        setup.setup_file = str(_SETUP_FILE)
+    if setup.setup_file is not None:
         # Relative, since the options become part of the job. The dot is for Beam, which changes to the file's folder.
-        setup.setup_file = f"{os.curdir}{os.sep}{os.path.relpath(_SETUP_FILE)}"
+        setup.setup_file = f"{os.curdir}{os.sep}{os.path.relpath(setup.setup_file)}"
     if not debug.lookup_experiment(_SEVERAL_PROCESSES):
         debug.add_experiment(_ONE_PROCESS)
         debug.number_of_worker_harness_threads = debug.number_of_worker_harness_threads or THREADS

@@ -1,6 +1,7 @@
 """A scene in Web Mercator, as map tiles (XYZ) or in one piece, with the colours that the detector sees."""
 
 import io
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -8,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from rasterio.warp import transform_bounds
-from rio_tiler.errors import RioTilerError, TileOutsideBounds
+from rio_tiler.errors import NoOverviewWarning, RioTilerError, TileOutsideBounds
 from rio_tiler.io import Reader
 
 from geo.errors import RasterError
@@ -16,6 +17,9 @@ from geo.raster.gdal_io import naming_file, read_errors
 from geo.raster.radiometry import Radiometry
 from geo.raster.uri import gdal_name
 from geo.types import Window
+
+# The user cannot change the scene, and reads slowly either way.
+warnings.filterwarnings("ignore", category=NoOverviewWarning)
 
 TILE_PX = 256
 WEB_MERCATOR = "EPSG:3857"

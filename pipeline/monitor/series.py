@@ -74,6 +74,9 @@ def compute(
             spread=(total.high - total.low) / _INTERVAL_SD,
         )
         judgement = baseline.judge(observation, observed, settings.baseline)
+        if judgement.unusual == "low" and total.count + changes.out_of_view >= (judgement.low or 0.0):
+            # Airplanes on ground that this visit did not see may still be there.
+            judgement = dataclasses.replace(judgement, unusual="no")
         if enough:
             observed.append(observation)
         else:

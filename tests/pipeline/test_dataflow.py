@@ -311,10 +311,15 @@ def test_missing_credentials_are_one_line(monkeypatch: pytest.MonkeyPatch, tmp_p
         dataflow.check_credentials()
 
 
-def test_the_package_is_staged_unless_an_image_has_it() -> None:
-    options = PipelineOptions([*JOB])
+@pytest.mark.parametrize("words", [(), ("--setup_file", "setup.py"), ("--setup_file", str(ROOT / "setup.py"))])
+def test_the_package_is_staged_by_a_relative_path(words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    options = PipelineOptions([*JOB, *words])
     dataflow.complete_options(options, "r1")
-    assert Path(options.get_all_options()["setup_file"]).resolve() == ROOT / "setup.py"
+    assert options.get_all_options()["setup_file"] == "./setup.py"
+
+
+def test_no_package_is_staged_if_an_image_has_it() -> None:
     options = PipelineOptions([*JOB, "--sdk_container_image", IMAGE])
     dataflow.complete_options(options, "r1")
     assert options.get_all_options()["setup_file"] is None

@@ -252,3 +252,15 @@ def test_one_on_the_next_stand_has_not_moved() -> None:
     assert (moved.moved, moved.arrived, moved.left) == (1, 0, 0)
     replaced = tables_of([first, scene("2026-03-05", [*others, beside])]).visits[1]
     assert (replaced.moved, replaced.arrived, replaced.left) == (0, 1, 1)
+
+
+def test_airplanes_out_of_view_make_no_count_unusually_low() -> None:
+    planes = rows_of_planes(30)
+    days = [f"2026-03-{day:02d}" for day in range(1, 11)]
+    hidden = shapely.union_all([shapely.Point(plane.x, plane.y).buffer(40) for plane in planes[:20]])
+    usual = [scene(day, planes) for day in days]
+    few = tables_of([*usual, scene("2026-03-11", planes[20:])]).visits[-1]
+    covered = tables_of([*usual, scene("2026-03-11", planes[20:], seen=shapely.difference(AIRPORT.area_m, hidden))])
+    assert (few.unusual, few.out_of_view) == ("low", 0)
+    assert covered.visits[-1].enough_seen
+    assert (covered.visits[-1].unusual, covered.visits[-1].out_of_view) == ("no", 20)
