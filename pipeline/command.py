@@ -12,6 +12,7 @@ import difflib
 import functools
 import math
 import uuid
+import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -228,8 +229,12 @@ def read_area(path: Path) -> AreaOfInterest:
     damaged = (DataSourceError, DataLayerError, FeatureError, GeometryError, ShapelyError, OSError, ValueError)
 
     try:
-        layers = [str(name) for name, _ in pyogrio.list_layers(path)]
-        frame = geopandas.read_file(path, layer=layers[0]) if layers else geopandas.GeoDataFrame(geometry=[], crs=4326)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # GDAL's, of two lines; what matters is raised below
+            layers = [str(name) for name, _ in pyogrio.list_layers(path)]
+            frame = (
+                geopandas.read_file(path, layer=layers[0]) if layers else geopandas.GeoDataFrame(geometry=[], crs=4326)
+            )
     except damaged as error:
         cause = " ".join(str(error).split()) or type(error).__name__
         raise InputError(

@@ -106,13 +106,17 @@ const App = (() => {
     byId("map-2").parentElement.hidden = !isComparing();
     byId("maps").classList.toggle("two", isComparing());
     if (isComparing() !== wasComparing) {
-      // What is in view stays in view.
-      const bounds = map.getBounds();
-      for (const pane of panes) pane.map.invalidateSize({ pan: false }).fitBounds(bounds, { animate: false });
+      // A scene that is all in view stays so; else what is in the middle stays there.
+      const [west, south, east, north] = state.source?.bounds ?? [-180, -90, 180, 90];
+      const isAllInView = map.getBounds().contains([[south, west], [north, east]]);
+      const [centre, zoom] = [map.getCenter(), map.getZoom()];
+      for (const pane of panes) pane.map.invalidateSize({ pan: false }).setView(centre, zoom, { animate: false });
+      if (isAllInView && state.source?.bounds) goTo(state.source.bounds);
     }
     if (other.isRunning) request(`/jobs/${other.job}`, { method: "DELETE" }).catch(complain);
     clearPane(other);
     if (!isComparing()) for (const name of ["caption", "downloads-model"]) byId(name).hidden = true;
+    if (panes[0].status) showProgress();
     draw();
   }
 

@@ -127,11 +127,12 @@ REFUSED = {
 
 
 @pytest.mark.filterwarnings("ignore:'crs' was not provided")
-def test_an_area_whose_ring_is_not_closed_is_an_error(tmp_path: Path) -> None:
+def test_an_area_whose_ring_is_not_closed_is_an_error(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
     ring = [[9.9, 53.5], [10, 53.5], [10, 53.7], [9.9, 53.7]]
     (tmp_path / "area.geojson").write_text(json.dumps({"type": "Polygon", "coordinates": [ring]}))
     with pytest.raises(InputError, match=r"--aoi .*area.geojson: expected a vector file .*closed"):
         read_area(tmp_path / "area.geojson")
+    assert not recwarn.list
 
 
 @pytest.mark.parametrize(("write", "message"), REFUSED.items())
