@@ -95,6 +95,8 @@ def run(service: Service, host: str, port: int) -> int:
         create_app(service, lost.extend),
         # Its own words at the end are of requests that were cut off before they were sent; errors of ours are logged.
         log_level="critical",
+        # Its own settings of logging would close the handlers of others, and with them what they write to.
+        log_config=None,
         access_log=False,
         server_header=False,
         # Beyond this, connections are answered with 503: each may hold a body in memory.

@@ -16,7 +16,9 @@ def running(service: Service) -> Iterator[str]:
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
     listener.listen()  # from now on connections wait for the server, which may start later than the browser asks
-    server = uvicorn.Server(uvicorn.Config(create_app(service), log_level="critical", timeout_graceful_shutdown=1))
+    server = uvicorn.Server(
+        uvicorn.Config(create_app(service), log_level="critical", log_config=None, timeout_graceful_shutdown=1)
+    )
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     try:
