@@ -296,7 +296,7 @@ const Review = (() => {
   });
   // The wheel over the chosen box resizes it; elsewhere it zooms.
   map.getContainer().addEventListener("wheel", (event) => {
-    if (!isOn || !current) return;
+    if (!isOn || !current || !event.deltaY) return; // to the side, or the end of a turn
     const bounds = L.polygon(App.rings(current.geometry)).getBounds();
     if (!bounds.contains(map.mouseEventToLatLng(event))) return;
     event.preventDefault();
