@@ -287,9 +287,10 @@ const Review = (() => {
     sketch = L.rectangle([start, start], { color: "#ffffff", weight: 2, interactive: false }).addTo(map);
   });
   map.on("mousemove", (event) => sketch?.setBounds(L.latLngBounds(start, event.latlng)));
-  map.on("mouseup", () => {
+  map.on("mouseup", (event) => {
     if (!sketch) return;
-    const bounds = sketch.getBounds();
+    // Where it was released: on a busy machine the last moves come together, or not at all.
+    const bounds = L.latLngBounds(start, event.latlng);
     sketch.remove();
     sketch = null;
     add(bounds);
