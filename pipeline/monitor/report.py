@@ -83,8 +83,7 @@ def write_report(folder: str, reports: Sequence[AirportReport], bands: tuple[int
     """
     uri = f"{folder.rstrip('/')}/{FILE_NAME}"
     storage.check_writable(uri)
-    with storage.staged(uri) as path:
-        path.write_text(render(reports, bands), encoding="utf-8", newline="")
+    storage.write_text(uri, render(reports, bands))
     return uri
 
 

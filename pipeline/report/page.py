@@ -42,8 +42,7 @@ def write_report(folder: str | Path, airplanes: Sequence[Airplane], ledger: Ledg
     """
     uri = f"{folder}/{FILE_NAME}"
     storage.check_writable(uri)
-    with storage.staged(uri) as path:
-        path.write_text(render(airplanes, ledger), encoding="utf-8", newline="")
+    storage.write_text(uri, render(airplanes, ledger))
     return uri
 
 

@@ -73,7 +73,7 @@ def staged(uri: str) -> Iterator[Path]:
 
 
 def write_text(uri: str, text: str) -> None:
-    """Write a small file of UTF-8 text; it appears complete or not at all.
+    """Write a file of UTF-8 text; it appears complete or not at all.
 
     Raises:
         OutputError: it cannot be written.

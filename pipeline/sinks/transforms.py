@@ -264,8 +264,7 @@ class WriteLedger(beam.PTransform):  # type: ignore[misc]
         del outputs
         now = datetime.datetime.now(datetime.UTC)
         seconds = (now - datetime.datetime.fromisoformat(self.run.started_at)).total_seconds()
-        with storage.staged(self.uri) as path:
-            path.write_text(to_json(make_ledger(self.run, seconds, entries)), encoding="utf-8", newline="")
+        storage.write_text(self.uri, to_json(make_ledger(self.run, seconds, entries)))
         return self.uri
 
 
