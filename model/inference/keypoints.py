@@ -121,5 +121,5 @@ def _resolve(name_or_folder: str) -> Path:
             return folder
     raise WeightsError(
         f"keypoint model {name_or_folder}: expected a packaged model, or a folder with {CONFIG_FILE} and {MODEL_FILE}, "
-        "found neither"
+        "found neither: name another under keypoints in the config, or null to measure nothing"
     )

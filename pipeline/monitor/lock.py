@@ -129,9 +129,7 @@ def running(store: str, run_id: str, period_s: float = PERIOD_S) -> Iterator[Run
 
 def write_heartbeat(store: str, content: dict[str, Any]) -> None:
     """Write the heartbeat of a store."""
-    path = f"{store.rstrip('/')}/{HEARTBEAT}"
-    with storage.staged(path) as file:
-        file.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    storage.write_text(f"{store.rstrip('/')}/{HEARTBEAT}", json.dumps(content, indent=1) + "\n")
 
 
 def _beat(store: str, run: Run, refresh: Callable[[], bool], stop: threading.Event, period_s: float) -> None:

@@ -154,8 +154,7 @@ class Store:
         """Write a JSON file of the store."""
         path = f"{self.uri}/{name}"
         self._make_folder(path)
-        with storage.staged(path) as file:
-            file.write_text(json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+        storage.write_text(path, json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
         self._files.add(path)
 
     def _state(self, airport: str) -> dict[str, Any]:

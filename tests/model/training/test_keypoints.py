@@ -92,3 +92,10 @@ def test_expected_errors_hold_two_thirds_of_the_errors() -> None:
     offset, slope = fit_expected_error(Keypoints(points, spread, np.zeros(4000)), truth)
     assert offset == pytest.approx(0.4, abs=0.1)
     assert slope == pytest.approx(0.5, abs=0.05)
+
+
+def test_a_model_that_does_not_exist_is_refused_with_the_remedy() -> None:
+    with pytest.raises(
+        FinderError, match=r"keypoint model nowhere: expected .* or null to measure nothing"
+    ):
+        KeypointPredictor("nowhere")
