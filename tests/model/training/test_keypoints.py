@@ -95,7 +95,5 @@ def test_expected_errors_hold_two_thirds_of_the_errors() -> None:
 
 
 def test_a_model_that_does_not_exist_is_refused_with_the_remedy() -> None:
-    with pytest.raises(
-        FinderError, match=r"keypoint model nowhere: expected .* or null to measure nothing"
-    ):
+    with pytest.raises(FinderError, match=r"keypoint model nowhere: expected .* or null to measure nothing"):
         KeypointPredictor("nowhere")
