@@ -172,7 +172,7 @@ def _without_folders(command: str) -> str:
     words = []
     for word in shlex.split(command):
         option, equals, value = word.partition("=") if word.startswith("-") else ("", "", word)
-        words.append(f"{option}{equals}{Path(value).name if os.path.isabs(value) else value}")
+        words.append(f"{option}{equals}{Path(value).name if Path(value).is_absolute() else value}")
     return shlex.join(words)
 
 
