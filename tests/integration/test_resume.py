@@ -3,6 +3,9 @@
 import dataclasses
 import json
 import os
+import pty
+import re
+import signal
 import subprocess
 import sys
 import time
@@ -78,6 +81,21 @@ class Workspace:
             finally:
                 process.kill()
 
+    @contextmanager
+    def on_terminal(self, output: str, *args: str, **environment: str) -> Iterator[int]:
+        """Start the command on a terminal, of which the block gets the other end; it is killed at the end."""
+        ours, theirs = pty.openpty()
+        command = subprocess.Popen(
+            self.command(output, *args), **self._options(environment), stderr=theirs, start_new_session=True
+        )
+        os.close(theirs)
+        try:
+            yield ours
+        finally:
+            os.killpg(command.pid, signal.SIGKILL)
+            command.wait()
+            os.close(ours)
+
     def cache_args(self, name: str) -> tuple[str, str]:
         return "--work-dir", str(self.folder / name)
 
@@ -130,8 +148,23 @@ def test_every_runner_writes_the_same_bytes(workspace: Workspace, args: tuple[st
     assert done.returncode == 0, done.stderr
     ledger = workspace.ledger("same.geojson")
     assert ledger.totals.airplanes == len(AIRPLANES) + 3
+    assert f"airplanes  {len(AIRPLANES) + 3}\nscenes     2: 2 complete\n" in done.stderr
+    assert done.stderr.endswith("same.geojson.ledger.json\n")
     assert result_of(ledger) == result_of(workspace.ledger("complete.geojson"))
     assert workspace.read_bytes("same.geojson") == workspace.read_bytes("complete.geojson")
+
+
+@pytest.mark.parametrize("args", [PROCESSES, PORTABLE_PROCESSES], ids=["processes", "portable"])
+def test_a_terminal_shows_the_tiles_of_worker_processes(workspace: Workspace, args: tuple[str, ...]) -> None:
+    (workspace.folder / "shown").mkdir(exist_ok=True)
+    batches = {STOP: "1", PIDS: str(workspace.folder / "shown")}
+    with workspace.on_terminal("shown.geojson", *args, **batches) as terminal:
+        shown, deadline = "", time.monotonic() + DEADLINE_S
+        # The model hangs after a batch in each process.
+        while not re.search(r"scenes 0/2  tiles [1-9]\d*/\d\d  airplanes [1-9]", shown):
+            assert time.monotonic() < deadline
+            shown += os.read(terminal, 1000).decode()
+    assert "WARN" not in shown
 
 
 def test_two_portable_workers_write_what_the_plain_function_finds(workspace: Workspace) -> None:
@@ -160,7 +193,7 @@ def test_a_killed_run_is_resumed(workspace: Workspace) -> None:
     batches, work = 5, workspace.cache_args("killed")
     with workspace.started("killed.geojson", *work, **{STOP: str(batches)}) as process:
         deadline = time.monotonic() + DEADLINE_S
-        # The model hangs after these batches: they must be cached without any later one.
+        # The model hangs after a batch in each process. they must be cached without any later one.
         while workspace.cached("killed") < batches * CONFIG.batch_size:
             assert process.poll() is None
             assert time.monotonic() < deadline
