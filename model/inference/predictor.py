@@ -12,8 +12,8 @@ from model.inference.engine import Engine, Precision, resolve_engine, resolve_pr
 
 
 #: Small images are put together in batches of up to so many pixels, and so many images.
-_SMALL_BATCH_PX = 800_000
-_SMALL_BATCH = 8
+_SMALL_BATCH_PX = 1_000_000
+_SMALL_BATCH = 16
 
 
 def images_per_batch(height: int, width: int, batch_size: int) -> int:
