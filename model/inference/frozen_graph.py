@@ -11,6 +11,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from geo.types import ImageArray
+from model.common.logs import reveal_package
 from model.inference import model_folder
 from model.inference.calibration import Calibration
 from model.inference.cells import MIN_VOTE, CellPredictor, Engine
@@ -60,6 +61,8 @@ def build(folder: Path, calibrated: bool, precision: Precision) -> Any:
     Raises:
         WeightsError: the weights are of another network.
     """
+    # Hidden by a run that has seen the graph in the cache, from where it has vanished since.
+    reveal_package("keras")
     from model.detectors import registry
     from model.inference import weights_io
 

@@ -100,12 +100,12 @@ def _parse_run(options: argparse.Namespace, beam: Sequence[str]) -> RunCommand:
     if beam:
         _check_beam(beam, options.store)
     from pipeline.model_loading import describe_model
-    from pipeline.monitor import delivery, detection, lock
+    from pipeline.monitor import alerts, detection, lock
     from pipeline.sinks import storage
 
     detector = detection.with_weak_score(describe_model(config, options.trust_model), monitor_settings.weak_score)
     if monitor_settings.webhook:
-        delivery.webhook_url(monitor_settings.webhook)
+        alerts.webhook_url(monitor_settings.webhook)
     heartbeat = f"{options.store.rstrip('/')}/{lock.HEARTBEAT}"
     storage.check_uri(heartbeat, "--store")
     storage.check_writable(heartbeat)
@@ -139,7 +139,7 @@ def _check_beam(words: Sequence[str], store: str) -> None:
 
 def _run(command: RunCommand) -> int:
     """Run the command; return its exit status."""
-    from pipeline.monitor import delivery, detection, lock, run
+    from pipeline.monitor import alerts, detection, lock, run
     from pipeline.monitor import store as stores
 
     run_id = uuid.uuid4().hex[:12]
@@ -164,7 +164,7 @@ def _run(command: RunCommand) -> int:
         )
         print("\n".join(run.summary_lines(results)))
         record = run.raise_alerts(results, store, command.settings, command.now)
-        record = delivery.deliver(record, store, command.settings.webhook, sys.stdout, sys.stderr)
+        record = alerts.deliver(record, store, command.settings.webhook, sys.stdout, sys.stderr)
         if command.report:
             current.report("writing the report")
             print(
@@ -217,9 +217,9 @@ def _check_report(folder: str) -> None:
 
 
 def _write_report(folder: str, airports: Sequence[Airport], store: Store, bands: tuple[int, ...] | None) -> str:
-    from pipeline.monitor import delivery, report, run
+    from pipeline.monitor import alerts, report, run
 
-    events = [event for event in delivery.read_events(store) if not event.withdrawn]
+    events = [event for event in alerts.read_events(store) if not event.withdrawn]
     reports = [
         report.AirportReport(
             airport=airport,

@@ -23,8 +23,7 @@ from model.common.pages import render_template
 from pipeline.monitor.airports import Airport
 from pipeline.monitor.alerts import Event
 from pipeline.monitor.scenes import parse_time
-from pipeline.monitor.series import Tables
-from pipeline.monitor.stands import occupancy
+from pipeline.monitor.series import Tables, occupancy
 from pipeline.monitor.tables import AirplaneRow, SceneRow, VisitRow
 from pipeline.sinks import storage
 

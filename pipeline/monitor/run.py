@@ -10,9 +10,9 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from pipeline.monitor import delivery, series
+from pipeline.monitor import series
 from pipeline.monitor.airports import Airport
-from pipeline.monitor.alerts import Event, find_events, merge
+from pipeline.monitor.alerts import Event, find_events, merge, read_events
 from pipeline.monitor.detection import (
     DetectScenes,
     FailedScene,
@@ -28,7 +28,7 @@ from pipeline.monitor.tables import ChangeRow, SceneRow, VisitRow
 from pipeline.values import Identity
 
 #: Changes when the tables are computed in another way, so that they are computed anew.
-TABLES_VERSION = 2
+TABLES_VERSION = 3
 #: The settings that the tables depend on.
 _TABLE_SETTINGS = (
     "visit_gap_minutes",
@@ -178,7 +178,7 @@ def raise_alerts(
         changes = read_by_time(store, "changes", ChangeRow, result.airport.id)
         events += find_events(settings.alerts, result.visits, changes, result.airport, now)
     monitored = {result.airport.id for result in results}
-    known = delivery.read_events(store)
+    known = read_events(store)
     # The run says nothing about airports that it does not monitor.
     others = [event for event in known if event.airport not in monitored]
     own = [event for event in known if event.airport in monitored]
