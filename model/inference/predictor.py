@@ -10,7 +10,6 @@ from geo.types import Detections, ImageArray
 from model.common.logs import hold_stderr
 from model.inference.engine import Engine, Precision, resolve_engine, resolve_precision
 
-
 #: Small images are put together in batches of up to so many pixels, and so many images.
 _SMALL_BATCH_PX = 1_000_000
 _SMALL_BATCH = 16
