@@ -319,6 +319,10 @@ def _pixels(tile: Tile) -> int:
     return tile.window.width * tile.window.height
 
 
+def _image_pixels(image: TileImage) -> int:
+    return _pixels(image.tile)
+
+
 def _next_tile(items: Generator[TileImage | TileOutcome, None, None], last: bool) -> TileImage | TileOutcome:
     """Return the next tile of a block; after its last one its scene is closed, in the thread that opened it."""
     item = next(items)
@@ -343,7 +347,7 @@ class TileModelHandler(ModelHandler[TileImage, TileOutcome, Predictor]):  # type
     def __init__(self, load: Callable[[], Predictor], config: PipelineConfig) -> None:
         # By pixels: a batch of a few tiles of a small scene would leave the model's own batches half empty.
         size = _pixels_per_call(config)
-        super().__init__(min_batch_size=size, max_batch_size=size, element_size_fn=lambda image: _pixels(image.tile))
+        super().__init__(min_batch_size=size, max_batch_size=size, element_size_fn=_image_pixels)
         self._load = load
         self._config = config
 

@@ -137,7 +137,7 @@ def test_the_predictor_gets_batches_of_tiles_of_one_size(tmp_path: Path) -> None
     shapes = {(tile.window.height, tile.window.width, 3) for tile in planned}
     assert {shape[1:] for shape in predictor.shapes} == shapes
     assert sum(counts) == len(planned)
-    full = [BATCHES_PER_CALL * images_per_batch(*shape[1:3], 5) for shape in predictor.shapes]
+    full = [BATCHES_PER_CALL * images_per_batch(shape[1], shape[2], 5) for shape in predictor.shapes]
     assert len([count for count, size in zip(counts, full, strict=True) if count != size]) <= len(shapes)
 
 
@@ -192,7 +192,7 @@ def test_scenes_in_one_call_share_batches_and_give_the_same_results(tmp_path: Pa
         np.testing.assert_array_equal(actual.boxes, single.boxes)
         np.testing.assert_array_equal(actual.scores, single.scores)
     counts = [shape[0] for shape in predictor.shapes]
-    full = [BATCHES_PER_CALL * images_per_batch(*shape[1:3], 4) for shape in predictor.shapes]
+    full = [BATCHES_PER_CALL * images_per_batch(shape[1], shape[2], 4) for shape in predictor.shapes]
     assert all(count <= size for count, size in zip(counts, full, strict=True))
     assert len([count for count, size in zip(counts, full, strict=True) if count < size]) <= len(
         {shape[1:] for shape in predictor.shapes}
@@ -221,7 +221,7 @@ def test_groups_have_one_shape_and_hold_each_item_once(shapes: list[tuple[int, .
             yield number, shape
 
     def size(shape: tuple[int, ...]) -> int:
-        return BATCHES_PER_CALL * (images_per_batch(*shape[:2], batch_size) if shape else batch_size)
+        return BATCHES_PER_CALL * (images_per_batch(shape[0], shape[1], batch_size) if shape else batch_size)
 
     groups: list[list[tuple[int, tuple[int, ...]]]] = []
     for group in group_by_shape(items(), lambda item: item[1], batch_size):
