@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import shlex
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -156,12 +157,23 @@ def run_job(job: Job, words: Sequence[str], gpu: Gpu | None) -> Ledger | None:
     # Google's cheap, delayed workers are of one kind: the service refuses hints with them.
     hints = {} if cloud.flexrs_goal else resource_hints(job.model.config, gpu)
     model = stage_model(job.model, cloud.temp_location)
-    info = dataclasses.replace(job.info, settings=dataclasses.asdict(model.config))
+    info = dataclasses.replace(
+        job.info, settings=dataclasses.asdict(model.config), command=_without_folders(job.info.command)
+    )
     job = dataclasses.replace(job, model=model, info=info, hints=hints)
     pipeline = build_graph(job, DataflowRunner(), options)
     # Submission writes other folders into the options: what the job leaves is in those of the user.
     with finishing(job, beam_options.parse(words)):
         return _submit(job, pipeline, options)
+
+
+def _without_folders(command: str) -> str:
+    """Return a command line with absolute paths cut down to their names: the job holds nothing of this machine."""
+    words = []
+    for word in shlex.split(command):
+        option, equals, value = word.partition("=") if word.startswith("-") else ("", "", word)
+        words.append(f"{option}{equals}{Path(value).name if Path(value).is_absolute() else value}")
+    return shlex.join(words)
 
 
 def _submit(job: Job, pipeline: Pipeline, options: PipelineOptions) -> Ledger | None:

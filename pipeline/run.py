@@ -229,6 +229,7 @@ def summary_lines(ledger: Ledger, written: Sequence[str]) -> Iterator[str]:
     yield f"scenes     {totals.scenes:,}: {', '.join(statuses)}"
     yield f"area       {totals.km2:,.2f} km2{coarse}"
     yield f"time       {_duration(ledger.seconds)}{rate}"
+    yield f"run        {ledger.run.run_id}"
     for number, name in enumerate(written):
         yield f"{'' if number else 'written':11}{name}"
 

@@ -32,6 +32,11 @@ _READABLE = re.compile(r"gs://[^/]+/.+|https?://[^/?#\s]+/[!-~]+")
 
 # Seconds after which a server that sends nothing is taken to be down.
 _TIMEOUT_S = 60
+# Seconds for which a request to a bucket is repeated.
+_RETRY_S = 30
+
+# Buckets without a connection for so long: the next request is not repeated, or a list of scenes would take days.
+_disconnected: set[str] = set()
 
 # GDAL's network settings, unless the user's environment has others. Environment variables, because they must hold
 # whenever pixels are read, in every thread.
@@ -132,7 +137,8 @@ def read_text(uri: str) -> tuple[str, str]:
     try:
         if _in_bucket(uri):
             with _object_errors(uri):
-                return _blob(uri).download_as_bytes(retry=_object_retry()).decode("utf-8-sig"), uri
+                content: bytes = _blob(uri).download_as_bytes(**_object_options(uri))
+            return content.decode("utf-8-sig"), uri
         return _fetch_text(uri) if is_remote(uri) else (Path(uri).read_text(encoding="utf-8-sig"), uri)
     except (OSError, ValueError, HTTPException) as error:
         reason = one_line(error)
@@ -177,7 +183,7 @@ def list_objects(pattern: str) -> list[str]:
     bucket, _, name = pattern[5:].partition("/")
     try:
         with _object_errors(pattern):
-            blobs = _bucket_client().list_blobs(bucket, match_glob=name, retry=_object_retry())
+            blobs = _bucket_client().list_blobs(bucket, match_glob=name, **_object_options(pattern))
             return sorted(f"gs://{bucket}/{blob.name}" for blob in blobs)
     except RasterError as error:
         raise InputError(str(error)) from error
@@ -382,7 +388,7 @@ def _describe_status(status: int) -> tuple[str, str]:
 def _stat_object(uri: str) -> RemoteFile:
     with _object_errors(uri):
         blob = _blob(uri)
-        blob.reload(retry=_object_retry())
+        blob.reload(**_object_options(uri))
     return RemoteFile(int(blob.size), str(blob.generation))
 
 
@@ -399,20 +405,58 @@ def _bucket_client() -> Any:
     return storage.Client.create_anonymous_client() if _is_anonymous() else storage.Client(project=None)
 
 
-def _object_retry() -> Any:
+def _object_options(uri: str) -> dict[str, Any]:
+    """Return the retries and the timeouts (to connect, and for an answer) of a request to a bucket."""
     from google.cloud.storage.retry import DEFAULT_RETRY
 
-    return DEFAULT_RETRY.with_timeout(30)
+    retry = DEFAULT_RETRY.with_timeout(0 if _bucket(uri) in _disconnected else _RETRY_S)
+    return {"retry": retry, "timeout": (float(os.environ["GDAL_HTTP_CONNECTTIMEOUT"]), _TIMEOUT_S)}
+
+
+def _bucket(uri: str) -> str:
+    return uri[5:].partition("/")[0]
+
+
+def check_bucket_answers(uri: str) -> None:
+    """Ask for the bucket of a gs:// address: without a network, Beam and its search for credentials try for minutes.
+
+    Raises:
+        ConnectionError: nothing answers. An answer of any kind is fine: whoever uses the bucket has better words for
+            a refusal.
+    """
+    from google.api_core.exceptions import GoogleAPICallError, RetryError
+    from google.cloud.storage import Client
+
+    try:
+        Client.create_anonymous_client().lookup_bucket(_bucket(uri), **_object_options(uri))
+    except RetryError as error:
+        _note_disconnected(uri, error)
+        raise ConnectionError(f"no answer ({_network_cause(error)})") from error
+    except (GoogleAPICallError, ValueError):
+        pass
+
+
+def _note_disconnected(uri: str, error: Any) -> None:
+    """Remember a bucket for which a RetryError of Google's client says that there was no connection."""
+    if isinstance(error.cause, OSError):
+        _disconnected.add(_bucket(uri))
+
+
+def _network_cause(error: BaseException) -> str:
+    """Return what failed in the words of the system, which HTTP libraries bury in the names of their classes."""
+    words = re.search(r"\[Errno -?\d+\] ([^'\")]+)|, '([^']+)'\)+$", str(error))
+    return words[1] or words[2] if words else one_line(error)
 
 
 @contextmanager
 def _object_errors(uri: str) -> Iterator[None]:
     """Turn the errors of a bucket's client into RasterErrors with a remedy."""
-    from google.api_core.exceptions import Forbidden, GoogleAPIError, NotFound, Unauthorized
+    from google.api_core.exceptions import Forbidden, GoogleAPIError, NotFound, RetryError, Unauthorized
     from google.auth.exceptions import GoogleAuthError
 
     try:
         yield
+        _disconnected.discard(_bucket(uri))
     except NotFound as error:
         raise _unreadable(uri, *_describe_status(404)) from error
     except (Forbidden, Unauthorized, GoogleAuthError) as error:
@@ -422,8 +466,10 @@ def _object_errors(uri: str) -> Iterator[None]:
         )
         raise _unreadable(uri, "access denied", remedy) from error
     except (GoogleAPIError, OSError, ValueError) as error:
-        cause = str(error).partition("\n")[0]
-        raise _unreadable(uri, f"no answer ({cause})", "check the address and the network, or try again") from error
+        if isinstance(error, RetryError):
+            _note_disconnected(uri, error)
+        got = f"no answer ({_network_cause(error)})"
+        raise _unreadable(uri, got, "check the address and the network, or try again") from error
 
 
 def _is_anonymous() -> bool:

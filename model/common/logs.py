@@ -92,5 +92,11 @@ def hidden_packages(*names: str) -> Iterator[None]:
         yield
     finally:
         for name in names:
-            del sys.modules[name]
+            reveal_package(name)
         sys.modules.update(loaded)
+
+
+def reveal_package(name: str) -> None:
+    """Let a package that `hidden_packages` hides be imported, where its block turns out to need it."""
+    if sys.modules.get(name, ...) is None:
+        del sys.modules[name]

@@ -1,5 +1,6 @@
 """Files and folders on any file system that Beam reaches, made available locally."""
 
+import functools
 import shutil
 import tempfile
 import uuid
@@ -11,6 +12,7 @@ from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
 from geo.errors import ConfigError, one_line
+from geo.raster.uri import check_bucket_answers
 
 
 def join(folder: str, *names: str) -> str:
@@ -32,11 +34,12 @@ def list_files(pattern: str) -> list[str]:
         ConfigError: the files cannot be listed.
     """
     try:
+        _check_answers(pattern)
         return [metadata.path for metadata in FileSystems.match([pattern])[0].metadata_list]
     # Each file system has errors of its own: no credentials, no network, no such bucket.
     except Exception as error:
         raise ConfigError(
-            f"{pattern}: expected files that can be listed, got '{one_line(error)}': check the path"
+            f"{pattern}: expected files that can be listed, got '{one_line(error)}': check the path and the network"
         ) from error
 
 
@@ -93,16 +96,19 @@ def check_writable(folder: str) -> None:
     """
     part = join(folder, f"{uuid.uuid4().hex[:8]}.part")
     try:
+        _check_answers(part)
         FileSystems.create(part).close()
         FileSystems.delete([part])
     except Exception as error:
         raise ConfigError(
-            f"{folder}: expected a folder that can be written, got '{one_line(error)}': name another"
+            f"{folder}: expected a folder that can be written, got '{one_line(error)}': name another, or check the "
+            "network"
         ) from error
 
 
 def read_bytes(uri: str) -> bytes:
     """Return the content of a small file."""
+    _check_answers(uri)
     with FileSystems.open(uri, compression_type=CompressionTypes.UNCOMPRESSED) as source:
         return bytes(source.read())
 
@@ -126,11 +132,21 @@ def remove(uris: Sequence[str]) -> None:
     FileSystems.delete(list(uris))
 
 
+def _check_answers(uri: str) -> None:
+    """Check, once in a process for each bucket, that it answers; see `check_bucket_answers`."""
+    if uri.startswith("gs://"):
+        _check_bucket(f"gs://{uri[5:].partition('/')[0]}")
+
+
+_check_bucket = functools.cache(check_bucket_answers)
+
+
 def _is_local(uri: str) -> bool:
     return FileSystems.get_scheme(uri) is None
 
 
 def _fetch(uri: str, file: Path) -> None:
+    _check_answers(uri)
     file.parent.mkdir(parents=True, exist_ok=True)
     with FileSystems.open(uri, compression_type=CompressionTypes.UNCOMPRESSED) as source, file.open("wb") as target:
         shutil.copyfileobj(source, target)

@@ -11,6 +11,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from geo.types import ImageArray
+from model.common.logs import reveal_package
 from model.inference import model_folder
 from model.inference.calibration import Calibration
 from model.inference.cells import MIN_VOTE, CellPredictor, Engine
@@ -45,7 +46,7 @@ class FrozenPredictor(CellPredictor):
             return _to_bytes(build(folder, calibrated, precision))
 
         engine = _session_engine(read_or_make(file, make) if cached else make())
-        super().__init__(config.version, config.min_score, engine, batch_size, min_score, min_vote)
+        super().__init__(config.version, config.min_score, engine, batch_size, min_score, min_vote, fills_batches=True)
 
 
 def allow_memory_growth() -> None:
@@ -60,6 +61,8 @@ def build(folder: Path, calibrated: bool, precision: Precision) -> Any:
     Raises:
         WeightsError: the weights are of another network.
     """
+    # Hidden by a run that has seen the graph in the cache, from where it has vanished since.
+    reveal_package("keras")
     from model.detectors import registry
     from model.inference import weights_io
 

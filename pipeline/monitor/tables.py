@@ -196,7 +196,9 @@ class AirplaneRow:
         counted: whether it counts; else its score is below the threshold, or it lies where the mask says cloud, but it
             was there before.
         size_m: longer side of its box, metres.
-        size_class: as in `counts`.
+        length_m: nose to tail, metres, or None if it was not measured.
+        wingspan_m: tip to tip, metres, or None if it was not measured.
+        size_class: as in `counts`, by `size_m`.
         east_m: its centre, metres east of the airport's centre, the visit's shift taken out.
         north_m: metres north.
         apron: the apron it stands on, or None.
@@ -219,6 +221,8 @@ class AirplaneRow:
     score: float
     counted: bool
     size_m: float
+    length_m: float | None
+    wingspan_m: float | None
     size_class: str
     east_m: float
     north_m: float
@@ -246,7 +250,9 @@ class ChangeRow:
         previous_detection_id: its last detection before the visit; None if it arrived.
         score: of its last detection.
         size_m: of its last detection.
-        size_class: as in `counts`.
+        length_m: the same.
+        wingspan_m: the same.
+        size_class: as in `counts`, by `size_m`.
         east_m: as in `airplanes`; where it was last.
         north_m: the same.
         apron: the apron, or None.
@@ -265,6 +271,8 @@ class ChangeRow:
     previous_detection_id: str | None
     score: float
     size_m: float
+    length_m: float | None
+    wingspan_m: float | None
     size_class: str
     east_m: float
     north_m: float

@@ -141,7 +141,8 @@ def readable(uri: str, option: str) -> Iterator[Path]:
         except Exception as error:
             reason = one_line(error)
             raise InputError(
-                f"{option} {uri}: expected an object that can be read, got '{reason}': check its name and your access"
+                f"{option} {uri}: expected an object that can be read, got '{reason}': check its name, your "
+                "access and the network"
             ) from error
         with naming(uri, path):
             yield path
@@ -227,5 +228,6 @@ def bucket_errors(uri: str) -> Iterator[None]:
         cause = error.__cause__ if isinstance(error, FinderError) and error.__cause__ else error
         reason = one_line(cause)
         raise OutputError(
-            f"{uri}: expected a bucket that can be written, got '{reason}': check its name and your credentials"
+            f"{uri}: expected a bucket that can be written, got '{reason}': check its name, your "
+            "credentials and the network"
         ) from error

@@ -2,12 +2,14 @@
 
 import json
 import re
+import socket
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from geo.errors import ConfigError, InputError
+from geo.raster import uri
 from model.datagen import files
 from pipeline import model_loading
 from pipeline.sinks.files import read_geojson
@@ -28,7 +30,7 @@ def no_copy_of_a_model() -> None:
     model_loading._copy.cache_clear()
 
 
-def uris(pattern: str) -> list[str]:
+def names(pattern: str) -> list[str]:
     return [source.uri.removeprefix("gs://maps/") for source in resolve_inputs([pattern])]
 
 
@@ -58,7 +60,7 @@ def folder(bucket: Any) -> Any:
     ],
 )
 def test_patterns_in_a_bucket(folder: Any, pattern: str, expected: list[str]) -> None:
-    assert uris(pattern) == expected
+    assert names(pattern) == expected
 
 
 @pytest.mark.parametrize(
@@ -72,7 +74,7 @@ def test_patterns_in_a_bucket(folder: Any, pattern: str, expected: list[str]) ->
 )
 def test_what_is_not_in_a_bucket_is_one_line(folder: Any, pattern: str, message: str) -> None:
     with pytest.raises(InputError, match=f"^{message}[^\n]*$"):
-        uris(pattern)
+        names(pattern)
 
 
 def upload(bucket: Any, folder: Path, *names: str) -> None:
@@ -167,6 +169,67 @@ def test_a_saved_model_in_a_bucket_needs_trust(command: list[str], cli: CommandR
     )
     assert "model gs://maps/foreign: a SavedModel can run code" in line
     assert "--trust-model" in line
+
+
+class Clock:
+    """A clock that only sleeping moves."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+    def sleep(self, seconds: float) -> None:
+        self.seconds += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The clock of Google's client, while nothing listens where it looks for the service."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"http://127.0.0.1:{server.getsockname()[1]}"
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", address)
+    monkeypatch.setenv("NO_PROXY", "*")
+    clock = Clock()
+    for module in ("retry_base", "retry_unary"):
+        monkeypatch.setattr(f"google.api_core.retry.{module}.time", clock)
+    # A thread of Google's client, for its traces; nobody waits for it.
+    monkeypatch.setattr("google.cloud.storage.client.BucketMetadataCache.get_or_queue_fetch", lambda *_: None)
+    monkeypatch.setattr(uri, "_disconnected", set())
+    return clock
+
+
+@pytest.mark.parametrize(
+    ("words", "inputs", "output"),
+    [
+        ((), ("a.tif",), "gs://off/x.geojson"),
+        ((), ("gs://off/in/*.tif",), "x.geojson"),
+        ((), ("gs://off/list.txt",), "x.geojson"),
+        (("--config", "gs://off/c.yaml"), ("a.tif",), "x.geojson"),
+        (("--aoi", "gs://off/area.gpkg"), ("a.tif",), "x.geojson"),
+        (("--model", "gs://off/model"), ("a.tif",), "x.geojson"),
+        (("--work-dir", "gs://off/work"), ("a.tif",), "x.geojson"),
+        (("--report", "gs://off/report"), ("a.tif",), "x.geojson"),
+    ],
+)
+def test_without_a_network_a_bucket_is_refused_in_half_a_minute(
+    cli: CommandRunner, clock: Clock, words: tuple[str, ...], inputs: tuple[str, ...], output: str
+) -> None:
+    line = cli.usage_error(*words, inputs=inputs, output=output)
+    assert "gs://off" in line
+    assert "no answer (Connection refused)" in line
+    assert "the network" in line
+    assert 0 < clock.seconds <= 30
+
+
+def test_without_a_network_each_further_scene_of_a_bucket_is_tried_once(cli: CommandRunner, clock: Clock) -> None:
+    scenes = [f"gs://off/{number}.tif" for number in range(5)]
+    status, lines = cli.run(inputs=("a.tif", *scenes))
+    assert status == 1
+    assert sum("got no answer (Connection refused): check the address and the network" in line for line in lines) == 5
+    assert cli.ledger().totals.complete == 1
+    assert clock.seconds <= 30
 
 
 @pytest.mark.parametrize("name", ["model/../../escaped", "model/a/../../../escaped"])

@@ -112,6 +112,7 @@ def submission(bucket: Any, service: DataflowService, tmp_path_factory: pytest.T
     bucket.blob("in/a.tif").upload_from_filename(write_scene(folder / "a.tif"))
     service.run = lambda job: dataflow_service.run_staged(job, bucket, folder)
     words = ["--input", "gs://maps/in/a.tif", "--output", "gs://maps/out/x.geojson", "--gpu", "nvidia-l4"]
+    words += [f"--config={ROOT}/configs/pipeline/default.yaml", "--model", f"{ROOT}/model/weights/airplanes-lite0"]
     written, logged = io.StringIO(), io.StringIO()
     handler = logging.StreamHandler(logged)
     with pytest.MonkeyPatch.context() as patch:
@@ -237,6 +238,12 @@ def test_no_path_of_this_machine_is_left(submission: Submission) -> None:
     own = re.compile(re.escape(str(ROOT)) + r"(?!/\.venv/)|" + re.escape(str(Path.home())) + "|/pytest-of-")
     for name, content in _contents(submission).items():
         assert own.findall(content) == [], name
+
+
+def test_the_ledger_names_local_files_of_the_command_without_their_folders(submission: Submission) -> None:
+    command = submission.ledger.run.command
+    assert "--input gs://maps/in/a.tif " in command
+    assert " --config=default.yaml --model airplanes-lite0 " in command
 
 
 def test_no_credential_is_left(submission: Submission) -> None:

@@ -61,12 +61,13 @@ def test_the_summary_counts_in_thousands_and_names_what_is_not_complete(cli: Com
         "scenes     1,003: 1,000 complete, 2 incomplete, 1 failed",
         "area       5,000.00 km2",
         "time       2 h 30 min, 4.0 Mpx/s",
+        f"run        {done.run.run_id}",
         "written    x.geojson",
         "           bq://p.d.t",
     ]
     cached = dataclasses.replace(totals, parts_taken_over=3, km2_coarse=7.5)
     lines = list(run.summary_lines(dataclasses.replace(done, totals=cached, seconds=130.4), []))
-    assert lines[2:] == ["area       5,000.00 km2, and 7.50 km2 at the coarsest level only", "time       2 min"]
+    assert lines[2:4] == ["area       5,000.00 km2, and 7.50 km2 at the coarsest level only", "time       2 min"]
 
 
 def test_the_ledger_describes_the_run(cli: CommandRunner) -> None:

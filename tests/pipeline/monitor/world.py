@@ -32,12 +32,14 @@ AIRPORT = make_airport()
 
 @dataclasses.dataclass(frozen=True)
 class Plane:
-    """An airplane: metres east and north of the airport's centre, and its size."""
+    """An airplane: metres east and north of the airport's centre, the side of its box, and what was measured of it."""
 
     x: float
     y: float
     size: float = 40.0
     score: float = 0.99
+    length: float | None = None
+    wingspan: float | None = None
 
 
 def scene(
@@ -95,9 +97,9 @@ def _airplane(row: SceneRow, plane: Plane, shift: tuple[float, float]) -> Airpla
         xmax_px=px[0] + plane.size,
         ymax_px=px[1] + plane.size,
         size_m=plane.size,
-        length_m=None,
+        length_m=plane.length,
         length_sd_m=None,
-        wingspan_m=None,
+        wingspan_m=plane.wingspan,
         wingspan_sd_m=None,
         heading_deg=None,
         heading_sd_deg=None,
