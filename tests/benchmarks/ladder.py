@@ -1,7 +1,7 @@
 """The pictures of docs/ladder.md: `python -m tests.benchmarks.ladder --config configs/ablation/talk-short.yaml`.
 
-Every experiment that is trained and measured detects airplanes on one rendered tile, at its own threshold. Prints how many
-it detects and misses there, and how many of its detections are false.
+Every experiment that is trained and measured detects airplanes on one rendered tile, at its own threshold. Prints how
+many it detects and misses there, and how many of its detections are false.
 """
 
 import argparse
