@@ -342,8 +342,8 @@ def _plot_figure(panel: Axes, results: Sequence[ExperimentResult], name: str, co
         means = [result.mean(name) for result in results]
         for row, result in enumerate(results):
             if len(result.seeds) > 1:
-                rings = {"color": colour, "markerfacecolor": "white", "markersize": 4}
-                panel.plot(result.values(name), [row] * len(result.seeds), "o", **rings)
+                seeds = result.values(name)
+                panel.plot(seeds, [row] * len(seeds), "o", color=colour, markerfacecolor="white", markersize=4)
     panel.plot(means, range(len(results)), "o-", color=colour)  # a NaN breaks the line
     if logarithmic:
         panel.set_xscale("symlog" if 0 in means else "log")
