@@ -74,8 +74,8 @@ def ground_rectangle(points: FloatArray, georef: BaseGeoReference) -> FloatArray
     """
     (lon, lat), metres = _on_ground(points, georef)
     east, north = rectangle(metres).T
-    start = np.full((2, 4), [[lon], [lat]])
-    ends = _GEOD.fwd(*start, np.degrees(np.arctan2(east, north)), np.hypot(east, north))
+    azimuth, distance = np.degrees(np.arctan2(east, north)), np.hypot(east, north)
+    ends = _GEOD.fwd(np.full(4, lon), np.full(4, lat), azimuth, distance)
     return np.column_stack(ends[:2])
 
 
@@ -89,7 +89,7 @@ def rectangle(points: FloatArray) -> FloatArray:
     turn = np.array([[x, y], [-y, x]])
     ahead, across = (points @ turn.T).T
     front, back, left, right = ahead.max(), ahead.min(), across.max(), across.min()
-    return np.array([[front, left], [back, left], [back, right], [front, right]]) @ turn
+    return np.asarray(np.array([[front, left], [back, left], [back, right], [front, right]]) @ turn)
 
 
 def axis(points: FloatArray) -> FloatArray:
@@ -118,6 +118,5 @@ def _on_ground(points: FloatArray, georef: BaseGeoReference) -> tuple[tuple[floa
     lon, lat = georef.pixel_to_lonlat(points).T
     # Without a jump at the antimeridian.
     middle = float(np.unwrap(lon, period=360.0).mean()), float(lat.mean())
-    start = np.full((2, 4), [[middle[0]], [middle[1]]])
-    azimuth, _, distance = _GEOD.inv(*start, lon, lat)
+    azimuth, _, distance = _GEOD.inv(np.full(4, middle[0]), np.full(4, middle[1]), lon, lat)
     return middle, np.column_stack([distance * np.sin(np.radians(azimuth)), distance * np.cos(np.radians(azimuth))])

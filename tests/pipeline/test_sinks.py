@@ -406,13 +406,9 @@ def test_coco_comes_back_as_training_data(cli: CommandRunner) -> None:
 
 
 def test_coco_has_the_points_of_measured_airplanes(tmp_path: Path) -> None:
-    points = [31.5, 22.25, 30.0, 68.0, 12.0, 50.0, 52.0, 49.0]
-    measured = dataclasses.replace(
-        airplane("measured", score=0.9),
-        outline="oriented",
-        heading_deg=2.0,
-        **dict(zip(POINT_FIELDS, points, strict=True)),
-    )
+    ends = [31.5, 22.25, 30.0, 68.0, 12.0, 50.0, 52.0, 49.0]
+    points: dict[str, Any] = dict(zip(POINT_FIELDS, ends, strict=True))
+    measured = dataclasses.replace(airplane("measured"), outline="oriented", heading_deg=2.0, **points)
     either_way = dataclasses.replace(measured, detection_id="either way", score=0.8, heading_deg=None)
     write_file(str(tmp_path / "a.coco.json"), [measured, either_way, airplane("small", score=0.7)], SCENES)
     content = json.loads((tmp_path / "a.coco.json").read_text())

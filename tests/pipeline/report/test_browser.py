@@ -7,6 +7,7 @@ import io
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -402,7 +403,7 @@ def test_a_measured_airplane_is_drawn_as_its_outline_with_a_nose(tmp_path: Path,
     scene = entry(FIRST, airplanes=1, width_px=200, height_px=150)
     upright = dataclasses.replace(airplane(FIRST, 1), xmin_px=70.0, ymin_px=45.0, xmax_px=130.0, ymax_px=105.0)
     # To the upper right: a square on its corner.
-    points = dict(zip(POINT_FIELDS, (121.0, 54.0, 79.0, 96.0, 79.0, 54.0, 121.0, 96.0), strict=True))
+    points: dict[str, Any] = dict(zip(POINT_FIELDS, (121.0, 54.0, 79.0, 96.0, 79.0, 54.0, 121.0, 96.0), strict=True))
     measured = dataclasses.replace(upright, outline="oriented", **points)
     masks = []
     for number, plane in enumerate((upright, measured, dataclasses.replace(measured, heading_deg=45.0))):

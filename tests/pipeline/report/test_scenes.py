@@ -1,4 +1,5 @@
 import dataclasses
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -36,7 +37,7 @@ def test_fields_are_the_properties_and_the_position() -> None:
 
 def test_outlines_have_corners_in_scene_pixels_and_boxes_have_none() -> None:
     # Pixels of 0.5 m by 0.25 m: to the right of the scene, 40 m long, 30 m wide.
-    points = dict(zip(POINT_FIELDS, (180.0, 100, 100, 100, 140, 40, 140, 160), strict=True))
+    points: dict[str, Any] = dict(zip(POINT_FIELDS, (180.0, 100, 100, 100, 140, 40, 140, 160), strict=True))
     measured = dataclasses.replace(airplane("/in/a.tif", 1), outline="oriented", **points)
     scene = entry("/in/a.tif", resolution_m=(0.5, 0.25))
     (view,) = scene_views([measured, airplane("/in/a.tif", 2, score=0.5)], ledger(scene))
