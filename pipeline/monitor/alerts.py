@@ -171,9 +171,9 @@ def _count_message(rule: CountAbove | CountBelow | Unusual, visit: VisitRow) -> 
         case Unusual():
             more = "more" if visit.unusual == "high" else "fewer"
             return (
-                f"{counted}: {more} than usual, {visit.usual:.1f} ({visit.usual_low:.0f} to {visit.usual_high:.0f}) by "
-                f"{visit.baseline_visits} earlier visits, {visit.season_visits} of this season and "
-                f"{visit.weekday_visits} of this weekday"
+                f"{counted}: {more} than usual, which is {visit.usual:.1f} ({visit.usual_low:.0f} to "
+                f"{visit.usual_high:.0f}) in {visit.baseline_visits} earlier visits, {visit.season_visits} of them in "
+                f"this season and {visit.weekday_visits} on this weekday"
             )
 
 
@@ -181,7 +181,7 @@ def _change_events(rule: ChangeAbove, visits: Sequence[VisitRow]) -> Iterator[Ev
     for before, visit in itertools.pairwise(visits):
         changed = visit.arrived + visit.left
         if changed > rule.value:
-            message = f"{visit.arrived} airplanes arrived and {visit.left} left: more than {rule.value:g}"
+            message = f"{visit.arrived} airplanes arrived and {visit.left} left: more than {rule.value:g} changes"
             fields = {"visit_id": visit.visit_id, "value": float(changed)}
             yield _event(rule, visit.airport, before.acquired_at, visit.acquired_at, message, **fields)
 
@@ -214,7 +214,7 @@ def _gaps(rule: NotSeen, visits: Sequence[VisitRow], airport: Airport, now: date
     limit = datetime.timedelta(days=rule.days)
     for start, end in itertools.pairwise([*times, now] if times else []):
         if end - start > limit:
-            message = f"not seen for {rule.days:g} days, since {format_time(start)}"
+            message = f"too little was seen for {rule.days:g} days, since {format_time(start)}"
             yield _event(
                 rule,
                 airport.id,
@@ -338,7 +338,7 @@ def deliver(events: Sequence[Event], store: Store, webhook: Webhook | None, out:
     url = None if webhook is None else webhook_url(webhook)
     for index, event in enumerate(record):
         if event.state == "sending":
-            err.write(f"alert {event.id} may not have arrived: a run was killed while it was sent\n")
+            err.write(f"alert {event.id} may not have arrived: a run was killed while it was being sent\n")
             record[index] = dataclasses.replace(event, state="unknown")
     unsent = [index for index, event in enumerate(record) if event.state in ("new", "failed") and not event.withdrawn]
     for index in unsent:

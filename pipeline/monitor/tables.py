@@ -182,7 +182,7 @@ class AirplaneRow:
     """An airplane that a visit saw.
 
     Attributes:
-        geometry: outline box as detected, not shifted.
+        geometry: outline as detected, not shifted.
         airport: id of the airport.
         day: UTC date.
         visit_id: the visit.
@@ -238,7 +238,7 @@ class ChangeRow:
     """An airplane that arrived, left or moved between two visits.
 
     Attributes:
-        geometry: outline box as last detected.
+        geometry: outline as last detected.
         airport: id of the airport.
         day: UTC date of the visit that shows the change.
         visit_id: that visit.
@@ -374,6 +374,10 @@ def detections_frame(airplanes: Sequence[Airplane], scene: SceneRow) -> geopanda
 def by_scene(table: Any) -> dict[str, list[Airplane]]:
     """Return the detections of an Arrow table with the columns of `detections_frame` by the key of their scene."""
     grouped: dict[str, list[Airplane]] = {}
+    # Files of an earlier version lack it: their geometries are boxes.
+    is_old = "outline" not in table.column_names
+    outlines = [["upright"] * len(table)] if is_old else table.column("outline").fill_null("upright")
+    table = (table if is_old else table.drop_columns("outline")).append_column("outline", outlines)
     for key, airplane in zip(table.column("scene_key").to_pylist(), from_arrow(table, Airplane), strict=True):
         grouped.setdefault(key, []).append(airplane)
     return grouped

@@ -57,8 +57,11 @@ const Review = (() => {
     if (!isOn || !sceneOf()) return draw();
     const sides = ["xmin_px", "ymin_px", "xmax_px", "ymax_px"];
     if (pane.isFinal) {
-      for (const { geometry, properties: facts } of pane.airplanes) {
-        const box = sides.map((side) => facts[side]);
+      const boxes = pane.airplanes.map(({ properties: facts }) => sides.map((side) => facts[side]));
+      // What is judged is the upright box, not the outline turned with the airplane.
+      const { geometries } = await post("/review/boxes", { scene: sceneOf(), boxes });
+      for (const [index, { properties: facts }] of pane.airplanes.entries()) {
+        const [box, geometry] = [boxes[index], geometries[index]];
         items.set(facts.detection_id, { item: facts.detection_id, verdict: "none", box, geometry, score: facts.score, model: facts.model, version: 0 });
       }
     }

@@ -13,7 +13,7 @@ import numpy as np
 from fastapi import FastAPI, Request
 from fastapi.responses import Response
 
-from geo.polygons import ground_polygon
+from geo.polygons import geojson_mapping, ground_polygon
 from pipeline.serve.labels import tile_box, to_coco, to_geojson, write_image, write_labels
 from pipeline.serve.requests import RequestError, parse_json, parse_score, read_body
 from pipeline.serve.review import VERDICTS, Action, ReviewStore, rates
@@ -74,6 +74,27 @@ def add_review(app: FastAPI, scenes: SceneCatalog, store: ReviewStore) -> None:
     )
     def all_rates(min_score: str | None = None) -> dict[str, Any]:
         return rates(store.items(), parse_score(min_score) or 0.0)
+
+    def polygons(content: dict[str, Any]) -> dict[str, Any]:
+        scene = scenes.get(_text(content, "scene")).opened()
+        boxes = content.get("boxes")
+        if not isinstance(boxes, list):
+            raise RequestError(400, "boxes: expected a list of boxes, got something else")
+        drawn = [ground_polygon(np.array(_box(scene, {"box": sides})), scene.georef) for sides in boxes]
+        return {"geometries": [geojson_mapping(polygon) for polygon in drawn]}
+
+    @app.post(
+        "/review/boxes",
+        summary="Boxes of a scene on the ground",
+        description=(
+            "JSON with `scene` and `boxes` (scene pixels): their polygons, in `geometries`. Reviews are of upright "
+            "boxes, and the geometry of a detection that was measured is turned with the airplane."
+        ),
+        tags=["review"],
+    )
+    async def boxes_on_the_ground(request: Request) -> dict[str, Any]:
+        content = parse_json(await read_body(request))
+        return await asyncio.to_thread(polygons, content)
 
     @app.get("/review/tile", summary="The tile around a position: its box in scene pixels", tags=["review"])
     def tile(scene: str, lon: float, lat: float) -> dict[str, Any]:

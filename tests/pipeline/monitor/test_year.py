@@ -83,7 +83,7 @@ def test_the_monitor_tells_the_script(made: MadeYear) -> None:
             api.items.append(item)
             told += made.run(api, date, "store")
         before = made.monitor.files()
-        assert made.run(api, made.script[-1], "store")[-1].startswith("0 scenes")
+        assert made.run(api, made.script[-1], "store")[-1].startswith("airports: 1; scenes processed: 0;")
         assert made.monitor.files() == before
         # The same dates, but most of them late: every third in time, then the others in two runs.
         late: list[str] = []

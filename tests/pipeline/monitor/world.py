@@ -8,6 +8,7 @@ import shapely
 from pyproj import CRS
 
 from geo.aoi import build_aoi
+from geo.outline import POINT_FIELDS
 from geo.polygons import LocalPlane
 from pipeline.monitor.airports import Airport, Spot, circle
 from pipeline.monitor.series import Tables, compute
@@ -103,6 +104,8 @@ def _airplane(row: SceneRow, plane: Plane, shift: tuple[float, float]) -> Airpla
         wingspan_sd_m=None,
         heading_deg=None,
         heading_sd_deg=None,
+        outline="upright",
+        **dict.fromkeys(POINT_FIELDS),
         resolution_m=0.5,
         model=row.model,
     )

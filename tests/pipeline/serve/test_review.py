@@ -86,6 +86,17 @@ def test_a_verdict_is_stored_at_once_where_any_gis_reads_it(reviewed: TestClient
     assert south < frame.geometry.iloc[0].centroid.y < north
 
 
+def test_boxes_are_put_on_the_ground_as_a_verdict_would_store_them(reviewed: TestClient) -> None:
+    boxes = [each["box"] for each in detections(reviewed)]
+    answer = reviewed.post("/review/boxes", json={"scene": "a", "boxes": boxes})
+    stored = [act(reviewed, "right", **each)["geometry"] for each in detections(reviewed)]
+    assert [item["coordinates"] for item in answer.json()["geometries"]] == json.loads(
+        json.dumps([geometry["coordinates"] for geometry in stored])
+    )
+    for wrong in ({"scene": "a"}, {"scene": "a", "boxes": [[1, 2, 3]]}, {"scene": "a", "boxes": [[1, 2, "x", 4]]}):
+        assert reviewed.post("/review/boxes", json=wrong).status_code == 400
+
+
 def test_the_last_action_of_an_item_is_its_state_after_a_restart(service: Service, folder: Path) -> None:
     with client_of(dataclasses.replace(service, review=ReviewStore(folder))) as client:
         first, second, *_ = detections(client)
