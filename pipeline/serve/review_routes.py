@@ -50,8 +50,8 @@ def add_review(app: FastAPI, scenes: SceneCatalog, store: ReviewStore) -> None:
         description=(
             f"JSON with `scene`, `action` ({', '.join(VERDICTS)} or undo), `reviewer`, and of a detection its `item` "
             "(detection_id), `box` (scene pixels), `score`, `model` and the `version` that the action is made upon "
-            "(0: none). `add` takes the `lonlat` of its corners instead, `check` that of a point, and the `model` whose "
-            "detections were reviewed there. 409: another reviewer was faster."
+            "(0: none). `add` takes the `lonlat` of its corners instead, `check` that of a point, and the `model` "
+            "whose detections were reviewed there. 409: another reviewer was faster."
         ),
         tags=["review"],
     )
