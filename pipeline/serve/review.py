@@ -304,9 +304,7 @@ def _model_rates(
     tiles = [item for item in own if item.verdict == "checked"]
     detections = [item for item in own if item.verdict != "checked" and (item.score or 0.0) >= min_score]
     known = [boxes for boxes in airplanes if any(_centred(boxes[0], tile) for tile in tiles)]
-    detected = [
-        any(item.model == model and (item.score or 0.0) >= min_score for item in boxes) for boxes in known
-    ]
+    detected = [any(item.model == model and (item.score or 0.0) >= min_score for item in boxes) for boxes in known]
     return {
         "checked_tiles": len(tiles),
         "precision": Rate(sum(item.verdict == "right" for item in detections), len(detections)).to_json(),
