@@ -322,7 +322,7 @@ def known_airplanes(items: Iterable[Action]) -> list[list[Action]]:
     for item in items:
         if item.verdict == "right":
             by_scene[item.scene].append(item)
-    airplanes = []
+    airplanes: list[list[Action]] = []
     for right in by_scene.values():
         latest = sorted(right, key=lambda item: -item.row)
         boxes = np.array([item.box for item in latest], np.float64)

@@ -209,7 +209,7 @@ def test_an_airplane_that_two_models_detect_is_one(reviewed: TestClient) -> None
     xmin, ymin, xmax, ymax = first["box"]
     act(reviewed, "add", lonlat=corners(reviewed, (100, 100, 140, 130)))
     act(reviewed, "right", **first)
-    newer = {"model": "newer@1", "score": 0.7}
+    newer: dict[str, Any] = {"model": "newer@1", "score": 0.7}
     act(reviewed, "right", **(newer | {"item": "n-1", "box": [xmin, ymin, xmax + 1, ymax + 1]}))
     act(reviewed, "right", **(newer | {"item": "n-2", "box": [102, 101, 139, 131]}))
     act(reviewed, "right", **(newer | {"item": "n-3", "box": others[0]["box"]}))
