@@ -85,8 +85,8 @@ def _read_blocks(blocks: Iterable[TileBlock]) -> Iterator[TileImage | TileOutcom
         yield from steps.read_tiles(block)
 
 
-def _shape(item: TileImage | TileOutcome) -> tuple[int, ...] | None:
-    return item.pixels.shape if isinstance(item, TileImage) else None
+def _shape(item: TileImage | TileOutcome) -> tuple[int, ...]:
+    return item.pixels.shape if isinstance(item, TileImage) else ()
 
 
 def _group_by_scene(outcomes: Iterable[TileOutcome]) -> dict[str, list[TileOutcome]]:

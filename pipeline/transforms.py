@@ -19,6 +19,7 @@ from apache_beam.ml.inference.base import ModelHandler, RunInference
 from apache_beam.transforms.window import GlobalWindows
 
 from geo.aoi import AreaOfInterest
+from geo.grid import Tile
 from geo.nms import LocalNmsResult, Suppression, merge_local_results
 from geo.raster.uri import redacted
 from geo.types import Detections
@@ -217,7 +218,7 @@ class ReadAndDetect(beam.PTransform):  # type: ignore[misc]
 
     def expand(self, blocks: beam.PCollection[TileBlock]) -> beam.PCollection[TileOutcome]:
         """Build the graph."""
-        read = blocks | "ReadTiles" >> beam.ParDo(ReadTiles(self.cache, _tiles_per_call(self.config))).with_outputs(
+        read = blocks | "ReadTiles" >> beam.ParDo(ReadTiles(self.cache, _pixels_per_call(self.config))).with_outputs(
             _OUTCOMES, main="images"
         )
         handler = TileModelHandler(self.load, self.config)
@@ -236,17 +237,17 @@ class ReadTiles(beam.DoFn):  # type: ignore[misc]
 
     Args:
         cache: the tile cache; None: nothing is cached.
-        depth: how many tiles are read in advance.
+        max_pixels: how many pixels are read in advance.
     """
 
-    def __init__(self, cache: TileCache | None, depth: int) -> None:
+    def __init__(self, cache: TileCache | None, max_pixels: int) -> None:
         self._cache = cache
-        self._depth = depth
+        self._max_pixels = max_pixels
         self._reader: TileReader
 
     def start_bundle(self) -> None:
         """Begin to read."""
-        self._reader = TileReader(self._cache, self._depth)
+        self._reader = TileReader(self._cache, self._max_pixels)
 
     def process(self, block: TileBlock) -> Iterator[TileImage | beam.pvalue.TaggedOutput]:
         """Add a block and yield the tiles of the one before."""
@@ -277,26 +278,29 @@ class ReadTiles(beam.DoFn):  # type: ignore[misc]
 
 
 class TileReader:
-    """Reads the tiles of blocks in a thread, in order, and not more than `depth` before they are taken."""
+    """Reads the tiles of blocks in a thread, in order, at most `max_pixels` (or one tile) before they are taken."""
 
-    def __init__(self, cache: TileCache | None, depth: int) -> None:
+    def __init__(self, cache: TileCache | None, max_pixels: int) -> None:
         self._cache = cache
-        self._depth = depth
+        self._max_pixels = max_pixels
         self._pool = ThreadPoolExecutor(max_workers=1)
-        self._unread: deque[tuple[Generator[TileImage | TileOutcome, None, None], bool]] = deque()
-        self._pending: deque[Future[TileImage | TileOutcome]] = deque()
+        self._unread: deque[tuple[int, Generator[TileImage | TileOutcome, None, None], bool]] = deque()
+        self._pending: deque[tuple[int, Future[TileImage | TileOutcome]]] = deque()
+        self._pending_pixels = 0
 
     def add(self, block: TileBlock) -> None:
         """Add a block, which has an item for each of its tiles."""
         items = tile_cache.read_tiles(self._cache, block)
-        count = len(block.tiles)
-        self._unread.extend((items, number == count) for number in range(1, count + 1))
+        last = len(block.tiles) - 1
+        self._unread.extend((_pixels(tile), items, number == last) for number, tile in enumerate(block.tiles))
         self._read_ahead()
 
     def take(self, keep: int) -> Iterator[TileImage | TileOutcome]:
         """Yield tiles until `keep` of those that were added remain."""
         while len(self._unread) + len(self._pending) > keep:
-            item = self._pending.popleft().result()
+            pixels, future = self._pending.popleft()
+            item = future.result()
+            self._pending_pixels -= pixels
             self._read_ahead()
             yield item
 
@@ -305,8 +309,18 @@ class TileReader:
         self._pool.shutdown()
 
     def _read_ahead(self) -> None:
-        while self._unread and len(self._pending) < self._depth:
-            self._pending.append(self._pool.submit(_next_tile, *self._unread.popleft()))
+        while self._unread and (not self._pending or self._pending_pixels + self._unread[0][0] <= self._max_pixels):
+            pixels, items, is_last = self._unread.popleft()
+            self._pending.append((pixels, self._pool.submit(_next_tile, items, is_last)))
+            self._pending_pixels += pixels
+
+
+def _pixels(tile: Tile) -> int:
+    return tile.window.width * tile.window.height
+
+
+def _image_pixels(image: TileImage) -> int:
+    return _pixels(image.tile)
 
 
 def _next_tile(items: Generator[TileImage | TileOutcome, None, None], last: bool) -> TileImage | TileOutcome:
@@ -317,8 +331,9 @@ def _next_tile(items: Generator[TileImage | TileOutcome, None, None], last: bool
     return item
 
 
-def _tiles_per_call(config: PipelineConfig) -> int:
-    return config.batch_size * scan.BATCHES_PER_CALL
+def _pixels_per_call(config: PipelineConfig) -> int:
+    """Return the pixels of as many of the largest tiles as the model gets in one call."""
+    return config.batch_size * scan.BATCHES_PER_CALL * config.tiling.tile_px**2
 
 
 class TileModelHandler(ModelHandler[TileImage, TileOutcome, Predictor]):  # type: ignore[misc]
@@ -330,7 +345,9 @@ class TileModelHandler(ModelHandler[TileImage, TileOutcome, Predictor]):  # type
     """
 
     def __init__(self, load: Callable[[], Predictor], config: PipelineConfig) -> None:
-        super().__init__(min_batch_size=_tiles_per_call(config), max_batch_size=_tiles_per_call(config))
+        # By pixels: a batch of a few tiles of a small scene would leave the model's own batches half empty.
+        size = _pixels_per_call(config)
+        super().__init__(min_batch_size=size, max_batch_size=size, element_size_fn=_image_pixels)
         self._load = load
         self._config = config
 

@@ -52,6 +52,7 @@ class AblationConfig:
         val_sets: the sets on whose val split the threshold and the calibration of every model are chosen.
         training: the base training, as a file of `configs/train/` without name, data, run and seed.
         experiments: in the order in which they are trained.
+        evaluation: config of `model.evaluate`, for both evaluations; it names the test sets.
     """
 
     data: Path
@@ -59,6 +60,7 @@ class AblationConfig:
     val_sets: tuple[str, ...]
     training: dict[str, Any]
     experiments: tuple[ExperimentConfig, ...]
+    evaluation: Path = Path("configs/evaluate/default.yaml")
 
     def __post_init__(self) -> None:
         for name in ("val_sets", "experiments"):

@@ -13,6 +13,7 @@ from typing import Any
 import keras
 import numpy as np
 from keras import layers
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from geo.errors import FinderError
@@ -32,9 +33,15 @@ MODEL, VAL_FIGURES, TEST_FIGURES = "model", "figures-val.json", "figures-test.js
 _UNSEEN = "airbus"
 # In the folder of the study.
 JSON, MARKDOWN, CHART = "ablation.json", "ablation.md", "ablation.png"
-# The figures that are compared with the baseline's, their titles, and their colours in the chart.
+# The figures that are compared with the baseline's, and their titles.
 GAINS = {"ap50": "AP50", "tile_iou": "IOU"}
-_COLOURS = {"ap50": "#0b63b5", "tile_iou": "#c2571a"}
+# The panels of the chart: the figure, its title, its colour, and whether its scale is logarithmic.
+_PANELS = (
+    ("ap50", "AP50", "#0b63b5", False),
+    ("tile_iou", "IOU", "#c2571a", False),
+    ("false_per_km2", "false a km2 on airbus", "#a03060", True),
+    ("gflop_per_mpx", "GFLOP a Mpx", "#4a6b1f", True),
+)
 _NOT_YET = "not measured yet"
 _HEAD = [
     *("experiment", "change", "IOU (spread)", "mistakes a tile", "AP50 (spread)", "AP50 on airbus", "best F1"),
@@ -308,29 +315,46 @@ def to_json(results: Sequence[ExperimentResult]) -> dict[str, Any]:
 
 
 def chart_png(results: Sequence[ExperimentResult]) -> bytes:
-    """Draw AP50 and IOU of every experiment, the first on top: means as joined dots, seeds as rings."""
-    figure = Figure(figsize=(9.6, 1.0 + 0.4 * len(results)), layout="constrained")
-    axes = figure.subplots(1, len(GAINS), sharey=True)
-    rows = range(len(results))
-    for panel, (name, title) in zip(axes, GAINS.items(), strict=True):
-        means, colour = [result.mean(name) for result in results], _COLOURS[name]
-        panel.plot(means, rows, "o-", color=colour)  # a NaN breaks the line
-        for row, result, mean in zip(rows, results, means, strict=True):
-            if len(result.seeds) > 1:
-                seeds = result.values(name)
-                panel.plot(seeds, [row] * len(seeds), "o", color=colour, markerfacecolor="white", markersize=4)
-            if result.seeds:
-                side = {"xytext": (8, 6)} if mean < 0.75 else {"xytext": (-8, 6), "ha": "right"}
-                panel.annotate(f"{mean:.3f}", (mean, row), textcoords="offset points", fontsize="small", **side)
+    """Draw AP50, IOU, false airplanes and cost of every experiment, the first on top: means as dots, seeds as rings."""
+    figure = Figure(figsize=(12.8, 1.0 + 0.4 * len(results)), layout="constrained")
+    panels = figure.subplots(1, len(_PANELS), sharey=True)
+    for panel, (name, title, colour, logarithmic) in zip(panels, _PANELS, strict=True):
+        _plot_figure(panel, results, name, colour, logarithmic)
         panel.set_title(title, color=colour, loc="left")
-        panel.set(xlim=(-0.02, 1.02), ylim=(len(results) - 0.5, -0.5))
+        panel.set_ylim(len(results) - 0.5, -0.5)
         panel.grid(axis="x")
     names = [result.experiment.name + ("" if result.seeds else f" ({_NOT_YET})") for result in results]
-    axes[0].set_yticks(rows, names)
-    figure.supxlabel("dots: means over seeds; rings: seeds; higher is better", fontsize="small")
+    panels[0].set_yticks(range(len(results)), names)
+    figure.supxlabel(
+        "dots: means over seeds; rings: seeds; AP50 and IOU: higher is better, the others: lower is better",
+        fontsize="small",
+    )
     out = io.BytesIO()
     figure.savefig(out, format="png", dpi=100)
     return out.getvalue()
+
+
+def _plot_figure(panel: Axes, results: Sequence[ExperimentResult], name: str, colour: str, logarithmic: bool) -> None:
+    """Plot one figure of all experiments; the scale ends at 0 and 1, or fits the values if it is logarithmic."""
+    if name == "gflop_per_mpx":
+        means = [result.cost.gflop_per_mpx for result in results]
+    else:
+        means = [result.mean(name) for result in results]
+        for row, result in enumerate(results):
+            if len(result.seeds) > 1:
+                seeds = result.values(name)
+                panel.plot(seeds, [row] * len(seeds), "o", color=colour, markerfacecolor="white", markersize=4)
+    panel.plot(means, range(len(results)), "o-", color=colour)  # a NaN breaks the line
+    if logarithmic:
+        panel.set_xscale("symlog" if 0 in means else "log")
+        panel.margins(x=0.25)
+    else:
+        panel.set_xlim(-0.02, 1.02)
+    for row, mean in enumerate(means):
+        if not math.isnan(mean):
+            side = {"xytext": (8, 6)} if logarithmic or mean < 0.75 else {"xytext": (-8, 6), "ha": "right"}
+            text = f"{mean:.3g}" if logarithmic else f"{mean:.3f}"
+            panel.annotate(text, (mean, row), textcoords="offset points", fontsize="small", **side)
 
 
 def _without_nan(value: Any) -> Any:

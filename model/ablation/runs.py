@@ -95,7 +95,7 @@ def steps(
     folder = experiment_folder(config, experiment, seed)
     model, val, test = folder / MODEL, folder / VAL_FIGURES, folder / TEST_FIGURES
     epochs = training_configs(config)[experiment.name].epochs
-    evaluate = ["--data", str(config.data), "--model", str(model)]
+    evaluate = ["--config", str(config.evaluation), "--data", str(config.data), "--model", str(model)]
     on_val = ["--split", "val", "--sets", *config.val_sets, "--record"]
     return [
         Step(

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from geo.nms import box_voting, suppress
 from geo.types import Detections, ImageArray
+from model.inference.predictor import images_per_batch
 
 # Boxes of one airplane overlap by more than this; boxes of two airplanes in one tile by less.
 _TILE_IOU = 0.5
@@ -52,6 +53,7 @@ class CellPredictor:
         batch_size: every batch is padded to this many images, since results differ in the last bits between sizes.
         min_score: detections below it are left out.
         min_vote: see `tile_detections`.
+        fills_batches: whether small images are put together in larger batches; see `predictor.images_per_batch`.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class CellPredictor:
         batch_size: int,
         min_score: float,
         min_vote: float = MIN_VOTE,
+        fills_batches: bool = False,
     ) -> None:
         self.name = name
         self.default_min_score = default_min_score
@@ -69,22 +72,27 @@ class CellPredictor:
         self.batch_size = batch_size
         self.min_score = min_score
         self.min_vote = min_vote
+        self.fills_batches = fills_batches
         # Threads share a predictor; batches beside each other would share its cores and multiply its memory.
         self._lock = threading.Lock()
 
     def __call__(self, images: ImageArray) -> list[Detections]:
         """See `Predictor`; while the engine runs on a batch, the cells of the one before become detections."""
+        _, height, width, _ = images.shape
+        size = images_per_batch(height, width, self.batch_size) if self.fills_batches else self.batch_size
         with ThreadPoolExecutor(max_workers=1) as pool:
             cells = (
                 image_cells
-                for start in range(0, len(images), self.batch_size)
-                for image_cells in self._compute_cells(images[start : start + self.batch_size])
+                for start in range(0, len(images), size)
+                for image_cells in self._compute_cells(images[start : start + size], size)
             )
             return [reduced.result() for reduced in [pool.submit(self._reduce, *each) for each in cells]]
 
-    def _compute_cells(self, images: ImageArray) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
-        """Yield the boxes and scores of the cells of each image of a batch."""
-        missing = self.batch_size - len(images)
+    def _compute_cells(
+        self, images: ImageArray, size: int
+    ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
+        """Yield the boxes and scores of the cells of each image of a batch, which is padded to `size` images."""
+        missing = size - len(images)
         padded = np.pad(images, ((0, missing), (0, 0), (0, 0), (0, 0))) if missing else images
         with self._lock:
             boxes, scores = self.engine(padded)

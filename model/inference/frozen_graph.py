@@ -46,7 +46,7 @@ class FrozenPredictor(CellPredictor):
             return _to_bytes(build(folder, calibrated, precision))
 
         engine = _session_engine(read_or_make(file, make) if cached else make())
-        super().__init__(config.version, config.min_score, engine, batch_size, min_score, min_vote)
+        super().__init__(config.version, config.min_score, engine, batch_size, min_score, min_vote, fills_batches=True)
 
 
 def allow_memory_growth() -> None:

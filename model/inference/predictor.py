@@ -10,6 +10,24 @@ from geo.types import Detections, ImageArray
 from model.common.logs import hold_stderr
 from model.inference.engine import Engine, Precision, resolve_engine, resolve_precision
 
+#: Small images are put together in batches of up to so many pixels, and so many images.
+_SMALL_BATCH_PX = 1_000_000
+_SMALL_BATCH = 16
+
+
+def images_per_batch(height: int, width: int, batch_size: int) -> int:
+    """Return how many images of one size the model runs on at once.
+
+    Small ones do not fill a processor with work one by one. The number follows from their size alone, not from how many
+    there are, since results differ in the last bits between batch sizes.
+
+    Args:
+        height: of an image, pixels.
+        width: of an image, pixels.
+        batch_size: of large images, at least 1.
+    """
+    return max(batch_size, min(_SMALL_BATCH, _SMALL_BATCH_PX // (height * width)))
+
 
 class Predictor(Protocol):
     """A detector of airplanes in images of one size.

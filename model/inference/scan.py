@@ -5,7 +5,7 @@ retries, failures as values and counters around them: what is measured is what r
 """
 
 from collections import deque
-from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple, TypeVar, cast
 
@@ -18,7 +18,7 @@ from geo.nms import Suppression, merge_levels
 from geo.raster.header import SceneHeader
 from geo.raster.reader import RasterReader
 from geo.types import Detections, FloatArray, ImageArray
-from model.inference.predictor import Predictor
+from model.inference.predictor import Predictor, images_per_batch
 from model.inference.scan_config import ScanConfig
 
 #: Batches that a predictor gets in one call: while the model runs on one, the cells of the one before become boxes.
@@ -106,7 +106,7 @@ def _valid_fraction(tile: Tile, valid: NDArray[np.bool_] | None, area: Polygons 
 
 def group_by_shape(
     items: Iterable[T],
-    shape: Callable[[T], Hashable],
+    shape: Callable[[T], tuple[int, ...]],
     batch_size: int,
     batches_per_call: int = BATCHES_PER_CALL,
 ) -> Iterator[list[T]]:
@@ -116,26 +116,31 @@ def group_by_shape(
 
     Args:
         items: tiles of any number of scenes.
-        shape: the shape of an item.
-        batch_size: tiles that the model runs on at once.
+        shape: the shape of an item's pixels, (height, width, bands), or () if it has none.
+        batch_size: large tiles that the model runs on at once; see `images_per_batch` for small ones.
         batches_per_call: more is faster, fewer gives the first results earlier.
     """
-    size = batch_size * batches_per_call
-    waiting: dict[Hashable, list[T]] = {}
-    count = 0
+    waiting: dict[tuple[int, ...], list[T]] = {}
+    calls = 0.0  # that the waiting items will fill
     for item in items:
-        group = waiting.setdefault(shape(item), [])
+        key = shape(item)
+        size = _group_size(key, batch_size, batches_per_call)
+        group = waiting.setdefault(key, [])
         group.append(item)
-        count += 1
-        if len(group) == size:
-            count -= size
-            yield waiting.pop(shape(item))
-        elif count == size * _MAX_WAITING_CALLS:
-            # The group that was begun first.
-            group = waiting.pop(next(iter(waiting)))
-            count -= len(group)
-            yield group
+        calls += 1 / size
+        if len(group) < size and calls < _MAX_WAITING_CALLS:
+            continue
+        # A full group, or the one that was begun first.
+        key = key if len(group) == size else next(iter(waiting))
+        group = waiting.pop(key)
+        calls -= len(group) / _group_size(key, batch_size, batches_per_call)
+        yield group
     yield from waiting.values()
+
+
+def _group_size(shape: tuple[int, ...], batch_size: int, batches_per_call: int) -> int:
+    per_batch = images_per_batch(shape[0], shape[1], batch_size) if shape else batch_size
+    return per_batch * batches_per_call
 
 
 def detect(
@@ -183,7 +188,7 @@ def scan_all(
         headers: the scenes.
         config: levels, tiles and suppression.
         predictor: the detector.
-        batch_size: tiles that the model runs on at once.
+        batch_size: large tiles that the model runs on at once.
 
     Returns:
         For each scene one detection for each airplane, in scene pixels, by falling score. Tiles without a valid pixel

@@ -100,12 +100,12 @@ def _parse_run(options: argparse.Namespace, beam: Sequence[str]) -> RunCommand:
     if beam:
         _check_beam(beam, options.store)
     from pipeline.model_loading import describe_model
-    from pipeline.monitor import delivery, detection, lock
+    from pipeline.monitor import alerts, detection, lock
     from pipeline.sinks import storage
 
     detector = detection.with_weak_score(describe_model(config, options.trust_model), monitor_settings.weak_score)
     if monitor_settings.webhook:
-        delivery.webhook_url(monitor_settings.webhook)
+        alerts.webhook_url(monitor_settings.webhook)
     heartbeat = f"{options.store.rstrip('/')}/{lock.HEARTBEAT}"
     storage.check_uri(heartbeat, "--store")
     storage.check_writable(heartbeat)
@@ -139,7 +139,7 @@ def _check_beam(words: Sequence[str], store: str) -> None:
 
 def _run(command: RunCommand) -> int:
     """Run the command; return its exit status."""
-    from pipeline.monitor import delivery, detection, lock, run
+    from pipeline.monitor import alerts, detection, lock, run
     from pipeline.monitor import store as stores
 
     run_id = uuid.uuid4().hex[:12]
@@ -164,7 +164,7 @@ def _run(command: RunCommand) -> int:
         )
         print("\n".join(run.summary_lines(results)))
         record = run.raise_alerts(results, store, command.settings, command.now)
-        record = delivery.deliver(record, store, command.settings.webhook, sys.stdout, sys.stderr)
+        record = alerts.deliver(record, store, command.settings.webhook, sys.stdout, sys.stderr)
         if command.report:
             current.report("writing the report")
             print(
@@ -217,9 +217,9 @@ def _check_report(folder: str) -> None:
 
 
 def _write_report(folder: str, airports: Sequence[Airport], store: Store, bands: tuple[int, ...] | None) -> str:
-    from pipeline.monitor import delivery, report, run
+    from pipeline.monitor import alerts, report, run
 
-    events = [event for event in delivery.read_events(store) if not event.withdrawn]
+    events = [event for event in alerts.read_events(store) if not event.withdrawn]
     reports = [
         report.AirportReport(
             airport=airport,
@@ -233,10 +233,12 @@ def _write_report(folder: str, airports: Sequence[Airport], store: Store, bands:
 
 
 def _parser() -> Parser:
-    parser = Parser(prog=NAME, description="Counts the airplanes at airports in every new scene, and what has changed.")
+    parser = Parser(
+        prog=NAME, description="Counts the airplanes at airports in every new scene, and reports what has changed."
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     _add_run(commands.add_parser("run", help="process new scenes", epilog="All other options are passed to Beam."))
-    report = commands.add_parser("report", help="write monitor.html from a store")
+    report = commands.add_parser("report", help="write monitor.html for a store")
     report.add_argument("--airports", type=Path, required=True, metavar="FILE", help="airports, YAML or GeoJSON")
     report.add_argument("--store", required=True, metavar="DIR", help="the store of a run")
     report.add_argument("--report", required=True, metavar="DIR", help="folder for monitor.html, local or gs://")
@@ -244,21 +246,21 @@ def _parser() -> Parser:
     load = commands.add_parser("load", help="load the tables of a store into BigQuery, with views")
     load.add_argument("--store", required=True, metavar="DIR", help="the store of a run")
     load.add_argument(
-        "--dataset", required=True, metavar="bq://PROJECT.DATASET", help="dataset of its own, which exists"
+        "--dataset", required=True, metavar="bq://PROJECT.DATASET", help="an existing dataset that holds nothing else"
     )
     load.add_argument("--project", metavar="ID", help="project that pays for the load jobs (default: the dataset's)")
-    airports = commands.add_parser("airports", help="write, show and check a file of airports")
+    airports = commands.add_parser("airports", help="edit, list and check a file of airports")
     actions = airports.add_subparsers(dest="action", required=True)
-    add = actions.add_parser("add", help="add an airport to a file, which is made where it is missing")
+    add = actions.add_parser("add", help="add an airport to a file; the file is created if it does not exist")
     for action, text in ((add, None), ("list", "list the airports of a file"), ("check", "check a file of airports")):
         sub = action if isinstance(action, Parser) else actions.add_parser(str(action), help=text)
         sub.add_argument("--airports", type=Path, required=True, metavar="FILE", help="airports, YAML or GeoJSON")
-    add.add_argument("--name", required=True, help="for people")
+    add.add_argument("--name", required=True, help="name of the airport")
     add.add_argument("--icao", help="code of four letters")
     add.add_argument("--iata", help="code of three letters")
-    add.add_argument("--id", help="name in the store (default: the IATA code, else the ICAO code)")
+    add.add_argument("--id", help="identifies it in the store (default: the IATA code, or else the ICAO code)")
     add.add_argument("--centre", type=float, nargs=2, metavar=("LON", "LAT"), help="degrees, longitude first")
-    add.add_argument("--radius-m", type=float, metavar="M", help="around the centre, metres")
+    add.add_argument("--radius-m", type=float, metavar="M", help="radius around the centre, metres")
     add.add_argument("--polygon", type=Path, metavar="FILE", help="vector file with one polygon, instead of a centre")
     return parser
 

@@ -26,14 +26,14 @@ def show(options: argparse.Namespace) -> int:
 
 
 def check(options: argparse.Namespace) -> int:
-    """Print the airports of a file, and what is doubtful about them; the status is 0 if the file is valid."""
+    """Print the airports of a file, with warnings; the status is 0 if the file is valid."""
     loaded = airports.load_airports(options.airports)
     for airport in loaded:
         print(_line(airport))
         for name in airports.stray_spots(airport):
-            print(f"{airport.id}: {name} is not inside of the airport: its airplanes may be missed")
+            print(f"{airport.id}: {name} is not entirely inside the airport: airplanes on it may be missed")
     for first, second in airports.overlaps(loaded):
-        print(f"{first.id} and {second.id} overlap: airplanes there count for both")
+        print(f"{first.id} and {second.id} overlap: airplanes there are counted at both")
     print(f"{options.airports}: {len(loaded)} airports, valid")
     return 0
 

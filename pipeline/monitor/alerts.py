@@ -1,4 +1,9 @@
-"""Alerts: the events that the rules yield, and which of them are new. Pure functions over tables."""
+"""Alerts: the events that the rules yield, which of them are new, and how they are sent, each event once.
+
+An event is a line on stdout, an entry of the record `alerts.json` of the store, and a POST to a webhook. What is about
+to be sent is written to the record first. If a run is killed in between, nobody knows whether the event arrived: the
+next run says so, and does not send it again.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +13,16 @@ import hashlib
 import itertools
 import json
 import math
-from collections.abc import Iterator, Sequence
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from http.client import HTTPException
+from typing import Any, TextIO
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
+from geo.errors import ConfigError
+from model.common.config import from_mapping
 from pipeline.monitor.airports import Airport
 from pipeline.monitor.scenes import format_time, parse_time
 from pipeline.monitor.settings import (
@@ -20,11 +33,16 @@ from pipeline.monitor.settings import (
     NotSeen,
     Rule,
     Unusual,
+    Webhook,
 )
+from pipeline.monitor.store import Store
 from pipeline.monitor.tables import ChangeRow, VisitRow
 
 #: Two events at one place are the same if they are not farther apart than this, metres.
 SAME_PLACE_M = 40.0
+RECORD = "alerts.json"
+#: Statuses of a server that may take the alert later.
+_TRANSIENT = (408, 425, 429, 500, 502, 503, 504)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -153,9 +171,9 @@ def _count_message(rule: CountAbove | CountBelow | Unusual, visit: VisitRow) -> 
         case Unusual():
             more = "more" if visit.unusual == "high" else "fewer"
             return (
-                f"{counted}: {more} than usual, {visit.usual:.1f} ({visit.usual_low:.0f} to {visit.usual_high:.0f}) by "
-                f"{visit.baseline_visits} earlier visits, {visit.season_visits} of this season and "
-                f"{visit.weekday_visits} of this weekday"
+                f"{counted}: {more} than usual, which is {visit.usual:.1f} ({visit.usual_low:.0f} to "
+                f"{visit.usual_high:.0f}) in {visit.baseline_visits} earlier visits, {visit.season_visits} of them in "
+                f"this season and {visit.weekday_visits} on this weekday"
             )
 
 
@@ -163,20 +181,31 @@ def _change_events(rule: ChangeAbove, visits: Sequence[VisitRow]) -> Iterator[Ev
     for before, visit in itertools.pairwise(visits):
         changed = visit.arrived + visit.left
         if changed > rule.value:
-            message = f"{visit.arrived} airplanes arrived and {visit.left} left: more than {rule.value:g}"
+            message = f"{visit.arrived} airplanes arrived and {visit.left} left: more than {rule.value:g} changes"
             fields = {"visit_id": visit.visit_id, "value": float(changed)}
             yield _event(rule, visit.airport, before.acquired_at, visit.acquired_at, message, **fields)
 
 
 def _new_airplanes(rule: NewAirplane, changes: Sequence[ChangeRow], airport: Airport) -> Iterator[Event]:
     for row in changes:
-        if row.change == "arrived" and row.size_m > rule.min_size_m:
+        size_m = _longest_m(row)
+        if row.change == "arrived" and size_m > rule.min_size_m:
             lon, lat = airport.plane.to_lonlat([(row.east_m, row.north_m)])[0].round(7).tolist()  # type: ignore[arg-type]
-            message = f"an airplane of {row.size_m:.0f} m arrived at {lat:.5f}, {lon:.5f} (latitude, longitude)"
+            message = f"an airplane of {size_m:.0f} m arrived at {lat:.5f}, {lon:.5f} (latitude, longitude)"
             yield _event(
                 rule, row.airport, row.since, row.acquired_at, message,
-                visit_id=row.visit_id, value=row.size_m, lon=lon, lat=lat, detection_id=row.detection_id,
+                visit_id=row.visit_id, value=size_m, lon=lon, lat=lat, detection_id=row.detection_id,
             )  # fmt: skip
+
+
+def _longest_m(row: ChangeRow) -> float:
+    """Return the longer one of length and wingspan, metres; of its box, where not both were measured.
+
+    The box of an airplane of 73 m that stands at 45 degrees has sides of about 55 m.
+    """
+    if row.length_m is not None and row.wingspan_m is not None:
+        return max(row.length_m, row.wingspan_m)
+    return max(row.size_m, row.length_m or 0.0, row.wingspan_m or 0.0)
 
 
 def _gaps(rule: NotSeen, visits: Sequence[VisitRow], airport: Airport, now: datetime.datetime) -> Iterator[Event]:
@@ -185,7 +214,7 @@ def _gaps(rule: NotSeen, visits: Sequence[VisitRow], airport: Airport, now: date
     limit = datetime.timedelta(days=rule.days)
     for start, end in itertools.pairwise([*times, now] if times else []):
         if end - start > limit:
-            message = f"not seen for {rule.days:g} days, since {format_time(start)}"
+            message = f"too little was seen for {rule.days:g} days, since {format_time(start)}"
             yield _event(
                 rule,
                 airport.id,
@@ -250,3 +279,117 @@ def _distance_m(first: Event, second: Event) -> float:
     metres = 111_320.0
     east = ((first.lon - second.lon + 180) % 360 - 180) * metres * math.cos(math.radians(first.lat))
     return math.hypot(east, (first.lat - second.lat) * metres)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Record:
+    events: tuple[Event, ...]
+
+
+def read_events(store: Store) -> list[Event]:
+    """Return the record of a store: every event of its runs.
+
+    Raises:
+        ConfigError: it is damaged.
+    """
+    content = store.read_json(RECORD)
+    return [] if content is None else list(from_mapping(_Record, content, f"{store.uri}/{RECORD}").events)
+
+
+def write_events(store: Store, events: Sequence[Event]) -> None:
+    """Write the record of a store, if it has changed."""
+    content = {"events": [dataclasses.asdict(event) for event in events]}
+    if store.read_json(RECORD) != content:
+        store.write_json(RECORD, content)
+
+
+def webhook_url(webhook: Webhook) -> str:
+    """Return the address of a webhook.
+
+    Raises:
+        ConfigError: the environment variable that holds it is not set, or holds something else.
+    """
+    if webhook.url is not None:
+        return webhook.url
+    url = os.environ.get(webhook.url_env or "", "")
+    if not url.startswith(("https://", "http://")):
+        got = "another value" if url else "none"
+        raise ConfigError(f"webhook.url_env: expected an address in ${webhook.url_env}, got {got}: set it")
+    return url
+
+
+def deliver(events: Sequence[Event], store: Store, webhook: Webhook | None, out: TextIO, err: TextIO) -> list[Event]:
+    """Send the new events, and keep the record.
+
+    Args:
+        events: the record, see `merge`.
+        store: the store, locked.
+        webhook: where alerts are posted; None: nowhere.
+        out: gets a line for each new event.
+        err: gets a line for each event that the webhook did not take.
+
+    Returns:
+        The record as it was written.
+
+    Raises:
+        ConfigError: the webhook has no address.
+    """
+    record = list(events)
+    url = None if webhook is None else webhook_url(webhook)
+    for index, event in enumerate(record):
+        if event.state == "sending":
+            err.write(f"alert {event.id} may not have arrived: a run was killed while it was being sent\n")
+            record[index] = dataclasses.replace(event, state="unknown")
+    unsent = [index for index, event in enumerate(record) if event.state in ("new", "failed") and not event.withdrawn]
+    for index in unsent:
+        event = record[index]
+        record[index] = dataclasses.replace(event, state="sending")
+        write_events(store, record)
+        if event.state == "new":
+            out.write(f"ALERT {line(event)}\n")
+            out.flush()
+        problem = None if webhook is None or url is None else post(event, url, webhook)
+        if problem:
+            err.write(f"alert {event.id}: {problem}; the next run tries again\n")
+        record[index] = dataclasses.replace(event, state="failed" if problem else "sent")
+    write_events(store, record)
+    return record
+
+
+def line(event: Event) -> str:
+    """Return an event as a line for people."""
+    return f"{event.airport} {event.at} {event.kind}: {event.message}"
+
+
+def payload(event: Event) -> dict[str, Any]:
+    """Return what the webhook gets: the event, and `text`, which chat services show."""
+    fields = {name: value for name, value in dataclasses.asdict(event).items() if name not in ("state", "withdrawn")}
+    return {"text": line(event), **fields, "rule": json.loads(event.rule)}
+
+
+def post(event: Event, url: str, webhook: Webhook, pause: Callable[[float], None] = time.sleep) -> str | None:
+    """Post an event; retry while the server is busy or gone.
+
+    The header `Idempotency-Key` is the event's id: where an answer was lost, the server can tell a retry.
+
+    Returns:
+        None if the server took it, else what went wrong.
+    """
+    body = json.dumps(payload(event), ensure_ascii=False).encode()
+    headers = {"Content-Type": "application/json", "Idempotency-Key": event.id}
+    problem = ""
+    for attempt in range(webhook.attempts):
+        if attempt:
+            pause(webhook.delay_s * 2 ** (attempt - 1))
+        try:
+            request = Request(url, data=body, headers=headers, method="POST")  # noqa: S310 -- only http(s), see settings
+            with urlopen(request, timeout=webhook.timeout_s):  # noqa: S310
+                return None
+        except HTTPError as error:
+            problem = f"the webhook answered {error.code}"
+            if error.code not in _TRANSIENT:
+                return problem
+        except (OSError, HTTPException) as error:
+            # Without the address, which is a secret.
+            problem = f"the webhook cannot be reached ({getattr(error, 'reason', None) or type(error).__name__})"
+    return problem

@@ -19,10 +19,8 @@ from geo.aoi import Polygons
 from geo.types import FloatArray
 from pipeline.monitor import matching
 from pipeline.monitor.airports import Airport
-from pipeline.monitor.counts import size_class_name
 from pipeline.monitor.matching import Shift
 from pipeline.monitor.settings import MonitorSettings
-from pipeline.monitor.tables import AirplaneRow, ChangeRow
 from pipeline.monitor.visits import Sighting, Visit
 
 #: Airplanes nearer to the airport's border than this may be cut off by it, metres.
@@ -336,78 +334,3 @@ def _sizes(items: Sequence[Track] | Sequence[Sighting]) -> FloatArray:
 def _off_nadir(sightings: Sequence[Sighting]) -> FloatArray:
     angles = [np.nan if sighting.off_nadir_deg is None else sighting.off_nadir_deg for sighting in sightings]
     return np.array(angles, dtype=np.float64)
-
-
-def airplane_rows(changes: VisitChanges, airport: Airport, settings: MonitorSettings) -> list[AirplaneRow]:
-    """Return the rows of a visit in the table `airplanes`."""
-    return [
-        AirplaneRow(
-            geometry=airplane.sighting.airplane.geometry,
-            airport=changes.visit.airport,
-            day=changes.visit.day,
-            visit_id=changes.visit.visit_id,
-            acquired_at=changes.visit.acquired_at,
-            detection_id=airplane.sighting.airplane.detection_id,
-            track_id=airplane.track_id,
-            scene_id=airplane.sighting.airplane.scene_id,
-            scene_uri=airplane.sighting.airplane.scene_uri,
-            score=airplane.sighting.airplane.score,
-            counted=airplane.sighting.counts and not airplane.sighting.in_cloud,
-            size_m=airplane.sighting.size_m,
-            size_class=size_class_name(airplane.sighting.size_m, settings.size_classes_m),
-            east_m=round(float(airplane.xy[0]), 2),
-            north_m=round(float(airplane.xy[1]), 2),
-            apron=_apron(airplane.xy, airport),
-            change=airplane.change,
-            since=airplane.since,
-            first_seen_at=airplane.first_seen_at,
-            visits=airplane.visits,
-        )
-        for airplane in changes.present
-    ]
-
-
-def change_rows(changes: VisitChanges, airport: Airport, settings: MonitorSettings) -> list[ChangeRow]:
-    """Return the rows of a visit in the table `changes`: what arrived, moved and left."""
-
-    def row(
-        change: str, since: str | None, track_id: str, xy: FloatArray, sighting: Sighting, moved_m: float | None,
-        detection_id: str | None, previous: Sighting | None,
-    ) -> ChangeRow:  # fmt: skip
-        return ChangeRow(
-            geometry=sighting.airplane.geometry,
-            airport=changes.visit.airport,
-            day=changes.visit.day,
-            visit_id=changes.visit.visit_id,
-            acquired_at=changes.visit.acquired_at,
-            change=change,
-            since=since,
-            track_id=track_id,
-            detection_id=detection_id,
-            previous_detection_id=None if previous is None else previous.airplane.detection_id,
-            score=sighting.airplane.score,
-            size_m=sighting.size_m,
-            size_class=size_class_name(sighting.size_m, settings.size_classes_m),
-            east_m=round(float(xy[0]), 2),
-            north_m=round(float(xy[1]), 2),
-            apron=_apron(xy, airport),
-            moved_m=moved_m,
-        )
-
-    rows = [
-        row(
-            airplane.change, airplane.since, airplane.track_id, airplane.xy, airplane.sighting, airplane.moved_m,
-            airplane.sighting.airplane.detection_id, airplane.previous,
-        )
-        for airplane in changes.present
-        if airplane.change in ("arrived", "moved")
-    ]  # fmt: skip
-    rows += [
-        row("left", track.last_seen_at, track.track_id, track.xy, track.sighting, None, None, track.sighting)
-        for track in changes.gone
-    ]
-    return rows
-
-
-def _apron(xy: FloatArray, airport: Airport) -> str | None:
-    return next((apron.name for apron in airport.aprons if shapely.intersects_xy(apron.polygon, *xy)), None)

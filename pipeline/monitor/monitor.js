@@ -105,7 +105,7 @@
       `${count("after", "stayed")} stayed, ${count("after", "moved")} moved, ` +
       `${count("before", "unknown") + count("after", "unknown")} unknown`;
     const missing = [before, after].filter((visit) => !visit.picture).map(dateOf);
-    byId("no-picture").textContent = `No picture of ${missing.join(" and ")}: the page has those of the latest visits whose scenes can be read.`;
+    byId("no-picture").textContent = `No image of ${missing.join(" and ")}: the page has images of the latest visits only, and only if their scenes can be read.`;
     byId("no-picture").hidden = missing.length === 0;
     cut();
   }

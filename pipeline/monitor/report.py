@@ -23,8 +23,7 @@ from model.common.pages import render_template
 from pipeline.monitor.airports import Airport
 from pipeline.monitor.alerts import Event
 from pipeline.monitor.scenes import parse_time
-from pipeline.monitor.series import Tables
-from pipeline.monitor.stands import occupancy
+from pipeline.monitor.series import Tables, occupancy
 from pipeline.monitor.tables import AirplaneRow, SceneRow, VisitRow
 from pipeline.sinks import storage
 
@@ -194,7 +193,7 @@ def draw_counts(axes: Axes, visits: Sequence[VisitRow]) -> None:
 
 def draw_changes(axes: Axes, visits: Sequence[VisitRow]) -> None:
     """Draw arrivals upwards and departures downwards, a bar for each visit."""
-    _time_axis(axes, visits, "arrived, left")
+    _time_axis(axes, visits, "arrived (up), left (down)")
     span = max(1.0, (parse_time(visits[-1].acquired_at) - parse_time(visits[0].acquired_at)) / datetime.timedelta(1))
     width = min(4.0, max(0.3, 0.5 * span / len(visits)))  # days
     for visit in visits:
@@ -217,7 +216,7 @@ def _time_axis(axes: Axes, visits: Sequence[VisitRow], label: str) -> None:
     for start, end in gaps(visits):
         day = datetime.timedelta(days=1)
         band = axes.axvspan(start + day, end - day, color=LINE, alpha=0.35, linewidth=0)  # type: ignore[arg-type]
-        set_tooltip(band, f"nothing seen, or too little, from {start:%Y-%m-%d} to {end:%Y-%m-%d}")
+        set_tooltip(band, f"nothing or too little was seen from {start:%Y-%m-%d} to {end:%Y-%m-%d}")
 
 
 def _times(visits: Sequence[VisitRow]) -> list[Any]:
@@ -227,8 +226,8 @@ def _times(visits: Sequence[VisitRow]) -> list[Any]:
 def _tooltip(visit: VisitRow) -> str:
     return (
         f"{visit.acquired_at[:16].replace('T', ' ')} UTC: {visit.count:.1f} airplanes ({visit.count_low} to "
-        f"{visit.count_high}) in {100 * visit.share_seen:.0f} % of the airport; arrived {visit.arrived}, "
-        f"left {visit.left}"
+        f"{visit.count_high}) in {100 * visit.share_seen:.0f} % of the airport; {visit.arrived} arrived, "
+        f"{visit.left} left"
     )
 
 
@@ -364,7 +363,7 @@ def _picture(
                 scene.scene_uri, read_header(scene.scene_uri, bands=bands).radiometry, bounds, PICTURE_PX
             )
         except FinderError as error:
-            problems.append(f"{scene.scene_uri}: no picture: {error}")
+            problems.append(f"{scene.scene_uri}: no image: {error}")
             continue
         if part is not None:
             layer = Image.fromarray(part)

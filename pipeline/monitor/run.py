@@ -10,9 +10,9 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from pipeline.monitor import delivery, series
+from pipeline.monitor import series
 from pipeline.monitor.airports import Airport
-from pipeline.monitor.alerts import Event, find_events, merge
+from pipeline.monitor.alerts import Event, find_events, merge, read_events
 from pipeline.monitor.detection import (
     DetectScenes,
     FailedScene,
@@ -28,7 +28,7 @@ from pipeline.monitor.tables import ChangeRow, SceneRow, VisitRow
 from pipeline.values import Identity
 
 #: Changes when the tables are computed in another way, so that they are computed anew.
-TABLES_VERSION = 2
+TABLES_VERSION = 3
 #: The settings that the tables depend on.
 _TABLE_SETTINGS = (
     "visit_gap_minutes",
@@ -178,7 +178,7 @@ def raise_alerts(
         changes = read_by_time(store, "changes", ChangeRow, result.airport.id)
         events += find_events(settings.alerts, result.visits, changes, result.airport, now)
     monitored = {result.airport.id for result in results}
-    known = delivery.read_events(store)
+    known = read_events(store)
     # The run says nothing about airports that it does not monitor.
     others = [event for event in known if event.airport not in monitored]
     own = [event for event in known if event.airport in monitored]
@@ -202,12 +202,12 @@ def visit_line(visit: VisitRow) -> str:
     cloud = "cloud unknown" if visit.share_cloud is None else f"{100 * visit.share_cloud:.0f} % under cloud"
     line = (
         f"{visit.airport} {visit.acquired_at}: {visit.count:.1f} airplanes ({visit.count_low} to {visit.count_high}) "
-        f"in the {100 * visit.share_seen:.0f} % seen, {cloud}; "
-        f"arrived {visit.arrived}, left {visit.left}, stayed {visit.stayed}, moved {visit.moved}"
+        f"in {100 * visit.share_seen:.0f} % of the airport, {cloud}; "
+        f"{visit.arrived} arrived, {visit.left} left, {visit.stayed} stayed, {visit.moved} moved"
     )
     if visit.unusual is None:
         return line
-    usual = f"usual {visit.usual:.1f} ({visit.usual_low:.0f} to {visit.usual_high:.0f})"
+    usual = f"usually {visit.usual:.1f} ({visit.usual_low:.0f} to {visit.usual_high:.0f})"
     return f"{line}; {usual}" + ("" if visit.unusual == "no" else f": unusually {visit.unusual}")
 
 
@@ -220,11 +220,11 @@ def summary_lines(results: Sequence[AirportResult]) -> list[str]:
         totals["failed"] += len(result.failed)
         totals["other"] += result.other_model
     lines.append(
-        f"{totals['processed']} scenes of {len(results)} airports processed, {totals['failed']} failed or incomplete"
+        f"airports: {len(results)}; scenes processed: {totals['processed']}; failed or incomplete: {totals['failed']}"
     )
     if totals["other"]:
         lines.append(
-            f"{totals['other']} stored scenes were processed with another model or other settings: "
-            "--reprocess processes every scene again"
+            f"stored scenes processed with another model or other settings: {totals['other']}; "
+            "--reprocess processes all scenes again"
         )
     return lines

@@ -323,7 +323,9 @@ def _api_of(source: str) -> str | None:
     except ValueError:
         page = None
     if not isinstance(page, dict):
-        raise InputError(f"{source}: expected a STAC API or a STAC file, got a page that is no JSON: check the address")
+        raise InputError(
+            f"{source}: expected a STAC API or a STAC file, got a page that is not JSON: check the address"
+        )
     return url if "conformsTo" in page else None
 
 

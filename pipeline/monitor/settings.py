@@ -124,7 +124,7 @@ class ChangeAbove:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class NewAirplane:
-    """An airplane of more than `min_size_m` metres arrived."""
+    """An airplane arrived that is longer or wider than `min_size_m` metres; by its box where it was not measured."""
 
     kind: Literal["new_airplane"]
     min_size_m: float

@@ -182,7 +182,7 @@ class AirplaneRow:
     """An airplane that a visit saw.
 
     Attributes:
-        geometry: outline box as detected, not shifted.
+        geometry: outline as detected, not shifted.
         airport: id of the airport.
         day: UTC date.
         visit_id: the visit.
@@ -196,7 +196,9 @@ class AirplaneRow:
         counted: whether it counts; else its score is below the threshold, or it lies where the mask says cloud, but it
             was there before.
         size_m: longer side of its box, metres.
-        size_class: as in `counts`.
+        length_m: nose to tail, metres, or None if it was not measured.
+        wingspan_m: tip to tip, metres, or None if it was not measured.
+        size_class: as in `counts`, by `size_m`.
         east_m: its centre, metres east of the airport's centre, the visit's shift taken out.
         north_m: metres north.
         apron: the apron it stands on, or None.
@@ -219,6 +221,8 @@ class AirplaneRow:
     score: float
     counted: bool
     size_m: float
+    length_m: float | None
+    wingspan_m: float | None
     size_class: str
     east_m: float
     north_m: float
@@ -234,7 +238,7 @@ class ChangeRow:
     """An airplane that arrived, left or moved between two visits.
 
     Attributes:
-        geometry: outline box as last detected.
+        geometry: outline as last detected.
         airport: id of the airport.
         day: UTC date of the visit that shows the change.
         visit_id: that visit.
@@ -246,7 +250,9 @@ class ChangeRow:
         previous_detection_id: its last detection before the visit; None if it arrived.
         score: of its last detection.
         size_m: of its last detection.
-        size_class: as in `counts`.
+        length_m: the same.
+        wingspan_m: the same.
+        size_class: as in `counts`, by `size_m`.
         east_m: as in `airplanes`; where it was last.
         north_m: the same.
         apron: the apron, or None.
@@ -265,6 +271,8 @@ class ChangeRow:
     previous_detection_id: str | None
     score: float
     size_m: float
+    length_m: float | None
+    wingspan_m: float | None
     size_class: str
     east_m: float
     north_m: float
@@ -366,6 +374,10 @@ def detections_frame(airplanes: Sequence[Airplane], scene: SceneRow) -> geopanda
 def by_scene(table: Any) -> dict[str, list[Airplane]]:
     """Return the detections of an Arrow table with the columns of `detections_frame` by the key of their scene."""
     grouped: dict[str, list[Airplane]] = {}
+    # Files of an earlier version lack it: their geometries are boxes.
+    is_old = "outline" not in table.column_names
+    outlines = [["upright"] * len(table)] if is_old else table.column("outline").fill_null("upright")
+    table = (table if is_old else table.drop_columns("outline")).append_column("outline", outlines)
     for key, airplane in zip(table.column("scene_key").to_pylist(), from_arrow(table, Airplane), strict=True):
         grouped.setdefault(key, []).append(airplane)
     return grouped

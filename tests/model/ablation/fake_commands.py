@@ -67,7 +67,7 @@ def parser() -> argparse.ArgumentParser:
 def main() -> None:
     signal.alarm(120)  # a mistake in a test should not make it last for ever
     options = parser().parse_args()
-    config = yaml.safe_load(options.config.read_text()) if options.config else {}
+    config = yaml.safe_load(options.config.read_text()) if options.module == "model.train" else {}
     folder, data = (Path(config["run"]), Path(config["data"])) if config else (options.model.parent, options.data)
     call = f"{'train' if config else options.split} {folder.parent.name}/{folder.name}"
     with (data / "calls.txt").open("a") as calls:

@@ -175,9 +175,9 @@ def test_the_command_reports_failures(
     assert capsys.readouterr().out.endswith(f"tables: {tmp_path / 'run' / 'ablation.md'}\n")
 
 
-def step_options(folder: Path) -> list[list[str]]:
+def step_options(folder: Path, **changes: str) -> list[list[str]]:
     """Prepare the second run of the first experiment, and return the options of each step's real command."""
-    config = load_study(folder)
+    config = load_study(folder, **changes)
     experiment = config.experiments[0]
     with pytest.raises(runs.StepError):
         runs.run(config, (experiment,), lambda *_: ["false"])
@@ -216,3 +216,8 @@ def test_the_real_evaluation_accepts_its_options(tmp_path: Path, monkeypatch: py
     files = [file for config, _ in calls for file in (config.output, config.page)]
     assert all(file is not None and file.is_file() and file.parent == folder for file in files)
     assert len(set(files)) == 4
+
+
+def test_both_evaluations_have_the_config_of_the_study(tmp_path: Path) -> None:
+    for options in step_options(tmp_path, evaluation="configs/evaluate/short.yaml")[1:]:
+        assert options[:2] == ["--config", "configs/evaluate/short.yaml"]

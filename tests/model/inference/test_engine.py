@@ -10,6 +10,7 @@ from model.detectors import backbones
 from model.inference import weights_io
 from model.inference.engine import Engine, Precision, resolve_engine, resolve_precision
 from model.inference.predictor import load_predictor
+from tests.precisions import needs_bfloat16
 
 
 @pytest.mark.parametrize(
@@ -49,6 +50,7 @@ def test_bfloat16_keeps_the_weights_and_the_last_layer_in_32_bits(network: Any, 
     assert keras.config.dtype_policy().name == "float32"
 
 
+@needs_bfloat16
 def test_bfloat16_gives_nearly_the_same(model_folder: Path) -> None:
     pixels = np.random.default_rng(1).integers(0, 256, (1, 64, 96, 3)).astype(np.uint8)
     scores = {

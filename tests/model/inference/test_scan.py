@@ -15,7 +15,7 @@ from geo.nms import Suppression, merge_levels
 from geo.raster.header import read_header
 from geo.raster.reader import RasterReader
 from geo.types import Detections, ImageArray
-from model.inference.predictor import FakePredictor
+from model.inference.predictor import FakePredictor, images_per_batch
 from model.inference.scan import BATCHES_PER_CALL, detect, group_by_shape, prefetch, scan, scan_all
 from model.inference.scan_config import ScanConfig
 from tests.geo.scenes import write_tiff
@@ -137,7 +137,8 @@ def test_the_predictor_gets_batches_of_tiles_of_one_size(tmp_path: Path) -> None
     shapes = {(tile.window.height, tile.window.width, 3) for tile in planned}
     assert {shape[1:] for shape in predictor.shapes} == shapes
     assert sum(counts) == len(planned)
-    assert len([count for count in counts if count != 5 * BATCHES_PER_CALL]) <= len(shapes)
+    full = [BATCHES_PER_CALL * images_per_batch(shape[1], shape[2], 5) for shape in predictor.shapes]
+    assert len([count for count, size in zip(counts, full, strict=True) if count != size]) <= len(shapes)
 
 
 def test_a_too_coarse_or_missing_scene_is_an_error(tmp_path: Path) -> None:
@@ -191,8 +192,9 @@ def test_scenes_in_one_call_share_batches_and_give_the_same_results(tmp_path: Pa
         np.testing.assert_array_equal(actual.boxes, single.boxes)
         np.testing.assert_array_equal(actual.scores, single.scores)
     counts = [shape[0] for shape in predictor.shapes]
-    assert max(counts) <= 4 * BATCHES_PER_CALL
-    assert len([count for count in counts if count < 4 * BATCHES_PER_CALL]) <= len(
+    full = [BATCHES_PER_CALL * images_per_batch(shape[1], shape[2], 4) for shape in predictor.shapes]
+    assert all(count <= size for count, size in zip(counts, full, strict=True))
+    assert len([count for count, size in zip(counts, full, strict=True) if count < size]) <= len(
         {shape[1:] for shape in predictor.shapes}
     )
 
@@ -206,29 +208,39 @@ def test_tiles_of_a_small_scene_are_as_small_as_its_levels(tmp_path: Path) -> No
     assert [shape[1:] for shape in predictor.shapes] == [(416, 352, 3), (224, 192, 3)]
 
 
-@given(st.lists(st.integers(0, 6), max_size=200), st.integers(1, 3))
-def test_groups_have_one_shape_and_hold_each_item_once(shapes: list[int], batch_size: int) -> None:
-    taken: list[int] = []
+SHAPES = [(), *((side, side, 3) for side in (96, 256, 416, 640, 1024, 1920))]
 
-    def items() -> Iterator[tuple[int, int]]:
+
+@given(st.lists(st.sampled_from(SHAPES), max_size=300), st.integers(1, 3))
+def test_groups_have_one_shape_and_hold_each_item_once(shapes: list[tuple[int, ...]], batch_size: int) -> None:
+    taken: list[tuple[int, ...]] = []
+
+    def items() -> Iterator[tuple[int, tuple[int, ...]]]:
         for number, shape in enumerate(shapes):
-            taken.append(number)
+            taken.append(shape)
             yield number, shape
 
-    size = batch_size * BATCHES_PER_CALL
-    groups, given_out = [], 0
+    def size(shape: tuple[int, ...]) -> int:
+        return BATCHES_PER_CALL * (images_per_batch(shape[0], shape[1], batch_size) if shape else batch_size)
+
+    groups: list[list[tuple[int, tuple[int, ...]]]] = []
     for group in group_by_shape(items(), lambda item: item[1], batch_size):
-        assert 1 <= len(group) <= size
         assert len({shape for _, shape in group}) == 1
+        assert 1 <= len(group) <= size(group[0][1])
         # Not more wait than four calls hold.
-        assert len(taken) - given_out <= 4 * size
-        given_out += len(group)
+        waiting = sum(1 / size(shape) for shape in taken) - sum(len(done) / size(done[0][1]) for done in groups)
+        assert waiting < 4 + 1e-9
         groups.append(group)
     for shape in set(shapes):
-        in_order = [number for group in groups for number, of_group in group if of_group == shape]
+        in_order = [number for group in groups for number, other in group if other == shape]
         assert in_order == [number for number, other in enumerate(shapes) if other == shape]
     if len(set(shapes)) == 1:
-        assert all(len(group) == size for group in groups[:-1])
+        assert all(len(group) == size(shapes[0]) for group in groups[:-1])
+
+
+@pytest.mark.parametrize(("side", "expected"), [(1920, 2), (800, 2), (640, 2), (416, 5), (320, 9), (128, 16), (32, 16)])
+def test_small_images_are_put_together_by_their_size(side: int, expected: int) -> None:
+    assert images_per_batch(side, side, 2) == expected
 
 
 @given(st.lists(st.integers() | st.none()), st.integers(1, 5))

@@ -16,7 +16,7 @@ import shapely
 
 from geo.errors import ConfigError
 from model.common.config import from_mapping
-from pipeline.monitor import delivery
+from pipeline.monitor import alerts
 from pipeline.monitor.alerts import Event, find_events, merge
 from pipeline.monitor.series import Tables
 from pipeline.monitor.settings import MonitorSettings, Rule, Webhook, load_settings
@@ -71,10 +71,32 @@ def test_other_rules() -> None:
     (new,) = events_of(tables, {"kind": "new_airplane", "min_size_m": 60})
     assert "70 m arrived" in new.message
     assert AIRPORT.plane.to_metres([(new.lon, new.lat)])[0] == pytest.approx([300, 300], abs=0.1)  # type: ignore[arg-type]
+    assert new.value == 70
     (change,) = events_of(tables, {"kind": "change_above", "value": 2})
     assert change.value == 3
     assert events_of(tables, {"kind": "change_above", "value": 3}) == []
     assert events_of(tables, {"kind": "change_above", "value": 2, "airports": ["TLS"]}) == []
+
+
+@pytest.mark.parametrize(
+    ("box", "length", "wingspan", "longest"),
+    [
+        (55, 73.9, 64.8, 73.9),  # at 45 degrees
+        (62, 58, 57, None),  # its box takes in the shadow
+        (62, 58, None, 62),
+        (58, None, 64.8, 64.8),
+        (58, None, None, None),
+    ],
+)
+def test_a_large_airplane_is_told_by_its_length_and_wingspan(
+    box: float, length: float | None, wingspan: float | None, longest: float | None
+) -> None:
+    planes = [*PLANES, Plane(300.0, 300.0, box, length=length, wingspan=wingspan)]
+    tables = tables_of([scene("2026-01-01", PLANES), scene("2026-01-02", planes)])
+    events = events_of(tables, {"kind": "new_airplane", "min_size_m": 60})
+    assert [event.value for event in events] == ([] if longest is None else [longest])
+    (row,) = (row for row in tables.airplanes if row.change == "arrived")
+    assert (row.size_m, row.size_class) == (box, "60 m and more" if box >= 60 else "45-60 m")
 
 
 def test_gaps() -> None:
@@ -170,14 +192,14 @@ def test_an_alert_is_posted_once(tmp_path: Path, hook: Hook, news: list[Event]) 
     store, out, err = Store(str(tmp_path)), io.StringIO(), io.StringIO()
     hook.statuses = [503, 429]
     webhook = Webhook(url=hook.url, delay_s=0.001)
-    record = delivery.deliver(news, store, webhook, out, err)
+    record = alerts.deliver(news, store, webhook, out, err)
     assert [event.state for event in record] == ["sent"]
     assert [key for key, _ in hook.got] == [news[0].id] * 3
     posted = hook.got[-1][1]
     assert posted["text"] == out.getvalue().removeprefix("ALERT ").rstrip()
     assert (posted["airport"], posted["rule"]) == ("HAM", {"kind": "count_above", "value": 10})
-    assert delivery.read_events(Store(str(tmp_path))) == record
-    delivery.deliver(delivery.read_events(Store(str(tmp_path))), store, webhook, out, err)
+    assert alerts.read_events(Store(str(tmp_path))) == record
+    alerts.deliver(alerts.read_events(Store(str(tmp_path))), store, webhook, out, err)
     assert len(hook.got) == 3
     assert out.getvalue().count("ALERT") == 1
 
@@ -189,12 +211,12 @@ def test_an_alert_that_was_not_taken_is_tried_by_the_next_run(
     store, out, err = Store(str(tmp_path)), io.StringIO(), io.StringIO()
     hook.statuses = statuses
     webhook = Webhook(url=hook.url, delay_s=0.001)
-    (event,) = delivery.deliver(news, store, webhook, out, err)
+    (event,) = alerts.deliver(news, store, webhook, out, err)
     assert (event.state, len(hook.got)) == ("failed", posts)
     assert f"the webhook answered {answer};" in err.getvalue()
     assert "secret" not in err.getvalue()
     hook.statuses = []
-    (event,) = delivery.deliver([event], store, webhook, out, err)
+    (event,) = alerts.deliver([event], store, webhook, out, err)
     assert event.state == "sent"
     assert out.getvalue().count("ALERT") == 1
 
@@ -202,7 +224,7 @@ def test_an_alert_that_was_not_taken_is_tried_by_the_next_run(
 def test_a_server_that_is_gone_is_one_line(tmp_path: Path, news: list[Event]) -> None:
     err = io.StringIO()
     webhook = Webhook(url="http://127.0.0.1:9/x", attempts=2, delay_s=0.001)
-    (event,) = delivery.deliver(news, Store(str(tmp_path)), webhook, io.StringIO(), err)
+    (event,) = alerts.deliver(news, Store(str(tmp_path)), webhook, io.StringIO(), err)
     assert event.state == "failed"
     assert "cannot be reached" in err.getvalue()
 
@@ -214,9 +236,9 @@ def test_a_kill_while_an_alert_is_sent_does_not_send_it_again(tmp_path: Path, ho
 
     webhook, err = Webhook(url=hook.url), io.StringIO()
     with pytest.raises(KeyboardInterrupt):
-        delivery.deliver(news, Store(str(tmp_path)), webhook, Killed(), err)
+        alerts.deliver(news, Store(str(tmp_path)), webhook, Killed(), err)
     store = Store(str(tmp_path))
-    (event,) = delivery.deliver(delivery.read_events(store), store, webhook, io.StringIO(), err)
+    (event,) = alerts.deliver(alerts.read_events(store), store, webhook, io.StringIO(), err)
     assert (event.state, hook.got) == ("unknown", [])
     assert "may not have arrived" in err.getvalue()
 
@@ -224,9 +246,9 @@ def test_a_kill_while_an_alert_is_sent_does_not_send_it_again(tmp_path: Path, ho
 def test_the_address_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     webhook = Webhook(url_env="HOOK")
     with pytest.raises(ConfigError, match=r"expected an address in \$HOOK, got none"):
-        delivery.webhook_url(webhook)
+        alerts.webhook_url(webhook)
     monkeypatch.setenv("HOOK", "https://example.com/x")
-    assert delivery.webhook_url(webhook) == "https://example.com/x"
+    assert alerts.webhook_url(webhook) == "https://example.com/x"
 
 
 def test_the_command_tells_alerts(monitor: MonitorRunner, hook: Hook) -> None:

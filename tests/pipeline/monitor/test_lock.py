@@ -192,5 +192,5 @@ def test_a_run_that_is_killed_goes_on_with_the_next(monitor: MonitorRunner) -> N
     assert json.loads((monitor.folder / "store" / "heartbeat.json").read_text())["state"] == "running"
     done = start()
     assert done.returncode == 0, done.stderr
-    assert f"{3 - stored} scenes of 1 airports processed" in done.stdout
+    assert f"airports: 1; scenes processed: {3 - stored};" in done.stdout
     assert [visit.detected for visit in monitor.visits()] == [3, 3, 3]

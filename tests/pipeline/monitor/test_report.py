@@ -103,7 +103,7 @@ def test_ground_that_one_date_did_not_see_is_unknown(page_file: Path, open_page:
     expect(page.locator("#summary")).to_contain_text(
         f": 0 arrived, 0 left, {10 - east} stayed, 0 moved, {east} unknown"
     )
-    expect(page.locator("#no-picture")).to_contain_text("No picture of 2026-03-09 10:00")
+    expect(page.locator("#no-picture")).to_contain_text("No image of 2026-03-09 10:00")
     expect(page.locator("#airport-HAM .warning")).to_contain_text("S-2026-03-09T10:00:00Z.tif")
 
 

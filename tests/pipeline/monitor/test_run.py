@@ -29,8 +29,11 @@ def test_scenes_become_visits(monitor: MonitorRunner) -> None:
     monitor.add_scene("2026-01-07", ())
     status, out, err = monitor.run()
     assert (status, err) == (0, [])
-    assert out[0] == "TST 2026-01-05T10:00:00Z: 2.8 airplanes (2 to 3) in the 100 % seen, cloud unknown; " + UNCHANGED
-    assert out[-1] == "3 scenes of 1 airports processed, 0 failed or incomplete"
+    assert (
+        out[0]
+        == "TST 2026-01-05T10:00:00Z: 2.8 airplanes (2 to 3) in 100 % of the airport, cloud unknown; " + UNCHANGED
+    )
+    assert out[-1] == "airports: 1; scenes processed: 3; failed or incomplete: 0"
     first, second, third = monitor.visits()
     assert (first.detected, second.detected, third.detected) == (3, 1, 0)
     assert (third.count, third.count_low, third.count_high) == (0.0, 0, 1)  # one may be missed
@@ -43,7 +46,7 @@ def test_a_second_run_changes_nothing(monitor: MonitorRunner) -> None:
     monitor.add_scene("2026-01-05")
     monitor.run()
     before = monitor.files()
-    assert monitor.run()[:2] == (0, ["0 scenes of 1 airports processed, 0 failed or incomplete"])
+    assert monitor.run()[:2] == (0, ["airports: 1; scenes processed: 0; failed or incomplete: 0"])
     assert monitor.files() == before
 
 
@@ -54,7 +57,7 @@ def test_late_and_reprocessed_scenes_give_the_tables_of_scenes_in_time(monitor: 
         assert monitor.run()[0] == 0
     monitor.add_scene(days[0], AIRPLANES)  # the provider corrects its scene
     monitor.add_item(days[0], f"S-{days[0]}", updated="2026-02-01T00:00:00Z")
-    assert monitor.run()[1][-1].startswith("1 scenes")
+    assert monitor.run()[1][-1].startswith("airports: 1; scenes processed: 1;")
     by_steps = monitor.tables()
     shutil.rmtree("store")
     monitor.run()
@@ -94,7 +97,7 @@ def test_a_cloud_mask_hides_ground_and_airplanes(monitor: MonitorRunner) -> None
     assert visit.share_cloud == pytest.approx(0.5, abs=0.05)
 
 
-UNCHANGED = "arrived 0, left 0, stayed 0, moved 0"
+UNCHANGED = "0 arrived, 0 left, 0 stayed, 0 moved"
 CLASSES = [{"value": 1, "name": "clear"}, {"value": 2, "name": "cloud"}, {"value": 3, "name": "cloud_shadow"}]
 
 
@@ -145,7 +148,7 @@ def test_a_bad_scene_stops_no_other_and_is_tried_again(monitor: MonitorRunner) -
     assert status == 1
     assert len(err) == 1
     assert err[0].startswith("failed: scenes/S-2026-01-06.tif: expected a raster")
-    assert out[-1] == "1 scenes of 1 airports processed, 1 failed or incomplete"
+    assert out[-1] == "airports: 1; scenes processed: 1; failed or incomplete: 1"
     path.write_bytes(good)
     assert monitor.run()[0] == 0
     assert [visit.detected for visit in monitor.visits()] == [3, 3]
@@ -158,7 +161,7 @@ def test_a_damaged_part_is_not_seen(monitor: MonitorRunner) -> None:
     (scene,) = monitor.scenes()
     assert scene.status == "incomplete"
     assert 0.1 < scene.share_seen < 0.9
-    assert monitor.run()[1][-1].startswith("1 scenes")  # tried again
+    assert monitor.run()[1][-1].startswith("airports: 1; scenes processed: 1;")  # tried again
 
 
 def test_a_scene_without_a_time_is_refused(monitor: MonitorRunner) -> None:
@@ -177,7 +180,7 @@ def test_a_scene_without_a_time_is_refused(monitor: MonitorRunner) -> None:
 def test_a_scene_elsewhere_is_opened_once(monitor: MonitorRunner, monkeypatch: pytest.MonkeyPatch) -> None:
     write_scene(monitor.folder / "scenes" / "a.tif", transform=Affine(0.5, 0, 600_000, 0, -0.5, 5_940_000))
     monitor.add_item("2026-01-05", "a")
-    assert monitor.run()[1][-1] == "0 scenes of 1 airports processed, 0 failed or incomplete"
+    assert monitor.run()[1][-1] == "airports: 1; scenes processed: 0; failed or incomplete: 0"
     assert monitor.visits() == []
     monkeypatch.setattr(local, "detect_scene", None)
     assert monitor.run()[0] == 0
@@ -188,7 +191,7 @@ def test_the_area_of_an_airport_can_change(monitor: MonitorRunner) -> None:
     monitor.run()
     text = (monitor.folder / "airports.yaml").read_text()
     (monitor.folder / "airports.yaml").write_text(text.replace("radius_m: 80", "radius_m: 20"))
-    assert monitor.run()[1][-1].startswith("1 scenes")
+    assert monitor.run()[1][-1].startswith("airports: 1; scenes processed: 1;")
     assert [visit.detected for visit in monitor.visits()] == [0]
 
 
@@ -198,9 +201,9 @@ def test_another_model_is_noticed(monitor: MonitorRunner) -> None:
     settings = json.loads((monitor.folder / "settings.yaml").read_text())
     (monitor.folder / "settings.yaml").write_text(json.dumps(settings | {"min_score": 0.95}))
     _, out, _ = monitor.run()
-    assert out[-1].startswith("1 stored scenes were processed with another model or other settings")
+    assert out[-1].startswith("stored scenes processed with another model or other settings: 1;")
     _, out, _ = monitor.run("--reprocess")
-    assert out[-1].startswith("1 scenes")
+    assert out[-1].startswith("airports: 1; scenes processed: 1;")
     assert [visit.detected for visit in monitor.visits()] == [1]
 
 

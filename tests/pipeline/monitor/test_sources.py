@@ -42,13 +42,13 @@ def test_the_scenes_of_an_api(monitor: MonitorRunner, api: StacApi) -> None:
     api.items.append(api_item("away", "2026-01-06", "/nowhere.tif", geometry=away, bbox=[1, 1, 2, 2]))
     status, out, err = monitor.run("--collection", "daily", source=api.url)
     assert (status, err) == (0, [])
-    assert out[-1].startswith("3 scenes")
+    assert out[-1].startswith("airports: 1; scenes processed: 3;")
     assert [visit.detected for visit in monitor.visits()] == [3, 3, 3]
     assert {search["collections"][0] for search in api.searches} == {"daily"}
     # An Item that is published anew is processed anew, in its place.
     api.items[1]["properties"]["updated"] = "2026-02-01T00:00:00Z"
     monitor.add_scene("2026-01-06", AIRPLANES[:1])
-    assert monitor.run(source=api.url)[1][-1].startswith("1 scenes")
+    assert monitor.run(source=api.url)[1][-1].startswith("airports: 1; scenes processed: 1;")
     assert [visit.detected for visit in monitor.visits()] == [3, 1, 3]
 
 
@@ -113,17 +113,21 @@ def test_a_prefix_of_a_bucket_to_a_bucket(monitor: MonitorRunner, bucket: Any) -
     assert monitor.run()[0] == 0
     status, out, err = monitor.run(source="gs://maps/in", store="gs://maps/out/store")
     assert (status, err) == (0, [])
-    assert out[-1].startswith("2 scenes")
+    assert out[-1].startswith("airports: 1; scenes processed: 2;")
     names = {blob.name.removeprefix("out/store/") for blob in bucket.list_blobs(prefix="out/")}
     local = {Path(name).parent for name in monitor.files()}
     assert {Path(name).parent for name in names if name.endswith(".parquet")} == local - {Path(), Path("state")}
     assert "lock" not in names
     assert json.loads(bucket.blob("out/store/heartbeat.json").download_as_bytes())["exit_status"] == 0
-    assert monitor.run(source="gs://maps/in", store="gs://maps/out/store")[1][-1].startswith("0 scenes")
+    assert monitor.run(source="gs://maps/in", store="gs://maps/out/store")[1][-1].startswith(
+        "airports: 1; scenes processed: 0;"
+    )
     # Published anew, and earlier.
     monitor.add_item("2026-01-04", "S-2026-01-05")
     bucket.blob("in/deep/S-2026-01-05.json").upload_from_filename(monitor.folder / "scenes" / "S-2026-01-05.json")
-    assert monitor.run(source="gs://maps/in", store="gs://maps/out/store")[1][-1].startswith("1 scenes")
+    assert monitor.run(source="gs://maps/in", store="gs://maps/out/store")[1][-1].startswith(
+        "airports: 1; scenes processed: 1;"
+    )
     days = {blob.name.split("/")[4] for blob in bucket.list_blobs(prefix="out/store/visits/")}
     assert days == {"day=2026-01-04", "day=2026-01-06"}
 

@@ -11,8 +11,8 @@ from pyproj import CRS
 
 from geo.georef import GeoReference
 from geo.grid import Tiling
-from pipeline.monitor import delivery
 from pipeline.monitor.airports import load_airports
+from pipeline.monitor.alerts import read_events
 from pipeline.monitor.run import load_tables
 from pipeline.monitor.settings import load_settings
 from pipeline.monitor.store import Store
@@ -83,7 +83,7 @@ def test_the_monitor_tells_the_script(made: MadeYear) -> None:
             api.items.append(item)
             told += made.run(api, date, "store")
         before = made.monitor.files()
-        assert made.run(api, made.script[-1], "store")[-1].startswith("0 scenes")
+        assert made.run(api, made.script[-1], "store")[-1].startswith("airports: 1; scenes processed: 0;")
         assert made.monitor.files() == before
         # The same dates, but most of them late: every third in time, then the others in two runs.
         late: list[str] = []
@@ -100,6 +100,6 @@ def test_the_monitor_tells_the_script(made: MadeYear) -> None:
     for lines, store in ((told, "store"), (late, "late")):
         alerts = [line for line in lines if line.startswith("ALERT")]
         assert len(alerts) == len(set(alerts))
-        events = delivery.read_events(Store(store))
+        events = read_events(Store(store))
         missing, wrong = year.score_alerts([event for event in events if not event.withdrawn], made.script, PLANTED)
         assert (missing, wrong) == (["full", "large"], [])

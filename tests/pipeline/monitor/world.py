@@ -8,6 +8,7 @@ import shapely
 from pyproj import CRS
 
 from geo.aoi import build_aoi
+from geo.outline import POINT_FIELDS
 from geo.polygons import LocalPlane
 from pipeline.monitor.airports import Airport, Spot, circle
 from pipeline.monitor.series import Tables, compute
@@ -32,12 +33,14 @@ AIRPORT = make_airport()
 
 @dataclasses.dataclass(frozen=True)
 class Plane:
-    """An airplane: metres east and north of the airport's centre, and its size."""
+    """An airplane: metres east and north of the airport's centre, the side of its box, and what was measured of it."""
 
     x: float
     y: float
     size: float = 40.0
     score: float = 0.99
+    length: float | None = None
+    wingspan: float | None = None
 
 
 def scene(
@@ -95,12 +98,14 @@ def _airplane(row: SceneRow, plane: Plane, shift: tuple[float, float]) -> Airpla
         xmax_px=px[0] + plane.size,
         ymax_px=px[1] + plane.size,
         size_m=plane.size,
-        length_m=None,
+        length_m=plane.length,
         length_sd_m=None,
-        wingspan_m=None,
+        wingspan_m=plane.wingspan,
         wingspan_sd_m=None,
         heading_deg=None,
         heading_sd_deg=None,
+        outline="upright",
+        **dict.fromkeys(POINT_FIELDS),
         resolution_m=0.5,
         model=row.model,
     )
