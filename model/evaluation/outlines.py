@@ -158,7 +158,7 @@ def _compare(
     header: SceneHeader,
     georef: BaseGeoReference,
 ) -> ComparedOutlines:
-    known = ~np.isnan(points).any(axis=(1, 2))
+    known = np.asarray(~np.isnan(points).any(axis=(1, 2)))
     void = metrics.touches_edge(true_boxes, header.width, header.height) | ~known
     at_edge = metrics.touches_edge(boxes, header.width, header.height)
     order = score_order(boxes, scores)
