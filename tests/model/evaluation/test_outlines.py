@@ -78,7 +78,8 @@ def compared(
     monkeypatch.setattr(outlines, "measure_outlines", fake)
     (image,) = read_annotated_images(folder, "test")
     sides = np.array([bounds(points) for points in TRUTH] if boxes is None else boxes, np.float64)
-    detections = Detections(sides, 0.9 - 0.1 * np.arange(len(sides)), np.full(len(sides), 0.5))
+    scores = np.array([0.9 - 0.1 * rank for rank in range(len(sides))], np.float64)
+    detections = Detections(sides, scores, np.full(len(sides), 0.5))
     return compare_outlines(Predictions([read_evaluation_image(image)], [detections]), "fake")
 
 
