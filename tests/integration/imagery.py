@@ -314,6 +314,11 @@ def identity(pixels: ImageArray) -> ImageArray:
     return pixels
 
 
+def white_border(pixels: ImageArray) -> ImageArray:
+    """Return the scene with a border that is thinner than the cells in which borders are looked for."""
+    return np.pad(pixels[1:-1, 1:-1], ((1, 1), (1, 1), (0, 0)), constant_values=255)
+
+
 def is_point(folder: Path, reference: Reference) -> Variant:
     """The file declares PixelIsPoint: the transform gives the centres of pixels."""
     path = write(folder / "scene.tif", reference.pixels, reference.affine, reference.crs)
@@ -346,6 +351,7 @@ CASES = (
     Case("mask around", turned_in_a_frame("mask"), **AROUND),
     Case("NaN around", turned_in_a_frame("NaN"), **AROUND),
     Case("black around", turned_in_a_frame("black"), **AROUND),
+    Case("a border of one white pixel, nodata 255", as_is(white_border, nodata=255), metres=1.0),
     Case("south up", placed(Affine(1, 0, 0, 0, -1, SIZE), lambda pixels: pixels[::-1]), **MIRRORED),
     Case("turned by 90 degrees", placed(Affine(0, 1, 0, 1, 0, 0), lambda pixels: pixels.swapaxes(0, 1)), **RESAMPLED),
     Case("turned by 33 degrees", on_grid(Affine.rotation(33) @ Affine.scale(0.5, -0.5), (1830, 1830)), **TURNED),

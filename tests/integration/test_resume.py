@@ -5,7 +5,6 @@ import json
 import multiprocessing
 import os
 import pty
-import random
 import re
 import signal
 import subprocess
@@ -16,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from pipeline import local
@@ -215,7 +215,7 @@ def test_a_run_killed_at_any_moment_is_resumed(workspace: Workspace) -> None:
     context.set_forkserver_preload(["tests.pipeline.fake_run", "pipeline.command"])
     planned = workspace.ledger("complete.geojson").totals.parts_planned
     # A report for each scene's header, plan, and end, and one for each tile.
-    moments = random.Random(23).sample(range(1, planned + 6), 10)
+    moments = np.random.default_rng(23).choice(np.arange(1, planned + 6), 10, replace=False).tolist()
     resumed = []
     for moment in moments:
         words = workspace.command("any.geojson", "--work-dir", str(workspace.folder / f"killed at {moment}"))[3:]
