@@ -21,7 +21,8 @@ import numpy as np
 from geo.types import FloatArray
 from model.data.sources import read_annotated_images
 from model.evaluation import metrics
-from model.inference.predictor import load_predictor
+from pipeline.config import load_config
+from pipeline.model_loading import describe_model
 from pipeline.monitor.counts import probability
 from pipeline.monitor.settings import SizeError, load_settings
 from pipeline.sinks.files import read_geojson
@@ -64,7 +65,7 @@ def main() -> int:
     ]
     large = [row for row in val if row.size_px >= settings.min_px]
     print("fitted:", fitted(large, settings.min_px), "to", len(large), "detections,", false(large), "of them false")
-    threshold = load_predictor("airplanes-lite0", 1, None).default_min_score
+    threshold = describe_model(load_config()).config.min_score or 0.0
     print("| set | airplanes, counted | false, counted | expected number | log loss |")
     print("|---|---|---|---|---|")
     for name, rows in (("val", large), ("airbus test", judged(options.data, "airbus", "test", options.work))):
