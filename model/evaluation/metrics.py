@@ -95,13 +95,11 @@ def compare(
         ignored: boxes (K, 4) that are void wherever they are.
     """
     truth = airplanes if ignored is None else np.concatenate([airplanes, ignored])
-    void = _touches_edge(truth, width, height) | (np.arange(len(truth)) >= len(airplanes))
+    void = touches_edge(truth, width, height) | (np.arange(len(truth)) >= len(airplanes))
     pairs = match_at(detections.boxes, detections.scores, truth, ious)
     void_overlap = iom_matrix(detections.boxes, truth[void]).max(axis=1, initial=0)
-    at_edge = _touches_edge(detections.boxes, width, height)
-    # Index -1, no match, reads the entry appended at the end.
-    correct = ~np.append(void, True)[pairs]
-    counted = correct | ((pairs < 0) & (void_overlap < np.array(ious)[:, None]) & ~at_edge)
+    at_edge = touches_edge(detections.boxes, width, height)
+    correct, counted = count_pairs(pairs, void, void_overlap, at_edge, ious)
     num_airplanes = int((~void).sum())
     matches = {
         iou: Matches(detections.scores[counted[k]], correct[k][counted[k]], num_airplanes, 1)
@@ -110,6 +108,27 @@ def compare(
     truth_scores = np.full(len(truth), np.nan)
     truth_scores[pairs[0][correct[0]]] = detections.scores[correct[0]]
     return Comparison(matches, detections.take(counted[0]), truth[~void], truth_scores[~void])
+
+
+def count_pairs(
+    pairs: IndexArray,
+    void: NDArray[np.bool_],
+    void_overlap: FloatArray,
+    at_edge: NDArray[np.bool_],
+    ious: Sequence[float],
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Return which detections match an airplane that counts, and which count themselves, each (K, N).
+
+    Args:
+        pairs: (K, N) of `geo.boxes.match_at`.
+        void: (M,) which of the true shapes are void.
+        void_overlap: (N,) largest share of a detection, or of the void shape, that lies in the other.
+        at_edge: (N,) whether a detection touches the edge of the image.
+        ious: the K thresholds.
+    """
+    # Index -1, no match, reads the entry appended at the end.
+    correct = ~np.append(void, True)[pairs]
+    return correct, correct | ((pairs < 0) & (void_overlap < np.array(ious)[:, None]) & ~at_edge)
 
 
 def match_detections(detections: Detections, airplanes: FloatArray, width: int, height: int, iou: float) -> Matches:
@@ -231,7 +250,8 @@ def _cumulative_counts(matches: Matches) -> tuple[IndexArray, IndexArray, FloatA
     return np.cumsum(matches.correct[order])[last], np.flatnonzero(last) + 1, scores[last]
 
 
-def _touches_edge(boxes: FloatArray, width: int, height: int) -> NDArray[np.bool_]:
+def touches_edge(boxes: FloatArray, width: int, height: int) -> NDArray[np.bool_]:
+    """Return which boxes (N, 4) end at the edge of an image, and may be cut off by it."""
     low = (boxes[:, :2] <= _EDGE_PX).any(axis=1)
     high = (boxes[:, 2:] >= np.array([width, height]) - _EDGE_PX).any(axis=1)
     return np.asarray(low | high)

@@ -3,7 +3,7 @@
 import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -166,8 +166,8 @@ def to_json(value: Any) -> Any:
     if isinstance(value, SizeBin):
         names = {"least": value.min_size, "below": value.max_size, "airplanes": value.airplanes}
         return to_json(names | {"found": value.detected, "recall": value.recall})
-    if isinstance(value, SetMetrics | Curves | Reliability):
-        return {name: to_json(getattr(value, name)) for name in value.__slots__}
+    if is_dataclass(value):
+        return {field.name: to_json(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, dict):
         return {str(name): to_json(each) for name, each in value.items()}
     if isinstance(value, tuple | list | np.ndarray):
