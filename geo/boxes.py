@@ -85,12 +85,30 @@ def match_at(boxes: FloatArray, scores: FloatArray, truth: FloatArray, ious: Seq
     """
     detection, target = box_tree(truth).query(box_tree(boxes).geometries)
     overlaps = iou_pairs(boxes[detection], truth[target])
-    rank = np.empty(len(boxes), dtype=np.int64)
-    rank[score_order(boxes, scores)] = np.arange(len(boxes))
+    return match_pairs(detection, target, overlaps, score_order(boxes, scores), ious)
+
+
+def match_pairs(
+    detection: IndexArray, target: IndexArray, overlaps: FloatArray, order: IndexArray, ious: Sequence[float]
+) -> IndexArray:
+    """Run `match` for K minimum overlaps on the overlaps of any shapes.
+
+    Args:
+        detection: (P,) index of the detection of each pair that overlaps.
+        target: (P,) index of its true shape.
+        overlaps: (P,) intersection over union.
+        order: (N,) the detections by falling score.
+        ious: K minimum overlaps.
+
+    Returns:
+        (K, N), as `match_at` does.
+    """
+    rank = np.empty(len(order), dtype=np.int64)
+    rank[order] = np.arange(len(order))
     # The order in which pairs are considered: by the rank of the detection, then by falling overlap.
-    order = np.lexsort((target, -overlaps, rank[detection]))
-    detection, target, overlaps = detection[order], target[order], overlaps[order]
-    return np.stack([_assign(detection[overlaps >= iou], target[overlaps >= iou], len(boxes)) for iou in ious])
+    pairs = np.lexsort((target, -overlaps, rank[detection]))
+    detection, target, overlaps = detection[pairs], target[pairs], overlaps[pairs]
+    return np.stack([_assign(detection[overlaps >= iou], target[overlaps >= iou], len(order)) for iou in ious])
 
 
 def _assign(detections: IndexArray, targets: IndexArray, count: int) -> IndexArray:

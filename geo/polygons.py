@@ -1,4 +1,4 @@
-"""Geometry on the ground: RFC 7946 outlines of boxes, lengths in metres, and a local plane of metres."""
+"""Geometry on the ground: RFC 7946 polygons of boxes and outlines, lengths in metres, and a local plane of metres."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -9,6 +9,7 @@ import shapely
 from pyproj import Transformer
 
 from geo.georef import BaseGeoReference
+from geo.outline import ground_rectangle
 from geo.types import FloatArray
 
 # The seventh decimal of a degree is about a centimetre on the ground.
@@ -31,11 +32,31 @@ def ground_polygon(box: FloatArray, georef: BaseGeoReference) -> shapely.Polygon
     """
     xmin, ymin, xmax, ymax = box
     corners = np.array([[xmin, ymin], [xmin, ymax], [xmax, ymax], [xmax, ymin]])
-    ring = georef.pixel_to_lonlat(corners)
+    return _polygon(georef.pixel_to_lonlat(corners))
+
+
+def outline_polygon(points: FloatArray, georef: BaseGeoReference) -> shapely.Polygon | shapely.MultiPolygon:
+    """Return the rectangle around nose, tail and wingtips on the ground, turned with the airplane.
+
+    Args:
+        points: (4, 2) nose, tail, left and right wingtip, pixels of the raster.
+        georef: the raster's georeference.
+
+    Returns:
+        As `ground_polygon` does.
+
+    Raises:
+        GeoreferenceError: a point is outside the domain of the CRS.
+    """
+    return _polygon(ground_rectangle(points, georef))
+
+
+def _polygon(ring: FloatArray) -> shapely.Polygon | shapely.MultiPolygon:
+    """Return the polygon of corners (N, 2), longitude and latitude in degrees."""
     # A step of more than 180 degrees between corners is a jump at the antimeridian.
-    ring[:, 0] = np.unwrap(ring[:, 0], period=360.0)
-    outline = shapely.Polygon(ring)
-    if np.abs(ring[:, 0]).max() > 180:
+    lonlat = np.column_stack([np.unwrap(ring[:, 0], period=360.0), ring[:, 1]])
+    outline = shapely.Polygon(lonlat)
+    if np.abs(lonlat[:, 0]).max() > 180:
         outline = _cut_at_antimeridian(outline)
     rounded = shapely.transform(outline, lambda lonlat: np.round(lonlat, _DECIMALS) + 0.0)
     return shapely.orient_polygons(rounded, exterior_cw=False)

@@ -29,14 +29,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Imported when the options are known to be right: they load scipy, matplotlib and rasterio.
     from model.common.config import load_yaml
     from model.evaluation.measure import EvaluateConfig, measure, measure_and_record
-    from model.evaluation.set_metrics import compute_metrics, format_tables
+    from model.evaluation.outlines import outline_tables
+    from model.evaluation.set_metrics import align, compute_metrics, format_tables
 
     config = load_yaml(EvaluateConfig, path, options)
     _check(config, record)
     result = measure_and_record(config) if record else measure(config, trusted)
     _write(config, result)
     print(f"{result.model}, {config.split}, threshold {result.min_score:.3f}")
-    print(format_tables({name: compute_metrics(images, result.min_score) for name, images in result.sets.items()}))
+    sets = {name: compute_metrics(images, result.min_score) for name, images in result.sets.items()}
+    print(format_tables(sets))
+    for rows in outline_tables(result.outlines, result.min_score):
+        print(f"\n{align(rows)}")
+    suggested = (f"{row.suggested_min_score:.3f} for {name}" for name, row in sets.items() if row.airplanes)
+    print(f"\nsuggested threshold: {', '.join(suggested) or 'none, without airplanes'}")
     return 0
 
 

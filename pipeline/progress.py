@@ -1,21 +1,28 @@
 """The progress line of the job, on a terminal.
 
 Beam's in-process runner blocks until it is done and gives its metrics only then. The transforms therefore also count
-here, in the process they run in; with a runner that starts processes of its own the counts stay in those, and nothing
-is shown.
+here, in the process they run in. Processes that a runner starts on this machine leave their counts in a folder, whose
+name they inherit in the environment; of workers elsewhere nothing is shown.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import json
+import os
 import sys
+import tempfile
 import threading
 import time
 from collections import Counter
+from pathlib import Path
 from types import TracebackType
 from typing import TextIO
 
 PERIOD_S = 0.5
+#: Environment variable: the folder in which each process of a run leaves its counts, under its number.
+FOLDER = "AIRPLANE_FINDER_PROGRESS"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -45,14 +52,29 @@ _counter: Counter[str] = Counter()
 
 def add(**amounts: int) -> None:
     """Add to the process's counts, by the names of the fields of `Counts`; thread-safe."""
+    folder = os.environ.get(FOLDER)
     with _lock:
         _counter.update(amounts)
+        if folder:
+            _leave_counts(Path(folder) / f"{os.getpid()}.json")
+
+
+def _leave_counts(path: Path) -> None:
+    partial = path.with_suffix(".part")
+    with contextlib.suppress(OSError):  # the run has ended, or its disk is full
+        partial.write_text(json.dumps(_counter), encoding="utf-8")
+        partial.replace(path)
 
 
 def counts() -> Counts:
-    """Return the process's counts."""
+    """Return the counts of this process, and of others of the same run."""
     with _lock:
-        return Counts(**_counter)
+        total = Counter(_counter)
+    folder = os.environ.get(FOLDER)
+    for path in Path(folder).glob("*.json") if folder else ():
+        if path.stem != str(os.getpid()):
+            total.update(json.loads(path.read_text(encoding="utf-8")))
+    return Counts(**total)
 
 
 def reset() -> None:
@@ -80,10 +102,15 @@ class Display:
         self._stream = stream or sys.stderr
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._show, daemon=True)
+        self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> None:
         reset()
         if self._stream.isatty():
+            with contextlib.suppress(OSError):  # without a folder to write to, only this process is shown
+                folder = tempfile.TemporaryDirectory(prefix="airplanes-progress-", ignore_cleanup_errors=True)
+                os.environ[FOLDER] = self._stack.enter_context(folder)
+                self._stack.callback(os.environ.pop, FOLDER)
             self._thread.start()
 
     def __exit__(
@@ -93,6 +120,7 @@ class Display:
             self._stop.set()
             self._thread.join()
             self._write("")
+        self._stack.close()
 
     def _show(self) -> None:
         started = time.monotonic()

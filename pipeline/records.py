@@ -31,8 +31,8 @@ class Airplane:
     """One airplane on the map.
 
     Attributes:
-        geometry: outline box on the ground, lon/lat degrees (OGC:CRS84), counter-clockwise, closed, 7 decimals;
-            a MultiPolygon where it crosses the antimeridian.
+        geometry: outline on the ground, lon/lat degrees (OGC:CRS84), counter-clockwise, closed, 7 decimals; a
+            MultiPolygon where it crosses the antimeridian. What it is, `outline` says.
         detection_id: stable for the same box, scene, model and settings.
         scene_id: the STAC Item's id, or else a fingerprint of the scene.
         scene_uri: URI of the scene, as given.
@@ -50,6 +50,17 @@ class Airplane:
         heading_deg: direction of the nose, clockwise from true north, 0 <= heading < 360, or None if not measured, or
             if nose and tail cannot be told apart.
         heading_sd_deg: its expected error.
+        outline: "oriented": the geometry is the rectangle around nose, tail and wingtips, turned with the airplane;
+            "upright": it is the axis-aligned box, since the airplane was not measured.
+        nose_x_px: column of the nose, scene pixels, corner origin, or None if not measured. Where the heading alone is
+            None, nose and tail may be exchanged, and the wingtips with them.
+        nose_y_px: row of the nose.
+        tail_x_px: column of the tail's end.
+        tail_y_px: row of it.
+        left_wingtip_x_px: column of the left wingtip, as the pilot sees it.
+        left_wingtip_y_px: row of it.
+        right_wingtip_x_px: column of the right wingtip.
+        right_wingtip_y_px: row of it.
         resolution_m: ground resolution of the level of its detection, metres per pixel.
         model: name@first 12 of the weights' sha256.
     """
@@ -71,6 +82,15 @@ class Airplane:
     wingspan_sd_m: float | None
     heading_deg: float | None
     heading_sd_deg: float | None
+    outline: str
+    nose_x_px: float | None
+    nose_y_px: float | None
+    tail_x_px: float | None
+    tail_y_px: float | None
+    left_wingtip_x_px: float | None
+    left_wingtip_y_px: float | None
+    right_wingtip_x_px: float | None
+    right_wingtip_y_px: float | None
     resolution_m: float
     model: str
 

@@ -18,7 +18,8 @@ from geo.aoi import points_in_area
 from geo.errors import FinderError, RasterError
 from geo.grid import Tile
 from geo.nms import LocalNmsResult, Suppression
-from geo.polygons import ground_polygon, size_m
+from geo.outline import POINT_FIELDS
+from geo.polygons import ground_polygon, outline_polygon, size_m
 from geo.raster.reader import RasterReader
 from geo.raster.uri import retry_delays_s
 from geo.types import Detections, FloatArray
@@ -246,8 +247,10 @@ def _airplane(
 ) -> Airplane:
     xmin, ymin, xmax, ymax = sides = [float(side) for side in box]
     length, length_sd, wingspan, wingspan_sd, heading, heading_sd = _measures(outline)
+    # As they are written, so that who reads them gets the same polygon.
+    points = None if outline is None else outline.points.round(2)
     return Airplane(
-        geometry=ground_polygon(box, scene.georef),
+        geometry=ground_polygon(box, scene.georef) if points is None else outline_polygon(points, scene.georef),
         # By the fingerprint, not by the STAC item's id: a detection has the same id with an item and without.
         detection_id=records.detection_id(scene.header.scene_id, identity.model, identity.settings_id, sides),
         scene_id=scene.scene_id,
@@ -265,6 +268,8 @@ def _airplane(
         wingspan_sd_m=wingspan_sd,
         heading_deg=heading,
         heading_sd_deg=heading_sd,
+        outline="upright" if points is None else "oriented",
+        **dict(zip(POINT_FIELDS, [None] * 8 if points is None else points.ravel().tolist(), strict=True)),
         resolution_m=round(resolution_m, 4),
         model=identity.model,
     )

@@ -31,6 +31,8 @@ def silence() -> None:
     # They show tracebacks of what is tried again; the error that remains in the end is reported.
     for name in ("apache_beam.utils.retry", "apache_beam.internal.gcp.auth"):
         logging.getLogger(name).setLevel(logging.ERROR)
+    # It passes on the warnings of worker processes: those above, unfiltered, and what the ledger says, too.
+    logging.getLogger("apache_beam.runners.portability.local_job_service").setLevel(logging.ERROR)
 
 
 def log_event(logger: logging.Logger, level: int, message: str, **fields: object) -> None:

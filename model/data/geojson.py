@@ -14,12 +14,15 @@ from pyproj.exceptions import CRSError
 
 from geo.errors import ConfigError
 from geo.georef import BaseGeoReference
+from geo.outline import POINT_FIELDS, ground_rectangle
 from geo.types import FloatArray
 from model.data import labels
 from model.data.labels import AnnotatedImage, ImageInfo, LabelsConfig
 
 _IMAGE_SUFFIXES = (".tif", ".tiff", ".jp2", ".vrt", ".png", ".jpg", ".jpeg")
 _BOX_FIELDS = ("xmin_px", "ymin_px", "xmax_px", "ymax_px")
+# An outline that differs by less than this share of its box is as it was written, but for rounding.
+_UNCHANGED = 0.01
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,12 +33,16 @@ class _Outline:
         name: its name in error messages: the file and the number of the feature.
         lonlat: corners of its polygon (N, 2), degrees; None where it has no geometry.
         box: its sides in pixels of its scene (4,), as our own detections carry them; NaN where it has none.
+        points: its nose, tail and wingtips in pixels of its scene (4, 2); NaN where it has none.
+        is_oriented: its polygon was written as a rectangle turned with the airplane, larger than the upright box.
         scene: file name of its scene, as our own detections carry it; empty where it has none.
     """
 
     name: str
     lonlat: FloatArray | None
     box: FloatArray
+    points: FloatArray
+    is_oriented: bool
     scene: str
 
 
@@ -149,9 +156,30 @@ def _pixel_boxes(outlines: Sequence[_Outline], scene: _Scene) -> FloatArray:
         return boxes
     for number, outline in enumerate(outlines):
         if outline.lonlat is not None:
-            xy = scene.georef.lonlat_to_pixel(outline.lonlat)
-            boxes[number] = [*xy.min(axis=0), *xy.max(axis=0)]
+            boxes[number] = _upright_box(outline, outline.lonlat, scene.georef)
     return boxes
+
+
+def _upright_box(outline: _Outline, lonlat: FloatArray, georef: BaseGeoReference) -> FloatArray:
+    """Return the upright box (4,) of an airplane, of its polygon (N, 2): pixels of the scene.
+
+    The corners of an oriented outline lie outside the upright box. It gives the box it was detected with; if someone
+    has moved it since, the box around the middles of its edges, where the airplane's ends are.
+    """
+    xy = georef.lonlat_to_pixel(lonlat)
+    if not outline.is_oriented:
+        return _bounds(xy)
+    if np.isfinite(outline.points).all() and np.isfinite(outline.box).all():
+        written = _bounds(georef.lonlat_to_pixel(ground_rectangle(outline.points, georef)))
+        side = (outline.box[2:] - outline.box[:2]).max()
+        if np.abs(written - _bounds(xy)).max() <= _UNCHANGED * side:
+            return outline.box
+    ring = xy[:-1]
+    return _bounds((ring + np.roll(ring, 1, axis=0)) / 2 if len(ring) == 4 else xy)
+
+
+def _bounds(xy: FloatArray) -> FloatArray:
+    return np.array([*xy.min(axis=0), *xy.max(axis=0)])
 
 
 def _intersects(boxes: FloatArray, info: ImageInfo) -> NDArray[np.bool_]:
@@ -206,7 +234,7 @@ def _lonlat_transformer(file: Path, crs: dict[str, Any] | None) -> Transformer:
 
 def _read_outline(name: str, feature: dict[str, Any], to_lonlat: Transformer) -> _Outline:
     properties = feature.get("properties") or {}
-    sides = [properties.get(side) for side in _BOX_FIELDS]
+    sides, points = ([properties.get(name) for name in names] for names in (_BOX_FIELDS, POINT_FIELDS))
     geometry = feature.get("geometry")
     if geometry is None and None in sides:
         raise ConfigError(
@@ -217,6 +245,8 @@ def _read_outline(name: str, feature: dict[str, Any], to_lonlat: Transformer) ->
         name=name,
         lonlat=None if geometry is None else _read_corners(name, geometry, to_lonlat),
         box=np.array([np.nan] * 4 if None in sides else sides, np.float64),
+        points=np.array([np.nan] * 8 if None in points else points, np.float64).reshape(4, 2),
+        is_oriented=properties.get("outline") == "oriented",
         scene=Path(str(properties.get("scene_uri") or "")).name,
     )
 

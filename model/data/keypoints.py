@@ -1,8 +1,7 @@
 """Airplanes with keypoints to train on: patches of images and rendered scenes, and augmented crops of them."""
 
-import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -12,17 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from geo.errors import ConfigError, FinderError
+from geo.errors import ConfigError
 from geo.outline import LEFT, RIGHT
 from geo.types import FloatArray, ImageArray
-from model.data import labels, sources
+from model.data import sources
 from model.data.labels import AnnotatedImage
 from model.detectors.keypoints.heat_maps import CONTEXT, CROP_PX, encode
 
 #: Side of a patch, pixels, and in longer sides of the airplane's box: room to turn and to move a crop in it.
 PATCH_PX = 128
 PATCH_CONTEXT = 2.2
-_NAMES = ("nose", "tail", "left", "right")
 # Airplanes with a shorter box, longer side in pixels of the image, show too little.
 _MIN_SIDE_PX = 14.0
 # Longer sides of a box, pixels, to which the resolution of a patch is reduced at random.
@@ -60,48 +58,19 @@ class AirplanePatches:
         return np.asarray((self.boxes[:, 2:] - self.boxes[:, :2]).max(axis=1) * self.scales)
 
 
-def annotated_airplanes(folder: Path, split: str) -> list[tuple[AnnotatedImage, list[dict[str, Any]]]]:
-    """Read the images of one split of a data set, each with the `airplanes` of its `annotations.json`, if it has any.
-
-    Helicopters and the like are left out.
-
-    Raises:
-        ConfigError: the labels are missing or damaged, or have no `airplanes`.
-    """
-    content = labels.read_json(folder / "annotations.json")
-    by_path = {folder / image["image"]: image.get("airplanes", []) for image in content["images"]}
-    images = sources.read_annotated_images(folder, split)
-    chosen = [
-        (image, rows)
-        for image in images
-        if (rows := [row for row in by_path[image.path] if row.get("kind", "airplane") == "airplane"])
-    ]
-    if not chosen:
-        raise ConfigError(f"{folder}: expected airplanes with points in annotations.json, got none: name another set")
-    return chosen
-
-
 def read_patches(folder: Path, split: str) -> AirplanePatches:
     """Read the airplanes of one split of a data set whose `annotations.json` has points, under `airplanes`.
+
+    Helicopters and the like are left out.
 
     Raises:
         ConfigError: the labels are missing or damaged, or have no points.
         RasterError: an image cannot be read.
     """
-    try:
-        return _cut((image, *_points(rows)) for image, rows in annotated_airplanes(folder, split))
-    except (KeyError, TypeError, ValueError) as error:
-        if isinstance(error, FinderError):
-            raise
-        raise ConfigError(f"{folder}: expected points of airplanes, these are damaged: {error!r}") from error
-
-
-def _points(airplanes: Sequence[dict[str, Any]]) -> tuple[FloatArray, FloatArray]:
-    """Return points and boxes of the annotated airplanes of an image."""
-    unknown = (math.nan, math.nan)
-    points = [[airplane.get(name) or unknown for name in _NAMES] for airplane in airplanes]
-    boxes = [airplane["box"] for airplane in airplanes]
-    return np.array(points, np.float64).reshape(-1, 4, 2), np.array(boxes, np.float64).reshape(-1, 4)
+    chosen = list(_with_points(sources.read_annotated_images(folder, split)))
+    if not chosen:
+        raise ConfigError(f"{folder}: expected airplanes with points in annotations.json, got none: name another set")
+    return _cut(chosen)
 
 
 def rendered_patches(rendered: sources.RenderedSet, folder: Path) -> AirplanePatches:
@@ -111,18 +80,16 @@ def rendered_patches(rendered: sources.RenderedSet, folder: Path) -> AirplanePat
         OutputError, RasterError: a scene cannot be written.
         ConfigError: a truth in the folder is damaged, or has no points: it is of an older version.
     """
-    return _cut((image, _truth_points(image), image.boxes) for image in sources.render_scenes(rendered, folder))
+    return _cut(_with_points(sources.render_scenes(rendered, folder)))
 
 
-def _truth_points(image: AnnotatedImage) -> FloatArray:
-    """Return the points of the airplanes of a rendered scene."""
-    truth = image.path.with_suffix(".truth.geojson")
-    try:
-        airplanes = [feature["properties"] for feature in json.loads(truth.read_text(encoding="utf-8"))["features"]]
-        points = [[airplane[f"{name}_px"] for name in _NAMES] for airplane in airplanes]
-    except (KeyError, TypeError, ValueError) as error:
-        raise ConfigError(f"{truth}: expected the points of airplanes, got {error!r}: render the scene anew") from error
-    return np.array(points, np.float64).reshape(-1, 4, 2)
+def _with_points(images: Iterable[AnnotatedImage]) -> Iterator[tuple[AnnotatedImage, FloatArray, FloatArray]]:
+    """Yield the images that have airplanes with points, with these and their boxes."""
+    for image in images:
+        annotated = sources.read_points(image)
+        if annotated is not None and len(annotated[0]):
+            boxes, points = annotated
+            yield image, points, boxes
 
 
 def _cut(airplanes: Iterable[tuple[AnnotatedImage, FloatArray, FloatArray]]) -> AirplanePatches:

@@ -4,17 +4,20 @@ A data set has three splits: `train` is what a model is fitted on, `val` chooses
 several models), `test` reports.
 """
 
+import functools
 import hashlib
 import json
+import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 
 from geo.errors import ConfigError, FinderError
+from geo.types import FloatArray
 from model.common.atomic import make_folder
 from model.data.coco import is_coco, read_coco
 from model.data.geojson import is_geojson, read_geojson
@@ -40,6 +43,8 @@ _UNSPLIT_VAL_SHARE = 0.2
 # Our own labels; they precede all others in a folder.
 _ANNOTATIONS = "annotations.json"
 _TRUTH_SUFFIX = ".truth.geojson"
+# The points of an airplane in labels, in the order of `geo.outline`.
+_POINTS = ("nose", "tail", "left", "right")
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +127,50 @@ def render_scenes(rendered: RenderedSet, folder: Path) -> list[AnnotatedImage]:
             scene = synthetic.render(rendered.size_px, seed, rendered.resolution_m, scene=rendered.scene)
             synthetic.write(scene, file)
     return [image for image in read_rendered_scenes(subfolder) if image.path in files]
+
+
+def read_points(image: AnnotatedImage) -> tuple[FloatArray, FloatArray] | None:
+    """Return boxes (N, 4) and points (N, 4, 2) of the airplanes of an image, in its pixels; None: its set has none.
+
+    Points are nose, tail, left and right wingtip; NaN where hidden or outside. Helicopters and the like are left out.
+
+    Args:
+        image: of a data set with `airplanes` in its `annotations.json`, or a rendered scene.
+
+    Raises:
+        ConfigError: the points are damaged, or those of a scene are missing: it is of an older version.
+    """
+    truth = image.path.with_suffix(_TRUTH_SUFFIX)
+    if truth.is_file():
+        return image.boxes, _truth_points(truth)
+    files = (folder / _ANNOTATIONS for folder in image.path.parents)
+    by_path = next((_annotated_airplanes(file) for file in files if file.is_file()), {})
+    if not any(by_path.values()):
+        return None
+    try:
+        rows = [row for row in by_path.get(image.path, ()) if row.get("kind", "airplane") == "airplane"]
+        points = [[row.get(name) or (math.nan, math.nan) for name in _POINTS] for row in rows]
+        boxes = [row["box"] for row in rows]
+        return np.array(boxes, np.float64).reshape(-1, 4), np.array(points, np.float64).reshape(-1, 4, 2)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ConfigError(f"{image.path}: expected points of airplanes, these are damaged: {error!r}") from error
+
+
+def _truth_points(truth: Path) -> FloatArray:
+    """Return the points of the airplanes of a rendered scene."""
+    try:
+        airplanes = [feature["properties"] for feature in json.loads(truth.read_text(encoding="utf-8"))["features"]]
+        points = [[airplane[f"{name}_px"] for name in _POINTS] for airplane in airplanes]
+    except (KeyError, TypeError, ValueError) as error:
+        raise ConfigError(f"{truth}: expected the points of airplanes, got {error!r}: render the scene anew") from error
+    return np.array(points, np.float64).reshape(-1, 4, 2)
+
+
+@functools.lru_cache(maxsize=4)
+def _annotated_airplanes(file: Path) -> dict[Path, list[dict[str, Any]]]:
+    """Return the `airplanes` of each image in our own labels; COCO has none."""
+    images = read_json(file)["images"]
+    return {file.parent / image["image"]: image.get("airplanes", []) for image in images if "image" in image}
 
 
 def val_groups(groups: Sequence[str], share: float = _VAL_SHARE) -> set[str]:

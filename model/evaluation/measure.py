@@ -1,7 +1,7 @@
 """Measure a detector on annotated images, through the levels, tiles and suppression of the pipeline."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -10,6 +10,7 @@ from model.data import sources
 from model.data.labels import AnnotatedImage
 from model.data.sources import FORMER_SPLITS, RenderedSet, Split
 from model.evaluation.images import ComparedImage
+from model.evaluation.outlines import ComparedOutlines, compare_outlines, compute_outline_metrics
 from model.evaluation.predictions import (
     Predictions,
     best_min_score,
@@ -59,6 +60,8 @@ class EvaluateConfig:
         page: an HTML file for the results with charts, missed airplanes and false detections; none where null.
         detections: a file of detections to measure instead of a model.
         rendered: rendered scenes to measure on as well, with split `test`.
+        keypoints: name or folder of the keypoint model, to measure outlines where the labels have points; not where
+            null, and not with `detections`.
     """
 
     data: Path
@@ -74,6 +77,7 @@ class EvaluateConfig:
     page: Path | None = None
     detections: Path | None = None
     rendered: tuple[RenderedSet, ...] = ()
+    keypoints: str | None = None
 
     FORMER_VALUES: ClassVar[Mapping[str, Mapping[str, str]]] = {"split": FORMER_SPLITS}
 
@@ -95,12 +99,14 @@ class EvaluationResult:
         min_score: score threshold of the metrics that need one.
         sets: the images of each set, and of all data sets as `ALL_SETS`.
         calibration: fitted to these sets; None unless it was to be recorded.
+        outlines: the images of each set whose labels have points, if outlines were measured.
     """
 
     model: str
     min_score: float
     sets: dict[str, list[ComparedImage]]
     calibration: Calibration | None = None
+    outlines: dict[str, list[ComparedOutlines]] = field(default_factory=dict)
 
 
 def measure(config: EvaluateConfig, trusted: bool = False) -> EvaluationResult:
@@ -115,6 +121,7 @@ def measure(config: EvaluateConfig, trusted: bool = False) -> EvaluationResult:
         WeightsError: a model that does not exist, or is damaged.
         RasterError: an image that cannot be read.
     """
+    outlines: dict[str, list[ComparedOutlines]] = {}
     if config.detections is not None:
         file = read_detection_file(config.detections)
         name, min_score, predictions = file.model, _FILE_MIN_SCORE, load_predictions(_read_sets(config), file)
@@ -129,8 +136,11 @@ def measure(config: EvaluateConfig, trusted: bool = False) -> EvaluationResult:
         )
         name, min_score = predictor.name, predictor.default_min_score
         predictions = _predict_sets(config, predictor)
+        if config.keypoints is not None:
+            compared = {name: compare_outlines(each, config.keypoints) for name, each in predictions.items()}
+            outlines = {name: images for name, images in compared.items() if images}
     min_score = min_score if config.min_score is None else config.min_score
-    return EvaluationResult(name, min_score, _compare_sets(predictions, config))
+    return EvaluationResult(name, min_score, _compare_sets(predictions, config), outlines=outlines)
 
 
 def measure_and_record(config: EvaluateConfig) -> EvaluationResult:
@@ -169,6 +179,9 @@ def results_json(config: EvaluateConfig, result: EvaluationResult) -> dict[str, 
         "calibration_error": {"bins": CALIBRATION_BINS, "least_score": CALIBRATION_MIN_SCORE},
         "scan": asdict(read_scan_config(config.scan)),
         "sets": {name: to_json(compute_metrics(images, result.min_score)) for name, images in result.sets.items()},
+        "outlines": {
+            name: to_json(compute_outline_metrics(images, result.min_score)) for name, images in result.outlines.items()
+        },
         "curves": {name: to_json(compute_curves(images)) for name, images in result.sets.items()},
     }
 

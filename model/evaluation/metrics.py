@@ -25,6 +25,11 @@ TILE_PX = 256
 _TILE_MATCH_IOU = 0.1
 # Tolerance of position and size in the per-tile metrics, as a share of the airplane's size.
 _TOLERANCE = 0.3
+# The shift of scores on a new sensor: detections that tell it, the largest score with a finite logit, and how large a
+# shift is before anything is known.
+_SHIFT_MIN_SCORE = 0.05
+_LARGEST_SCORE = 1 - 1e-6
+_SHIFT_SD = 1.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,13 +95,11 @@ def compare(
         ignored: boxes (K, 4) that are void wherever they are.
     """
     truth = airplanes if ignored is None else np.concatenate([airplanes, ignored])
-    void = _touches_edge(truth, width, height) | (np.arange(len(truth)) >= len(airplanes))
+    void = touches_edge(truth, width, height) | (np.arange(len(truth)) >= len(airplanes))
     pairs = match_at(detections.boxes, detections.scores, truth, ious)
     void_overlap = iom_matrix(detections.boxes, truth[void]).max(axis=1, initial=0)
-    at_edge = _touches_edge(detections.boxes, width, height)
-    # Index -1, no match, reads the entry appended at the end.
-    correct = ~np.append(void, True)[pairs]
-    counted = correct | ((pairs < 0) & (void_overlap < np.array(ious)[:, None]) & ~at_edge)
+    at_edge = touches_edge(detections.boxes, width, height)
+    correct, counted = count_pairs(pairs, void, void_overlap, at_edge, ious)
     num_airplanes = int((~void).sum())
     matches = {
         iou: Matches(detections.scores[counted[k]], correct[k][counted[k]], num_airplanes, 1)
@@ -105,6 +108,27 @@ def compare(
     truth_scores = np.full(len(truth), np.nan)
     truth_scores[pairs[0][correct[0]]] = detections.scores[correct[0]]
     return Comparison(matches, detections.take(counted[0]), truth[~void], truth_scores[~void])
+
+
+def count_pairs(
+    pairs: IndexArray,
+    void: NDArray[np.bool_],
+    void_overlap: FloatArray,
+    at_edge: NDArray[np.bool_],
+    ious: Sequence[float],
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Return which detections match an airplane that counts, and which count themselves, each (K, N).
+
+    Args:
+        pairs: (K, N) of `geo.boxes.match_at`.
+        void: (M,) which of the true shapes are void.
+        void_overlap: (N,) largest share of a detection, or of the void shape, that lies in the other.
+        at_edge: (N,) whether a detection touches the edge of the image.
+        ious: the K thresholds.
+    """
+    # Index -1, no match, reads the entry appended at the end.
+    correct = ~np.append(void, True)[pairs]
+    return correct, correct | ((pairs < 0) & (void_overlap < np.array(ious)[:, None]) & ~at_edge)
 
 
 def match_detections(detections: Detections, airplanes: FloatArray, width: int, height: int, iou: float) -> Matches:
@@ -191,6 +215,33 @@ def best_f1(matches: Matches) -> ThresholdMetrics:
     return at_threshold(matches, float(scores[f1.argmax()]))
 
 
+def suggest_min_score(matches: Matches, min_score: float) -> float:
+    """Return a threshold for imagery like this: the model's own, moved by as much as its scores are off here.
+
+    On a new sensor a detector is too sure of its detections, or not sure enough. By how much the logits of the scores
+    are shifted is one number, so that some twenty airplanes are enough to estimate it: by maximum likelihood, with a
+    normal prior. The threshold with the best F1 on so few is often worse than the model's own (docs/results.md).
+
+    Args:
+        matches: of detections down to low scores, with calibrated scores.
+        min_score: the model's own threshold; 0 and 1 are returned as they are.
+    """
+    from scipy.optimize import brentq
+    from scipy.special import expit, logit
+
+    if not 0 < min_score < 1:
+        return min_score
+    is_sure = matches.scores >= _SHIFT_MIN_SCORE
+    logits, correct = logit(np.clip(matches.scores[is_sure], 0, _LARGEST_SCORE)), matches.correct[is_sure].sum()
+
+    def slope(shift: float) -> float:
+        return float(expit(logits - shift).sum() - correct - shift / _SHIFT_SD**2)
+
+    # Falls from more than 0 to less than 0: the prior alone weighs more than all detections at a shift of so many.
+    bound = (len(logits) + 1) * _SHIFT_SD**2
+    return float(expit(logit(min_score) + brentq(slope, -bound, bound)))
+
+
 def _cumulative_counts(matches: Matches) -> tuple[IndexArray, IndexArray, FloatArray]:
     """Return true positives, all positives and score (N,) at each distinct score, falling."""
     order = np.argsort(-matches.scores, kind="stable")
@@ -199,7 +250,8 @@ def _cumulative_counts(matches: Matches) -> tuple[IndexArray, IndexArray, FloatA
     return np.cumsum(matches.correct[order])[last], np.flatnonzero(last) + 1, scores[last]
 
 
-def _touches_edge(boxes: FloatArray, width: int, height: int) -> NDArray[np.bool_]:
+def touches_edge(boxes: FloatArray, width: int, height: int) -> NDArray[np.bool_]:
+    """Return which boxes (N, 4) end at the edge of an image, and may be cut off by it."""
     low = (boxes[:, :2] <= _EDGE_PX).any(axis=1)
     high = (boxes[:, 2:] >= np.array([width, height]) - _EDGE_PX).any(axis=1)
     return np.asarray(low | high)

@@ -22,6 +22,7 @@ from model.common.charts import FIRST, INK, SECOND, set_tooltip, svg_chart
 from model.common.pages import render_template
 from model.evaluation.images import ComparedImage
 from model.evaluation.measure import ALL_SETS, EvaluationResult
+from model.evaluation.outlines import outline_tables
 from model.evaluation.set_metrics import (
     CURVE_IOUS,
     Curves,
@@ -91,7 +92,7 @@ def render(result: EvaluationResult, split: str) -> str:
         model=result.model,
         split=split,
         min_score=f"{result.min_score:.3f}",
-        tables=all_tables(metrics),
+        tables=[*all_tables(metrics), *outline_tables(result.outlines, result.min_score)],
         sets=[_section(name, images, metrics[name], result.min_score) for name, images in result.sets.items()],
         boxes=crop_boxes,
     )

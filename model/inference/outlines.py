@@ -7,7 +7,7 @@ import numpy as np
 from geo.errors import RasterError
 from geo.georef import BaseGeoReference
 from geo.grid import Level
-from geo.outline import LEFT, NOSE, RIGHT, TAIL, Dimensions, measure
+from geo.outline import LEFT, NOSE, RIGHT, TAIL, Dimensions, measure, ordered, rectangle
 from geo.raster.reader import RasterReader
 from geo.types import FloatArray, ImageArray, Window
 from model.detectors.keypoints.heat_maps import CONTEXT, CROP_PX
@@ -17,6 +17,9 @@ from model.inference.keypoints import load_keypoints
 MIN_SIDE_PX = 12.0
 #: From this probability on that nose and tail are the other way round, the heading is unknown.
 MAX_REVERSED = 0.1
+#: An outline whose middle lies farther from that of the box, in longer sides of the box, is not that of the airplane:
+#: another one stands beside it, or the scene's edge cuts it off.
+MAX_OFF_CENTRE = 0.25
 _CROPS_PER_CALL = 64
 
 
@@ -25,7 +28,8 @@ class Outline:
     """Where an airplane's ends are, and what they measure on the ground.
 
     Attributes:
-        points: (4, 2) nose, tail, left and right wingtip, scene pixels.
+        points: (4, 2) nose, tail, left and right wingtip, scene pixels; where the heading is None, nose and tail may be
+            exchanged, and the wingtips with them.
         length_m: nose to tail, metres.
         length_sd_m: its expected error: the standard deviation.
         wingspan_m: tip to tip, metres.
@@ -46,7 +50,7 @@ class Outline:
 def measure_outlines(
     reader: RasterReader, georef: BaseGeoReference, boxes: FloatArray, model: str
 ) -> list[Outline | RasterError | None]:
-    """Return the outline of each airplane; None where it is too small, an error where it cannot be read.
+    """Return the outline of each airplane; None where it is too small or contradicts the box, an error if unreadable.
 
     Args:
         reader: the open scene.
@@ -74,7 +78,8 @@ def measure_outlines(
             keypoints = predictor(np.stack([crop.pixels for _, crop in crops]))
             columns = (keypoints.points, predictor.sd_px(keypoints), keypoints.reversed_probability)
             for (number, crop), points, sd_px, reverse in zip(crops, *columns, strict=True):
-                outlines[number] = _outline(georef, crop, points, sd_px, float(reverse))
+                if np.linalg.norm(rectangle(points).mean(axis=0) - CROP_PX / 2) <= MAX_OFF_CENTRE * CROP_PX / CONTEXT:
+                    outlines[number] = _outline(georef, crop, points, sd_px, float(reverse))
     return outlines
 
 
@@ -119,7 +124,7 @@ def _outline(
     length_sd, wingspan_sd = float(np.hypot(*sd_m[[NOSE, TAIL]])), float(np.hypot(*sd_m[[LEFT, RIGHT]]))
     is_known = reversed_probability < MAX_REVERSED
     return Outline(
-        points=scene_points,
+        points=ordered(scene_points, georef),
         length_m=dimensions.length_m,
         length_sd_m=length_sd,
         wingspan_m=dimensions.wingspan_m,

@@ -117,6 +117,53 @@ const SceneMap = (() => {
     return { fill, dot };
   });
 
+  function unit([fromX, fromY], [toX, toY]) {
+    const length = Math.hypot(toX - fromX, toY - fromY) || 1;
+    return [(toX - fromX) / length, (toY - fromY) / length];
+  }
+
+  // A box, or the outline turned with the airplane.
+  function trace(context, plane, view, gap = 0) {
+    context.beginPath();
+    if (!plane.corners) {
+      const box = screenBox(plane, view);
+      const [left, top] = [Math.round(box.left), Math.round(box.top)];
+      context.rect(left - gap, top - gap, Math.round(box.right) - left + 2 * gap, Math.round(box.bottom) - top + 2 * gap);
+      return;
+    }
+    const [first, second, , last] = plane.corners;
+    const [ahead, across] = [unit(second, first), unit(last, first)];
+    for (const [index, [x, y]] of plane.corners.entries()) {
+      const [forward, aside] = [index === 0 || index === 3 ? gap : -gap, index < 2 ? gap : -gap];
+      context.lineTo(
+        view.x + x * view.scale + forward * ahead[0] + aside * across[0],
+        view.y + y * view.scale + forward * ahead[1] + aside * across[1],
+      );
+    }
+    context.closePath();
+  }
+
+  // A triangle on the front edge of the outline, which points ahead.
+  function drawNose(context, { corners, hasNose, score }, view) {
+    if (!hasNose) return;
+    const [first, second, , last] = corners;
+    const [aheadX, aheadY] = unit(second, first);
+    const length = Math.hypot(first[0] - second[0], first[1] - second[1]);
+    const side = Math.min(Math.max(0.14 * length * view.scale, 4), 10);
+    const x = view.x + ((first[0] + last[0]) / 2) * view.scale;
+    const y = view.y + ((first[1] + last[1]) / 2) * view.scale;
+    context.beginPath();
+    context.moveTo(x + 1.4 * side * aheadX, y + 1.4 * side * aheadY);
+    context.lineTo(x - side * aheadY, y + side * aheadX);
+    context.lineTo(x + side * aheadY, y - side * aheadX);
+    context.closePath();
+    context.strokeStyle = CASING;
+    context.lineWidth = 2;
+    context.stroke();
+    context.fillStyle = shades[shadeOf(score)].fill;
+    context.fill();
+  }
+
   // Planes come by falling score; the highest is drawn last, so that it lies on top. Whole pixels are drawn faster.
   function drawOutlines(context, planes, view) {
     for (let index = planes.length - 1; index >= 0; index -= 1) {
@@ -128,27 +175,24 @@ const SceneMap = (() => {
         context.drawImage(dot, Math.round(x), Math.round(y), DOT_PX, DOT_PX);
         continue;
       }
-      const [left, top] = [Math.round(box.left), Math.round(box.top)];
-      const [width, height] = [Math.round(box.right) - left, Math.round(box.bottom) - top];
-      context.strokeStyle = CASING;
-      context.lineWidth = 4;
-      context.strokeRect(left, top, width, height);
-      context.strokeStyle = fill;
-      context.lineWidth = 2;
-      context.strokeRect(left, top, width, height);
+      for (const [style, width] of [[CASING, 4], [fill, 2]]) {
+        context.strokeStyle = style;
+        context.lineWidth = width;
+        trace(context, planes[index], view);
+        context.stroke();
+      }
+      drawNose(context, planes[index], view);
     }
   }
 
   function drawSelection(context, plane, view) {
-    const box = screenBox(plane, view);
-    const gap = 6;
+    trace(context, plane, view, 6);
     for (const [style, width] of [[CASING, 6], ["#fff", 3]]) {
       context.strokeStyle = style;
       context.lineWidth = width;
-      context.strokeRect(
-        box.left - gap, box.top - gap, box.right - box.left + 2 * gap, box.bottom - box.top + 2 * gap,
-      );
+      context.stroke();
     }
+    drawNose(context, plane, view);
   }
 
   function drawFailures(context, scene, view) {

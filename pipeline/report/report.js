@@ -9,6 +9,8 @@
 
   const column = Object.fromEntries(fields.map((name, index) => [name, index]));
 
+  const pairs = (numbers) => numbers && [0, 2, 4, 6].map((start) => numbers.slice(start, start + 2));
+
   function toPlane(scene, row) {
     const value = (name) => row[column[name]];
     return {
@@ -20,6 +22,8 @@
       top: value("ymin_px"),
       right: value("xmax_px"),
       bottom: value("ymax_px"),
+      corners: pairs(value("corners")), // beside the nose: the first and the last
+      hasNose: value("corners") !== null && value("heading_deg") !== null,
     };
   }
 

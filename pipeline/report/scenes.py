@@ -8,8 +8,10 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import shapely
 
+from geo.outline import POINT_FIELDS, rectangle
 from pipeline.ledger import Ledger, PartFailure, SceneEntry, why_empty
 from pipeline.records import PROPERTIES, Airplane
 from pipeline.report import pixels
@@ -17,8 +19,13 @@ from pipeline.report import pixels
 #: Fields that all airplanes of a scene share; the page stores them once.
 SHARED_FIELDS = ("scene_id", "scene_uri", "acquired_at", "model")
 
-#: Fields of a row, in order: those of `Airplane`, and its position.
-FIELDS = (*(name for name in PROPERTIES if name not in SHARED_FIELDS), "longitude", "latitude")
+#: Fields of a row, in order: those of `Airplane`, its position, and the `corners` of its outline for its points.
+FIELDS = (
+    *(name for name in PROPERTIES if name not in (*SHARED_FIELDS, "outline", *POINT_FIELDS)),
+    "longitude",
+    "latitude",
+    "corners",
+)
 
 #: Bytes of all scenes' data: with tiles of pixels the page grows up to this, and stays below 15 MB.
 MAX_BYTES = 14_000_000
@@ -102,7 +109,7 @@ def _view(entry: SceneEntry, name: str, airplanes: Sequence[Airplane], max_px: i
         "sharp": 0,
         "note": " ".join(note for note in notes if note),
         "shared": _shared(entry, airplanes, ledger),
-        "rows": [_row(airplane) for airplane in airplanes],
+        "rows": [_row(airplane, entry) for airplane in airplanes],
         "failures": _failures(entry),
     }
 
@@ -114,11 +121,21 @@ def _shared(entry: SceneEntry, airplanes: Sequence[Airplane], ledger: Ledger) ->
     return known | {"model": ledger.run.model}
 
 
-def _row(airplane: Airplane) -> list[str | float | None]:
+def _row(airplane: Airplane, entry: SceneEntry) -> list[str | float | list[float] | None]:
     # The centre of the larger part, where the antimeridian splits an airplane: it lies on the airplane.
     centre = max(shapely.get_parts(airplane.geometry), key=shapely.area).centroid
-    position = {"longitude": round(centre.x, 7), "latitude": round(centre.y, 7)}
-    return [position[name] if name in position else getattr(airplane, name) for name in FIELDS]
+    more = {"longitude": round(centre.x, 7), "latitude": round(centre.y, 7), "corners": _corners(airplane, entry)}
+    return [more[name] if name in more else getattr(airplane, name) for name in FIELDS]
+
+
+def _corners(airplane: Airplane, entry: SceneEntry) -> list[float] | None:
+    """Return the corners of an outline, x and y in scene pixels, first and last beside the nose; None: a box."""
+    points = np.array([getattr(airplane, name) for name in POINT_FIELDS], np.float64).reshape(4, 2)
+    if np.isnan(points).any():
+        return None
+    # The geometry is a rectangle on the ground: in pixels it is one only if they are square.
+    pixel_m = np.array(entry.resolution_m or (1.0, 1.0))
+    return [round(float(side), 1) for side in (rectangle(points * pixel_m) / pixel_m).ravel()]
 
 
 def _by_score(airplane: Airplane) -> tuple[float, str]:

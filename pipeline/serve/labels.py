@@ -19,7 +19,7 @@ from geo.raster.reader import RasterReader
 from geo.raster.writer import write_scene
 from geo.types import Window
 from model.common.atomic import make_folder, write_atomically
-from pipeline.serve.review import Action
+from pipeline.serve.review import Action, known_airplanes
 from pipeline.values import Scene
 
 #: Side of a tile that is checked as a whole, scene pixels.
@@ -57,9 +57,9 @@ def write_image(folder: Path, scene: Scene, tile: Action) -> None:
 def write_labels(folder: Path, items: Sequence[Action]) -> None:
     """Write the COCO file of all checked tiles, beside their images; atomically.
 
-    Airplanes are those with the verdict `right`, detected, corrected or added. All else on a checked tile is
-    background, so a tile that was checked and found empty is a negative. A detection whose verdict was undone is
-    ignored.
+    Airplanes are those with the verdict `right`, detected, corrected or added; one that two models detected has its
+    latest box alone. All else on a checked tile is background, so a tile that was checked and found empty is a
+    negative. A detection whose verdict was undone is ignored.
 
     Raises:
         OutputError: it cannot be written.
@@ -72,16 +72,17 @@ def to_coco(items: Iterable[Action]) -> dict[str, Any]:
     listed = list(items)
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
+    undecided = [item for item in listed if item.verdict == "none" and item.score is not None]
+    labelled = [*(boxes[0] for boxes in known_airplanes(listed)), *undecided]
     for tile in (item for item in listed if item.verdict == "checked"):
         left, top, right, bottom = tile.box
         number = len(images) + 1
         name = f"{IMAGES}/{_image_name(tile)}"
         images.append({"id": number, "file_name": name, "width": round(right - left), "height": round(bottom - top)})
-        for item in listed:
+        for item in labelled:
             xmin, ymin, xmax, ymax = item.box
             on_tile = item.scene == tile.scene and xmin < right and xmax > left and ymin < bottom and ymax > top
-            is_open = item.verdict == "none" and item.score is not None
-            if not on_tile or not (item.verdict == "right" or is_open):
+            if not on_tile:
                 continue
             # Not clipped: the reader ignores an airplane of which too little is on the tile.
             bbox = [round(side, 2) for side in (xmin - left, ymin - top, xmax - xmin, ymax - ymin)]
@@ -92,7 +93,7 @@ def to_coco(items: Iterable[Action]) -> dict[str, Any]:
                     "category_id": 1,
                     "bbox": bbox,
                     "area": round(bbox[2] * bbox[3], 2),
-                    "iscrowd": int(is_open),
+                    "iscrowd": int(item.verdict == "none"),
                 }
             )
     categories = [{"id": 1, "name": "airplane"}]

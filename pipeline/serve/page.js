@@ -51,7 +51,7 @@ const App = (() => {
   async function loadSources() {
     const { scenes } = await request("/scenes");
     state.sources = scenes.map((scene) => ({ ...scene, label: scene.error ? `${scene.id} (cannot be read)` : scene.id }));
-    if (otherMap) state.sources.push({ id: "map", label: "The map", isMap: true });
+    if (otherMap) state.sources.push({ id: "map", label: "Map (--tiles)", isMap: true });
     byId("source").replaceChildren(...state.sources.map((source) => element("option", { value: source.id }, source.label)));
     const first = state.sources.findIndex((source) => !source.error);
     if (first < 0) return say(scenes.length ? "None of the scenes can be read." : "No scenes: start the service with --scenes.");
@@ -74,9 +74,8 @@ const App = (() => {
       pane.imagery = source.error ? null : imageryOf(source).addTo(pane.map);
     }
     if (source.error) return;
-    byId("in-view").disabled = Boolean(source.isMap);
-    if (source.isMap) byId("in-view").checked = true;
-    else goTo(source.bounds);
+    byId("in-view").disabled = byId("in-view").checked = Boolean(source.isMap);
+    if (!source.isMap) goTo(source.bounds);
   }
 
   function imageryOf(source) {
@@ -89,6 +88,19 @@ const App = (() => {
 
   function goTo([west, south, east, north]) {
     map.fitBounds([[south, west], [north, east]], { animate: false });
+  }
+
+  // To imagery that shows the airport, if there is any: the present one rather than another.
+  function goToAirport({ name, bounds }) {
+    const [west, south, east, north] = bounds;
+    const shows = ({ isMap, bounds: own }) => isMap || (own[0] < east && own[2] > west && own[1] < north && own[3] > south);
+    const source = [state.source, ...state.sources].find((each) => each && !each.error && shows(each));
+    if (source && source !== state.source) {
+      byId("source").selectedIndex = state.sources.indexOf(source);
+      showSource();
+    }
+    complain(source ? null : `No scene shows ${name}.`);
+    goTo(bounds);
   }
 
   // Both maps show the same view; one that follows the other must not lead it.
@@ -396,7 +408,7 @@ const App = (() => {
   byId("source").addEventListener("change", showSource);
   byId("other-model")?.addEventListener("change", showPanes);
   byId("airport")?.addEventListener("change", (event) => {
-    if (event.target.value !== "") goTo(airports[Number(event.target.value)].bounds);
+    if (event.target.value !== "") goToAirport(airports[Number(event.target.value)]);
   });
   byId("controls").addEventListener("submit", (event) => {
     event.preventDefault();

@@ -1,7 +1,7 @@
 /* Review: one box after the other, right or wrong, moved, resized, added; tiles that are checked; all of it saved at once. */
 "use strict";
 const Review = (() => {
-  const { byId, number, plural } = Page;
+  const { byId, element, number, plural } = Page;
   // The first map is the one that is reviewed.
   const [pane] = App.panes;
   const { map } = pane;
@@ -31,6 +31,8 @@ const Review = (() => {
 
   const reviewer = () => byId("reviewer").value.trim();
   const steps = () => [...items.values()].filter((item) => item.verdict !== "checked" && (item.version || item.score >= App.threshold()));
+  // The model whose boxes are reviewed; before an analysis the one that is chosen.
+  const modelOf = () => Page.data.models.find(({ name }) => name === (pane.isFinal ? pane.model : byId("model").value)).version;
   const sceneOf = () => (state.source && !state.source.isMap && !state.source.error ? state.source.id : null);
 
   // `isSent`: its verdict is under way, so the next key is for another item.
@@ -50,11 +52,16 @@ const Review = (() => {
     items = new Map();
     versions.clear();
     current = null;
+    byId("review-hint").hidden = !isOn || Boolean(sceneOf());
+    byId("review-tools").hidden = !isOn || !sceneOf();
     if (!isOn || !sceneOf()) return draw();
     const sides = ["xmin_px", "ymin_px", "xmax_px", "ymax_px"];
     if (pane.isFinal) {
-      for (const { geometry, properties: facts } of pane.airplanes) {
-        const box = sides.map((side) => facts[side]);
+      const boxes = pane.airplanes.map(({ properties: facts }) => sides.map((side) => facts[side]));
+      // What is judged is the upright box, not the outline turned with the airplane.
+      const { geometries } = await post("/review/boxes", { scene: sceneOf(), boxes });
+      for (const [index, { properties: facts }] of pane.airplanes.entries()) {
+        const [box, geometry] = [boxes[index], geometries[index]];
         items.set(facts.detection_id, { item: facts.detection_id, verdict: "none", box, geometry, score: facts.score, model: facts.model, version: 0 });
       }
     }
@@ -65,7 +72,10 @@ const Review = (() => {
   async function refresh() {
     const scene = sceneOf();
     if (!scene) return;
-    const content = await request(`/review/items?scene=${encodeURIComponent(scene)}&min_score=${App.threshold()}`);
+    const [content, rates] = await Promise.all([
+      request(`/review/items?scene=${encodeURIComponent(scene)}`),
+      request(`/review/rates?min_score=${App.threshold()}`),
+    ]);
     for (const item of content.items) {
       versions.set(item.item, item.version);
       if (item.item === pending?.item.item) item.box = pending.item.box;
@@ -75,16 +85,26 @@ const Review = (() => {
     }
     if (current) current = items.get(current.item) ?? null;
     if (pending && items.has(pending.item.item)) pending.item = items.get(pending.item.item);
-    showRates(content.rates);
+    showRates(rates, scene);
     draw();
   }
 
-  function showRates({ precision, recall, checked_tiles: tiles }) {
-    const rate = (name, { value, low, high, hits, total }) =>
-      value === null ? `${name}: nothing yet` : `${name} ${number(value, 2)} (95 %: ${number(low, 2)} to ${number(high, 2)}; ${hits} of ${total})`;
-    const stored = [...items.values()].filter((item) => ["right", "wrong"].includes(item.verdict)).length;
-    byId("review-rates").textContent =
-      `${boxCount(stored)} and ${plural(tiles, "tile")} reviewed. ${rate("Precision", precision)}. ${rate("Recall", recall)}.`;
+  function showRates({ models }, scene) {
+    const rate = (name, { value, low, high, hits, total }, unit) =>
+      value === null ? `${name}: nothing yet` : `${name} ${number(value, 2)} (${number(low, 2)} to ${number(high, 2)}; ${hits} of ${plural(total, unit)})`;
+    const line = (title, { precision, recall, checked_tiles: tiles }) =>
+      `${title}: ${rate("precision", precision, "detection")}; ${rate("recall", recall, "airplane")} on ${plural(tiles, "checked tile")}.`;
+    const stored = [...items.values()];
+    const [boxes, tiles] = [["right", "wrong"], ["checked"]].map((verdicts) => stored.filter(({ verdict }) => verdicts.includes(verdict)).length);
+    const lines = [`${boxCount(boxes)} and ${plural(tiles, "tile")} of this scene reviewed.`];
+    const own = models.find(({ model }) => model === modelOf());
+    if (own) {
+      const scenes = Object.keys(own.scenes);
+      lines.push(`${own.model}, scores from ${number(App.threshold(), 2)}, with 95 % intervals:`);
+      if (own.scenes[scene]) lines.push(line("This scene", own.scenes[scene]));
+      if (scenes.some((id) => id !== scene)) lines.push(line(`All ${plural(scenes.length, "reviewed scene")}`, own.all));
+    }
+    byId("review-rates").replaceChildren(...lines.map((text) => element("p", {}, text)));
   }
 
   function draw() {
@@ -235,7 +255,9 @@ const Review = (() => {
         return complain(`${boxCount(undecided.length)} of this tile without a verdict: say right or wrong first.`);
       }
       const version = () => versions.get(`tile-${left}-${top}`) ?? 0;
-      await send(() => ({ action: "check", lonlat: [where.lng, where.lat], version: version() }));
+      // Without an analysis no model could have missed an airplane here.
+      const model = pane.isFinal ? modelOf() : null;
+      await send(() => ({ action: "check", lonlat: [where.lng, where.lat], model, version: version() }));
     } catch (error) {
       complain(error);
     }
@@ -263,13 +285,13 @@ const Review = (() => {
 
   // What is pressed before the items have come is done as soon as they are there.
   function press(key, far = 1) {
-    if (!isOn) return undefined;
+    if (!isOn || !sceneOf()) return undefined;
     return loads ? loading.then(() => press(key, far)) : KEYS[key](far);
   }
 
   function onKey(event) {
     const isTyping = ["INPUT", "SELECT", "TEXTAREA"].includes(event.target.tagName);
-    if (!isOn || isTyping || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (!isOn || !sceneOf() || isTyping || event.ctrlKey || event.metaKey || event.altKey) return;
     const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
     // Enter is for the button that has the focus, unless it ends "add"; before the items have come, that may be held back.
     if (!(key in KEYS) || (key === "Enter" && !isAdding && !loads)) return;
@@ -315,7 +337,6 @@ const Review = (() => {
     isOn = !isOn;
     byId("review-toggle").textContent = isOn ? "Stop" : "Start";
     byId("review-toggle").setAttribute("aria-pressed", String(isOn));
-    byId("review-tools").hidden = !isOn;
     setAdding(false);
     App.select(null);
     for (const [group, isShown] of [[pane.boxes, !isOn], [layer, isOn]]) map[isShown ? "addLayer" : "removeLayer"](group);
@@ -326,7 +347,7 @@ const Review = (() => {
   byId("review-toggle").addEventListener("click", toggle);
   for (const button of document.querySelectorAll("[data-key]")) button.addEventListener("click", () => press(button.dataset.key));
   document.addEventListener("keydown", onKey, { capture: true });
-  byId("score").addEventListener("change", () => isOn && refresh().catch(complain));
+  for (const id of ["score", "model"]) byId(id).addEventListener("change", () => isOn && refresh().catch(complain));
   App.listeners.push(() => isOn && reload());
 
   // For tests: resolves when everything that was pressed is stored.

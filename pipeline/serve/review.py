@@ -14,12 +14,15 @@ import re
 import sqlite3
 import struct
 import threading
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import shapely
 
+from geo.boxes import box_tree, iou_pairs
 from geo.errors import OutputError
 from model.common.atomic import make_folder
 from pipeline.records import CRS
@@ -62,6 +65,8 @@ _COLUMNS = {
 _NAMES = ", ".join(_COLUMNS)
 _ITEM = re.compile(r"[A-Za-z0-9-]{1,64}")
 _Z95 = 1.959964
+#: Intersection over union from which on boxes of two models, or of a model and a person, are of one airplane.
+_SAME_IOU = 0.5
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -78,7 +83,7 @@ class Action:
         box: xmin, ymin, xmax, ymax in scene pixels after it.
         geometry: the box on the ground, lon/lat.
         score: of the detection; None: added by hand, or a tile.
-        model: of the detection, or None.
+        model: of the detection; of a tile, the model whose detections were reviewed on it; or None.
         reviewer: who did it.
         previous: the row it was made upon; 0: none.
         undoes: the row it undoes; 0: none.
@@ -261,27 +266,82 @@ class Rate:
 
 
 def rates(items: Iterable[Action], min_score: float) -> dict[str, Any]:
-    """Return precision and recall of the reviewed part at a threshold, as JSON values.
+    """Return precision and recall of each model on what was reviewed, over all scenes and scene by scene.
 
-    Precision counts every detection with a verdict. Recall counts airplanes in checked tiles alone: elsewhere nobody
-    has searched for missed ones. A detection below the threshold is a missed airplane there.
+    Precision counts every detection with a verdict. Recall counts airplanes on tiles that were checked with the model's
+    detections: elsewhere nobody has searched for missed ones. A detection below the threshold is a missed airplane
+    there.
+
+    Args:
+        items: the last action of each item, of one scene or of many.
+        min_score: detections below it do not count, 0..1.
+
+    Returns:
+        JSON values: `min_score`, and `models`, each with `model`, `all` and `scenes` (by id).
     """
-    listed = list(items)
-    tiles = [item for item in listed if item.verdict == "checked"]
-    judged = [
-        item
-        for item in listed
-        if item.verdict in ("right", "wrong") and item.score is not None and item.score >= min_score
-    ]
-    airplanes = [item for item in listed if item.verdict == "right" and any(_centred(item, tile) for tile in tiles)]
-    detected = sum(item.score is not None and item.score >= min_score for item in airplanes)
-    precision = Rate(sum(item.verdict == "right" for item in judged), len(judged))
+    reviewed = [item for item in items if item.verdict != "none"]
+    airplanes = known_airplanes(reviewed)
+    models = []
+    for model in sorted({item.model for item in reviewed if item.model}):
+        own = [item for item in reviewed if item.model == model]
+        scenes = {
+            scene: _model_rates(
+                model,
+                [item for item in own if item.scene == scene],
+                [airplane for airplane in airplanes if airplane[0].scene == scene],
+                min_score,
+            )
+            for scene in sorted({item.scene for item in own})
+        }
+        models.append({"model": model, "all": _model_rates(model, own, airplanes, min_score), "scenes": scenes})
+    return {"min_score": min_score, "models": models}
+
+
+def _model_rates(
+    model: str, own: Sequence[Action], airplanes: Sequence[Sequence[Action]], min_score: float
+) -> dict[str, Any]:
+    """Return the rates of a model: of its detections and tiles, among the airplanes that are known."""
+    tiles = [item for item in own if item.verdict == "checked"]
+    detections = [item for item in own if item.verdict != "checked" and (item.score or 0.0) >= min_score]
+    known = [boxes for boxes in airplanes if any(_centred(boxes[0], tile) for tile in tiles)]
+    detected = [any(item.model == model and (item.score or 0.0) >= min_score for item in boxes) for boxes in known]
     return {
-        "min_score": min_score,
         "checked_tiles": len(tiles),
-        "precision": precision.to_json(),
-        "recall": Rate(detected, len(airplanes)).to_json(),
+        "precision": Rate(sum(item.verdict == "right" for item in detections), len(detections)).to_json(),
+        "recall": Rate(sum(detected), len(known)).to_json(),
     }
+
+
+def known_airplanes(items: Iterable[Action]) -> list[list[Action]]:
+    """Return the airplanes of a review: each as its boxes of verdict `right`, the latest first.
+
+    An airplane has several boxes where more than one model detected it, or a model detects what was drawn by hand
+    before. Boxes of the same model are of different airplanes.
+    """
+    by_scene: dict[str, list[Action]] = defaultdict(list)
+    for item in items:
+        if item.verdict == "right":
+            by_scene[item.scene].append(item)
+    airplanes: list[list[Action]] = []
+    for right in by_scene.values():
+        latest = sorted(right, key=lambda item: -item.row)
+        boxes = np.array([item.box for item in latest], np.float64)
+        tree = box_tree(boxes)
+        later, earlier = tree.query(tree.geometries)
+        same = (later < earlier) & (iou_pairs(boxes[later], boxes[earlier]) >= _SAME_IOU)
+        candidates: dict[int, list[int]] = defaultdict(list)
+        for first, second in zip(later[same].tolist(), earlier[same].tolist(), strict=True):
+            candidates[second].append(first)
+        groups: dict[int, list[Action]] = {}
+        for number, item in enumerate(latest):
+            others = [groups[other] for other in sorted(candidates[number]) if other in groups]
+            group = next((each for each in others if item.model not in {box.model for box in each}), None)
+            if group is None:
+                groups[number] = [item]
+            else:
+                group.append(item)
+        airplanes += groups.values()
+    return airplanes
 
 
 def _centred(item: Action, tile: Action) -> bool:

@@ -13,7 +13,7 @@ import numpy as np
 from fastapi import FastAPI, Request
 from fastapi.responses import Response
 
-from geo.polygons import ground_polygon
+from geo.polygons import geojson_mapping, ground_polygon
 from pipeline.serve.labels import tile_box, to_coco, to_geojson, write_image, write_labels
 from pipeline.serve.requests import RequestError, parse_json, parse_score, read_body
 from pipeline.serve.review import VERDICTS, Action, ReviewStore, rates
@@ -50,7 +50,8 @@ def add_review(app: FastAPI, scenes: SceneCatalog, store: ReviewStore) -> None:
         description=(
             f"JSON with `scene`, `action` ({', '.join(VERDICTS)} or undo), `reviewer`, and of a detection its `item` "
             "(detection_id), `box` (scene pixels), `score`, `model` and the `version` that the action is made upon "
-            "(0: none). `add` and `check` take `lonlat` corners or a point instead. 409: another reviewer was faster."
+            "(0: none). `add` takes the `lonlat` of its corners instead, `check` that of a point, and the `model` "
+            "whose detections were reviewed there. 409: another reviewer was faster."
         ),
         tags=["review"],
     )
@@ -58,11 +59,42 @@ def add_review(app: FastAPI, scenes: SceneCatalog, store: ReviewStore) -> None:
         content = parse_json(await read_body(request))
         return await asyncio.to_thread(perform, content)
 
-    @app.get("/review/items", summary="The state of everything reviewed in a scene, and its rates", tags=["review"])
-    def scene_items(scene: str, min_score: str | None = None) -> dict[str, Any]:
-        listed = store.items(scenes.get(scene).id)
-        threshold = parse_score(min_score) or 0.0
-        return {"items": [item.to_json() for item in listed], "rates": rates(listed, threshold)}
+    @app.get("/review/items", summary="The state of everything reviewed in a scene", tags=["review"])
+    def scene_items(scene: str) -> dict[str, Any]:
+        return {"items": [item.to_json() for item in store.items(scenes.get(scene).id)]}
+
+    @app.get(
+        "/review/rates",
+        summary="Precision and recall of each model, over all reviewed scenes and scene by scene",
+        description=(
+            "With 95 % intervals (Wilson). Precision counts the detections with a verdict from `min_score` on, recall "
+            "the airplanes on tiles that were checked with the model's detections."
+        ),
+        tags=["review"],
+    )
+    def all_rates(min_score: str | None = None) -> dict[str, Any]:
+        return rates(store.items(), parse_score(min_score) or 0.0)
+
+    def polygons(content: dict[str, Any]) -> dict[str, Any]:
+        scene = scenes.get(_text(content, "scene")).opened()
+        boxes = content.get("boxes")
+        if not isinstance(boxes, list):
+            raise RequestError(400, "boxes: expected a list of boxes, got something else")
+        drawn = [ground_polygon(np.array(_box(scene, {"box": sides})), scene.georef) for sides in boxes]
+        return {"geometries": [geojson_mapping(polygon) for polygon in drawn]}
+
+    @app.post(
+        "/review/boxes",
+        summary="Boxes of a scene on the ground",
+        description=(
+            "JSON with `scene` and `boxes` (scene pixels): their polygons, in `geometries`. Reviews are of upright "
+            "boxes, and the geometry of a detection that was measured is turned with the airplane."
+        ),
+        tags=["review"],
+    )
+    async def boxes_on_the_ground(request: Request) -> dict[str, Any]:
+        content = parse_json(await read_body(request))
+        return await asyncio.to_thread(polygons, content)
 
     @app.get("/review/tile", summary="The tile around a position: its box in scene pixels", tags=["review"])
     def tile(scene: str, lon: float, lat: float) -> dict[str, Any]:
@@ -99,6 +131,7 @@ def _action(served: ServedScene, scene: Scene, content: dict[str, Any]) -> Actio
         box = _box(scene, content)
         item = f"added-{uuid.uuid4().hex[:12]}" if name == "add" else _text(content, "item")
     is_detected = content.get("score") is not None and name not in ("add", "check")
+    has_model = is_detected or (name == "check" and content.get("model") is not None)
     return Action(
         item=item,
         scene=served.id,
@@ -109,7 +142,7 @@ def _action(served: ServedScene, scene: Scene, content: dict[str, Any]) -> Actio
         box=box,
         geometry=ground_polygon(np.array(box), scene.georef),
         score=_number(content, "score", 0, 1) if is_detected else None,
-        model=_text(content, "model") if is_detected else None,
+        model=_text(content, "model") if has_model else None,
         reviewer=_reviewer(content),
         previous=version,
     )

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from geo.outline import POINT_FIELDS, POINT_NAMES
 from geo.raster.uri import is_remote
 from pipeline import records
 from pipeline.records import Airplane
@@ -17,14 +18,24 @@ if TYPE_CHECKING:
     from pipeline.ledger import SceneEntry
 
 SUFFIX = ".coco.json"
-CATEGORY = {"id": 1, "name": "airplane", "supercategory": "vehicle"}
+CATEGORY = {
+    "id": 1,
+    "name": "airplane",
+    "supercategory": "vehicle",
+    "keypoints": list(POINT_NAMES),
+    "skeleton": [[1, 2], [3, 4]],
+}
+# In COCO's words: not labelled; visible.
+_UNKNOWN, _VISIBLE = 0, 2
 
 
 def write_coco(path: Path, airplanes: Sequence[Airplane], scenes: Sequence[SceneEntry], uri: str) -> None:
     """Write a COCO file: an image for each processed scene, an annotation for each airplane.
 
-    A scene without airplanes is an image without annotations. All fields of an airplane are in its `attributes`, and
-    its outline on the ground in `geometry`; tools that do not know these ignore them.
+    A scene without airplanes is an image without annotations. `segmentation` is the upright box, also where the
+    airplane was measured: tools that make a box of it must not make a larger one. `keypoints` are unknown where nose
+    and tail cannot be told apart. All fields of an airplane are in its `attributes`, and its outline on the ground in
+    `geometry`; tools that do not know these ignore them.
 
     Args:
         path: the file.
@@ -84,9 +95,17 @@ def _annotation(airplane: Airplane, number: int, image_id: int, feature: Feature
     return (
         f'{{"id": {number}, "image_id": {image_id}, "category_id": {CATEGORY["id"]}, '
         f'"bbox": {_json([xmin, ymin, width, height])}, "area": {round(width * height, 4)}, "iscrowd": 0, '
-        f'"segmentation": [{_json([xmin, ymin, xmax, ymin, xmax, ymax, xmin, ymax])}], "score": {airplane.score}, '
+        f'"segmentation": [{_json([xmin, ymin, xmax, ymin, xmax, ymax, xmin, ymax])}], {_keypoints(airplane)}, '
+        f'"score": {airplane.score}, '
         f'"attributes": {feature.properties}, "geometry": {feature.geometry}}}'
     )
+
+
+def _keypoints(airplane: Airplane) -> str:
+    points = [getattr(airplane, name) for name in POINT_FIELDS]
+    is_known = airplane.heading_deg is not None and None not in points
+    rows = [(*points[start : start + 2], _VISIBLE) if is_known else (0, 0, _UNKNOWN) for start in range(0, 8, 2)]
+    return f'"keypoints": {_json([value for row in rows for value in row])}, "num_keypoints": {4 * is_known}'
 
 
 def _json(value: object) -> str:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pyproj import CRS, Geod
 
 from geo.georef import GeoReference
-from geo.polygons import geojson_mapping, ground_polygon, size_m
+from geo.polygons import geojson_mapping, ground_polygon, outline_polygon, size_m
 from geo.types import FloatArray
 from tests.geo.strategies import AREAS, HEIGHT, WIDTH, georeferences
 
@@ -104,6 +104,29 @@ def test_a_box_across_the_antimeridian_is_cut_there(crs: str, affine: Affine) ->
     assert west.bounds[2] == 180
     assert east.bounds[0] == -180
     assert west.area / (west.area + east.area) == pytest.approx(30 / 80, abs=1e-3)
+
+
+def test_an_outline_is_a_rectangle_turned_with_the_airplane() -> None:
+    georef = GeoReference(Affine(0.5, 0, 565_000, 0, -0.5, 5_935_000), CRS("EPSG:32632"))
+    points = np.array([[120.0, 80.0], [60, 140], [60, 80], [120, 140]])  # to the north-east, 42.4 m either way
+    outline = outline_polygon(points, georef)
+    assert isinstance(outline, shapely.Polygon)
+    assert outline.exterior.is_ccw
+    assert abs(GEOD.geometry_area_perimeter(outline)[0]) == pytest.approx(2 * 60**2 * 0.25, rel=2e-3)
+    upright = ground_polygon(np.array([60.0, 80, 120, 140]), georef)
+    assert outline.contains(upright.buffer(-1e-6))
+    np.testing.assert_array_equal(shapely.get_coordinates(outline), shapely.get_coordinates(outline).round(7))
+
+
+def test_an_outline_across_the_antimeridian_is_cut_there() -> None:
+    georef = GeoReference(Affine(1e-5, 0, 179.999, 0, -1e-5, -16), CRS("EPSG:4326"))
+    points = np.array([[120.0, 30.0], [80, 70], [80, 30], [120, 70]])  # 180 degrees lie at pixel 100
+    outline = outline_polygon(points, georef)
+    assert outline.geom_type == "MultiPolygon"
+    west, east = sorted(parts(outline), key=lambda part: -part.bounds[0])
+    assert west.bounds[2] == 180
+    assert east.bounds[0] == -180
+    assert west.area == pytest.approx(east.area, rel=1e-2)
 
 
 @pytest.mark.parametrize("pixels", [(100.0, 130.0), (60.0, 100.0)])

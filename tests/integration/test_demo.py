@@ -28,7 +28,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert "recall" in done.stdout
     # Only the summary: no log lines of TensorFlow, GDAL or Beam.
     names = [line.split(" ")[0] for line in done.stderr.splitlines()]
-    assert names == ["airplanes", "scenes", "area", "time", "written", "", ""], done.stderr
+    assert names == ["airplanes", "scenes", "area", "time", "run", "written", "", ""], done.stderr
     return folder
 
 

@@ -2,7 +2,11 @@
 
 import dataclasses
 import json
+import multiprocessing
 import os
+import pty
+import re
+import signal
 import subprocess
 import sys
 import time
@@ -11,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from pipeline import local
@@ -18,7 +23,7 @@ from pipeline.config import load_config, settings_id
 from pipeline.ledger import Ledger, read_ledger
 from pipeline.sinks.files import write_file
 from pipeline.values import Identity, SceneSource
-from tests.pipeline.fake_run import DIE, PIDS, STOP, FailingPredictor
+from tests.pipeline.fake_run import DIE, PIDS, STOP, FailingPredictor, run_until
 from tests.pipeline.scenes import AIRPLANES, CONFIG, write_scene
 
 DEADLINE_S = 120
@@ -78,6 +83,21 @@ class Workspace:
             finally:
                 process.kill()
 
+    @contextmanager
+    def on_terminal(self, output: str, *args: str, **environment: str) -> Iterator[int]:
+        """Start the command on a terminal, of which the block gets the other end; it is killed at the end."""
+        ours, theirs = pty.openpty()
+        command = subprocess.Popen(
+            self.command(output, *args), **self._options(environment), stderr=theirs, start_new_session=True
+        )
+        os.close(theirs)
+        try:
+            yield ours
+        finally:
+            os.killpg(command.pid, signal.SIGKILL)
+            command.wait()
+            os.close(ours)
+
     def cache_args(self, name: str) -> tuple[str, str]:
         return "--work-dir", str(self.folder / name)
 
@@ -130,8 +150,23 @@ def test_every_runner_writes_the_same_bytes(workspace: Workspace, args: tuple[st
     assert done.returncode == 0, done.stderr
     ledger = workspace.ledger("same.geojson")
     assert ledger.totals.airplanes == len(AIRPLANES) + 3
+    assert f"airplanes  {len(AIRPLANES) + 3}\nscenes     2: 2 complete\n" in done.stderr
+    assert done.stderr.endswith("same.geojson.ledger.json\n")
     assert result_of(ledger) == result_of(workspace.ledger("complete.geojson"))
     assert workspace.read_bytes("same.geojson") == workspace.read_bytes("complete.geojson")
+
+
+@pytest.mark.parametrize("args", [PROCESSES, PORTABLE_PROCESSES], ids=["processes", "portable"])
+def test_a_terminal_shows_the_tiles_of_worker_processes(workspace: Workspace, args: tuple[str, ...]) -> None:
+    (workspace.folder / "shown").mkdir(exist_ok=True)
+    batches = {STOP: "1", PIDS: str(workspace.folder / "shown")}
+    with workspace.on_terminal("shown.geojson", *args, **batches) as terminal:
+        shown, deadline = "", time.monotonic() + DEADLINE_S
+        # The model hangs after a batch in each process.
+        while not re.search(r"scenes 0/2  tiles [1-9]\d*/\d\d  ", shown):
+            assert time.monotonic() < deadline
+            shown += os.read(terminal, 1000).decode()
+    assert "WARN" not in shown
 
 
 def test_two_portable_workers_write_what_the_plain_function_finds(workspace: Workspace) -> None:
@@ -160,7 +195,7 @@ def test_a_killed_run_is_resumed(workspace: Workspace) -> None:
     batches, work = 5, workspace.cache_args("killed")
     with workspace.started("killed.geojson", *work, **{STOP: str(batches)}) as process:
         deadline = time.monotonic() + DEADLINE_S
-        # The model hangs after these batches: they must be cached without any later one.
+        # The model hangs after a batch in each process. they must be cached without any later one.
         while workspace.cached("killed") < batches * CONFIG.batch_size:
             assert process.poll() is None
             assert time.monotonic() < deadline
@@ -172,6 +207,34 @@ def test_a_killed_run_is_resumed(workspace: Workspace) -> None:
     assert done.returncode == 0, done.stderr
     check_resumed(workspace, "killed.geojson", cached)
     assert workspace.cached("killed") == workspace.ledger("killed.geojson").totals.parts_planned
+
+
+def test_a_run_killed_at_any_moment_is_resumed(workspace: Workspace) -> None:
+    context = multiprocessing.get_context("forkserver")
+    # Each run forks from a process that has imported Beam.
+    context.set_forkserver_preload(["tests.pipeline.fake_run", "pipeline.command"])
+    planned = workspace.ledger("complete.geojson").totals.parts_planned
+    # A report for each scene's header, plan, and end, and one for each tile.
+    moments = np.random.default_rng(23).choice(np.arange(1, planned + 6), 10, replace=False).tolist()
+    resumed = []
+    for moment in moments:
+        words = workspace.command("any.geojson", "--work-dir", str(workspace.folder / f"killed at {moment}"))[3:]
+        killed = context.Process(target=run_until, args=(words, moment))
+        killed.start()
+        killed.join(DEADLINE_S)
+        assert killed.exitcode == -signal.SIGKILL
+        assert not list(workspace.folder.glob("*any.geojson*"))
+        again = context.Process(target=run_until, args=(words, -1))
+        again.start()
+        again.join(DEADLINE_S)
+        assert again.exitcode == 0
+        ledger = workspace.ledger("any.geojson")
+        assert result_of(ledger) == result_of(workspace.ledger("complete.geojson"))
+        assert workspace.read_bytes("any.geojson") == workspace.read_bytes("complete.geojson")
+        resumed.append(ledger.totals.parts_taken_over)
+        for file in workspace.folder.glob("any.geojson*"):
+            file.unlink()
+    assert len(set(resumed)) > 3
 
 
 def test_a_killed_worker_fails_the_run_and_the_next_run_resumes(workspace: Workspace) -> None:

@@ -7,6 +7,7 @@ import shapely
 from hypothesis import strategies as st
 from shapely.geometry import MultiPolygon, Polygon
 
+from geo.outline import POINT_FIELDS
 from pipeline.records import Airplane
 
 # No paths, names or times hold NUL, which GDAL takes for the end of a text.
@@ -44,6 +45,8 @@ airplanes = st.builds(
     wingspan_sd_m=st.none() | METRES,
     heading_deg=st.none() | st.floats(0, 360),
     heading_sd_deg=st.none() | st.floats(0, 180),
+    outline=st.sampled_from(["oriented", "upright"]),
+    **{name: st.none() | PIXELS for name in POINT_FIELDS},
     resolution_m=METRES,
     model=TEXTS,
 )
@@ -68,6 +71,8 @@ def airplane(detection_id: str = "1f", scene_uri: str = "a.tif", score: float = 
         wingspan_sd_m=None,
         heading_deg=None,
         heading_sd_deg=None,
+        outline="upright",
+        **dict.fromkeys(POINT_FIELDS),
         resolution_m=0.5,
         model="fake@000000000000",
     )
@@ -99,6 +104,8 @@ def sample(count: int, antimeridian: bool = False) -> list[Airplane]:
                 wingspan_sd_m=None if unknown else 0.5,
                 heading_deg=None if unknown else 359.5,
                 heading_sd_deg=None if unknown else 1.5,
+                outline="upright" if unknown else "oriented",
+                **{name: None if unknown else number + step + 0.5 for step, name in enumerate(POINT_FIELDS)},
                 resolution_m=0.5,
                 model="fake@000000000000",
             )

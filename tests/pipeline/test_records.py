@@ -5,6 +5,7 @@ import pickle
 from hypothesis import given
 from hypothesis import strategies as st
 
+from geo.outline import POINT_FIELDS
 from pipeline import records
 from pipeline.records import Airplane
 from tests.pipeline.airplanes import airplane, airplanes
@@ -14,6 +15,8 @@ CONTRACT = [
     *["geometry", "detection_id", "scene_id", "scene_uri", "acquired_at", "score"],
     *["xmin_px", "ymin_px", "xmax_px", "ymax_px", "size_m"],
     *["length_m", "length_sd_m", "wingspan_m", "wingspan_sd_m", "heading_deg", "heading_sd_deg"],
+    *["outline", "nose_x_px", "nose_y_px", "tail_x_px", "tail_y_px"],
+    *["left_wingtip_x_px", "left_wingtip_y_px", "right_wingtip_x_px", "right_wingtip_y_px"],
     *["resolution_m", "model"],
 ]
 
@@ -29,7 +32,7 @@ def test_fields_are_those_of_the_contract() -> None:
 def test_only_unmeasured_fields_are_optional() -> None:
     optional = {name for name, kind in records.SCHEMA.items() if kind.endswith("| None")}
     measured = {"length_m", "length_sd_m", "wingspan_m", "wingspan_sd_m", "heading_deg", "heading_sd_deg"}
-    assert optional == {"acquired_at", *measured}
+    assert optional == {"acquired_at", *measured, *POINT_FIELDS}
 
 
 @given(airplanes)

@@ -32,6 +32,7 @@ from hypothesis import strategies as st
 
 from geo.errors import OutputError
 from geo.grid import Tile
+from geo.outline import POINT_FIELDS
 from geo.raster.reader import RasterReader
 from geo.types import ImageArray
 from model.data.sources import read_annotated_images
@@ -402,6 +403,23 @@ def test_coco_comes_back_as_training_data(cli: CommandRunner) -> None:
     assert content["images"][0]["file_name"] == "../a.tif"
     assert [annotation["id"] for annotation in content["annotations"]] == [1, 2, 3, 4]
     assert all(annotation["area"] == np.prod(annotation["bbox"][2:]) for annotation in content["annotations"])
+
+
+def test_coco_has_the_points_of_measured_airplanes(tmp_path: Path) -> None:
+    ends = [31.5, 22.25, 30.0, 68.0, 12.0, 50.0, 52.0, 49.0]
+    points: dict[str, Any] = dict(zip(POINT_FIELDS, ends, strict=True))
+    measured = dataclasses.replace(airplane("measured"), outline="oriented", heading_deg=2.0, **points)
+    either_way = dataclasses.replace(measured, detection_id="either way", score=0.8, heading_deg=None)
+    write_file(str(tmp_path / "a.coco.json"), [measured, either_way, airplane("small", score=0.7)], SCENES)
+    content = json.loads((tmp_path / "a.coco.json").read_text())
+    (category,) = content["categories"]
+    assert category["keypoints"] == ["nose", "tail", "left_wingtip", "right_wingtip"]
+    assert category["skeleton"] == [[1, 2], [3, 4]]
+    first, *others = content["annotations"]
+    assert first["keypoints"] == [31.5, 22.25, 2, 30.0, 68.0, 2, 12.0, 50.0, 2, 52.0, 49.0, 2]
+    assert first["num_keypoints"] == 4
+    assert [(other["keypoints"], other["num_keypoints"]) for other in others] == [([0] * 12, 0)] * 2
+    assert len({str(annotation["segmentation"]) for annotation in content["annotations"]}) == 1
 
 
 def test_coco_lists_processed_scenes_and_no_others(tmp_path: Path) -> None:

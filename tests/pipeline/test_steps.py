@@ -11,6 +11,8 @@ from rasterio.control import GroundControlPoint
 
 from geo.errors import GeoreferenceError, RasterError, ResolutionError
 from geo.grid import plan_levels, plan_tiles
+from geo.outline import POINT_FIELDS
+from geo.polygons import ground_polygon, outline_polygon
 from geo.types import Detections, ImageArray
 from model.inference.predictor import FakePredictor
 from pipeline import local, planning, steps
@@ -335,8 +337,18 @@ def test_measured_airplanes_keep_their_ids(scene: Scene) -> None:
     measured = local.detect_scene(scene, config, FakePredictor(), IDENTITY)
     plain = local.detect_scene(scene, CONFIG, FakePredictor(), IDENTITY)
     assert measured.entry.status == "complete"
-    assert all(airplane.length_m and airplane.wingspan_m for airplane in measured.airplanes)
+    oriented = [airplane for airplane in measured.airplanes if airplane.outline == "oriented"]
+    assert oriented
+    assert all((airplane.length_m is None) == (airplane.outline == "upright") for airplane in measured.airplanes)
     assert {airplane.length_m for airplane in plain.airplanes} == {None}
+    assert {airplane.outline for airplane in plain.airplanes} == {"upright"}
+    for airplane in oriented:
+        points = np.array([getattr(airplane, name) for name in POINT_FIELDS]).reshape(4, 2)
+        assert airplane.geometry == outline_polygon(points, scene.georef)
+    for airplane in plain.airplanes:
+        box = np.array([airplane.xmin_px, airplane.ymin_px, airplane.xmax_px, airplane.ymax_px])
+        assert airplane.geometry == ground_polygon(box, scene.georef)
+        assert {getattr(airplane, name) for name in POINT_FIELDS} == {None}
     assert [airplane.detection_id for airplane in measured.airplanes] == [
         airplane.detection_id for airplane in plain.airplanes
     ]

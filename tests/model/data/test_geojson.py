@@ -1,4 +1,5 @@
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,8 @@ from shapely.geometry import mapping
 
 from geo.errors import ConfigError, RasterError
 from geo.georef import GeoReference
-from geo.polygons import ground_polygon
+from geo.outline import POINT_FIELDS
+from geo.polygons import ground_polygon, outline_polygon
 from model import synthetic as render
 from model.data import sources
 from model.data.labels import AnnotatedImage
@@ -119,6 +121,45 @@ def test_the_output_of_a_run_is_read_and_its_polygons_override_its_pixel_boxes(t
     first, second = read(tmp_path)
     np.testing.assert_allclose(first.boxes, boxes[:1], atol=0.03)
     np.testing.assert_allclose(second.boxes, boxes[1:], atol=0.03)
+
+
+def oriented(georef: GeoReference, heading_deg: float = 40.0, moved: tuple[float, float] = (0, 0)) -> dict[str, Any]:
+    """A measured airplane of 60 x 50 pixels at (100, 60), the wings before its middle; its outline may be moved."""
+    ahead = np.array([math.cos(math.radians(heading_deg)), math.sin(math.radians(heading_deg))])
+    across = np.array([-ahead[1], ahead[0]])
+    ends = [30 * ahead, -30 * ahead, 5 * ahead - 25 * across, 5 * ahead + 25 * across]
+    points = np.array([100.0, 60.0]) + np.array(ends)
+    box = [*points.min(axis=0), *points.max(axis=0)]
+    plane = replace(
+        airplane(scene_uri="scenes/a.tif"),
+        **dict(zip(("xmin_px", "ymin_px", "xmax_px", "ymax_px"), box, strict=True)),
+        **dict(zip(POINT_FIELDS, points.ravel().tolist(), strict=True)),
+        geometry=outline_polygon(points + moved, georef),
+        outline="oriented",
+    )
+    return records.to_feature(plane)
+
+
+@pytest.mark.parametrize("scene_kind", SCENES)
+def test_an_oriented_outline_gives_back_the_box_of_its_detection(tmp_path: Path, scene_kind: str) -> None:
+    georef = scene(tmp_path, "a.tif", *SCENES[scene_kind])
+    features = [oriented(georef, heading) for heading in (0.0, 40.0, 135.0)]
+    save(tmp_path / "a.geojson", features)
+    (image,) = read(tmp_path)
+    sides = ("xmin_px", "ymin_px", "xmax_px", "ymax_px")
+    assert image.boxes.tolist() == [[feature["properties"][side] for side in sides] for feature in features]
+
+
+def test_an_oriented_outline_that_was_moved_gives_the_box_around_the_middles_of_its_edges(tmp_path: Path) -> None:
+    georef = scene(tmp_path)
+    moved = oriented(georef, heading_deg=45.0, moved=(20.0, -10.0))
+    redrawn = drawn([10, 20, 45.5, 41.25], georef, **moved["properties"])
+    save(tmp_path / "a.geojson", [moved, redrawn])
+    (image,) = read(tmp_path)
+    half = 30 * math.sqrt(0.5)
+    # Its corners are up to 39 pixels from its middle.
+    np.testing.assert_allclose(image.boxes[0], [120 - half, 50 - half, 120 + half, 50 + half], atol=0.1)
+    np.testing.assert_allclose(image.boxes[1], [10, 20, 45.5, 41.25], atol=18)
 
 
 def test_a_pixel_box_without_polygon_belongs_to_its_scene(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from rasterio.vrt import WarpedVRT
 
 from geo.errors import RasterError
 from geo.georef import BaseGeoReference
+from geo.outline import rectangle
 from geo.raster.header import read_header
 from geo.raster.reader import RasterReader
 from geo.types import FloatArray
@@ -125,7 +126,25 @@ def test_small_airplanes_are_not_measured_and_those_at_the_edge_are(scene: Path)
         small, *others = measure_all(reader, georef, boxes)
         assert measure_all(reader, georef, boxes[:0]) == []
     assert small is None
-    assert all(outline is not None and np.isfinite(outline.points).all() for outline in others)
+    assert all(outline is None or np.isfinite(outline.points).all() for outline in others)
+
+
+def test_an_outline_that_contradicts_the_box_is_not_taken(scene: Path) -> None:
+    georef = georef_of(scene)
+    boxes = boxes_in(georef, scene)
+    sides = (boxes[:, 2:] - boxes[:, :2]).max(axis=1)
+    # As if a detection lay beside the airplane.
+    beside = boxes + 0.45 * sides[:, None]
+    inside = (beside[:, :2] > 0).all(axis=1) & (beside[:, 2:] < SIZE_PX).all(axis=1) & (sides > 30)
+    with RasterReader(str(scene)) as reader:
+        measured = measure_all(reader, georef, boxes[inside])
+        displaced = measure_all(reader, georef, beside[inside])
+    assert inside.sum() > 5
+    assert all(outline is not None for outline in measured)
+    middles = (beside[inside, :2] + beside[inside, 2:]) / 2
+    for outline, middle, side in zip(displaced, middles, sides[inside], strict=True):
+        assert outline is None or np.linalg.norm(rectangle(outline.points).mean(axis=0) - middle) < 0.3 * side
+    assert None in displaced
 
 
 def test_airplanes_are_measured_one_by_one(scene: Path) -> None:

@@ -10,6 +10,7 @@ from shapely.geometry import box
 
 from geo.errors import RasterError
 from geo.grid import Level
+from geo.outline import POINT_FIELDS
 from geo.raster.radiometry import Radiometry
 from geo.types import ImageArray, Window
 from pipeline.ledger import Ledger, LevelEntry, PartFailure, RunInfo, SceneEntry, make_ledger
@@ -40,6 +41,8 @@ def airplane(uri: str, number: int, score: float = 0.9) -> Airplane:
         wingspan_sd_m=None,
         heading_deg=None,
         heading_sd_deg=None,
+        outline="upright",
+        **dict.fromkeys(POINT_FIELDS),
         resolution_m=0.5,
         model=MODEL,
     )

@@ -7,6 +7,7 @@ import io
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from playwright.sync_api import Locator, Page, expect
 
+from geo.outline import POINT_FIELDS
 from pipeline.ledger import Ledger
 from pipeline.records import Airplane
 from pipeline.report.page import write_report
@@ -395,3 +397,27 @@ def test_measures_are_shown_with_their_expected_errors(tmp_path: Path, open_page
     expect(page.locator("#fields")).to_contain_text("37.6 ± 0.9 m")
     expect(page.locator("#fields")).to_contain_text("34.1 ± 1.0 m")
     expect(page.locator("#fields")).to_contain_text("272 ± 1°")
+
+
+def test_a_measured_airplane_is_drawn_as_its_outline_with_a_nose(tmp_path: Path, open_page: OpenPage) -> None:
+    scene = entry(FIRST, airplanes=1, width_px=200, height_px=150)
+    upright = dataclasses.replace(airplane(FIRST, 1), xmin_px=70.0, ymin_px=45.0, xmax_px=130.0, ymax_px=105.0)
+    # To the upper right: a square on its corner.
+    points: dict[str, Any] = dict(zip(POINT_FIELDS, (121.0, 54.0, 79.0, 96.0, 79.0, 54.0, 121.0, 96.0), strict=True))
+    measured = dataclasses.replace(upright, outline="oriented", **points)
+    masks = []
+    for number, plane in enumerate((upright, measured, dataclasses.replace(measured, heading_deg=45.0))):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        page = open_page(write_page(folder, [plane], ledger(scene)))
+        drawn = canvas_colours(page, page.locator("#map canvas").last, lambda colours: bool(colours.any()))
+        mask = drawn[..., 3] > 0
+        masks.append(mask[np.ix_(mask.any(axis=1), mask.any(axis=0))])
+    upright_corner, oriented_corner = (mask[:10, -10:].any() for mask in masks[:2])
+    assert upright_corner
+    assert not oriented_corner
+    assert masks[2].sum() > masks[1].sum() + 20
+    # Ahead of the middle of the front edge.
+    height, width = masks[2].shape
+    front = masks[2][: height // 2, width // 2 :]
+    assert front.sum() > masks[1][: height // 2, width // 2 :].sum() + 20

@@ -1,12 +1,18 @@
+import dataclasses
+from typing import Any
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from shapely.geometry import MultiPolygon, Point, box
 
+from geo.outline import POINT_FIELDS
 from pipeline.ledger import LevelEntry, PartFailure
 from pipeline.records import PROPERTIES, Airplane
 from pipeline.report.scenes import FIELDS, SHARED_FIELDS, scene_views
 from tests.pipeline.report.factories import MODEL, airplane, entry, failed_entry, ledger
 
+# Points are shown as corners of the outline.
+SHOWN = set(PROPERTIES) - {"outline", *POINT_FIELDS}
 URIS = ["/in/a.tif", "/in/b.tif", "gs://bucket/c.tif"]
 
 
@@ -19,14 +25,27 @@ def test_views_hold_every_field_of_every_airplane(drawn: list[tuple[str, float]]
     for view in views:
         for row in view["rows"]:
             fields = dict(zip(FIELDS, row, strict=True)) | view["shared"]
-            by_id[fields["detection_id"]] = {name: fields[name] for name in PROPERTIES}
+            by_id[fields["detection_id"]] = {name: fields[name] for name in SHOWN}
         scores = [row[FIELDS.index("score")] for row in view["rows"]]
         assert scores == sorted(scores, reverse=True)
-    assert by_id == {plane.detection_id: {name: getattr(plane, name) for name in PROPERTIES} for plane in airplanes}
+    assert by_id == {plane.detection_id: {name: getattr(plane, name) for name in SHOWN} for plane in airplanes}
 
 
 def test_fields_are_the_properties_and_the_position() -> None:
-    assert {*FIELDS, *SHARED_FIELDS} == {*PROPERTIES, "longitude", "latitude"}
+    assert {*FIELDS, *SHARED_FIELDS} == {*SHOWN, "longitude", "latitude", "corners"}
+
+
+def test_outlines_have_corners_in_scene_pixels_and_boxes_have_none() -> None:
+    # Pixels of 0.5 m by 0.25 m: to the right of the scene, 40 m long, 30 m wide.
+    points: dict[str, Any] = dict(zip(POINT_FIELDS, (180.0, 100, 100, 100, 140, 40, 140, 160), strict=True))
+    measured = dataclasses.replace(airplane("/in/a.tif", 1), outline="oriented", **points)
+    scene = entry("/in/a.tif", resolution_m=(0.5, 0.25))
+    (view,) = scene_views([measured, airplane("/in/a.tif", 2, score=0.5)], ledger(scene))
+    corners = [row[FIELDS.index("corners")] for row in view["rows"]]
+    # The nose lies between the first and the last.
+    assert corners[0][0::2] == [180.0, 100.0, 100.0, 180.0]
+    assert corners[0][1::2] in ([40.0, 40.0, 160.0, 160.0], [160.0, 160.0, 40.0, 40.0])
+    assert corners[1] is None
 
 
 def test_scenes_without_airplanes_are_shown_but_not_unopened_ones() -> None:

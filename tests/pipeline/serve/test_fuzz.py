@@ -1,8 +1,12 @@
-"""Bodies of every kind: an answer of 200 or 4xx, its error in one line, and a service that still works."""
+"""Bodies of every kind: an answer of 200 or 4xx, its error in one line, and a service that still works.
+
+AIRPLANES_FUZZ=50 sends fifty times as many.
+"""
 
 import base64
 import dataclasses
 import json
+import os
 from typing import Any
 
 import numpy as np
@@ -12,6 +16,7 @@ from hypothesis import strategies as st
 from pipeline.serve.app import Service
 from tests.pipeline.serve.conftest import client_of, encoded, instances, picture
 
+_TIMES = int(os.environ.get("AIRPLANES_FUZZ", "1"))
 ROUGH = np.random.default_rng(5).integers(0, 255, (40, 50, 3), np.uint8)
 FILES = [encoded(ROUGH), encoded(ROUGH, "JPEG"), encoded(picture((5, 5, 20, 20)), "JPEG")]
 VALUES = st.recursive(
@@ -47,12 +52,12 @@ def tasks() -> st.SearchStrategy[dict[str, Any]]:
 def test_no_body_gives_a_500(service: Service) -> None:
     with client_of(dataclasses.replace(service, allow_remote=True)) as client:
 
-        @settings(max_examples=120, suppress_health_check=list(HealthCheck))
+        @settings(max_examples=120 * _TIMES, suppress_health_check=list(HealthCheck))
         @given(predictions())
         def predict(body: bytes) -> None:
             check(client.post("/v1/models/fake:predict", content=body))
 
-        @settings(max_examples=60, suppress_health_check=list(HealthCheck))
+        @settings(max_examples=60 * _TIMES, suppress_health_check=list(HealthCheck))
         @given(tasks(), st.booleans())
         def detect(task: dict[str, Any], as_query: bool) -> None:
             # A valid task would run: it is another test's.
