@@ -173,14 +173,14 @@ def assigned(boxes: NDArray[np.float64], grid: GridConfig) -> tuple[NDArray[np.f
 
     target = targets(boxes, np.zeros((0, 4)), SIZE_PX, SIZE_PX, grid)
     row, col, slot = np.nonzero(target[..., PLANE])
-    cells = (np.stack([col, row], axis=1) + 0.5) * grid.cell_px
+    cells = np.stack([col, row], axis=1).astype(np.float64) * grid.cell_px + grid.cell_px / 2
     return cells, cells + target[row, col, slot, POSITION].astype(np.float64) * grid.cell_px / 2
 
 
 def has_box(boxes: NDArray[np.float64], centres: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Return which airplanes (N, 4) have their centre, to a tenth of a pixel, among those that are taught."""
     own = (boxes[:, :2] + boxes[:, 2:]) / 2
-    return (np.abs(own[:, None] - centres[None]).max(axis=2) < 0.1).any(axis=1)
+    return np.asarray((np.abs(own[:, None] - centres[None]).max(axis=2) < 0.1).any(axis=1))
 
 
 def time_step(config: TrainConfig) -> float:
