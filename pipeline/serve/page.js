@@ -264,30 +264,23 @@ const App = (() => {
 
   // Comparison.
 
-  function extent({ geometry }) {
-    const corners = rings(geometry).flat(2);
-    const [lats, lons] = [corners.map(([lat]) => lat), corners.map(([, lon]) => lon)];
-    return { west: Math.min(...lons), south: Math.min(...lats), east: Math.max(...lons), north: Math.max(...lats) };
-  }
-
-  function iou(first, second) {
-    const width = Math.min(first.east, second.east) - Math.max(first.west, second.west);
-    const height = Math.min(first.north, second.north) - Math.max(first.south, second.south);
+  // Of the upright boxes in the scene: one model may measure an airplane that another one's box does not allow to.
+  function iou({ properties: first }, { properties: second }) {
+    const width = Math.min(first.xmax_px, second.xmax_px) - Math.max(first.xmin_px, second.xmin_px);
+    const height = Math.min(first.ymax_px, second.ymax_px) - Math.max(first.ymin_px, second.ymin_px);
     if (width <= 0 || height <= 0) return 0;
-    const area = ({ west, south, east, north }) => (east - west) * (north - south);
+    const area = (box) => (box.xmax_px - box.xmin_px) * (box.ymax_px - box.ymin_px);
     return (width * height) / (area(first) + area(second) - width * height);
   }
 
   // For each airplane of the first map those of the second that overlap it, the best first.
   function candidatePairs() {
-    const others = panes[1].airplanes.map((airplane) => ({ airplane, extent: extent(airplane) }));
     const pairs = new Map();
     for (const airplane of panes[0].airplanes) {
-      const own = extent(airplane);
       const overlapping = [];
-      for (const other of others) {
-        const overlap = iou(own, other.extent);
-        if (overlap >= MIN_IOU) overlapping.push([overlap, other.airplane]);
+      for (const other of panes[1].airplanes) {
+        const overlap = iou(airplane, other);
+        if (overlap >= MIN_IOU) overlapping.push([overlap, other]);
       }
       overlapping.sort(([first], [second]) => second - first);
       pairs.set(airplane, overlapping.map(([, other]) => other));

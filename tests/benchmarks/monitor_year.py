@@ -8,9 +8,6 @@ only a part. The monitor runs date by date, then once more; on an empty store wi
 another one with all dates at once. All three stores must be equal in the end. Scenes stay in the work folder, and are
 not drawn again.
 
-With `--labelled FOLDER` calibration and recall are measured first, on other airports that are drawn into that folder,
-as docs/monitoring.md tells users to do on imagery of their own; else they are those of the packaged model.
-
 `--at-once STORE` runs the monitor only once, on all dates, and measures that store: the dates up to `CHOSEN_ON` alone,
 the others alone, and all. With `--measure STORE` nothing is run but the tables, so that rules can be compared without
 detecting again. Stores are folders in the work folder.
@@ -30,13 +27,11 @@ from typing import Any
 
 import numpy as np
 import shapely
-import yaml
 from shapely import Polygon, unary_union
 
 from geo.georef import GeoReference
 from geo.types import ImageArray, Window
 from model.common.atomic import make_folder, write_atomically
-from model.inference import model_folder
 from model.synthetic.aircraft import TYPES, WIDE, AircraftType, silhouette
 from model.synthetic.airframe import draw_airplane, sample_livery
 from model.synthetic.geometry import Frame
@@ -48,7 +43,7 @@ from pipeline.monitor.airports import load_airports
 from pipeline.monitor.alerts import find_events, is_same
 from pipeline.monitor.run import load_tables
 from pipeline.monitor.series import Tables
-from pipeline.monitor.settings import DEFAULT_SETTINGS, MonitorSettings, load_settings
+from pipeline.monitor.settings import load_settings
 from pipeline.monitor.store import Store
 from tests.geo.range_server import RangeServer, serving
 from tests.pipeline.monitor import year
@@ -66,8 +61,6 @@ PLANTED = Planted(full=26, empty=36, large=44, gap_before=51)
 QUIET_MONTH = 9
 #: Stores of the same dates: run date by date, with two thirds of the dates late, and all at once.
 STORES = ("in_time", "late", "at_once")
-#: Airports on which calibration and recall are measured with `--labelled`; no model was trained on them.
-LABELLED = range(701, 721)
 #: What depends on the detector's errors (`certain_score`, `certain_visits`) was chosen on the dates before this one.
 CHOSEN_ON = 28
 
@@ -209,62 +202,14 @@ def serve(items: Sequence[dict[str, Any]], folder: Path, api: StacApi, files: Ra
         api.items.append(item | {"assets": assets})
 
 
-def run_monitor(work: Path, store: str, source: str, until: Date, options: Sequence[str]) -> list[str]:
+def run_monitor(work: Path, store: str, source: str, until: Date) -> list[str]:
     """Run the command as a user does, and return its lines on stdout."""
-    airports = str(work / "airports.yaml")
-    return _run(
-        "pipeline.monitor", "run", "--airports", airports, "--source", source, "--store", str(work / store),
-        "--until", f"{until.time:%Y-%m-%d}", *options,
-    )  # fmt: skip
-
-
-def _run(*words: str) -> list[str]:
-    command = [sys.executable, "-m", *words]
+    command = [sys.executable, "-m", "pipeline.monitor", "run", "--airports", str(work / "airports.yaml")]
+    command += ["--source", source, "--store", str(work / store), "--until", f"{until.time:%Y-%m-%d}"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"{' '.join(command)}: status {done.returncode}\n{done.stderr}")
     return done.stdout.splitlines()
-
-
-def measure_labelled(folder: Path) -> tuple[Path, Path]:
-    """Return a calibrated copy of the packaged model, and settings with its recall, as labelled scenes give them.
-
-    What is in the folder already is taken.
-    """
-    scenes, model, settings = folder / "scenes", folder / "model", folder / "monitor.yaml"
-    make_folder(scenes)
-    for seed in LABELLED:
-        scene = scenes / f"{seed}.tif"
-        if not scene.is_file():
-            size, resolution = str(SIDE_PX), str(RESOLUTION_M)
-            _run(
-                "model.synthetic",
-                "--size",
-                size,
-                "--resolution",
-                resolution,
-                "--seed",
-                str(seed),
-                "--output",
-                str(scene),
-            )
-    if not settings.is_file():
-        results = folder / "evaluation.json"
-        shutil.rmtree(model, ignore_errors=True)
-        shutil.copytree(model_folder.resolve("airplanes-lite0"), model)
-        _run(
-            "model.evaluate", "--model", str(model), "--sets", str(scenes), "--split", "all", "--record",
-            "--output", str(results),
-        )  # fmt: skip
-        sizes = [row for row in json.loads(results.read_text())["sets"]["together"]["by_size_px"] if row["airplanes"]]
-        # Of sizes below the smallest ones nothing is known: they have its recall.
-        recall = [
-            {"min_px": row["least"] if number else 0, "recall": row["recall"], "airplanes": row["airplanes"]}
-            for number, row in enumerate(sizes)
-        ]
-        content = yaml.safe_load(DEFAULT_SETTINGS.read_text(encoding="utf-8")) | {"recall": recall}
-        write_atomically(settings, yaml.safe_dump(content, sort_keys=False))
-    return model, settings
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -273,9 +218,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--work", type=Path, default=Path("out/monitor_year"), help="folder of scenes and stores")
     parser.add_argument("--output", type=Path, default=Path("out/monitor_year.json"))
     parser.add_argument("--seed", type=int, default=SEED, help="airport and script; the work folder is for one of them")
-    parser.add_argument(
-        "--labelled", type=Path, metavar="FOLDER", help="measure calibration and recall on scenes there"
-    )
     parser.add_argument("--measure", metavar="STORE", help="only measure a store with scenes of the year")
     parser.add_argument("--at-once", metavar="STORE", help="only run all dates at once, and measure that store")
     parser.add_argument("--dates", type=int, default=DATES, help="only the first dates, to try it")
@@ -290,23 +232,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     script = year.write_script(slots, DATES, PLANTED, seed=seed - SEED + SCRIPT_SEED, extent_m=extent)[: options.dates]
     make_folder(work)
     write_airport(work / "airports.yaml", site, slots)
-    settings, monitor_options = load_settings(), list[str]()
-    if options.labelled:
-        model, settings_file = measure_labelled(options.labelled)
-        settings, monitor_options = (
-            load_settings(settings_file),
-            ["--model", str(model), "--config", str(settings_file)],
-        )
     figures: dict[str, Any]
     if options.measure:
-        figures = measure_store(work / options.measure, work, script, slots, site, settings)
+        figures = measure_store(work / options.measure, work, script, slots, site)
     else:
         items = make_scenes(work / "scenes", script, berths, site, seed)
         if options.at_once:
-            run_monitor(work, options.at_once, str(work / "scenes"), script[-1], monitor_options)
-            figures = measure_store(work / options.at_once, work, script, slots, site, settings)
+            run_monitor(work, options.at_once, str(work / "scenes"), script[-1])
+            figures = measure_store(work / options.at_once, work, script, slots, site)
         else:
-            told, again = run_year(work, items, script, monitor_options)
+            told, again = run_year(work, items, script)
             figures = measure(work, script, slots, site, told, again)
         figures["seconds"] = round(time.monotonic() - started)
     print(json.dumps(figures, indent=2))
@@ -314,9 +249,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0 if figures.get("targets_met", True) else 1
 
 
-def run_year(
-    work: Path, items: Sequence[dict[str, Any]], script: Sequence[Date], options: Sequence[str]
-) -> tuple[list[str], list[str]]:
+def run_year(work: Path, items: Sequence[dict[str, Any]], script: Sequence[Date]) -> tuple[list[str], list[str]]:
     """Run the monitor date by date, once more, with late dates, and on all dates at once.
 
     Returns:
@@ -328,7 +261,7 @@ def run_year(
     with serving_api() as api, serving() as files:
 
         def run(store: str, until: Date) -> list[str]:
-            lines = run_monitor(work, store, api.url, until, options)
+            lines = run_monitor(work, store, api.url, until)
             print("\n".join(lines if store == "in_time" else lines[-1:]), file=sys.stderr)
             return lines
 
@@ -349,7 +282,6 @@ def measure_store(
     script: Sequence[Date],
     slots: Sequence[Slot],
     site: Site,
-    settings: MonitorSettings,
 ) -> dict[str, Any]:
     """Return the figures of the dates that a store has, for those that rules were chosen on and for the others."""
     (airport,) = load_airports(work / "airports.yaml")
@@ -362,8 +294,8 @@ def measure_store(
         dates = [date for date in part if f"{date.time:%Y-%m-%d}" in days]
         of_part = [scene for scene in scenes if scene.day in {f"{date.time:%Y-%m-%d}" for date in dates}]
         if dates:
-            tables = series.compute(of_part, detections, airport, settings)
-            events = find_events(settings.alerts, tables.visits, tables.changes, airport, dates[-1].time)
+            tables = series.compute(of_part, detections, airport, load_settings())
+            events = find_events(load_settings().alerts, tables.visits, tables.changes, airport, dates[-1].time)
             missing, wrong = year.score_alerts(events, script, PLANTED)
             figures[name] = table_figures(tables, dates, slots, site) | {
                 "planted_not_told": missing,

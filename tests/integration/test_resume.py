@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import multiprocessing
 import os
 import pty
 import re
@@ -14,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from pipeline import local
@@ -21,7 +23,7 @@ from pipeline.config import load_config, settings_id
 from pipeline.ledger import Ledger, read_ledger
 from pipeline.sinks.files import write_file
 from pipeline.values import Identity, SceneSource
-from tests.pipeline.fake_run import DIE, PIDS, STOP, FailingPredictor
+from tests.pipeline.fake_run import DIE, PIDS, STOP, FailingPredictor, run_until
 from tests.pipeline.scenes import AIRPLANES, CONFIG, write_scene
 
 DEADLINE_S = 120
@@ -205,6 +207,34 @@ def test_a_killed_run_is_resumed(workspace: Workspace) -> None:
     assert done.returncode == 0, done.stderr
     check_resumed(workspace, "killed.geojson", cached)
     assert workspace.cached("killed") == workspace.ledger("killed.geojson").totals.parts_planned
+
+
+def test_a_run_killed_at_any_moment_is_resumed(workspace: Workspace) -> None:
+    context = multiprocessing.get_context("forkserver")
+    # Each run forks from a process that has imported Beam.
+    context.set_forkserver_preload(["tests.pipeline.fake_run", "pipeline.command"])
+    planned = workspace.ledger("complete.geojson").totals.parts_planned
+    # A report for each scene's header, plan, and end, and one for each tile.
+    moments = np.random.default_rng(23).choice(np.arange(1, planned + 6), 10, replace=False).tolist()
+    resumed = []
+    for moment in moments:
+        words = workspace.command("any.geojson", "--work-dir", str(workspace.folder / f"killed at {moment}"))[3:]
+        killed = context.Process(target=run_until, args=(words, moment))
+        killed.start()
+        killed.join(DEADLINE_S)
+        assert killed.exitcode == -signal.SIGKILL
+        assert not list(workspace.folder.glob("*any.geojson*"))
+        again = context.Process(target=run_until, args=(words, -1))
+        again.start()
+        again.join(DEADLINE_S)
+        assert again.exitcode == 0
+        ledger = workspace.ledger("any.geojson")
+        assert result_of(ledger) == result_of(workspace.ledger("complete.geojson"))
+        assert workspace.read_bytes("any.geojson") == workspace.read_bytes("complete.geojson")
+        resumed.append(ledger.totals.parts_taken_over)
+        for file in workspace.folder.glob("any.geojson*"):
+            file.unlink()
+    assert len(set(resumed)) > 3
 
 
 def test_a_killed_worker_fails_the_run_and_the_next_run_resumes(workspace: Workspace) -> None:

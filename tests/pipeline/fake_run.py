@@ -4,6 +4,7 @@
 """
 
 import functools
+import itertools
 import os
 import signal
 import sys
@@ -18,7 +19,7 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner, fn_runner
 from geo.types import Detections, ImageArray
 from model.common import logs
 from model.inference.predictor import FakePredictor
-from pipeline import job, model_loading, run
+from pipeline import job, model_loading, progress, run
 from pipeline.config import PipelineConfig, settings_id
 from pipeline.model_loading import ModelSpec
 from pipeline.resources import Gpu
@@ -75,6 +76,22 @@ def main() -> int:
         setattr(fn_runner, "FnApiRunner", TwoWorkers)  # noqa: B010 - the job service takes it from there
     job.run_job = functools.partial(job.run_job, load=Importable)
     return run.main()
+
+
+def run_until(words: list[str], moment: int) -> None:
+    """Run the command in this process, which is killed when it reports its progress for the `moment`-th time."""
+    reports = itertools.count(1)
+    report = progress.add
+
+    def report_or_die(**amounts: int) -> None:
+        if next(reports) == moment:
+            os.kill(os.getpid(), signal.SIGKILL)
+        report(**amounts)
+
+    setattr(progress, "add", report_or_die)  # noqa: B010 - the steps call it there
+    sys.argv[1:] = words
+    with Path(os.devnull).open("w") as sys.stderr:
+        sys.exit(main())
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -9,6 +10,9 @@ import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from geo.outline import rectangle
+from model.synthetic.aircraft import CARGO, LIGHT, NARROW, REGIONAL, TYPES, WIDE, keypoints, silhouette
+from model.synthetic.geometry import Frame
 from pipeline.monitor import matching
 from pipeline.monitor.tables import ChangeRow
 from tests.pipeline.monitor.world import AIRPORT, SETTINGS, Plane, make_airport, rows_of_planes, scene, tables_of
@@ -176,6 +180,26 @@ def test_a_view_from_the_side_has_more_tolerance() -> None:
         assert bool(tables_of(days).changes) == changed
 
 
+@pytest.mark.parametrize("kind", [NARROW, WIDE, REGIONAL, CARGO, LIGHT])
+def test_an_airplane_has_not_moved_where_one_visit_measured_it_and_another_did_not(kind: str) -> None:
+    shape = next(shape for shape in TYPES if shape.kind == kind)
+    planes = [dataclasses.replace(plane, size=shape.length) for plane in rows_of_planes(12)]
+    row, boxes = scene("2026-01-05", planes)
+    oriented = []
+    for number, (plane, airplane) in enumerate(zip(planes, boxes, strict=True)):
+        # The box around the silhouette has its middle at the plane; the outline through its points has another one.
+        pose = Frame(0.0, 0.0, math.radians(30 * number))
+        low, high = np.array_split(
+            shapely.total_bounds([shapely.Polygon(pose.points(r)) for r in silhouette(shape)]), 2
+        )
+        corners = rectangle(pose.points(keypoints(shape))) - (low + high) / 2 + (plane.x, plane.y)
+        geometry = AIRPORT.plane.shape_to_lonlat(shapely.Polygon(corners))
+        oriented.append(dataclasses.replace(airplane, geometry=geometry, outline="oriented"))
+    tables = tables_of([(row, oriented), scene("2026-01-06", planes), scene("2026-01-07", planes)])
+    assert tables.changes == ()
+    assert {row.visits for row in tables.airplanes if row.day == "2026-01-07"} == {3}
+
+
 def test_airplanes_at_the_border_are_no_changes() -> None:
     planes = [*rows_of_planes(10), Plane(998.0, 0.0)]
     # Shifted by a few metres, its centre lies outside of the airport.
@@ -242,6 +266,20 @@ def test_a_doubtful_airplane_is_in_the_table_as_unconfirmed() -> None:
     assert [row.change for row in tables.airplanes if row.score == 0.6] == ["unconfirmed"]
     assert tables.changes == ()
     assert tables.visits[1].detected == 6  # it counts, with its score
+
+
+def test_what_can_only_be_measured_badly_does_not_count() -> None:
+    good, bad = (Plane(300.0, 300.0, score=0.7, length=39.0, wingspan=34.0, error=error) for error in (1.2, 8.0))
+    planes = rows_of_planes(6)
+    with_good, with_bad = (
+        tables_of([scene("2026-01-01", planes), scene("2026-01-02", [*planes, plane])]) for plane in (good, bad)
+    )
+    assert (with_good.visits[1].detected, with_bad.visits[1].detected) == (7, 6)
+    assert with_good.visits[1].count == pytest.approx(with_bad.visits[1].count + 1, abs=0.02)
+    (row,) = (row for row in with_good.airplanes if row.score == 0.7)
+    assert row.probability > 0.95
+    assert row.change == "arrived"  # its score alone would leave it unconfirmed
+    assert not [row for row in with_bad.airplanes if row.score == 0.7]
 
 
 def test_one_on_the_next_stand_has_not_moved() -> None:
