@@ -37,9 +37,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     result = measure_and_record(config) if record else measure(config, trusted)
     _write(config, result)
     print(f"{result.model}, {config.split}, threshold {result.min_score:.3f}")
-    print(format_tables({name: compute_metrics(images, result.min_score) for name, images in result.sets.items()}))
+    sets = {name: compute_metrics(images, result.min_score) for name, images in result.sets.items()}
+    print(format_tables(sets))
     for rows in outline_tables(result.outlines, result.min_score):
         print(f"\n{align(rows)}")
+    suggested = (f"{row.suggested_min_score:.3f} for {name}" for name, row in sets.items() if row.airplanes)
+    print(f"\nsuggested threshold: {', '.join(suggested) or 'none, without airplanes'}")
     return 0
 
 

@@ -25,6 +25,11 @@ TILE_PX = 256
 _TILE_MATCH_IOU = 0.1
 # Tolerance of position and size in the per-tile metrics, as a share of the airplane's size.
 _TOLERANCE = 0.3
+# The shift of scores on a new sensor: detections that tell it, the largest score with a finite logit, and how large a
+# shift is before anything is known.
+_SHIFT_MIN_SCORE = 0.05
+_LARGEST_SCORE = 1 - 1e-6
+_SHIFT_SD = 1.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -208,6 +213,33 @@ def best_f1(matches: Matches) -> ThresholdMetrics:
     true_positives, positives, scores = _cumulative_counts(matches)
     f1 = 2 * true_positives / (positives + matches.num_airplanes)
     return at_threshold(matches, float(scores[f1.argmax()]))
+
+
+def suggest_min_score(matches: Matches, min_score: float) -> float:
+    """Return a threshold for imagery like this: the model's own, moved by as much as its scores are off here.
+
+    On a new sensor a detector is too sure of its detections, or not sure enough. By how much the logits of the scores
+    are shifted is one number, so that some twenty airplanes are enough to estimate it: by maximum likelihood, with a
+    normal prior. The threshold with the best F1 on so few is often worse than the model's own (docs/results.md).
+
+    Args:
+        matches: of detections down to low scores, with calibrated scores.
+        min_score: the model's own threshold; 0 and 1 are returned as they are.
+    """
+    from scipy.optimize import brentq
+    from scipy.special import expit, logit
+
+    if not 0 < min_score < 1:
+        return min_score
+    is_sure = matches.scores >= _SHIFT_MIN_SCORE
+    logits, correct = logit(np.clip(matches.scores[is_sure], 0, _LARGEST_SCORE)), matches.correct[is_sure].sum()
+
+    def slope(shift: float) -> float:
+        return float(expit(logits - shift).sum() - correct - shift / _SHIFT_SD**2)
+
+    # Falls from more than 0 to less than 0: the prior alone weighs more than all detections at a shift of so many.
+    bound = (len(logits) + 1) * _SHIFT_SD**2
+    return float(expit(logit(min_score) + brentq(slope, -bound, bound)))
 
 
 def _cumulative_counts(matches: Matches) -> tuple[IndexArray, IndexArray, FloatArray]:

@@ -50,6 +50,7 @@ class SetMetrics:
         pictures, airplanes: number of images, and of airplanes that are not cut by an image's edge.
         ap50, ap75, ap: average precision at IoU 0.5, at 0.75, and its mean over IoU 0.50, 0.55, ... 0.95.
         best_f1, best_f1_min_score: highest F1 at IoU 0.5 over all score thresholds, and that threshold.
+        suggested_min_score: threshold for imagery like this, see `model.evaluation.metrics.suggest_min_score`.
         precision, recall: at the given score threshold, IoU 0.5.
         mean_recall: at that threshold, mean over IoU 0.50, 0.55, ... 0.95.
         false, false_per_picture: false detections at that threshold.
@@ -70,6 +71,7 @@ class SetMetrics:
     ap: float
     best_f1: float
     best_f1_min_score: float
+    suggested_min_score: float
     precision: float
     recall: float
     mean_recall: float
@@ -127,6 +129,7 @@ def compute_metrics(images: Sequence[ComparedImage], min_score: float) -> SetMet
         ap=metrics.mean_average_precision(by_iou),
         best_f1=best.f1 if best else math.nan,
         best_f1_min_score=best.min_score if best else math.nan,
+        suggested_min_score=metrics.suggest_min_score(matches, min_score),
         precision=at_min_score.precision if (matches.scores >= min_score).any() else math.nan,
         recall=at_min_score.recall if matches.num_airplanes else math.nan,
         mean_recall=metrics.mean_recall(by_iou, min_score),
@@ -216,7 +219,7 @@ _MAIN: _Columns = {
 
 _TILES: _Columns = {
     "tiles": lambda row: str(row.tiles),
-    "IOU of found and true ground": lambda row: number(row.tile_iou),
+    "IOU of detected and true ground": lambda row: number(row.tile_iou),
     "mistakes a tile": lambda row: number(row.mistakes_per_tile),
 }
 

@@ -487,3 +487,31 @@ def test_a_seam_between_two_centres_causes_no_mistake() -> None:
     tiles = metrics.split_into_tiles(scored(airplanes - 0.4), airplanes, 512, 256)
     assert [(len(kept), len(boxes)) for kept, boxes in tiles] == [(0, 0), (1, 1)]
     assert metrics.tile_metrics(tiles).mistakes == 0
+
+
+@pytest.mark.parametrize("shift", [-2.0, 0.0, 2.0])
+def test_the_suggested_threshold_follows_scores_that_are_off(shift: float) -> None:
+    generator = np.random.default_rng(3)
+    right = generator.uniform(0.02, 0.98, 20_000)
+    off = 1 / (1 + np.exp(-np.log(right / (1 - right)) - shift))
+    matches = Matches(off, generator.random(len(off)) < right, len(off), 1)
+    expected = 1 / (1 + np.exp(-shift))
+    # Scores below 0.05 are left out.
+    assert metrics.suggest_min_score(matches, 0.5) == pytest.approx(expected, abs=0.02)
+
+
+@given(random_matches(), st.floats(0.01, 0.99))
+def test_a_suggested_threshold_is_moved_by_what_was_seen(matches: Matches, min_score: float) -> None:
+    suggested = metrics.suggest_min_score(matches, min_score)
+    assert 0 < suggested < 1
+    more_false = Matches.concatenate([matches, Matches(np.array([0.9]), np.array([False]), 0, 1)])
+    more_true = Matches.concatenate([matches, Matches(np.array([0.9]), np.array([True]), 1, 1)])
+    assert (
+        metrics.suggest_min_score(more_true, min_score) < suggested < metrics.suggest_min_score(more_false, min_score)
+    )
+
+
+def test_without_detections_the_suggested_threshold_is_the_own_one() -> None:
+    nothing = Matches(np.zeros(0), np.zeros(0, bool), 5, 1)
+    assert metrics.suggest_min_score(nothing, 0.4) == pytest.approx(0.4)
+    assert [metrics.suggest_min_score(nothing, edge) for edge in (0.0, 1.0)] == [0.0, 1.0]
