@@ -10,8 +10,8 @@ not drawn again.
 
 `--at-once STORE` runs the monitor only once, on all dates, and measures that store: the dates up to `CHOSEN_ON` alone,
 the others alone, and all; and the others after a review of the first ones, in which what was falsely detected at least
-twice, and not beside a slot, was put under `ignore`. With `--measure STORE` nothing is run but the tables, so that rules
-can be compared without detecting again. Stores are folders in the work folder.
+twice, and not beside a slot, was put under `ignore`. With `--measure STORE` nothing is run but the tables, so that
+rules can be compared without detecting again. Stores are folders in the work folder.
 """
 
 import argparse
