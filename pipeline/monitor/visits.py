@@ -160,9 +160,12 @@ def _seen_m(scene: SceneRow, airport: Airport) -> Polygons:
 def _sightings(
     scene: SceneRow, airplanes: Sequence[Airplane], seen: Polygons, airport: Airport, settings: MonitorSettings
 ) -> list[Sighting]:
-    """Return the detections of a scene, the highest score first."""
+    """Return the detections of a scene, the highest score first, but for those in areas to ignore."""
     ordered = sorted(airplanes, key=lambda airplane: (-airplane.score, airplane.detection_id))
     xy = centres(ordered, airport)
+    ignored = shapely.intersects_xy(shapely.union_all([spot.polygon for spot in airport.ignored]), *xy.T)
+    ordered = [airplane for airplane, is_ignored in zip(ordered, ignored, strict=True) if not is_ignored]
+    xy = xy[~ignored]
     near = shapely.buffer(seen, _OUTLINE_M)
     shapely.prepare(near)
     is_seen = shapely.intersects_xy(near, *xy.T)

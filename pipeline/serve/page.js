@@ -222,7 +222,7 @@ const App = (() => {
       pane.progress = job.progress;
       if (!["accepted", "running"].includes(job.status)) return finish(pane, job);
       const isWaiting = job.status === "accepted";
-      pane.status = prefix + (isWaiting ? "waiting for other jobs, or for the model" : `${drawn} of ${plural(job.tiles_planned, "tile")}`);
+      pane.status = prefix + (isWaiting ? "waiting for other jobs or for the model" : `${drawn} of ${plural(job.tiles_planned, "tile")}`);
       showProgress();
       await new Promise((resolve) => setTimeout(resolve, POLL_MS));
     }
@@ -256,37 +256,31 @@ const App = (() => {
     state.pairs = isComparing() && panes.every(({ isFinal }) => isFinal) ? candidatePairs() : new Map();
     link();
     draw();
-    pane.status = `${job.status}: ${plural(job.tiles_done, "tile")}${job.km2 ? `, ${number(job.km2, 2)} km²` : ""}, ${job.model}`;
+    const outcome = { successful: "Done", failed: "Failed", dismissed: "Stopped" }[job.status];
+    pane.status = `${outcome}: ${plural(job.tiles_done, "tile")}${job.km2 ? `, ${number(job.km2, 2)} km²` : ""}, ${job.model}`;
     showProgress();
     if (pane === panes[0]) changed();
   }
 
   // Comparison.
 
-  function extent({ geometry }) {
-    const corners = rings(geometry).flat(2);
-    const [lats, lons] = [corners.map(([lat]) => lat), corners.map(([, lon]) => lon)];
-    return { west: Math.min(...lons), south: Math.min(...lats), east: Math.max(...lons), north: Math.max(...lats) };
-  }
-
-  function iou(first, second) {
-    const width = Math.min(first.east, second.east) - Math.max(first.west, second.west);
-    const height = Math.min(first.north, second.north) - Math.max(first.south, second.south);
+  // Of the upright boxes in the scene: one model may measure an airplane that another one's box does not allow to.
+  function iou({ properties: first }, { properties: second }) {
+    const width = Math.min(first.xmax_px, second.xmax_px) - Math.max(first.xmin_px, second.xmin_px);
+    const height = Math.min(first.ymax_px, second.ymax_px) - Math.max(first.ymin_px, second.ymin_px);
     if (width <= 0 || height <= 0) return 0;
-    const area = ({ west, south, east, north }) => (east - west) * (north - south);
+    const area = (box) => (box.xmax_px - box.xmin_px) * (box.ymax_px - box.ymin_px);
     return (width * height) / (area(first) + area(second) - width * height);
   }
 
   // For each airplane of the first map those of the second that overlap it, the best first.
   function candidatePairs() {
-    const others = panes[1].airplanes.map((airplane) => ({ airplane, extent: extent(airplane) }));
     const pairs = new Map();
     for (const airplane of panes[0].airplanes) {
-      const own = extent(airplane);
       const overlapping = [];
-      for (const other of others) {
-        const overlap = iou(own, other.extent);
-        if (overlap >= MIN_IOU) overlapping.push([overlap, other.airplane]);
+      for (const other of panes[1].airplanes) {
+        const overlap = iou(airplane, other);
+        if (overlap >= MIN_IOU) overlapping.push([overlap, other]);
       }
       overlapping.sort(([first], [second]) => second - first);
       pairs.set(airplane, overlapping.map(([, other]) => other));
@@ -308,8 +302,8 @@ const App = (() => {
     byId("comparison").hidden = !state.pairs.size;
     if (!state.pairs.size) return;
     const both = state.matches.size / 2;
-    const parts = panes.map((pane) => `${pane.model}: ${Page.count(shown(pane).length)}, ${Page.count(shown(pane).length - both)} alone (dashed)`);
-    byId("comparison").textContent = `${parts.join("; ")}; both: ${Page.count(both)}.`;
+    const alone = panes.map((pane) => `only ${pane.model}: ${Page.count(shown(pane).length - both)}`);
+    byId("comparison").textContent = `Both models: ${Page.count(both)}. Dashed: ${alone.join(", ")}.`;
   }
 
   // Boxes.
@@ -381,7 +375,7 @@ const App = (() => {
     const partner = state.matches.get(airplane);
     const other = panes.find((each) => each !== pane);
     if (state.pairs.size) rows.push(["Model", pane.model], [other.model, partner ? `score ${number(partner.properties.score, 3)}` : "not detected"]);
-    rows.push(["Position", `${number(centre.lat, 5)}, ${number(centre.lng, 5)}`], ["Id", facts.detection_id]);
+    rows.push(["Lat, lon", `${number(centre.lat, 5)}, ${number(centre.lng, 5)}`], ["Id", facts.detection_id]);
     if (facts.length_m != null) {
       rows.push(["Length", `${number(facts.length_m, 1)} ± ${number(facts.length_sd_m, 1)} m`]);
       rows.push(["Wingspan", `${number(facts.wingspan_m, 1)} ± ${number(facts.wingspan_sd_m, 1)} m`]);

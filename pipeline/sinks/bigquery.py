@@ -182,14 +182,13 @@ def replacing_sql(table: Table, staging: Table, in_area: bool) -> str:
     Args:
         table: the table.
         staging: the table with the rows of this run.
-        in_area: only rows with their centre in the area of interest are removed, others were not looked for.
+        in_area: only rows with their centre in the area of interest are removed, others were not looked for. The box
+            decides what was looked for: of an oriented outline, whose centre is another, the whole must be inside.
     """
     columns = ", ".join(COLUMNS)
-    condition = (
-        f"AND ST_INTERSECTS((SELECT geometry FROM `{staging.full_name}` WHERE scene_id IS NULL), ST_CENTROID(geometry))"  # noqa: S608
-        if in_area
-        else ""
-    )
+    area = f"(SELECT geometry FROM `{staging.full_name}` WHERE scene_id IS NULL)"  # noqa: S608
+    inside = f"ST_INTERSECTS({area}, ST_CENTROID(geometry)) AND (outline = 'upright' OR ST_COVERS({area}, geometry))"
+    condition = f"AND {inside}" if in_area else ""
     # The second statement: airplanes of incomplete scenes, and on the border of the area.
     return f"""
 BEGIN TRANSACTION;

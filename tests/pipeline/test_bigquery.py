@@ -292,6 +292,20 @@ def test_rows_of_other_models_and_settings_stay(client: Client, table: str) -> N
     assert [name for _, name in rows(client, table)] == ["2", "3"]
 
 
+def test_on_the_border_of_an_area_no_oriented_outline_is_removed(client: Client, table: str) -> None:
+    # Boxes decide what a run with an area looks for, and the centre of its box may lie outside.
+    area = build_aoi([shapely.box(9.5, 52, 10.0003, 54)], CRS("OGC:CRS84"))
+    border, inside = (
+        dataclasses.replace(airplane(name), geometry=ring(lon, 53.0), outline="oriented")
+        for name, lon in (("1", 10.0), ("2", 9.9))
+    )
+    assert area.polygons.contains(border.geometry.centroid)
+    assert not area.polygons.contains(border.geometry)
+    replace(client, table, [result("s", border, inside)])
+    replace(client, table, [result("s")], area)
+    assert rows(client, table) == [("s", "1")]
+
+
 def test_with_an_area_only_its_rows_are_replaced(client: Client, table: str) -> None:
     def at(name: str, lon: float) -> Airplane:
         return dataclasses.replace(airplane(name), geometry=ring(lon, 53.0))
