@@ -11,8 +11,8 @@ not drawn again.
 `--at-once STORE` runs the monitor only once, on all dates, and measures that store: the dates up to `CHOSEN_ON` alone,
 the others alone, and all; and the others after a review of the first ones, in which what was falsely detected at least
 twice, and not beside a slot, was put under `ignore`. With `--measure STORE` nothing is run but the tables, so that
-rules can be compared without detecting again; `--evaluation FILE`, the results of `model.evaluate` on scenes like these,
-gives the recall to measure with. Stores are folders in the work folder.
+rules can be compared without detecting again. `--evaluation FILE`, the results of `model.evaluate` on scenes like
+these, gives the recall to measure with. Stores are folders in the work folder.
 """
 
 import argparse
@@ -284,7 +284,7 @@ def run_year(work: Path, items: Sequence[dict[str, Any]], script: Sequence[Date]
 
 
 def read_recall(results: Path) -> tuple[Recall, ...]:
-    """Return the recall by size of all sets together in the results of `model.evaluate`; the smallest is from 0 px on."""
+    """Return the recall by size, all sets together, of the results of `model.evaluate`."""
     rows = json.loads(results.read_text())["sets"]["together"]["by_size_px"]
     known = [row for row in rows if row["airplanes"]]
     return tuple(
