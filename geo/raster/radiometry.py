@@ -218,7 +218,7 @@ def detect_fill(values: NDArray[Any]) -> Fill | None:
     """Return the nodata value that no tag names; None if the sample shows none.
 
     It is the lowest or the highest value of all, the same in every band of its pixels, and further from the other
-    values than these are from each other. A lowest value is a fill if it is negative, 0 or 1: others may be flat ground.
+    values than these are from each other. A lowest value is a fill if it is negative, 0 or 1: others may be ground.
     A highest value that the type could exceed may be a bright airplane on dark ground: it is a fill only if sensors and
     products do not end at it, and if next to nothing is as bright as that.
 
