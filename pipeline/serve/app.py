@@ -307,7 +307,7 @@ def _add_jobs(app: FastAPI, service: Service) -> None:
     async def job_info(id: str) -> dict[str, Any]:  # noqa: A002
         return service.jobs.get(id).info()
 
-    @app.get("/jobs/{id}/tiles", summary="Tiles that are done, from the `start`th on", tags=["jobs"])
+    @app.get("/jobs/{id}/tiles", summary="Tiles that are done; `start=N` leaves out the first N", tags=["jobs"])
     async def job_tiles(id: str, start: int = 0) -> dict[str, Any]:  # noqa: A002
         job = service.jobs.get(id)
         tiles = job.tiles(max(0, start))

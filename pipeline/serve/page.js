@@ -222,7 +222,7 @@ const App = (() => {
       pane.progress = job.progress;
       if (!["accepted", "running"].includes(job.status)) return finish(pane, job);
       const isWaiting = job.status === "accepted";
-      pane.status = prefix + (isWaiting ? "waiting for other jobs, or for the model" : `${drawn} of ${plural(job.tiles_planned, "tile")}`);
+      pane.status = prefix + (isWaiting ? "waiting for other jobs or for the model" : `${drawn} of ${plural(job.tiles_planned, "tile")}`);
       showProgress();
       await new Promise((resolve) => setTimeout(resolve, POLL_MS));
     }
@@ -256,7 +256,8 @@ const App = (() => {
     state.pairs = isComparing() && panes.every(({ isFinal }) => isFinal) ? candidatePairs() : new Map();
     link();
     draw();
-    pane.status = `${job.status}: ${plural(job.tiles_done, "tile")}${job.km2 ? `, ${number(job.km2, 2)} km²` : ""}, ${job.model}`;
+    const outcome = { successful: "Done", failed: "Failed", dismissed: "Stopped" }[job.status];
+    pane.status = `${outcome}: ${plural(job.tiles_done, "tile")}${job.km2 ? `, ${number(job.km2, 2)} km²` : ""}, ${job.model}`;
     showProgress();
     if (pane === panes[0]) changed();
   }
@@ -301,8 +302,8 @@ const App = (() => {
     byId("comparison").hidden = !state.pairs.size;
     if (!state.pairs.size) return;
     const both = state.matches.size / 2;
-    const parts = panes.map((pane) => `${pane.model}: ${Page.count(shown(pane).length)}, ${Page.count(shown(pane).length - both)} alone (dashed)`);
-    byId("comparison").textContent = `${parts.join("; ")}; both: ${Page.count(both)}.`;
+    const alone = panes.map((pane) => `only ${pane.model}: ${Page.count(shown(pane).length - both)}`);
+    byId("comparison").textContent = `Both models: ${Page.count(both)}. Dashed: ${alone.join(", ")}.`;
   }
 
   // Boxes.
@@ -374,7 +375,7 @@ const App = (() => {
     const partner = state.matches.get(airplane);
     const other = panes.find((each) => each !== pane);
     if (state.pairs.size) rows.push(["Model", pane.model], [other.model, partner ? `score ${number(partner.properties.score, 3)}` : "not detected"]);
-    rows.push(["Position", `${number(centre.lat, 5)}, ${number(centre.lng, 5)}`], ["Id", facts.detection_id]);
+    rows.push(["Lat, lon", `${number(centre.lat, 5)}, ${number(centre.lng, 5)}`], ["Id", facts.detection_id]);
     if (facts.length_m != null) {
       rows.push(["Length", `${number(facts.length_m, 1)} ± ${number(facts.length_sd_m, 1)} m`]);
       rows.push(["Wingspan", `${number(facts.wingspan_m, 1)} ± ${number(facts.wingspan_sd_m, 1)} m`]);

@@ -90,21 +90,29 @@ const Review = (() => {
   }
 
   function showRates({ models }, scene) {
-    const rate = (name, { value, low, high, hits, total }, unit) =>
-      value === null ? `${name}: nothing yet` : `${name} ${number(value, 2)} (${number(low, 2)} to ${number(high, 2)}; ${hits} of ${plural(total, unit)})`;
-    const line = (title, { precision, recall, checked_tiles: tiles }) =>
-      `${title}: ${rate("precision", precision, "detection")}; ${rate("recall", recall, "airplane")} on ${plural(tiles, "checked tile")}.`;
     const stored = [...items.values()];
     const [boxes, tiles] = [["right", "wrong"], ["checked"]].map((verdicts) => stored.filter(({ verdict }) => verdicts.includes(verdict)).length);
-    const lines = [`${boxCount(boxes)} and ${plural(tiles, "tile")} of this scene reviewed.`];
+    const summary = element("p", {}, `${boxCount(boxes)} and ${plural(tiles, "tile")} of this scene reviewed.`);
     const own = models.find(({ model }) => model === modelOf());
-    if (own) {
-      const scenes = Object.keys(own.scenes);
-      lines.push(`${own.model}, scores from ${number(App.threshold(), 2)}, with 95 % intervals:`);
-      if (own.scenes[scene]) lines.push(line("This scene", own.scenes[scene]));
-      if (scenes.some((id) => id !== scene)) lines.push(line(`All ${plural(scenes.length, "reviewed scene")}`, own.all));
-    }
-    byId("review-rates").replaceChildren(...lines.map((text) => element("p", {}, text)));
+    byId("review-rates").replaceChildren(...(own ? [summary, ratesTable(own, scene)] : [summary]));
+  }
+
+  // Precision and recall of a model: in the scene, and in all reviewed scenes where there are others.
+  function ratesTable({ model, all, scenes }, scene) {
+    const columns = scene in scenes ? [["This scene", scenes[scene]]] : [];
+    const ids = Object.keys(scenes);
+    if (ids.some((id) => id !== scene)) columns.push([`All ${plural(ids.length, "scene")}`, all]);
+    const rate = ({ value, low, high, hits, total }) =>
+      value === null ? ["–"] : [`${number(value, 2)} (${hits} of ${total})`, element("br", {}), `${number(low, 2)} to ${number(high, 2)}`];
+    const row = (name, cells) => element("tr", {}, element("th", { scope: "row" }, name), ...cells.map((cell) => element("td", {}, ...cell)));
+    const titles = columns.map(([title]) => element("th", { scope: "col" }, title));
+    return element("table", {},
+      element("caption", {}, `${model}, scores from ${number(App.threshold(), 2)}, with 95 % intervals`),
+      element("thead", {}, element("tr", {}, element("td", {}), ...titles)),
+      element("tbody", {},
+        row("Precision", columns.map(([, { precision }]) => rate(precision))),
+        row("Recall", columns.map(([, { recall }]) => rate(recall))),
+        row("Tiles", columns.map(([, rates]) => [String(rates.checked_tiles)]))));
   }
 
   function draw() {
@@ -226,10 +234,10 @@ const Review = (() => {
     if (saved) go(items.get(saved.item));
   }
 
-  function addInTheMiddle() {
-    const middle = map.getSize().divideBy(2);
+  // A box of 40 px of the screen around a point of the map.
+  function addAround(point) {
     const half = L.point(20, 20);
-    add(L.latLngBounds(map.containerPointToLatLng(middle.subtract(half)), map.containerPointToLatLng(middle.add(half))));
+    add(L.latLngBounds(map.containerPointToLatLng(point.subtract(half)), map.containerPointToLatLng(point.add(half))));
   }
 
   async function undo() {
@@ -252,7 +260,7 @@ const Review = (() => {
       });
       if (undecided.length) {
         go(undecided[0]);
-        return complain(`${boxCount(undecided.length)} of this tile without a verdict: say right or wrong first.`);
+        return complain(`${boxCount(undecided.length)} on this tile without a verdict: say right or wrong first.`);
       }
       const version = () => versions.get(`tile-${left}-${top}`) ?? 0;
       // Without an analysis no model could have missed an airplane here.
@@ -272,7 +280,7 @@ const Review = (() => {
     a: () => setAdding(!isAdding),
     u: undo,
     t: checkTile,
-    Enter: () => isAdding && addInTheMiddle(),
+    Enter: () => isAdding && addAround(map.getSize().divideBy(2)),
     Escape: () => setAdding(false),
     "+": () => resize(1),
     "=": () => resize(1),
@@ -313,9 +321,10 @@ const Review = (() => {
     if (!sketch) return;
     // Where it was released: on a busy machine the last moves come together, or not at all.
     const bounds = L.latLngBounds(start, event.latlng);
+    const isClick = map.latLngToContainerPoint(start).distanceTo(event.containerPoint) < 5;
     sketch.remove();
     sketch = null;
-    add(bounds);
+    isClick ? addAround(event.containerPoint) : add(bounds);
   });
   // The wheel over the chosen box resizes it; elsewhere it zooms.
   map.getContainer().addEventListener("wheel", (event) => {

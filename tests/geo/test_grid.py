@@ -8,7 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from geo.errors import ConfigError, ResolutionError
-from geo.grid import SEAM_PX, Level, Tile, Tiling, plan_levels, plan_tiles, scene_detections, scene_points, tile_size
+from geo.grid import (
+    SEAM_PX,
+    Level,
+    Tile,
+    Tiling,
+    count_tiles,
+    plan_levels,
+    plan_tiles,
+    scene_detections,
+    scene_points,
+    tile_size,
+)
 from geo.types import FloatArray, Window
 
 SMALL = Tiling((1.0,), tile_px=64, halo_px=10, align_px=8)
@@ -86,6 +97,24 @@ def test_ten_thousand_pixels_take_six_tiles_of_less_than_the_default_size() -> N
     tiles = list(plan_tiles(level_of(10_000, 10_000), Tiling((0.5,))))
     assert len(tiles) == 6 * 6
     assert {(tile.window.width, tile.window.height) for tile in tiles} == {(1792, 1792)}
+
+
+@given(tilings(), st.integers(1, 300), st.integers(1, 300), st.tuples(*[st.integers(-20, 320)] * 4))
+def test_bounds_choose_the_tiles_that_may_own_a_point_inside(
+    tiling: Tiling, width: int, height: int, sides: tuple[int, int, int, int]
+) -> None:
+    level = level_of(width, height)
+    xmin, xmax, ymin, ymax = (*sorted(sides[:2]), *sorted(sides[2:]))
+    expected = [
+        tile
+        for tile in plan_tiles(level, tiling)
+        if tile.core.col - SEAM_PX <= xmax
+        and tile.core.right + SEAM_PX >= xmin
+        and tile.core.row - SEAM_PX <= ymax
+        and tile.core.bottom + SEAM_PX >= ymin
+    ]
+    assert list(plan_tiles(level, tiling, (xmin, ymin, xmax, ymax))) == expected
+    assert count_tiles(level, tiling, (xmin, ymin, xmax, ymax)) == len(expected)
 
 
 def test_tiles_are_ordered_by_row_and_hashable() -> None:
@@ -284,6 +313,20 @@ def test_boxes_cut_by_a_tile_are_left_to_a_coarser_level(x: float, y: float, wid
     inside = np.clip(truth, 0, [200, 64] * 2)
     for box in detect(inside, level, SMALL):
         np.testing.assert_allclose(box, inside[0], atol=1e-9)
+
+
+def test_a_box_may_come_as_near_to_an_edge_of_its_tile_as_the_seam_is_wide() -> None:
+    tile = next(
+        tile
+        for tile in plan_tiles(level_of(200, 200, is_coarsest=False), SMALL)
+        if tile.window.col == tile.window.row > 0
+    )
+    inside = np.array([SEAM_PX, SEAM_PX, tile.window.width - SEAM_PX, tile.window.height - SEAM_PX], np.float64)
+    assert len(scene_detections(tile, inside[None], np.ones(1))) == 1
+    for side, beyond in enumerate((-0.5, -0.5, 0.5, 0.5)):
+        box = inside.copy()
+        box[side] += beyond
+        assert len(scene_detections(tile, box[None], np.ones(1))) == 0, side
 
 
 def test_a_large_box_is_kept_where_a_tile_shows_it_all() -> None:

@@ -39,7 +39,7 @@ def address(service: Service) -> Iterator[str]:
 def analyze(page: Page) -> None:
     expect(page.locator("#analyze")).to_be_enabled()
     page.click("#analyze")
-    expect(page.locator("#status")).to_contain_text("successful")
+    expect(page.locator("#status")).to_contain_text("Done")
 
 
 def test_analyze_shows_tiles_boxes_and_a_count_as_they_come(address: str, open_page: OpenPage, gate: Gate) -> None:
@@ -50,7 +50,7 @@ def test_analyze_shows_tiles_boxes_and_a_count_as_they_come(address: str, open_p
     expect(page.locator("#dismiss")).to_be_visible()
     expect(page.locator("#status")).to_contain_text("tile")
     gate.open()
-    expect(page.locator("#status")).to_contain_text("successful")
+    expect(page.locator("#status")).to_contain_text("Done")
     expect(page.locator("#count")).to_have_text(str(ABOVE_DEFAULT))
     assert page.evaluate("App.panes[0].airplanes.length") == len(AIRPLANES)
     expect(page.locator("#dismiss")).to_be_hidden()
@@ -145,12 +145,12 @@ def test_two_models_side_by_side_show_what_one_of_them_alone_detects(
     page.select_option("#other-model", "other")
     expect(page.locator("#map-2")).to_be_visible()
     page.click("#analyze")
-    expect(page.locator("#comparison")).to_contain_text("both: ")
+    expect(page.locator("#comparison")).to_contain_text("Both models: ")
     page.focus("#score")
     page.keyboard.press("Home")
     everything = len(AIRPLANES)
     expect(page.locator("#comparison")).to_have_text(
-        f"fake: {everything}, 1 alone (dashed); other: {everything - 1}, 0 alone (dashed); both: {everything - 1}."
+        f"Both models: {everything - 1}. Dashed: only fake: 1, only other: 0."
     )
     expect(page.locator("#caption-2")).to_have_text("other")
     page.click("#next")
@@ -225,7 +225,7 @@ def review_ten(page: Page) -> None:
         page.keyboard.press(key)
     expect(page.locator("#review-rates")).to_contain_text("10 boxes")
     assert sorted(verdicts(page)) == ["right"] * 8 + ["wrong"] * 2
-    expect(page.locator("#review-rates")).to_contain_text("This scene: precision 0.80")
+    expect(page.locator("#review-rates")).to_contain_text("0.80 (8 of 10)")
     # The map's middle is now on the first airplane, whose box was wrong.
     page.keyboard.press("a")
     page.keyboard.press("Enter")
@@ -235,7 +235,7 @@ def review_ten(page: Page) -> None:
     page.keyboard.press("u")
     expect(page.locator("#review-rates")).to_contain_text("0 tiles")
     page.keyboard.press("t")
-    expect(page.locator("#review-rates")).to_contain_text("recall 0.89")
+    expect(page.locator("#review-rates")).to_contain_text("0.89 (8 of 9)")
     page.reload()
     expect(page.locator("#analyze")).to_be_enabled()
     page.click("#review-toggle")
@@ -286,6 +286,9 @@ def test_a_box_is_moved_resized_drawn_and_deleted(review_address: str, open_page
     page.wait_for_function("([left]) => Review.current()?.box[0] < left - 0.9", arg=drawn)
     page.mouse.click(x + 15, y + 10, button="right")
     expect(page.locator("#review-item")).not_to_contain_text("right, added")
+    page.keyboard.press("a")
+    page.mouse.click(x - 60, y)
+    expect(page.locator("#review-item")).to_contain_text("right, added")
     assert "wrong" in verdicts(page)
 
 
@@ -302,7 +305,7 @@ def test_another_map_is_analyzed_but_not_reviewed(service: Service, tmp_path: Pa
             expect(page.locator("#count")).to_have_text("2")
             page.fill("#reviewer", "anna")
             page.click("#review-toggle")
-            expect(page.locator("#review-hint")).to_contain_text("Scenes can be reviewed")
+            expect(page.locator("#review-hint")).to_contain_text("Only scenes can be reviewed")
             expect(page.locator("#review-tools")).to_be_hidden()
             page.select_option("#source", "a")
             expect(page.locator("#review-tools")).to_be_visible()
