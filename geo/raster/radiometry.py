@@ -218,8 +218,9 @@ def detect_fill(values: NDArray[Any]) -> Fill | None:
     """Return the nodata value that no tag names; None if the sample shows none.
 
     It is the lowest or the highest value of all, the same in every band of its pixels, and further from the other
-    values than these are from each other. A highest value that the type could exceed may be a bright airplane on dark
-    ground: it is a fill only if sensors and products do not end at it, and if next to nothing is as bright as that.
+    values than these are from each other. A lowest value is a fill if it is negative, 0 or 1: others may be ground.
+    A highest value that the type could exceed may be a bright airplane on dark ground: it is a fill only if sensors and
+    products do not end at it, and if next to nothing is as bright as that.
 
     Args:
         values: (bands, N) of any real type, a sample of the values that the file says are valid.
@@ -231,8 +232,11 @@ def detect_fill(values: NDArray[Any]) -> Fill | None:
         return None
     lowest, highest = float(pixels.min()), float(pixels.max())
     type_max = float((np.finfo if values.dtype.kind == "f" else np.iinfo)(values.dtype).max)
-    candidates = [(lowest, 0.0 if lowest < 0 else _MIN_FILL_SHARE)]
-    if highest == type_max or not (values.dtype == np.uint8 or highest in _SATURATED):
+    is_8bit = values.dtype == np.uint8
+    candidates = [(lowest, 0.0)] if lowest < 0 else []
+    if lowest in (0, 1) and not is_8bit:
+        candidates = [(lowest, _MIN_FILL_SHARE)]
+    if highest == type_max or not (is_8bit or highest in _SATURATED):
         candidates.append((highest, 0.0 if type_max > highest > _MAX_MEASURED else _MIN_FILL_SHARE))
     for value, min_share in candidates:
         filled = (pixels == value).all(axis=0)

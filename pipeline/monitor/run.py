@@ -35,7 +35,6 @@ _TABLE_SETTINGS = (
     "min_share_seen",
     "size_classes_m",
     "recall",
-    "size_error",
     "matching",
     "baseline",
 )

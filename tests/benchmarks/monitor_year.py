@@ -11,7 +11,8 @@ not drawn again.
 `--at-once STORE` runs the monitor only once, on all dates, and measures that store: the dates up to `CHOSEN_ON` alone,
 the others alone, and all; and the others after a review of the first ones, in which what was falsely detected at least
 twice, and not beside a slot, was put under `ignore`. With `--measure STORE` nothing is run but the tables, so that
-rules can be compared without detecting again. Stores are folders in the work folder.
+rules can be compared without detecting again. `--evaluation FILE`, the results of `model.evaluate` on scenes like
+these, gives the recall to measure with. Stores are folders in the work folder.
 """
 
 import argparse
@@ -44,7 +45,7 @@ from pipeline.monitor.airports import IGNORE_RADIUS_M, Spot, load_airports
 from pipeline.monitor.alerts import find_events, is_same
 from pipeline.monitor.run import load_tables
 from pipeline.monitor.series import Tables
-from pipeline.monitor.settings import load_settings
+from pipeline.monitor.settings import MonitorSettings, Recall, load_settings
 from pipeline.monitor.store import Store
 from pipeline.monitor.visits import Visit, group_visits
 from tests.geo.range_server import RangeServer, serving
@@ -221,6 +222,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, default=Path("out/monitor_year.json"))
     parser.add_argument("--seed", type=int, default=SEED, help="airport and script; the work folder is for one of them")
     parser.add_argument("--measure", metavar="STORE", help="only measure a store with scenes of the year")
+    parser.add_argument("--evaluation", type=Path, metavar="FILE", help="results of model.evaluate: take their recall")
     parser.add_argument("--at-once", metavar="STORE", help="only run all dates at once, and measure that store")
     parser.add_argument("--dates", type=int, default=DATES, help="only the first dates, to try it")
     options = parser.parse_args(argv)
@@ -234,14 +236,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     script = year.write_script(slots, DATES, PLANTED, seed=seed - SEED + SCRIPT_SEED, extent_m=extent)[: options.dates]
     make_folder(work)
     write_airport(work / "airports.yaml", site, slots)
+    settings = load_settings()
+    if options.evaluation:
+        settings = dataclasses.replace(settings, recall=read_recall(options.evaluation))
     figures: dict[str, Any]
     if options.measure:
-        figures = measure_store(work / options.measure, work, script, slots, site)
+        figures = measure_store(work / options.measure, work, script, slots, site, settings)
     else:
         items = make_scenes(work / "scenes", script, berths, site, seed)
         if options.at_once:
             run_monitor(work, options.at_once, str(work / "scenes"), script[-1])
-            figures = measure_store(work / options.at_once, work, script, slots, site)
+            figures = measure_store(work / options.at_once, work, script, slots, site, settings)
         else:
             told, again = run_year(work, items, script)
             figures = measure(work, script, slots, site, told, again)
@@ -278,14 +283,25 @@ def run_year(work: Path, items: Sequence[dict[str, Any]], script: Sequence[Date]
     return told, again
 
 
-def measure_store(store: Path, work: Path, script: Sequence[Date], slots: Sequence[Slot], site: Site) -> dict[str, Any]:
+def read_recall(results: Path) -> tuple[Recall, ...]:
+    """Return the recall by size, all sets together, of the results of `model.evaluate`."""
+    rows = json.loads(results.read_text())["sets"]["together"]["by_size_px"]
+    known = [row for row in rows if row["airplanes"]]
+    return tuple(
+        Recall(row["least"] if number else 0, row["recall"], row["airplanes"]) for number, row in enumerate(known)
+    )
+
+
+def measure_store(
+    store: Path, work: Path, script: Sequence[Date], slots: Sequence[Slot], site: Site, settings: MonitorSettings
+) -> dict[str, Any]:
     """Return the figures of the dates that a store has, for those that rules were chosen on and for the others."""
     (airport,) = load_airports(work / "airports.yaml")
     opened = Store(str(store))
     scenes = opened.scenes("MADE")
     detections, days = opened.detections(scenes), {scene.day for scene in scenes}
     script = [date for date in script if _day(date) in days]
-    visits = group_visits(scenes, detections, airport, load_settings())
+    visits = group_visits(scenes, detections, airport, settings)
     reviewed = dataclasses.replace(airport, ignored=review(visits[:CHOSEN_ON], script, slots))
     parts = {
         "chosen_on": (script[:CHOSEN_ON], airport),
@@ -297,8 +313,8 @@ def measure_store(store: Path, work: Path, script: Sequence[Date], slots: Sequen
     for name, (dates, site_airport) in parts.items():
         if dates:
             of_part = [scene for scene in scenes if scene.day in set(map(_day, dates))]
-            tables = series.compute(of_part, detections, site_airport, load_settings())
-            events = find_events(load_settings().alerts, tables.visits, tables.changes, site_airport, dates[-1].time)
+            tables = series.compute(of_part, detections, site_airport, settings)
+            events = find_events(settings.alerts, tables.visits, tables.changes, site_airport, dates[-1].time)
             missing, wrong = year.score_alerts(events, script, PLANTED)
             figures[name] = table_figures(tables, dates, slots, site) | {
                 "planted_not_told": missing,
