@@ -32,6 +32,12 @@ _PATCHES, _PATCH_PX = 8, 64
 
 # A saturated value is taken for a fill only if it makes up this share of the sample: more than the glints of a scene.
 _MIN_FILL_SHARE = 0.002
+# Values at which sensors of 8 to 14 bits and reflectances end: white airplanes hold them.
+_SATURATED = {1.0, 10_000.0, *(2.0**bits - 1 for bits in range(8, 15))}
+# No sensor measures more, in whatever unit; formats such as netCDF fill with values beyond.
+_MAX_MEASURED = 1e10
+# A fill has next to no pixels of nearly its brightness beside it: at most this share of its own.
+_MAX_BETWEEN = 0.02
 # It is looked for in about so many pixels of the sample.
 _FILL_SAMPLE = 500_000
 # A region of a bright nodata value that does not touch the border is nodata from this share of the scene on; smaller
@@ -212,8 +218,9 @@ def detect_fill(values: NDArray[Any]) -> Fill | None:
     """Return the nodata value that no tag names; None if the sample shows none.
 
     It is the lowest or the highest value of all, the same in every band of its pixels, and further from the other
-    values than these are from each other. Only a negative value, or the highest that the type holds, is taken for a
-    fill: anything else may be a bright airplane on dark ground.
+    values than these are from each other. A lowest value is a fill if it is negative, 0 or 1: others may be ground.
+    A highest value that the type could exceed may be a bright airplane on dark ground: it is a fill only if sensors and
+    products do not end at it, and if next to nothing is as bright as that.
 
     Args:
         values: (bands, N) of any real type, a sample of the values that the file says are valid.
@@ -223,10 +230,14 @@ def detect_fill(values: NDArray[Any]) -> Fill | None:
         pixels = pixels[:, np.isfinite(pixels).all(axis=0)]
     if not pixels.size:
         return None
-    lowest, highest = pixels.min(), pixels.max()
+    lowest, highest = float(pixels.min()), float(pixels.max())
+    type_max = float((np.finfo if values.dtype.kind == "f" else np.iinfo)(values.dtype).max)
+    is_8bit = values.dtype == np.uint8
     candidates = [(lowest, 0.0)] if lowest < 0 else []
-    if highest == (np.finfo if values.dtype.kind == "f" else np.iinfo)(values.dtype).max:
-        candidates.append((highest, _MIN_FILL_SHARE))
+    if lowest in (0, 1) and not is_8bit:
+        candidates = [(lowest, _MIN_FILL_SHARE)]
+    if highest == type_max or not (is_8bit or highest in _SATURATED):
+        candidates.append((highest, 0.0 if type_max > highest > _MAX_MEASURED else _MIN_FILL_SHARE))
     for value, min_share in candidates:
         filled = (pixels == value).all(axis=0)
         if not min_share < filled.mean() < 1:
@@ -234,9 +245,13 @@ def detect_fill(values: NDArray[Any]) -> Fill | None:
         # The outermost hundredths may be averages of fill and ground; what is averaged more than half is nodata.
         low, high = (float(edge) for edge in np.percentile(pixels[:, ~filled].astype(np.float64), (1, 99)))
         if value < low - (high - low):
-            return Fill(float(value), -math.inf, (float(value) + low) / 2)
-        if value > high + (high - low):
-            return Fill(float(value), (float(value) + high) / 2, math.inf)
+            return Fill(value, -math.inf, (value + low) / 2)
+        limit = (value + high) / 2
+        # The edges of bright objects are nearly as bright as these, and they are many.
+        between = np.count_nonzero((pixels > limit).any(axis=0) & ~filled)
+        is_alone = value > high + 3 * (high - low) and between <= _MAX_BETWEEN * np.count_nonzero(filled)
+        if is_alone or (value == type_max and value > high + (high - low)):
+            return Fill(value, limit, math.inf)
     return None
 
 

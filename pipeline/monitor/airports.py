@@ -23,12 +23,17 @@ from model.common.config import from_mapping, load_yaml
 #: The largest distance between two points of an airport, metres: beyond it a local plane is no longer exact enough.
 MAX_EXTENT_M = 50_000.0
 STAND_RADIUS_M = 20.0
+#: Georeferences of scenes are off by some metres.
+IGNORE_RADIUS_M = 20.0
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}")
 _ICAO, _IATA = re.compile(r"[A-Z0-9]{4}"), re.compile(r"[A-Z0-9]{3}")
 _ROUNDING_M = 0.5  # straight edges are not quite straight in another plane
 _CIRCLE_SEGMENTS = 16  # per quarter
 GEOJSON_SUFFIXES = (".geojson", ".json")
+
+#: Kinds of features of an airport, and the list of `AirportEntry` that each belongs to.
+_KINDS = {"stand": "stands", "apron": "aprons", "ignore": "ignore"}
 
 LonLat = tuple[float, float]
 Ring = tuple[LonLat, ...]
@@ -60,6 +65,21 @@ class ApronEntry:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class IgnoreEntry:
+    """Where detections are no airplanes, as it is written: `centre` with `radius_m`, or `polygon`.
+
+    Attributes:
+        centre: longitude and latitude, degrees.
+        radius_m: metres; None: `IGNORE_RADIUS_M`.
+        polygon: corners, longitude and latitude.
+    """
+
+    centre: LonLat | None = None
+    radius_m: float | None = None
+    polygon: Ring | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class AirportEntry:
     """An airport as it is written: `centre` with `radius_m`, or `polygon`.
 
@@ -73,6 +93,7 @@ class AirportEntry:
         polygon: corners, longitude and latitude.
         stands: where airplanes park.
         aprons: named areas.
+        ignore: where detections are left out, such as on the painted cross of a closed runway.
     """
 
     name: str
@@ -84,6 +105,7 @@ class AirportEntry:
     polygon: Ring | None = None
     stands: tuple[StandEntry, ...] = ()
     aprons: tuple[ApronEntry, ...] = ()
+    ignore: tuple[IgnoreEntry, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -119,6 +141,7 @@ class Airport:
         plane: metres east and north of its centre.
         stands: where airplanes park.
         aprons: named areas.
+        ignored: where detections are left out.
     """
 
     id: str
@@ -129,6 +152,7 @@ class Airport:
     plane: LocalPlane
     stands: tuple[Spot, ...] = ()
     aprons: tuple[Spot, ...] = ()
+    ignored: tuple[Spot, ...] = ()
 
     @property
     def area_m(self) -> shapely.Geometry:
@@ -146,8 +170,8 @@ def load_airports(path: Path) -> tuple[Airport, ...]:
 
     Args:
         path: YAML with a list `airports`, or GeoJSON (`.geojson`, `.json`): Polygons, MultiPolygons, and Points with
-            the property `radius_m`. Features with the property `kind` of `stand` or `apron` belong to the airport that
-            the property `airport` names by its id.
+            the property `radius_m`. Features with the property `kind` of `stand`, `apron` or `ignore` belong to the
+            airport that the property `airport` names by its id.
 
     Raises:
         ConfigError: the file cannot be read, an airport is not valid, or two have one id.
@@ -201,13 +225,17 @@ def _airport(entry: AirportEntry, area: shapely.Geometry | None) -> Airport:
                 f"expected an airport of at most {MAX_EXTENT_M / 1000:g} km across, got "
                 f"{math.hypot(xmax - xmin, ymax - ymin) / 1000:.0f} km: write longitude before latitude, and metres"
             )
-        stands = tuple(_stand(stand, plane) for stand in entry.stands)
+        stands = tuple(_spot(stand.id, _circle_or_polygon(stand, STAND_RADIUS_M), plane) for stand in entry.stands)
         aprons = tuple(_spot(apron.name, _shape(None, None, apron.polygon), plane) for apron in entry.aprons)
+        ignored = tuple(
+            _spot(f"ignore {number}", _circle_or_polygon(item, IGNORE_RADIUS_M), plane)
+            for number, item in enumerate(entry.ignore, start=1)
+        )
         _check_unique([stand.name for stand in stands], "stands: expected one of each id")
         _check_unique([apron.name for apron in aprons], "aprons: expected one of each name")
     except FinderError as error:
         raise ConfigError(f"airport {entry.name!r}: {error}") from error
-    return Airport(identity, entry.name, entry.icao, entry.iata, outline, plane, stands, aprons)
+    return Airport(identity, entry.name, entry.icao, entry.iata, outline, plane, stands, aprons, ignored)
 
 
 def _identity(entry: AirportEntry) -> str:
@@ -223,11 +251,10 @@ def _identity(entry: AirportEntry) -> str:
     return identity
 
 
-def _stand(entry: StandEntry, plane: LocalPlane) -> Spot:
-    radius_m = entry.radius_m
-    if radius_m is None and entry.centre is not None:
-        radius_m = STAND_RADIUS_M
-    return _spot(entry.id, _shape(entry.centre, radius_m, entry.polygon), plane)
+def _circle_or_polygon(entry: StandEntry | IgnoreEntry, default_m: float) -> shapely.Polygon:
+    """Return the polygon of an entry, longitude and latitude; a centre without a radius has the default."""
+    radius_m = default_m if entry.radius_m is None and entry.centre is not None else entry.radius_m
+    return _shape(entry.centre, radius_m, entry.polygon)
 
 
 def _spot(name: str, shape: shapely.Polygon, plane: LocalPlane) -> Spot:
@@ -271,7 +298,7 @@ def _read_geojson(path: Path) -> tuple[tuple[AirportEntry, ...], dict[int, shape
     for properties, geometry in features:
         if properties.get("kind", "airport") != "airport":
             continue
-        known = {field.name for field in dataclasses.fields(AirportEntry)} - {"centre", "polygon", "stands", "aprons"}
+        known = {field.name for field in dataclasses.fields(AirportEntry)} - {"centre", "polygon", *_KINDS.values()}
         content: dict[str, Any] = {
             name: value for name, value in properties.items() if name in known and value is not None
         }
@@ -285,7 +312,8 @@ def _read_geojson(path: Path) -> tuple[tuple[AirportEntry, ...], dict[int, shape
         entries.append(from_mapping(AirportEntry, content, str(path)))
     if spots:
         raise ConfigError(
-            f"expected stands and aprons of airports in the file, got those of {', '.join(sorted(spots))}"
+            "expected stands, aprons and areas to ignore of airports in the file, got those of "
+            f"{', '.join(sorted(spots))}: correct the property `airport`"
         )
     return tuple(entries), areas
 
@@ -293,14 +321,16 @@ def _read_geojson(path: Path) -> tuple[tuple[AirportEntry, ...], dict[int, shape
 def _geojson_spots(
     features: Iterable[tuple[Mapping[str, Any], shapely.Geometry]],
 ) -> dict[str, dict[str, list[dict[str, Any]]]]:
-    """Return the stands and aprons of a GeoJSON file by the id of their airport, as they would be in YAML."""
+    """Return stands, aprons and areas to ignore of a GeoJSON file by the id of their airport, as in YAML."""
     spots: dict[str, dict[str, list[dict[str, Any]]]] = {}
     for properties, geometry in features:
         kind = properties.get("kind", "airport")
         if kind == "airport":
             continue
-        if kind not in ("stand", "apron") or "airport" not in properties:
-            raise ConfigError(f"kind: expected airport, or stand or apron with the property `airport`, got {kind!r}")
+        if kind not in _KINDS or "airport" not in properties:
+            raise ConfigError(
+                f"kind: expected airport, or {', '.join(_KINDS)} with the property `airport`, got {kind!r}: correct it"
+            )
         content: dict[str, Any] = {}
         if geometry.geom_type == "Point":
             content = {"centre": [geometry.x, geometry.y], "radius_m": properties.get("radius_m", STAND_RADIUS_M)}
@@ -308,9 +338,10 @@ def _geojson_spots(
             content = {"polygon": [list(corner) for corner in shapely.get_coordinates(geometry.exterior)[:-1].tolist()]}
         else:
             raise ConfigError(f"{kind}: expected a Point or a Polygon, got {geometry.geom_type}")
-        name = "id" if kind == "stand" else "name"
-        content[name] = str(properties.get(name) or properties.get("name") or properties.get("id"))
-        spots.setdefault(str(properties["airport"]), {}).setdefault(f"{kind}s", []).append(content)
+        if kind != "ignore":
+            name = "id" if kind == "stand" else "name"
+            content[name] = str(properties.get(name) or properties.get("name") or properties.get("id"))
+        spots.setdefault(str(properties["airport"]), {}).setdefault(_KINDS[kind], []).append(content)
     return spots
 
 

@@ -139,14 +139,14 @@ def _without_doubtful(changes: Sequence[VisitChanges], settings: MonitorSettings
     or leaves only if one of its detections is certain, or if it counts in several visits: also later ones, by which an
     arrival is confirmed.
     """
-    probabilities: dict[str, list[float]] = {}
+    scores: dict[str, list[float]] = {}
     for of_visit in changes:
         for airplane in of_visit.present:
             if airplane.sighting.counts:
-                probabilities.setdefault(airplane.track_id, []).append(airplane.sighting.probability)
+                scores.setdefault(airplane.track_id, []).append(airplane.sighting.airplane.score)
     certain = {
         track
-        for track, seen in probabilities.items()
+        for track, seen in scores.items()
         if max(seen) >= settings.matching.certain_score or len(seen) >= settings.matching.certain_visits
     }
 

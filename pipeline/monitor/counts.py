@@ -1,28 +1,22 @@
 """The number of airplanes behind a set of detections, with its interval. Pure functions over arrays.
 
-A detection with the calibrated score p is an airplane with probability p; where its length and wingspan were measured,
-their expected errors correct this. Of airplanes of its size only a share r is detected at all. The expected number is
-the sum of p / r. The interval is that of the true number's distribution: a Poisson-binomial number of detected
-airplanes, and for each of them a geometric number of missed ones.
+A detection with the calibrated score p is an airplane with probability p, and of airplanes of its size only a share r
+is detected at all. The expected number is the sum of p / r. The interval is that of the true number's distribution:
+a Poisson-binomial number of detected airplanes, and for each of them a geometric number of missed ones.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Sequence
 
 import numpy as np
 
 from geo.types import FloatArray
-from pipeline.monitor.settings import Recall, SizeError
+from pipeline.monitor.settings import Recall
 
 #: Probability left out at each end of the interval.
 TAIL = 0.025
-#: Expected error, as a share of the size, at which `SizeError.offset` is the whole correction.
-_REFERENCE_ERROR = 0.05
-# Probabilities are clipped this far from 0 and 1, for the logarithms.
-_EPSILON = 1e-6
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -42,23 +36,6 @@ class Estimate:
     high: int
 
 
-def probability(score: float, size_px: float, error: float | None, settings: SizeError | None) -> float:
-    """Return the probability that a detection is an airplane, 0..1.
-
-    Args:
-        score: calibrated, 0..1.
-        size_px: longer side of its box, pixels of the scene.
-        error: the larger expected error of its length and wingspan, as a share of the size; None: not measured.
-        settings: what such an error says; None: nothing.
-    """
-    if settings is None or error is None or size_px < settings.min_px:
-        return score
-    clipped = min(max(score, _EPSILON), 1 - _EPSILON)
-    log_odds = settings.score_weight * math.log(clipped / (1 - clipped)) + settings.offset
-    log_odds += settings.slope * math.log(max(error, _EPSILON) / _REFERENCE_ERROR)
-    return 1 / (1 + math.exp(-log_odds))
-
-
 def recall_of(size_px: FloatArray, table: Sequence[Recall]) -> FloatArray:
     """Return the measured recall of airplanes of these sizes, (N,), pixels of the scene."""
     edges = np.array([row.min_px for row in table])
@@ -73,20 +50,20 @@ def mean_recall(table: Sequence[Recall]) -> float:
     return float(np.average(recalls, weights=weights if weights.sum() else None))
 
 
-def estimate(probabilities: FloatArray, recalls: FloatArray, recall_of_none: float) -> Estimate:
+def estimate(scores: FloatArray, recalls: FloatArray, recall_of_none: float) -> Estimate:
     """Return the number of airplanes behind detections.
 
     Args:
-        probabilities: (N,) of each detection to be an airplane, 0..1.
+        scores: (N,) probability of each detection to be an airplane, 0..1.
         recalls: (N,) share of airplanes of its size that are detected, above 0, up to 1.
         recall_of_none: recall to assume where nothing was detected.
     """
-    cumulative = np.cumsum(distribution(probabilities, recalls, recall_of_none))
+    cumulative = np.cumsum(distribution(scores, recalls, recall_of_none))
     low, high = (int(np.searchsorted(cumulative, share)) for share in (TAIL, 1 - TAIL))
-    return Estimate(len(probabilities), round(float(np.sum(probabilities / recalls)), 3), low, high)
+    return Estimate(len(scores), round(float(np.sum(scores / recalls)), 3), low, high)
 
 
-def distribution(probabilities: FloatArray, recalls: FloatArray, recall_of_none: float) -> FloatArray:
+def distribution(scores: FloatArray, recalls: FloatArray, recall_of_none: float) -> FloatArray:
     """Return the probability of each number of airplanes from 0 on, (M,), for a flat prior of the number.
 
     By its characteristic function at the M-th roots of unity z. A detection gives 1 - p + p z g(r), where
@@ -99,10 +76,10 @@ def distribution(probabilities: FloatArray, recalls: FloatArray, recall_of_none:
     z = np.exp(-2j * np.pi * np.arange(length) / length)
     mean = float(np.mean(recalls)) if len(recalls) else recall_of_none
     transform = mean / (1 - (1 - mean) * z)
-    for share, recall in zip(probabilities, recalls, strict=True):
-        transform *= 1 - share + share * z * recall / (1 - (1 - recall) * z)
-    of_numbers = np.maximum(np.real(np.fft.ifft(transform)), 0.0)
-    return np.asarray(of_numbers / of_numbers.sum())
+    for score, recall in zip(scores, recalls, strict=True):
+        transform *= 1 - score + score * z * recall / (1 - (1 - recall) * z)
+    probability = np.maximum(np.real(np.fft.ifft(transform)), 0.0)
+    return np.asarray(probability / probability.sum())
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

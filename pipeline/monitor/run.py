@@ -35,7 +35,6 @@ _TABLE_SETTINGS = (
     "min_share_seen",
     "size_classes_m",
     "recall",
-    "size_error",
     "matching",
     "baseline",
 )
@@ -193,7 +192,7 @@ def _digest(airport: Airport, scenes: Sequence[SceneRow], settings: MonitorSetti
         [(row.scene_key, row.version, row.status, row.model, row.settings_id) for row in scenes],
         [dataclasses.asdict(settings)[name] for name in _TABLE_SETTINGS],
         airport.area.polygons.wkt,
-        [(spot.name, spot.polygon.wkt) for spot in (*airport.stands, *airport.aprons)],
+        [(spot.name, spot.polygon.wkt) for spot in (*airport.stands, *airport.aprons, *airport.ignored)],
     ]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 

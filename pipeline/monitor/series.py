@@ -151,7 +151,6 @@ def airplane_rows(changes: VisitChanges, airport: Airport, settings: MonitorSett
             scene_id=airplane.sighting.airplane.scene_id,
             scene_uri=airplane.sighting.airplane.scene_uri,
             score=airplane.sighting.airplane.score,
-            probability=round(airplane.sighting.probability, 6),
             counted=airplane.sighting.counts and not airplane.sighting.in_cloud,
             size_m=airplane.sighting.size_m,
             length_m=airplane.sighting.airplane.length_m,

@@ -36,37 +36,6 @@ class Recall:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class SizeError:
-    """What the expected errors of a detection's length and wingspan say of it: those of an airplane are small.
-
-    The odds of a detection are those of its score to the power of `score_weight`, times
-    exp(offset + slope ln(e / 5 %)), where e is the larger one of both errors as a share of `size_m`.
-
-    Attributes:
-        min_px: the smallest size of which this is known, pixels of the scene.
-        score_weight: how much the score says beside the errors, above 0.
-        offset: logarithm of the factor at an error of 5 %.
-        slope: 0 or below: the larger the error, the lower the odds.
-
-    Raises:
-        ConfigError: a value is out of its range.
-    """
-
-    min_px: float
-    score_weight: float
-    offset: float
-    slope: float
-
-    def __post_init__(self) -> None:
-        check_positive("size_error.min_px", self.min_px)
-        check_positive("size_error.score_weight", self.score_weight)
-        if not (math.isfinite(self.offset) and -math.inf < self.slope <= 0):
-            raise ConfigError(
-                f"size_error: expected a number as offset, and a slope of 0 or below, got {self.offset}, {self.slope}"
-            )
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
 class MatchSettings:
     """When two detections of different visits are the same airplane.
 
@@ -77,8 +46,8 @@ class MatchSettings:
         size_tolerance: how much sizes may differ, as a share of the smaller one.
         moved_max_m: an airplane that is gone and one of its size this near to it that is new are one that moved.
         moved_size_tolerance: how much the sizes of these two may differ.
-        certain_score: an airplane with a detection of this probability has arrived, or has left, 0..1.
-        certain_visits: so has one that counts in this many visits, whatever their probabilities.
+        certain_score: an airplane with a detection of this score has arrived, or has left, 0..1.
+        certain_visits: so has one that counts in this many visits, whatever its scores.
 
     Raises:
         ConfigError: a value is out of its range.
@@ -225,7 +194,6 @@ class MonitorSettings:
         min_share_seen: share of the airport, 0..1, that a visit must see to be evidence of the usual count.
         size_classes_m: edges of the size classes, metres, rising.
         recall: measured recall by size, rising, the first from 0 px on.
-        size_error: what the expected errors of length and wingspan say of a detection; None: nothing.
         matching: when two detections are the same airplane.
         baseline: what is usual.
         alerts: the rules of alerts.
@@ -244,7 +212,6 @@ class MonitorSettings:
     matching: MatchSettings
     baseline: BaselineSettings
     alerts: tuple[Annotated[Rule, ByKind()], ...] = ()
-    size_error: SizeError | None = None
     max_alert_age_days: float = 30.0
     webhook: Webhook | None = None
 

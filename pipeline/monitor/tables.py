@@ -91,9 +91,9 @@ class VisitRow:
         cloud_known: whether every scene has a cloud mask.
         share_cloud: share of the airport that was not seen because of cloud, or None if it is not known.
         enough_seen: whether `share_seen` is at least `min_share_seen`.
-        detected: detections that count: score and probability at or above the threshold, where ground was seen.
-        in_cloud: such detections where the mask says cloud; they are not counted.
-        count: expected number of airplanes: the detections' probabilities, over the recall of their sizes.
+        detected: detections at or above the threshold where ground was seen.
+        in_cloud: detections at or above the threshold where the mask says cloud; they are not counted.
+        count: expected number of airplanes: the detections' scores, over the recall of their sizes.
         count_low: lower end of the 95 % interval of the number of airplanes.
         count_high: upper end.
         arrived: airplanes that arrived since their ground was last seen.
@@ -192,11 +192,9 @@ class AirplaneRow:
             detection.
         scene_id: its scene.
         scene_uri: where that was read.
-        score: 0..1, as detected.
-        probability: that it is an airplane, 0..1: the score, corrected by how well its length and wingspan were
-            measured.
-        counted: whether it counts; else its score or its probability is below the threshold, or it lies where the mask
-            says cloud, but it was there before.
+        score: 0..1.
+        counted: whether it counts; else its score is below the threshold, or it lies where the mask says cloud, but it
+            was there before.
         size_m: longer side of its box, metres.
         length_m: nose to tail, metres, or None if it was not measured.
         wingspan_m: tip to tip, metres, or None if it was not measured.
@@ -221,7 +219,6 @@ class AirplaneRow:
     scene_id: str
     scene_uri: str
     score: float
-    probability: float
     counted: bool
     size_m: float
     length_m: float | None

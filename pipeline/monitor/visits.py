@@ -34,8 +34,7 @@ class Sighting:
         airplane: as the main pipeline wrote it.
         x: metres east of the airport's centre.
         y: metres north.
-        probability: that it is an airplane, see `counts.probability`.
-        counts: its score and its probability are at least the threshold; else it is a weak detection.
+        counts: its score is at least the threshold; else it is a weak detection.
         in_cloud: it lies where the mask says cloud.
         off_nadir_deg: of its scene, or None.
     """
@@ -43,7 +42,6 @@ class Sighting:
     airplane: Airplane
     x: float
     y: float
-    probability: float
     counts: bool
     in_cloud: bool
     off_nadir_deg: float | None
@@ -56,7 +54,7 @@ class Sighting:
     @property
     def size_px(self) -> float:
         """Longer side of its box, pixels of the scene."""
-        return _size_px(self.airplane)
+        return max(self.airplane.xmax_px - self.airplane.xmin_px, self.airplane.ymax_px - self.airplane.ymin_px)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -113,7 +111,7 @@ def group_visits(
         scenes: its stored scenes, in any order; duplicates among them are left out.
         detections: the detections of each scene by its key.
         airport: the airport.
-        settings: how far apart the scenes of one visit may be, and what measured sizes say of detections.
+        settings: how far apart the scenes of one visit may be.
     """
     ordered = sorted(
         (scene for scene in scenes if scene.status != "duplicate"),
@@ -126,15 +124,10 @@ def group_visits(
             groups[-1].append(scene)
         else:
             groups.append([scene])
-    return [_visit(group, detections, airport, settings) for group in groups]
+    return [_visit(group, detections, airport) for group in groups]
 
 
-def _visit(
-    scenes: Sequence[SceneRow],
-    detections: Mapping[str, Sequence[Airplane]],
-    airport: Airport,
-    settings: MonitorSettings,
-) -> Visit:
+def _visit(scenes: Sequence[SceneRow], detections: Mapping[str, Sequence[Airplane]], airport: Airport) -> Visit:
     """Return a visit. Where scenes overlap, the one that was published last decides, but for its border."""
     areas = {scene.scene_key: _seen_m(scene, airport) for scene in scenes}
     decided: shapely.Geometry = shapely.MultiPolygon()
@@ -142,7 +135,7 @@ def _visit(
     for scene in sorted(scenes, key=lambda scene: (scene.published_at or "", scene.scene_key), reverse=True):
         area = areas[scene.scene_key]
         interior = shapely.difference(decided, shapely.boundary(decided).buffer(BORDER_M))
-        candidates = _sightings(scene, detections.get(scene.scene_key, ()), area, airport, settings)
+        candidates = _sightings(scene, detections.get(scene.scene_key, ()), area, airport)
         for sighting in candidates:
             if not shapely.intersects_xy(interior, sighting.x, sighting.y) and not _is_known(sighting, sightings):
                 sightings.append(sighting)
@@ -157,40 +150,27 @@ def _seen_m(scene: SceneRow, airport: Airport) -> Polygons:
     return polygons_of(shapely.make_valid(airport.plane.shape_to_metres(scene.geometry)))
 
 
-def _sightings(
-    scene: SceneRow, airplanes: Sequence[Airplane], seen: Polygons, airport: Airport, settings: MonitorSettings
-) -> list[Sighting]:
-    """Return the detections of a scene, the highest score first."""
+def _sightings(scene: SceneRow, airplanes: Sequence[Airplane], seen: Polygons, airport: Airport) -> list[Sighting]:
+    """Return the detections of a scene, the highest score first, but for those in areas to ignore."""
     ordered = sorted(airplanes, key=lambda airplane: (-airplane.score, airplane.detection_id))
     xy = centres(ordered, airport)
+    ignored = shapely.intersects_xy(shapely.union_all([spot.polygon for spot in airport.ignored]), *xy.T)
+    ordered = [airplane for airplane, is_ignored in zip(ordered, ignored, strict=True) if not is_ignored]
+    xy = xy[~ignored]
     near = shapely.buffer(seen, _OUTLINE_M)
     shapely.prepare(near)
     is_seen = shapely.intersects_xy(near, *xy.T)
-    probabilities = [_probability(airplane, settings) for airplane in ordered]
     return [
         Sighting(
             airplane=airplane,
             x=x,
             y=y,
-            probability=probability,
-            # The model's recall is that of scores from the threshold on, so a weak detection never counts.
-            counts=min(airplane.score, probability) >= scene.threshold,
+            counts=airplane.score >= scene.threshold,
             in_cloud=scene.cloud_known and not bool(visible),
             off_nadir_deg=scene.off_nadir_deg,
         )
-        for airplane, (x, y), visible, probability in zip(ordered, xy.tolist(), is_seen, probabilities, strict=True)
+        for airplane, (x, y), visible in zip(ordered, xy.tolist(), is_seen, strict=True)
     ]
-
-
-def _size_px(airplane: Airplane) -> float:
-    return max(airplane.xmax_px - airplane.xmin_px, airplane.ymax_px - airplane.ymin_px)
-
-
-def _probability(airplane: Airplane, settings: MonitorSettings) -> float:
-    error = None
-    if airplane.length_sd_m is not None and airplane.wingspan_sd_m is not None and airplane.size_m > 0:
-        error = max(airplane.length_sd_m, airplane.wingspan_sd_m) / airplane.size_m
-    return counts.probability(airplane.score, _size_px(airplane), error, settings.size_error)
 
 
 def centres(airplanes: Sequence[Airplane], airport: Airport) -> FloatArray:
@@ -256,6 +236,6 @@ def count_rows(visit: Visit, settings: MonitorSettings) -> list[CountRow]:
 def estimate(sightings: Sequence[Sighting], settings: MonitorSettings) -> counts.Estimate:
     """Return the number of airplanes behind detections."""
     sizes = np.array([sighting.size_px for sighting in sightings])
-    probabilities = np.array([sighting.probability for sighting in sightings])
+    scores = np.array([sighting.airplane.score for sighting in sightings])
     recalls = counts.recall_of(sizes, settings.recall)
-    return counts.estimate(probabilities, recalls, counts.mean_recall(settings.recall))
+    return counts.estimate(scores, recalls, counts.mean_recall(settings.recall))

@@ -9,8 +9,10 @@ another one with all dates at once. All three stores must be equal in the end. S
 not drawn again.
 
 `--at-once STORE` runs the monitor only once, on all dates, and measures that store: the dates up to `CHOSEN_ON` alone,
-the others alone, and all. With `--measure STORE` nothing is run but the tables, so that rules can be compared without
-detecting again. Stores are folders in the work folder.
+the others alone, and all; and the others after a review of the first ones, in which what was falsely detected at least
+twice, and not beside a slot, was put under `ignore`. With `--measure STORE` nothing is run but the tables, so that
+rules can be compared without detecting again. `--evaluation FILE`, the results of `model.evaluate` on scenes like
+these, gives the recall to measure with. Stores are folders in the work folder.
 """
 
 import argparse
@@ -30,7 +32,7 @@ import shapely
 from shapely import Polygon, unary_union
 
 from geo.georef import GeoReference
-from geo.types import ImageArray, Window
+from geo.types import FloatArray, ImageArray, Window
 from model.common.atomic import make_folder, write_atomically
 from model.synthetic.aircraft import TYPES, WIDE, AircraftType, silhouette
 from model.synthetic.airframe import draw_airplane, sample_livery
@@ -39,12 +41,13 @@ from model.synthetic.scene import SCENES, finish, paint_window, render
 from model.synthetic.style import Light, Style, sample_style, stream
 from model.synthetic.world import World
 from pipeline.monitor import alerts, series
-from pipeline.monitor.airports import load_airports
+from pipeline.monitor.airports import IGNORE_RADIUS_M, Spot, load_airports
 from pipeline.monitor.alerts import find_events, is_same
 from pipeline.monitor.run import load_tables
 from pipeline.monitor.series import Tables
-from pipeline.monitor.settings import load_settings
+from pipeline.monitor.settings import MonitorSettings, Recall, load_settings
 from pipeline.monitor.store import Store
+from pipeline.monitor.visits import Visit, group_visits
 from tests.geo.range_server import RangeServer, serving
 from tests.pipeline.monitor import year
 from tests.pipeline.monitor.stac_api import StacApi, serving_api
@@ -219,6 +222,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, default=Path("out/monitor_year.json"))
     parser.add_argument("--seed", type=int, default=SEED, help="airport and script; the work folder is for one of them")
     parser.add_argument("--measure", metavar="STORE", help="only measure a store with scenes of the year")
+    parser.add_argument("--evaluation", type=Path, metavar="FILE", help="results of model.evaluate: take their recall")
     parser.add_argument("--at-once", metavar="STORE", help="only run all dates at once, and measure that store")
     parser.add_argument("--dates", type=int, default=DATES, help="only the first dates, to try it")
     options = parser.parse_args(argv)
@@ -232,14 +236,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     script = year.write_script(slots, DATES, PLANTED, seed=seed - SEED + SCRIPT_SEED, extent_m=extent)[: options.dates]
     make_folder(work)
     write_airport(work / "airports.yaml", site, slots)
+    settings = load_settings()
+    if options.evaluation:
+        settings = dataclasses.replace(settings, recall=read_recall(options.evaluation))
     figures: dict[str, Any]
     if options.measure:
-        figures = measure_store(work / options.measure, work, script, slots, site)
+        figures = measure_store(work / options.measure, work, script, slots, site, settings)
     else:
         items = make_scenes(work / "scenes", script, berths, site, seed)
         if options.at_once:
             run_monitor(work, options.at_once, str(work / "scenes"), script[-1])
-            figures = measure_store(work / options.at_once, work, script, slots, site)
+            figures = measure_store(work / options.at_once, work, script, slots, site, settings)
         else:
             told, again = run_year(work, items, script)
             figures = measure(work, script, slots, site, told, again)
@@ -276,32 +283,70 @@ def run_year(work: Path, items: Sequence[dict[str, Any]], script: Sequence[Date]
     return told, again
 
 
+def read_recall(results: Path) -> tuple[Recall, ...]:
+    """Return the recall by size, all sets together, of the results of `model.evaluate`."""
+    rows = json.loads(results.read_text())["sets"]["together"]["by_size_px"]
+    known = [row for row in rows if row["airplanes"]]
+    return tuple(
+        Recall(row["least"] if number else 0, row["recall"], row["airplanes"]) for number, row in enumerate(known)
+    )
+
+
 def measure_store(
-    store: Path,
-    work: Path,
-    script: Sequence[Date],
-    slots: Sequence[Slot],
-    site: Site,
+    store: Path, work: Path, script: Sequence[Date], slots: Sequence[Slot], site: Site, settings: MonitorSettings
 ) -> dict[str, Any]:
     """Return the figures of the dates that a store has, for those that rules were chosen on and for the others."""
     (airport,) = load_airports(work / "airports.yaml")
     opened = Store(str(store))
     scenes = opened.scenes("MADE")
     detections, days = opened.detections(scenes), {scene.day for scene in scenes}
-    parts = {"chosen_on": script[:CHOSEN_ON], "others": script[CHOSEN_ON:], "all": script}
-    figures = {}
-    for name, part in parts.items():
-        dates = [date for date in part if f"{date.time:%Y-%m-%d}" in days]
-        of_part = [scene for scene in scenes if scene.day in {f"{date.time:%Y-%m-%d}" for date in dates}]
+    script = [date for date in script if _day(date) in days]
+    visits = group_visits(scenes, detections, airport, settings)
+    reviewed = dataclasses.replace(airport, ignored=review(visits[:CHOSEN_ON], script, slots))
+    parts = {
+        "chosen_on": (script[:CHOSEN_ON], airport),
+        "others": (script[CHOSEN_ON:], airport),
+        "all": (script, airport),
+        "others_reviewed": (script[CHOSEN_ON:], reviewed),
+    }
+    figures: dict[str, Any] = {"ignored": len(reviewed.ignored)}
+    for name, (dates, site_airport) in parts.items():
         if dates:
-            tables = series.compute(of_part, detections, airport, load_settings())
-            events = find_events(load_settings().alerts, tables.visits, tables.changes, airport, dates[-1].time)
+            of_part = [scene for scene in scenes if scene.day in set(map(_day, dates))]
+            tables = series.compute(of_part, detections, site_airport, settings)
+            events = find_events(settings.alerts, tables.visits, tables.changes, site_airport, dates[-1].time)
             missing, wrong = year.score_alerts(events, script, PLANTED)
             figures[name] = table_figures(tables, dates, slots, site) | {
                 "planted_not_told": missing,
                 "told_not_planted": [alerts.line(event) for event in wrong],
             }
     return figures
+
+
+def _day(date: Date) -> str:
+    return f"{date.time:%Y-%m-%d}"
+
+
+def review(visits: Sequence[Visit], script: Sequence[Date], slots: Sequence[Slot]) -> tuple[Spot, ...]:
+    """Return where a person who looks at the detections of some dates would have them ignored.
+
+    Where there was no airplane, but detections that count, on two dates or more, and none can stand.
+    """
+    standing = np.array([year.position(slot, Parked(0, is_pushed)) for slot in slots for is_pushed in (False, True)])
+    false: list[FloatArray] = []
+    for visit, date in zip(visits, script, strict=False):
+        parked = [year.position(slots[index], airplane) for index, airplane in date.parked.items()]
+        for sighting in visit.counted:
+            xy = np.array([sighting.x, sighting.y]) - np.array(date.shift)
+            if not parked or np.hypot(*(np.array(parked) - xy).T).min() > year.SLOT_M:
+                false.append(xy)
+    spots: list[Spot] = []
+    for xy in false:
+        again = sum(np.hypot(*(other - xy)) < IGNORE_RADIUS_M for other in false)
+        is_known = any(shapely.intersects_xy(spot.polygon, *xy) for spot in spots)
+        if again >= 2 and not is_known and np.hypot(*(standing - xy).T).min() > 2 * IGNORE_RADIUS_M:
+            spots.append(Spot(f"false {len(spots)}", shapely.Point(*xy).buffer(IGNORE_RADIUS_M)))
+    return tuple(spots)
 
 
 def table_figures(tables: Tables, script: Sequence[Date], slots: Sequence[Slot], site: Site) -> dict[str, Any]:

@@ -52,6 +52,12 @@ def read(uri: str) -> tuple[ImageArray, NDArray[np.bool_]]:
         ("int16", 8, -9999),
         ("int16", 8, -32768),
         ("int16", 8, 32767),
+        ("float32", 1 / 255, 9.96921e36),  # netCDF's
+        ("float32", 4, 65535),
+        ("float32", 1 / 255, 1e20),
+        ("uint16", 8, 55537),  # -9999 in 16 bits without a sign
+        ("uint16", 8, 32767),
+        ("int16", 8, 9999),
     ],
 )
 @pytest.mark.parametrize("overviews", [(), (2, 4)], ids=["plain", "overviews"])
@@ -71,13 +77,16 @@ def test_an_untagged_fill_is_nodata_and_leaves_the_stretch_alone(
 
 
 @given(
-    ground=st.lists(st.integers(0, 4095), min_size=2, max_size=50, unique=True),
+    start=st.integers(0, 2000),
+    step=st.integers(1, 40),
+    steps=st.integers(4, 50),
     count=st.integers(0, 40),
-    fill=st.sampled_from([-9999, -32768, 32767]),
+    fill=st.sampled_from([-9999, -32768, 32767, 29999]),
 )
 def test_a_fill_lies_further_from_all_values_than_these_from_each_other(
-    ground: list[int], count: int, fill: int
+    start: int, step: int, steps: int, count: int, fill: int
 ) -> None:
+    ground = list(range(start, start + step * steps, step))
     values = np.array([*ground * 20, *[fill] * count], dtype=np.int16)
     fills = detect_fill(np.stack([values, values]))
     assert (fills is not None) == (count > 0 and (fill < 0 or count / len(values) >= 0.002))
@@ -90,12 +99,23 @@ def test_a_fill_lies_further_from_all_values_than_these_from_each_other(
     "values",
     [
         [50, 60, 70, 2047],  # a bright airplane on dark ground
+        [500, 600, 700, 10000],  # the same in reflectance
+        [*[50, 60, 70] * 9, 1900, 1990, 2000],  # one with edges, in a sensor that ends elsewhere
         [-9999, -9000, -8000],  # temperatures or heights: nothing lies apart
         [7, 7, 7],
     ],
 )
 def test_bright_ground_and_negative_scenes_have_no_fill(values: list[int]) -> None:
     assert detect_fill(np.array([values * 100], dtype=np.int16)) is None
+
+
+def test_a_gap_of_zeros_inside_leaves_the_stretch_alone(tmp_path: Path) -> None:
+    pixels = photo().astype(np.uint16) * 4 + 5000
+    plain, _ = read(write_tiff(tmp_path / "plain.tif", pixels))
+    pixels[100:250, 300:420] = 0
+    gap, valid = read(write_tiff(tmp_path / "gap.tif", pixels))
+    assert not valid[100:250, 300:420].any()
+    np.testing.assert_allclose(gap[valid].astype(int), plain[valid], atol=3)
 
 
 def test_one_band_at_the_fill_is_ground() -> None:

@@ -64,6 +64,17 @@ def test_stands_and_aprons(tmp_path: Path) -> None:
     assert stray_spots(airport) == ["A2"]
 
 
+def test_areas_to_ignore(tmp_path: Path) -> None:
+    ignore = "ignore: [{centre: [9.99, 53.63]}, {polygon: [[9.99, 53.63], [9.991, 53.63], [9.991, 53.631]]}]"
+    (tmp_path / "a.yaml").write_text(f"airports: [{{name: X, id: HAM, polygon: {SQUARE}, {ignore}}}]")
+    (airport,) = load_airports(tmp_path / "a.yaml")
+    assert airport.ignored[0].polygon.area == pytest.approx(np.pi * 20**2, rel=0.01)
+    assert len(airport.ignored) == 2
+    (tmp_path / "a.yaml").write_text(f"airports: [{{name: X, id: HAM, polygon: {SQUARE}, ignore: [{{radius_m: 20}}]}}]")
+    with pytest.raises(ConfigError, match="expected centre and radius_m, or polygon"):
+        load_airports(tmp_path / "a.yaml")
+
+
 def test_geojson_says_the_same(tmp_path: Path) -> None:
     def feature(geometry: dict[str, Any], **properties: Any) -> dict[str, Any]:
         return {"type": "Feature", "geometry": geometry, "properties": properties}
@@ -73,6 +84,7 @@ def test_geojson_says_the_same(tmp_path: Path) -> None:
     features = [
         feature(polygon, name="X", iata="HAM", comment="ignored"),
         feature(point, kind="stand", airport="HAM", id="A1", radius_m=25),
+        feature(point, kind="ignore", airport="HAM", radius_m=15),
         feature(polygon, kind="apron", airport="HAM", name="East"),
         feature({"type": "Point", "coordinates": [1.36, 43.63]}, name="T", icao="LFBO", iata="TLS", radius_m=2000),
     ]
@@ -83,7 +95,7 @@ def test_geojson_says_the_same(tmp_path: Path) -> None:
     yaml.write_text(
         f"airports: [{{name: X, iata: HAM, polygon: {SQUARE}, "
         "stands: [{id: A1, centre: [9.99, 53.63], radius_m: 25}], "
-        f"aprons: [{{name: East, polygon: {SQUARE}}}]}},"
+        f"aprons: [{{name: East, polygon: {SQUARE}}}], ignore: [{{centre: [9.99, 53.63], radius_m: 15}}]}},"
         "{name: T, icao: LFBO, iata: TLS, centre: [1.36, 43.63], radius_m: 2000}]"
     )
     assert (first, second) == load_airports(yaml)
@@ -135,7 +147,7 @@ def test_add_list_check(tmp_path: Path, capsys: pytest.CaptureFixture[str], name
     assert first == "TLS: Toulouse (TLS) at 43.6300, 1.3600 (latitude, longitude), 12.5 km2"
     assert second.startswith("EDDH: Hamburg (EDDH) at 53.6300, 9.9900")
     assert main(["airports", "check", "--airports", file]) == 0
-    assert capsys.readouterr().out.splitlines()[-1] == f"{file}: 2 airports, valid"
+    assert capsys.readouterr().out.splitlines()[-1] == f"{file}: valid, airports: 2"
 
 
 def test_comments_of_a_file_stay(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from geo.outline import rectangle
 from model.synthetic.aircraft import CARGO, LIGHT, NARROW, REGIONAL, TYPES, WIDE, keypoints, silhouette
 from model.synthetic.geometry import Frame
 from pipeline.monitor import matching
+from pipeline.monitor.airports import Spot
 from pipeline.monitor.tables import ChangeRow
 from tests.pipeline.monitor.world import AIRPORT, SETTINGS, Plane, make_airport, rows_of_planes, scene, tables_of
 
@@ -268,18 +269,14 @@ def test_a_doubtful_airplane_is_in_the_table_as_unconfirmed() -> None:
     assert tables.visits[1].detected == 6  # it counts, with its score
 
 
-def test_what_can_only_be_measured_badly_does_not_count() -> None:
-    good, bad = (Plane(300.0, 300.0, score=0.7, length=39.0, wingspan=34.0, error=error) for error in (1.2, 8.0))
-    planes = rows_of_planes(6)
-    with_good, with_bad = (
-        tables_of([scene("2026-01-01", planes), scene("2026-01-02", [*planes, plane])]) for plane in (good, bad)
-    )
-    assert (with_good.visits[1].detected, with_bad.visits[1].detected) == (7, 6)
-    assert with_good.visits[1].count == pytest.approx(with_bad.visits[1].count + 1, abs=0.02)
-    (row,) = (row for row in with_good.airplanes if row.score == 0.7)
-    assert row.probability > 0.95
-    assert row.change == "arrived"  # its score alone would leave it unconfirmed
-    assert not [row for row in with_bad.airplanes if row.score == 0.7]
+def test_detections_in_an_area_to_ignore_are_left_out() -> None:
+    planes = [*rows_of_planes(6), Plane(300.0, 300.0)]
+    scenes = [scene("2026-01-01", planes), scene("2026-01-02", planes, shift=(5.0, -3.0))]
+    ignoring = dataclasses.replace(AIRPORT, ignored=(Spot("cross", shapely.Point(300, 300).buffer(20)),))
+    tables = tables_of(scenes, ignoring)
+    assert [visit.detected for visit in tables.visits] == [6, 6]
+    assert [visit.detected for visit in tables_of(scenes).visits] == [7, 7]
+    assert tables.visits[1].share_seen == tables_of(scenes).visits[1].share_seen
 
 
 def test_one_on_the_next_stand_has_not_moved() -> None:

@@ -1,27 +1,14 @@
 """Counts and their intervals, against brute force and against the truth of drawn airports."""
 
 import itertools
-import math
 
 import numpy as np
 import pytest
 
 from pipeline.monitor import counts
-from pipeline.monitor.settings import Recall, SizeError, load_settings
+from pipeline.monitor.settings import Recall, load_settings
 
 TABLE = (Recall(0, 0.5, 10), Recall(12, 0.8, 30), Recall(24, 1.0, 60))
-
-
-def test_the_probability_falls_with_the_expected_error_of_the_size() -> None:
-    settings = SizeError(24, 0.5, 2.0, -4.0)
-    assert counts.probability(0.8, 40, None, settings) == 0.8  # not measured
-    assert counts.probability(0.8, 23.9, 0.15, settings) == 0.8  # nothing is known of such small ones
-    assert counts.probability(0.8, 40, 0.15, None) == 0.8
-    # The root of the odds of 4, times e^2 at an error of 5 %; times e^2 / 3^4 at 15 %.
-    assert counts.probability(0.8, 40, 0.05, settings) == pytest.approx(2 * math.e**2 / (1 + 2 * math.e**2))
-    assert counts.probability(0.8, 40, 0.15, settings) == pytest.approx(1 / (1 + 81 / (2 * math.e**2)))
-    assert 0.9 < counts.probability(1.0, 40, 0.15, settings) < 1
-    assert 0 < counts.probability(0.0, 40, 0.0, settings) <= 1
 
 
 def test_recall_of_sizes() -> None:

@@ -33,10 +33,7 @@ AIRPORT = make_airport()
 
 @dataclasses.dataclass(frozen=True)
 class Plane:
-    """An airplane: metres east and north of the airport's centre, the side of its box, and what was measured of it.
-
-    The expected error is that of length and wingspan, metres.
-    """
+    """An airplane: metres east and north of the airport's centre, the side of its box, and what was measured of it."""
 
     x: float
     y: float
@@ -44,7 +41,6 @@ class Plane:
     score: float = 0.99
     length: float | None = None
     wingspan: float | None = None
-    error: float | None = None
 
 
 def scene(
@@ -103,9 +99,9 @@ def _airplane(row: SceneRow, plane: Plane, shift: tuple[float, float]) -> Airpla
         ymax_px=px[1] + plane.size,
         size_m=plane.size,
         length_m=plane.length,
-        length_sd_m=plane.error,
+        length_sd_m=None,
         wingspan_m=plane.wingspan,
-        wingspan_sd_m=plane.error,
+        wingspan_sd_m=None,
         heading_deg=None,
         heading_sd_deg=None,
         outline="upright",
