@@ -194,7 +194,8 @@ def _print_summary(ledger: Ledger, command: Command) -> None:
     totals = ledger.totals
     for scene in ledger.scenes:
         if scene.error:
-            sys.stderr.write(f"{scene.status}: {scene.error}\n")
+            # A file's name may hold line breaks.
+            sys.stderr.write(f"{scene.status}: {' '.join(scene.error.split())}\n")
         if scene.duplicate_of:
             sys.stderr.write(
                 f"{scene.status}: {scene.scene_uri}: same content as {scene.duplicate_of}, processed once\n"

@@ -34,7 +34,7 @@ def check(options: argparse.Namespace) -> int:
             print(f"{airport.id}: {name} is not entirely inside the airport: airplanes on it may be missed")
     for first, second in airports.overlaps(loaded):
         print(f"{first.id} and {second.id} overlap: airplanes there are counted at both")
-    print(f"{options.airports}: {len(loaded)} airports, valid")
+    print(f"{options.airports}: valid, airports: {len(loaded)}")
     return 0
 
 
@@ -69,7 +69,8 @@ def add(options: argparse.Namespace) -> int:
 
 def _line(airport: Airport) -> str:
     codes = "/".join(code for code in (airport.iata, airport.icao) if code)
-    spots = f", {len(airport.stands)} stands, {len(airport.aprons)} aprons" if airport.stands or airport.aprons else ""
+    kinds = {"stands": airport.stands, "aprons": airport.aprons, "areas to ignore": airport.ignored}
+    spots = "".join(f", {name}: {len(spots)}" for name, spots in kinds.items() if spots)
     return (
         f"{airport.id}: {airport.name} ({codes or 'no code'}) at {airport.plane.lat:.4f}, {airport.plane.lon:.4f} "
         f"(latitude, longitude), {airport.km2:.1f} km2{spots}"

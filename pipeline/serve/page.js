@@ -264,7 +264,7 @@ const App = (() => {
 
   // Comparison.
 
-  // Of the upright boxes in the scene: one model may measure an airplane that another one's box does not allow to.
+  // Of the upright boxes: the geometry is turned with the airplane only where it was measured, maybe by one model alone.
   function iou({ properties: first }, { properties: second }) {
     const width = Math.min(first.xmax_px, second.xmax_px) - Math.max(first.xmin_px, second.xmin_px);
     const height = Math.min(first.ymax_px, second.ymax_px) - Math.max(first.ymin_px, second.ymin_px);

@@ -178,12 +178,19 @@ def _expand_entry(pattern: str, asset: str | None) -> list[SceneSource]:
         return _from_url(pattern, asset)
     path = Path(pattern)
     if path.is_dir():
-        return _from_folder(pattern, [str(file) for file in path.iterdir() if file.is_file()], asset)
-    if path.exists():
+        return _from_folder(pattern, [str(file) for file in path.iterdir() if _is_file(file)], asset)
+    if path.is_file():
         return _from_file(pattern, asset)
+    if path.exists():
+        raise InputError(f"{pattern}: expected {_ALLOWED}, got a pipe or a device: write it to a file first")
     if glob.has_magic(pattern):
         return _from_glob(pattern, asset)
     raise InputError(f"{pattern}: expected {_ALLOWED}, got no such file: fix the path")
+
+
+def _is_file(path: Path) -> bool:
+    """Return whether there is a file, or a link whose target is gone: that is a scene which cannot be read."""
+    return path.is_file() or (path.is_symlink() and not path.exists())
 
 
 def _from_url(url: str, asset: str | None) -> list[SceneSource]:
@@ -249,7 +256,7 @@ def _from_glob(pattern: str, asset: str | None) -> list[SceneSource]:
         names = [name for name in list_objects(pattern) if not name.endswith("/")]  # placeholders of empty folders
     else:
         # Path.glob does not accept absolute patterns.
-        names = [name for name in glob.glob(pattern, recursive=True) if Path(name).is_file()]  # noqa: PTH207
+        names = [name for name in glob.glob(pattern, recursive=True) if _is_file(Path(name))]  # noqa: PTH207
     scenes = _from_files(names, asset)
     if not scenes:
         raise InputError(

@@ -137,7 +137,11 @@ def _walk(document: Any, uri: str) -> Iterator[tuple[dict[str, Any], str] | Scen
     yield from _items(document, uri)
     queue = deque(_child_links(document, uri))
     while queue:
-        parent, href = queue.popleft()
+        link = queue.popleft()
+        if isinstance(link, SceneSource):
+            yield link
+            continue
+        parent, href = link
         if canonical_uri(href) in visited:
             continue
         visited.add(canonical_uri(href))
@@ -173,14 +177,18 @@ def _features(document: dict[str, Any]) -> list[Any]:
     return features if isinstance(features, list) else []
 
 
-def _items(document: Any, uri: str) -> Iterator[tuple[dict[str, Any], str]]:
-    """Yield the Items inside of one document, and the base of their relative hrefs."""
+def _items(document: Any, uri: str) -> Iterator[tuple[dict[str, Any], str] | SceneSource]:
+    """Yield the Items inside of one document, and the base of their relative hrefs; what is no Item as an error."""
     if _type(document, uri) == "Feature":
         yield document, uri
-    for feature in _features(document):
-        if _type(feature, uri) != "Feature":
-            raise InputError(f"{uri}: expected STAC Items in the collection, got something else: fix the collection")
-        yield feature, _self_url(feature) or uri
+    for number, feature in enumerate(_features(document), start=1):
+        name = f"{uri}#{number}"
+        try:
+            if _type(feature, name) != "Feature":
+                raise InputError(f"{name}: expected a STAC Item in the collection, got something else: fix it")
+            yield feature, _self_url(feature) or uri
+        except InputError as error:
+            yield SceneSource(name, error=str(error))
 
 
 def _type(document: Any, uri: str) -> str:
@@ -207,16 +215,29 @@ def _self_url(item: dict[str, Any]) -> str | None:
     return None
 
 
-def _child_links(document: Any, uri: str) -> list[tuple[str, str]]:
-    """Return (URI of the catalog, URI of the child or Item) for each such link of a catalog, in its order."""
+def _child_links(document: Any, uri: str) -> list[tuple[str, str] | SceneSource]:
+    """Return (URI of the catalog, URI of the child or Item) for each such link of a catalog, in its order.
+
+    A link without an href is returned as a scene with an `error`.
+    """
     container = _CONTAINERS.get(_type(document, uri))
     if container is None:
         return []
+    links = document.get("links")
     with _named_errors(uri):
-        links = container.from_dict(document).links
-        return [
-            (uri, resolve_href(link.get_target_str() or "", uri)) for link in links if link.rel in ("child", "item")
-        ]
+        # Of a list, each link is checked by itself below: pystac would refuse all for one.
+        container.from_dict({**document, "links": []} if isinstance(links, list) else document)
+    children: list[tuple[str, str] | SceneSource] = []
+    for number, link in enumerate(links or [], start=1):
+        if isinstance(link, dict) and link.get("rel") not in ("child", "item"):
+            continue
+        href = link.get("href") if isinstance(link, dict) else None
+        if isinstance(href, str) and href:
+            children.append((uri, resolve_href(href, uri)))
+        else:
+            name = f"{uri}, link {number}"
+            children.append(SceneSource(name, error=f"{name}: expected an href, got none: fix the link"))
+    return children
 
 
 def _scene_or_error(item: pystac.Item, base: str, asset: str | None) -> SceneSource:

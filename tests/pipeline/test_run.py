@@ -273,3 +273,11 @@ def test_an_output_that_becomes_unwritable_is_an_error_in_one_line(
     (line,) = lines
     assert line.startswith("error: new/x.geojson: expected a writable path")
     assert caplog.records == []
+
+
+def test_a_name_with_a_line_break_is_reported_in_one_line(cli: CommandRunner) -> None:
+    (cli.folder / "line\nbreak.tif").write_text("no raster")
+    status, lines = cli.run(inputs=("a.tif", "line\nbreak.tif"))
+    assert status == 1
+    (line,) = lines
+    assert line.startswith("failed: line break.tif: expected a raster")

@@ -147,7 +147,7 @@ def test_add_list_check(tmp_path: Path, capsys: pytest.CaptureFixture[str], name
     assert first == "TLS: Toulouse (TLS) at 43.6300, 1.3600 (latitude, longitude), 12.5 km2"
     assert second.startswith("EDDH: Hamburg (EDDH) at 53.6300, 9.9900")
     assert main(["airports", "check", "--airports", file]) == 0
-    assert capsys.readouterr().out.splitlines()[-1] == f"{file}: 2 airports, valid"
+    assert capsys.readouterr().out.splitlines()[-1] == f"{file}: valid, airports: 2"
 
 
 def test_comments_of_a_file_stay(tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -252,3 +253,22 @@ def test_what_the_file_system_refuses_is_one_line(tmp_path: Path) -> None:
 def test_a_file_address_is_a_path(tmp_path: Path) -> None:
     (tmp_path / "a scene.tif").touch()
     assert resolve_inputs([f"file://{tmp_path}/a%20scene.tif"])[0].uri == str(tmp_path / "a scene.tif")
+
+
+def test_a_link_whose_target_is_gone_is_a_scene(tmp_path: Path) -> None:
+    """It fails in the ledger; what is no file, such as a pipe, is none."""
+    (tmp_path / "a.tif").touch()
+    (tmp_path / "b.tif").symlink_to("gone.tif")
+    (tmp_path / "c.tif").symlink_to("c.tif")
+    os.mkfifo(tmp_path / "d.tif")
+    (tmp_path / "e.tif").mkdir()
+    expected = [str(tmp_path / f"{name}.tif") for name in "abc"]
+    for pattern in (str(tmp_path), f"{tmp_path}/*.tif"):
+        assert [source.uri for source in resolve_inputs([pattern])] == expected
+
+
+@pytest.mark.parametrize("name", ["pipe.tif", "/dev/zero"])
+def test_a_pipe_or_a_device_is_refused(tmp_path: Path, name: str) -> None:
+    os.mkfifo(tmp_path / "pipe.tif")
+    with pytest.raises(InputError, match=f"{name}: expected a raster file, .*, got a pipe or a device"):
+        resolve_inputs([str(tmp_path / name)])
