@@ -1,7 +1,7 @@
 """The web service: `python -m pipeline.serve --scenes scenes/`.
 
-Exit status: 0 it was stopped (Ctrl-C, SIGTERM) with its work done; 1 it was stopped and work is lost, which it names;
-2 the command is wrong.
+Exit status: 0 stopped (Ctrl-C, SIGTERM) with all work done; 1 stopped, with jobs lost, which it names; 2 the command
+is wrong.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def build_service(options: argparse.Namespace) -> Service:
-    """Return the service of a command: scenes and models are found and described, not opened.
+    """Return the service of a command; its scenes and models are described, not opened yet.
 
     Raises:
-        FinderError: a scene, a model or the settings are wrong.
+        FinderError: a scene, a model or a setting is wrong.
     """
     from pipeline.config import DEFAULT_CONFIG, load_config
     from pipeline.monitor.airports import load_airports
@@ -93,9 +93,9 @@ def run(service: Service, host: str, port: int) -> int:
     lost: list[Job] = []
     config = uvicorn.Config(
         create_app(service, lost.extend),
-        # Its own words at the end are of requests that were cut off before they were sent; errors of ours are logged.
+        # When it stops, uvicorn reports requests it has cut off; our own errors are logged by the application.
         log_level="critical",
-        # Its own settings of logging would close the handlers of others, and with them what they write to.
+        # uvicorn's logging settings would close the handlers of others, and the streams these write to.
         log_config=None,
         access_log=False,
         server_header=False,
@@ -108,10 +108,10 @@ def run(service: Service, host: str, port: int) -> int:
     address = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
 
     class Server(uvicorn.Server):
-        """Stops at the first signal; at the second one at once."""
+        """Stops gracefully at the first signal, and immediately at the second."""
 
         def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-            # Unlike uvicorn's own, the signal is not raised again when all is done: to be stopped is no failure.
+            # uvicorn would raise the signal again at the end; to be stopped is no failure.
             del sig, frame
             self.force_exit = self.should_exit
             self.should_exit = True
@@ -143,7 +143,7 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 def _parser() -> Parser:
-    parser = Parser(prog="python -m pipeline.serve", description="Serves the detector: REST, and a page with a map.")
+    parser = Parser(prog="python -m pipeline.serve", description="Serve the detector: REST, and a page with a map.")
     add = parser.add_argument
     add(
         "--scenes",
@@ -163,7 +163,7 @@ def _parser() -> Parser:
     add("--config", type=Path, metavar="FILE", help="settings (default: configs/pipeline/default.yaml)")
     add("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1, this machine only)")
     add("--port", type=_number(0, 65535), default=8000, metavar="N", help="port; 0: a free one (default: 8000)")
-    add("--allow-remote", action="store_true", help="let requests name addresses; private hosts stay closed")
+    add("--allow-remote", action="store_true", help="let requests name URLs; private hosts are refused")
     add(
         "--max-upload-mb",
         type=_number(1, 65536),
@@ -178,15 +178,20 @@ def _parser() -> Parser:
         metavar="FILE",
         help="the page's list of airports, YAML or GeoJSON (default: configs/airports/talk.yaml)",
     )
-    add("--tiles", metavar="TEMPLATE", help="another map to show and detect on: https://host/{z}/{x}/{y}.jpg")
+    add("--tiles", metavar="TEMPLATE", help="a map to show and detect on, too: https://host/{z}/{x}/{y}.jpg")
     add(
         "--tiles-zoom",
         type=_number(1, 22),
         default=18,
         metavar="Z",
-        help="the finest zoom of that map, on which airplanes are detected (default: 18)",
+        help="the highest zoom of that map, at which airplanes are detected (default: 18)",
     )
-    add("--review", type=Path, metavar="DIR", help="let people review detections; kept there, as labels to train on")
+    add(
+        "--review",
+        type=Path,
+        metavar="DIR",
+        help="let people review detections; DIR keeps their verdicts, as labels",
+    )
     add("--queue", type=_number(1, 10000), default=16, metavar="N", help="jobs that may wait (default: 16)")
     return parser
 

@@ -1,4 +1,4 @@
-"""Fetch a stranger's address: whole, bounded, and never from a host that only this machine can reach.
+"""Fetch a stranger's URL: the whole file, of bounded size, and never from a host that only this machine can reach.
 
 GDAL would follow redirects and resolve names by itself, out of our sight. So the file is fetched here: each host is
 resolved once, and the connection goes to the address that was checked.
@@ -26,7 +26,7 @@ _REDIRECTS = (301, 302, 303, 307, 308)
 
 
 def fetch(url: str, path: Path, max_bytes: int) -> None:
-    """Write the file at an address to `path`.
+    """Write the file at a URL to `path`.
 
     Args:
         url: of https:// or http://.
@@ -34,7 +34,7 @@ def fetch(url: str, path: Path, max_bytes: int) -> None:
         max_bytes: its size, at most.
 
     Raises:
-        RequestError: the address, or one that it redirects to, is of another scheme, holds a password, or is of a
+        RequestError: the URL, or one that it redirects to, is of another scheme, holds a password, or is of a
             private host (403); or there is no such file, or one that is too large (4xx).
     """
     deadline = time.monotonic() + _MAX_SECONDS
@@ -43,11 +43,11 @@ def fetch(url: str, path: Path, max_bytes: int) -> None:
         if target is None:
             return
         url = target
-    raise RequestError(400, f"expected a file, got more than {_MAX_REDIRECTS} redirects: name the file itself")
+    raise RequestError(400, f"expected a file, got more than {_MAX_REDIRECTS} redirects: name the final URL")
 
 
 def check(url: str) -> None:
-    """Refuse an address that `fetch` would refuse at first sight.
+    """Refuse a URL that `fetch` would refuse before it connects.
 
     Raises:
         RequestError: as for `fetch`.
@@ -59,11 +59,11 @@ def check(url: str) -> None:
     except RequestError:
         raise
     except (OSError, ValueError) as error:
-        raise RequestError(400, f"expected a host with an address, got {host} ({error}): check it") from error
+        raise RequestError(400, f"expected a host name that resolves, got {host} ({error}): check the URL") from error
 
 
 def _fetch_once(url: str, path: Path, max_bytes: int, deadline: float) -> str | None:
-    """Write the file at an address, and return None; or where it redirects to."""
+    """Write the file at a URL and return None, or return the URL that it redirects to."""
     parts = _split(url)
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
     # Without a port, http.client would take the end of an IPv6 address for one.
@@ -77,12 +77,12 @@ def _fetch_once(url: str, path: Path, max_bytes: int, deadline: float) -> str | 
         if answer.status in _REDIRECTS and answer.headers.get("Location"):
             return urllib.parse.urljoin(url, str(answer.headers["Location"]))
         if answer.status != 200:
-            raise RequestError(400, f"expected a file at this address, got HTTP status {answer.status}: check it")
+            raise RequestError(400, f"expected a file at this URL, got HTTP status {answer.status}: check it")
         _save(answer, path, max_bytes, deadline)
     except RequestError:
         raise
     except (OSError, http.client.HTTPException, ValueError) as error:
-        raise RequestError(400, f"expected a file at this address, got no answer ({error}): check it") from error
+        raise RequestError(400, f"expected a file at this URL, got no answer ({error}): check it") from error
     finally:
         connection.close()
     return None
@@ -93,11 +93,11 @@ def _split(url: str) -> urllib.parse.SplitResult:
         parts = urllib.parse.urlsplit(url)
         host, _ = parts.hostname, parts.port
     except ValueError as error:
-        raise RequestError(400, f"expected an address, got a damaged one ({error}): correct it") from error
+        raise RequestError(400, f"expected a URL, got a malformed one ({error}): correct it") from error
     if parts.scheme not in ("https", "http") or not host or not url.isascii() or not url.isprintable() or " " in url:
-        raise RequestError(400, "expected an address of https:// or http://, got another: send the file itself")
+        raise RequestError(400, "expected a URL of https:// or http://, got something else: send the file itself")
     if "@" in parts.netloc:
-        raise RequestError(400, "expected an address without user and password, got one with them: take them out")
+        raise RequestError(400, "expected a URL without user and password, got one with them: remove them")
     return parts
 
 
@@ -107,7 +107,7 @@ def _save(answer: http.client.HTTPResponse, path: Path, max_bytes: int, deadline
         while chunk := answer.read(_CHUNK_BYTES):
             size += len(chunk)
             if size > max_bytes:
-                raise RequestError(413, f"expected at most {max_bytes / 2**20:g} MiB at this address, got more")
+                raise RequestError(413, f"expected at most {max_bytes / 2**20:g} MiB at this URL, got more")
             if time.monotonic() > deadline:
                 raise RequestError(408, f"expected the file within {_MAX_SECONDS:g} s, got a part of it: try again")
             file.write(chunk)

@@ -69,7 +69,7 @@ class Service:
         models: the models.
         scenes: the scenes that requests may name.
         jobs: the detection jobs.
-        allow_remote: whether requests may name addresses.
+        allow_remote: whether requests may name URLs.
         map_tiles: another map that the page shows and jobs may read, or None.
         airports: the page's list, as JSON values: name, and bounds (west, south, east, north, degrees).
         review: the store of reviews, or None.
@@ -147,7 +147,7 @@ class _SameOrigin:
             origin = headers.get("origin")
             name = host.rpartition(":")[0] if not host.endswith("]") and ":" in host else host
             if (self._hosts and name not in self._hosts) or (origin not in (None, "null") and _netloc(origin) != host):
-                await _error(403, "expected a request from this service's own pages or programs, got another origin")(
+                await _error(403, "expected a request from the service's own page or a program, got another origin")(
                     scope, receive, send
                 )
                 return
@@ -197,11 +197,11 @@ def _error(status: int, message: str, retry_after_s: int | None = None) -> Respo
 
 
 def _add_health(app: FastAPI, service: Service) -> None:
-    @app.get("/healthz", summary="Whether the process lives", tags=["health"])
+    @app.get("/healthz", summary="Liveness: 200 as long as the process answers", tags=["health"])
     async def healthz() -> dict[str, str]:
         return {"status": "ok"}
 
-    @app.get("/readyz", summary="Whether every model is loaded: 200, else 503", tags=["health"])
+    @app.get("/readyz", summary="Readiness: 200 when every model is loaded, else 503", tags=["health"])
     async def readyz() -> JSONResponse:
         models = service.models.all()
         states = {model.name: model.state if model.error is None else model.error for model in models}
@@ -275,7 +275,7 @@ def _add_jobs(app: FastAPI, service: Service) -> None:
         summary="Detect the airplanes of a scene, as a job",
         description=(
             "Send a GeoTIFF as the body, with `min_score`, `model` and `aoi` (GeoJSON, lon/lat) in the query; or JSON "
-            "with `scene` (the id of a served scene, or an address where the service allows it), `aoi`, `min_score` "
+            "with `scene` (the id of a served scene, or a URL where the service allows it), `aoi`, `min_score` "
             "and `model`. The answer's `Location` is the job."
         ),
         tags=["jobs"],
@@ -340,7 +340,7 @@ def _named_task(service: Service, content: dict[str, Any]) -> Task:
     if not is_remote(name):
         raise RequestError(404, f"expected the id of a served scene, got {name[:80]!r}: /scenes lists them")
     if not service.allow_remote:
-        raise RequestError(403, "expected the id of a served scene, got an address: they are off (--allow-remote)")
+        raise RequestError(403, "expected the id of a served scene, got a URL: those need --allow-remote")
     addresses.check(name)
     options = _options(service, content)
     folder = Path(tempfile.mkdtemp(prefix="airplanes-"))
@@ -380,7 +380,7 @@ async def _sent_task(service: Service, request: Request, options: dict[str, Any]
         path.unlink(missing_ok=True)
         folder.rmdir()
         raise
-    return Task("the scene sent", SceneSource(str(path)), **checked, folder=folder, max_px=service.max_px)
+    return Task("the uploaded scene", SceneSource(str(path)), **checked, folder=folder, max_px=service.max_px)
 
 
 def _options(service: Service, content: dict[str, Any]) -> dict[str, Any]:
@@ -398,7 +398,7 @@ def _check_tiff(path: Path) -> None:
     with path.open("rb") as file:
         magic = file.read(4)
     if magic not in _TIFF_MAGIC:
-        raise RequestError(400, "expected a GeoTIFF, got another file, or none: convert it, e.g. with gdal_translate")
+        raise RequestError(400, "expected a GeoTIFF, got another file or none: convert it, e.g. with gdal_translate")
 
 
 def _add_scenes(app: FastAPI, service: Service) -> None:

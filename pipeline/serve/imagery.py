@@ -46,7 +46,7 @@ def crop(scene: Scene, box: Sequence[float]) -> bytes:
         box: xmin, ymin, xmax, ymax in scene pixels.
 
     Raises:
-        RequestError: the box is none, or lies outside of the scene (400).
+        RequestError: the box is invalid, or lies outside of the scene (400).
         RasterError: the scene cannot be read.
     """
     width, height = scene.header.width, scene.header.height
@@ -57,7 +57,7 @@ def crop(scene: Scene, box: Sequence[float]) -> bytes:
     left, top = max(0, math.floor(xmin - margin)), max(0, math.floor(ymin - margin))
     right, bottom = min(width, math.ceil(xmax + margin)), min(height, math.ceil(ymax + margin))
     if left >= right or top >= bottom or max(right - left, bottom - top) > _MAX_CROP_PX:
-        raise RequestError(400, f"box: expected one on the scene of at most {_MAX_CROP_PX} px, got another")
+        raise RequestError(400, f"box: expected one on the scene of at most {_MAX_CROP_PX} px a side, got another")
     shrink = max(1.0, max(right - left, bottom - top) / _CROP_PX)
     columns, rows = math.ceil(width / shrink), math.ceil(height / shrink)
     level = Level(math.nan, columns, rows, width / columns, height / rows)
@@ -84,14 +84,14 @@ class MapTiles:
         max_zoom: the finest zoom that the map has; jobs use it.
 
     Raises:
-        CommandError: it is no such template.
+        CommandError: the template is invalid.
     """
 
     def __init__(self, template: str, max_zoom: int) -> None:
         is_http = template.startswith(("https://", "http://"))
         if not is_http or set(re.findall(r"\{.*?\}", template)) != _PLACEHOLDERS:
             raise CommandError(
-                f"--tiles {template}: expected an address of https:// or http:// with {{z}}, {{x}} and {{y}}, got "
+                f"--tiles {template}: expected a URL of https:// or http:// with {{z}}, {{x}} and {{y}}, got "
                 "another: such as https://host/{z}/{x}/{y}.jpg"
             )
         self.template = template
@@ -105,7 +105,7 @@ class MapTiles:
             RequestError: there is none (404), or the map does not answer (502).
         """
         if not (0 <= zoom <= self.max_zoom and 0 <= column < 2**zoom and 0 <= row < 2**zoom):
-            raise RequestError(404, "expected a tile of the map, got numbers of none")
+            raise RequestError(404, "expected the zoom, column and row of a tile of the map, got others")
         address = self.template.replace("{z}", str(zoom)).replace("{x}", str(column)).replace("{y}", str(row))
         request = urllib.request.Request(address, headers={"User-Agent": "airplane-finder"})  # noqa: S310 -- http(s)
         try:
@@ -121,7 +121,7 @@ class MapTiles:
         """Refuse bounds (west, south, east, north, degrees) of which no scene can be made.
 
         Raises:
-            RequestError: they are none, or too large (400).
+            RequestError: they are invalid, or too large (400).
         """
         self._range(bounds)
 

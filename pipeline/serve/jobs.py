@@ -129,7 +129,7 @@ class Job:
         with self._lock:
             is_removed = self.task.folder is not None and not self.task.keep
             if self._scene is None or is_removed:
-                raise RequestError(404, "expected a scene that is still here, got one that was removed after its job")
+                raise RequestError(404, "expected a scene that is still there, got one that was removed after its job")
             return self._scene
 
     def add_tile(self, tile: dict[str, Any], detected: int) -> None:
@@ -259,7 +259,7 @@ class JobRunner:
         """
         with self._changed:
             if id not in self._jobs:
-                raise RequestError(404, f"job {id[:40]}: expected the id of a job, got another, or one long finished")
+                raise RequestError(404, f"job {id[:40]}: expected the id of a job, got another: /jobs lists them")
             return self._jobs[id]
 
     def all(self) -> list[Job]:
@@ -292,9 +292,9 @@ class JobRunner:
 
     def _check_room(self) -> None:
         if self._stopped:
-            raise RequestError(503, "the service stops: try again later", 5)
+            raise RequestError(503, "the service is stopping: try again later", 5)
         if len(self._waiting) >= self._max_waiting:
-            raise RequestError(429, f"{self._max_waiting} jobs wait already: try again later", 10)
+            raise RequestError(429, f"{self._max_waiting} jobs are waiting already: try again later", 10)
 
     def _run(self) -> None:
         while True:

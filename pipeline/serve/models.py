@@ -83,10 +83,10 @@ class Batcher:
     def _queue(self, waiting: list[_Waiting]) -> list[Future[Detections]]:
         with self._changed:
             if self._stopped:
-                raise RequestError(503, "the service stops: try again later", 5)
+                raise RequestError(503, "the service is stopping: try again later", 5)
             if self._waiting and len(self._waiting) + len(waiting) > _MAX_WAITING:
                 seconds = max(1, math.ceil(self._batch_seconds))
-                raise RequestError(429, f"too many images wait for the model: try again in {seconds} s", seconds)
+                raise RequestError(429, f"too many images are waiting for the model: try again in {seconds} s", seconds)
             self._waiting.extend(waiting)
             self._changed.notify()
         return [item.result for item in waiting]

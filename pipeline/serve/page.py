@@ -58,7 +58,7 @@ def add_page(app: FastAPI, service: Service) -> None:
         from geo.raster.map_tiles import MAX_ZOOM, render_tile  # loads rio-tiler, half a second
 
         if not (0 <= z <= MAX_ZOOM and 0 <= y < 2**z):
-            raise RequestError(404, f"expected a tile of zoom 0 to {MAX_ZOOM}, got numbers of none")
+            raise RequestError(404, f"expected the numbers of a tile of zoom 0 to {MAX_ZOOM}, got others")
         scene = service.scenes.get(id).opened()
         # Beyond the antimeridian the page goes on counting.
         content = render_tile(scene.header.uri, scene.header.radiometry, z, x % 2**z, y)
@@ -75,7 +75,7 @@ def add_page(app: FastAPI, service: Service) -> None:
         if service.map_tiles is None:
             raise RequestError(404, "expected a map, got none: start the service with --tiles")
         if not 0 <= z <= 30:
-            raise RequestError(404, "expected a tile of the map, got numbers of none")
+            raise RequestError(404, "expected the zoom, column and row of a tile of the map, got others")
         try:
             content = service.map_tiles.get(z, x % 2**z, y)
         except RequestError:  # a hole in the map; a job says why
@@ -136,7 +136,7 @@ def _report(job: Job, min_score: float | None) -> str:
 
     airplanes, entry = job.airplanes(), job.entry
     if entry is None:
-        raise RequestError(409, "expected a job with results, got one without: ask again when it is successful")
+        raise RequestError(409, "expected a job with results, got one without: ask again when its status is successful")
     kept = [airplane for airplane in airplanes if min_score is None or airplane.score >= min_score]
     started = time.monotonic()
     ledger = make_ledger(run_info(job.task.model.spec, ["(web service)"], job.id), time.monotonic() - started, [entry])

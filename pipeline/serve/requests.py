@@ -107,7 +107,7 @@ async def _chunks(request: Request, max_bytes: int) -> AsyncIterator[bytes]:
         except TimeoutError as error:
             raise RequestError(408, f"expected a body, got no byte for {IDLE_S:g} s: send it again") from error
         except ClientDisconnect as error:
-            raise RequestError(400, "expected a body, got a part of it: send it again") from error
+            raise RequestError(400, "expected the whole body, got a part of it: send it again") from error
         if not declared.isdecimal() or "content-length" not in request.headers:
             size += len(chunk)
         yield chunk
@@ -117,7 +117,7 @@ def parse_json(body: bytes) -> dict[str, Any]:
     """Return the JSON object of a body.
 
     Raises:
-        RequestError: it is none.
+        RequestError: the body is no JSON object.
     """
     try:
         content = json.loads(body)
@@ -226,7 +226,7 @@ def parse_area(geojson: Any) -> AreaOfInterest | None:
     """Return an area of interest of GeoJSON: a geometry, a Feature or a FeatureCollection; None of None.
 
     Raises:
-        RequestError: it is none, or it has no polygons in longitude and latitude.
+        RequestError: it is no GeoJSON, or has no polygons in longitude and latitude.
     """
     if geojson is None:
         return None
@@ -252,7 +252,7 @@ def parse_score(value: Any) -> float | None:
     """Return `min_score` of a request, `FLOOR_SCORE` to 1; None of None.
 
     Raises:
-        RequestError: it is no such number.
+        RequestError: it is not such a number.
     """
     if value is None:
         return None

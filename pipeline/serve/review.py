@@ -152,7 +152,7 @@ class ReviewStore:
         """Store an action, and return it with its number and its time.
 
         Raises:
-            RequestError: another action came in between (409), or the item's name is none (400).
+            RequestError: another action came in between (409), or the item's name is invalid (400).
         """
         if not _ITEM.fullmatch(action.item):
             raise RequestError(400, "item: expected letters, digits and -, got something else")
@@ -160,25 +160,25 @@ class ReviewStore:
             last = self._last(action.scene, action.item)
             if (last.row if last else 0) != action.previous:
                 by = last.reviewer if last else "nobody"
-                raise RequestError(409, f"{action.item}: expected its last state, got an older one: {by} was faster")
+                raise RequestError(409, f"{action.item}: expected its last version, got an older one: {by} was faster")
             return self._insert(action)
 
     def undo(self, scene: str, reviewer: str) -> Action:
         """Undo the last action of a reviewer that is not undone yet: append the state before it.
 
         Raises:
-            RequestError: there is none, or someone else went on from it (409).
+            RequestError: there is none, or someone else has acted on the item since (409).
         """
         with self._lock:
             rows = self._select("scene = ? AND reviewer = ?", (scene, reviewer))
             undone = {row.undoes for row in rows}
             mine = [row for row in rows if row.action != "undo" and row.row not in undone]
             if not mine:
-                raise RequestError(409, "expected an action to undo, got none")
+                raise RequestError(409, "expected an action of yours to undo, got none")
             target = mine[-1]
             last = self._last(scene, target.item)
             if last is None or last.reviewer != reviewer:
-                raise RequestError(409, f"{target.item}: expected your own last action, got another's since")
+                raise RequestError(409, f"{target.item}: expected your action to be the last, got another's since")
             before = self._select("fid = ?", (target.previous,))
             state = before[0] if before else dataclasses.replace(target, verdict="none")
             undo = dataclasses.replace(state, action="undo", reviewer=reviewer, previous=last.row, undoes=target.row)

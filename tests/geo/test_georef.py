@@ -56,6 +56,17 @@ def test_longitudes_are_periodic(georef: GeoReference, xy: FloatArray, lap: int)
     assert np.abs(georef.lonlat_to_pixel(lonlat, near=CENTRE) - xy).max() < 0.001
 
 
+@pytest.mark.parametrize("cut", [0.5, 90.5, 179.0])
+def test_a_raster_across_the_cut_of_its_map_is_in_one_piece(cut: float) -> None:
+    crs = CRS(f"+proj=merc +lon_0={cut - 180} +datum=WGS84")
+    equator = 2 * math.pi * 6_378_137
+    georef = GeoReference(Affine(100, 0, equator / 2 - 50_000, 0, -100, 30_000), crs)
+    xy = np.array([[100.0, 100], [900, 100]])
+    lonlat = georef.pixel_to_lonlat(xy)
+    assert (lonlat[:, 0] - cut + 180) % 360 - 180 == pytest.approx(np.array([-1, 1]) * 40_000 / equator * 360)
+    np.testing.assert_allclose(georef.lonlat_to_pixel(lonlat, near=(500, 300)), xy, atol=1e-3)
+
+
 def test_the_corner_of_the_first_pixel_is_the_origin() -> None:
     assert UTM.pixel_to_map(np.array([[0.0, 0.0], [1.0, 2.0]])).tolist() == [
         [500_000, 5_400_000],

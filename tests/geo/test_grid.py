@@ -225,6 +225,7 @@ def test_force_plans_a_scene_too_coarse() -> None:
         ("halo_px", {"halo_px": 7}),
         ("tile_px", {"tile_px": 1000}),
         ("tile_px", {"tile_px": 96}),
+        ("tile_px", {"tile_px": 8192 + 32}),
         ("max_upsampling", {"max_upsampling": 0.5}),
         ("native_tolerance", {"native_tolerance": 1.0}),
     ],

@@ -76,8 +76,8 @@ def test_tiles_are_told_as_they_are_done(service: Service, gate: Gate) -> None:
         location = client.post("/detect", json={"scene": "a", "min_score": 0.5}).headers["Location"]
         for batches in (1, 3):
             gate.let_pass(batches)
-            while len(client.get(f"{location}/tiles").json()["tiles"]) < batches:
-                pass
+            while len((answer := client.get(f"{location}/tiles").json())["tiles"]) < batches:
+                assert answer["job"]["status"] in ("accepted", "running")
         info = client.get(location).json()
         assert info["status"] == "running"
         assert 0 < info["progress"] < 100
@@ -92,7 +92,7 @@ def test_a_geotiff_can_be_sent(client: TestClient, service: Service) -> None:
     sent = results(client, info)
     served = results(client, detect(client, scene="a", min_score=0.5))
     assert [feature["id"] for feature in sent] == [feature["id"] for feature in served]
-    assert {feature["properties"]["scene_uri"] for feature in sent} == {"the scene sent"}
+    assert {feature["properties"]["scene_uri"] for feature in sent} == {"the uploaded scene"}
 
 
 @pytest.mark.parametrize(
