@@ -96,7 +96,8 @@ def resolve_href(href: str, base: str) -> str:
         plain = Path(base).parent / href
         # An href is a URI, yet many catalogs hold plain paths: the file that exists decides.
         decoded = Path(base).parent / urllib.parse.unquote(href)
-        return str(decoded if not plain.exists() and decoded.exists() else plain)
+        # `os.path` answers no for a name that is too long, too.
+        return str(decoded if not os.path.exists(plain) and os.path.exists(decoded) else plain)  # noqa: PTH110
     # urljoin would not join addresses of schemes that it does not know, such as s3:// and gs://.
     here, link = urllib.parse.urlsplit(base), urllib.parse.urlsplit(href.replace("\\", "/"))
     path = urllib.parse.urljoin(here.path, link.path)

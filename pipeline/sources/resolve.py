@@ -18,6 +18,7 @@ from geo.raster.uri import (
     is_remote,
     list_objects,
     read_text,
+    redacted,
     resolve_href,
     serves_json,
     suffix,
@@ -68,10 +69,18 @@ def resolve_inputs(
     """
     by_identity: dict[str, SceneSource] = {}
     for pattern in patterns:
-        for source in _expand_readable(pattern, asset):
-            check_utf8(source.uri)
-            check_utf8(source.scene_id or "")
-            check_no_credentials(source.uri)
+        sources = _expand_readable(pattern, asset)
+        for source in sources:
+            try:
+                check_utf8(source.uri)
+                check_utf8(source.scene_id or "")
+                check_no_credentials(source.uri)
+            except InputError as error:
+                if len(sources) == 1:
+                    raise
+                # One of several fails alone, under a name that the ledger can hold.
+                name = redacted(source.uri).encode("utf-8", "backslashreplace").decode()
+                source = SceneSource(name, error=str(error))
             key = canonical_uri(source.uri) if source.error is None else source.uri
             by_identity[key] = _merged(by_identity.get(key), source)
     if not by_identity:
@@ -132,6 +141,8 @@ def check_utf8(name: str) -> None:
         name.encode()
     except UnicodeEncodeError as error:
         raise InputError(f"{name!r}: expected a name in UTF-8, got other bytes: rename it") from error
+    if "\0" in name:
+        raise InputError(f"{name!r}: expected a name of a file, got one with a zero byte: correct it")
 
 
 def _merged(first: SceneSource | None, again: SceneSource) -> SceneSource:

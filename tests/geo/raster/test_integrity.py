@@ -100,7 +100,7 @@ def test_a_fill_lies_further_from_all_values_than_these_from_each_other(
     [
         [50, 60, 70, 2047],  # a bright airplane on dark ground
         [500, 600, 700, 10000],  # the same in reflectance
-        [*[50, 60, 70] * 9, 1900, 1990, 2000],  # one with edges, in a sensor that ends elsewhere
+        [*[50, 60, 70] * 333, *[2000] * 10, 1500, 1700, 1900],  # one with edges, in a sensor that ends elsewhere
         [-9999, -9000, -8000],  # temperatures or heights: nothing lies apart
         [7, 7, 7],
     ],

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from geo.errors import InputError
-from pipeline.sources.resolve import has_stac_suffix
+from pipeline.sources.resolve import has_stac_suffix, resolve_inputs
 from pipeline.sources.stac import stac_scenes
 from pipeline.values import SceneSource
 from tests.pipeline.stac_files import Json, asset, catalog, collection, item, items, served, write
@@ -275,6 +275,20 @@ def test_what_is_no_item_in_a_collection_fails_alone(tmp_path: Path, content: An
     uri.write_text(json.dumps(document))
     assert failure_of(uri).startswith(f"{uri}#2: {got}")
     assert [source.scene_id for source in stac_scenes(str(uri)) or [] if not source.error] == ["first", "last"]
+
+
+@pytest.mark.parametrize("href", ["n" * 3000 + ".tif", "a\0b.tif", "\ud800.tif", "https://me:word@host/a.tif"])
+def test_an_item_with_an_impossible_href_fails_alone(tmp_path: Path, href: str) -> None:
+    (tmp_path / "good.tif").touch()
+    uri = write(
+        tmp_path / "x.json",
+        items(item("bad", assets={"data": asset(href)}), item("good", assets={"data": asset("./good.tif")})),
+    )
+    bad, good = resolve_inputs([str(uri)])
+    assert good.uri == f"{tmp_path}/good.tif"
+    assert bad.error is not None or len(href) > 3000
+    assert "word" not in bad.uri
+    bad.uri.encode()
 
 
 @pytest.mark.parametrize("link", [None, 5, {"rel": "item"}, {"rel": "child", "href": 5}, {"rel": "item", "href": ""}])
