@@ -1,6 +1,7 @@
 """Dataflow on 127.0.0.1: it takes jobs and hands out tokens, and runs what was staged, on bare workers."""
 
 import json
+import logging
 import re
 import subprocess
 import sys
@@ -156,6 +157,9 @@ def run_staged(job: dict[str, Any], bucket: Any, folder: Path) -> None:
     for environment in pipeline.components.environments.values():
         environment.urn, environment.payload = python_urns.SUBPROCESS_SDK, command.encode()
         del environment.dependencies[:]
+    # The command has silenced what passes on the warnings of workers; on Dataflow these go to the log of the job.
+    passing_on = logging.getLogger("apache_beam.runners.portability.local_job_service")
+    passing_on.setLevel(logging.WARNING)
     FnApiRunner().run_via_runner_api(pipeline, PipelineOptions([]))
 
 

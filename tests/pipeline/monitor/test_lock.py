@@ -184,7 +184,7 @@ def test_a_run_that_is_killed_goes_on_with_the_next(monitor: MonitorRunner) -> N
             command, cwd=monitor.folder, env={**environment, **variables}, capture_output=True, text=True, check=False
         )
 
-    killed = start(**{DIE: "4"})
+    killed = start(**{DIE: "2"})
     assert killed.returncode == -9
     assert STOP not in os.environ
     stored = len(monitor.scenes())

@@ -71,7 +71,7 @@ def service(tmp_path: Path, model_folder: Path) -> Service:
     scenes = tmp_path / "scenes"
     scenes.mkdir()
     write_scene(scenes / "a.tif")
-    write_scene(scenes / "b.tif", [(40, 30, 60, 44, 250)], size=(120, 90), dtype="uint16")
+    write_scene(scenes / "b.tif", [(40, 30, 60, 44, 255)], size=(120, 90), dtype="uint16")
     (scenes / "c.tif").write_bytes(b"II*\x00 and no more")
     (tmp_path / "secret.tif").write_bytes((scenes / "b.tif").read_bytes())
     config = dataclasses.replace(CONFIG, min_score=None)
