@@ -244,6 +244,9 @@ def detect_fill(values: NDArray[Any]) -> Fill | None:
             continue
         # The outermost hundredths may be averages of fill and ground; what is averaged more than half is nodata.
         low, high = (float(edge) for edge in np.percentile(pixels[:, ~filled].astype(np.float64), (1, 99)))
+        # Beside flat ground, as in drawn scenes, any airplane is far from all other values.
+        if high == low and 0 <= value <= _MAX_MEASURED:
+            continue
         if value < low - (high - low):
             return Fill(value, -math.inf, (value + low) / 2)
         limit = (value + high) / 2

@@ -103,6 +103,9 @@ def test_a_fill_lies_further_from_all_values_than_these_from_each_other(
         [*[50, 60, 70] * 333, *[2000] * 10, 1500, 1700, 1900],  # one with edges, in a sensor that ends elsewhere
         [-9999, -9000, -8000],  # temperatures or heights: nothing lies apart
         [7, 7, 7],
+        [*[40] * 300, *[250] * 8],  # a drawn scene: flat ground, and an airplane of one brightness
+        [*[40] * 300, *[32767] * 8],
+        [*[200] * 300, *[0] * 8],
     ],
 )
 def test_bright_ground_and_negative_scenes_have_no_fill(values: list[int]) -> None:
