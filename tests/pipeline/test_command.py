@@ -30,9 +30,11 @@ def test_inputs_that_match_nothing_are_refused(cli: CommandRunner) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux allows any bytes in names")
-def test_a_name_that_is_not_utf8_is_refused(cli: CommandRunner) -> None:
+def test_a_name_that_is_not_utf8_fails_alone_as_an_input_and_is_refused_as_an_output(cli: CommandRunner) -> None:
     (cli.folder / os.fsdecode(b"b\xff.tif")).touch()
-    assert "'b\\udcff.tif': expected a name in UTF-8" in cli.usage_error(inputs=(".",))
+    status, lines = cli.run(inputs=(".",))
+    assert (status, cli.summary["scenes"]) == (1, "2: 1 complete, 1 failed")
+    assert lines == ["failed: 'b\\udcff.tif': expected a name in UTF-8, got other bytes: rename it"]
     assert "expected a name in UTF-8" in cli.usage_error(output=os.fsdecode(b"\xff.geojson"))
 
 
